@@ -136,8 +136,8 @@ func Errorf(k Kind, format string, args ...any) *Error {
 	return &Error{Kind: k, Message: fmt.Sprintf(format, args...)}
 }
 
-// RetryAfter returns how long err asks its caller to wait before the next
-// attempt, 0 when it does not say.
+// RetryAfter returns how long the caller should wait before the next attempt, as far
+// as err has it; else 0.
 func RetryAfter(err error) time.Duration {
 	var e *Error
 	if errors.As(err, &e) {

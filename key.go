@@ -62,7 +62,7 @@ func (k Key) Validate() error {
 // ValidateNamespace checks a namespace; the error is KindInvalid.
 func ValidateNamespace(s string) error {
 	if len(s) == 0 || len(s) > MaxNamespace {
-		return Errorf(KindInvalid, "key: a namespace has 1 to %d bytes, not %d: write NAMESPACE/NAME, or NAME alone for the namespace %q", MaxNamespace, len(s), DefaultNamespace)
+		return Errorf(KindInvalid, "key: a namespace has 1 to %d bytes, not %d: use NAMESPACE/NAME, or only NAME for the namespace %q", MaxNamespace, len(s), DefaultNamespace)
 	}
 	for i := range len(s) {
 		c := s[i]

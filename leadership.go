@@ -1,6 +1,6 @@
 package interrex
 
-// Leadership is one agent's view of who leads the cluster.
+// Leadership is one agent's view of the cluster's leader.
 type Leadership struct {
 	// Term is the newest raft term that this agent knows of; it never decreases.
 	Term uint64

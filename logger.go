@@ -3,14 +3,14 @@ package interrex
 // Logger is what agents and clients log to. A loggo.Logger is one. Its methods
 // are called from several goroutines.
 type Logger interface {
-	// Criticalf logs what ends a part of an agent for good.
+	// Criticalf logs that a part of an agent has stopped permanently.
 	Criticalf(format string, args ...any)
-	// Errorf logs what somebody has to mend.
+	// Errorf logs what an operator must fix.
 	Errorf(format string, args ...any)
-	// Warningf logs what may become an error, or has passed by itself.
+	// Warningf logs what may become an error, or has recovered by itself.
 	Warningf(format string, args ...any)
-	// Infof logs what happens seldom.
+	// Infof logs what happens rarely.
 	Infof(format string, args ...any)
-	// Debugf logs what is of use only in the search for a fault.
+	// Debugf logs what is useful only for debugging.
 	Debugf(format string, args ...any)
 }

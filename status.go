@@ -14,7 +14,7 @@ const (
 	Candidate
 	Leader
 	Standalone // it has no cluster yet, and makes none by itself
-	Stopping   // it has been told to stop, and raft does not run any more
+	Stopping   // it was asked to stop, and raft does not run any more
 	Stopped    // it, or its raft, does not run
 	Waiting    // for the first members of its cluster
 )
@@ -52,7 +52,7 @@ func (m MembershipChangeMode) String() string {
 }
 
 // Status is what an agent knows of itself, its log and its cluster, without
-// asking anybody.
+// contacting another one.
 type Status struct {
 	ID        string // empty before its first start, when it is not configured
 	State     AgentState
@@ -60,7 +60,7 @@ type Status struct {
 	Draining  bool   // it stops politely, and answers still
 	LeaderID  string // empty: none is known here
 	Log       LogStatus
-	// LastContact is how long ago this agent heard of the leader; 0 on the
+	// LastContact is the time since this agent last heard from the leader; 0 on the
 	// leader itself.
 	LastContact time.Duration
 	// Membership is the phase of the last change of Members.
@@ -98,7 +98,7 @@ type Member struct {
 	// LastContact is how long ago this agent last heard of it; nil: never, or it
 	// is this agent itself.
 	LastContact *time.Duration
-	// Silent says that this is too long.
+	// Silent reports whether this is too long.
 	Silent bool
 	// Refusal says, of a silent one, that it refuses this agent or this agent
 	// refuses it, and why; empty: it just does not answer.

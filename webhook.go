@@ -35,7 +35,7 @@ const (
 	MaxWebhooks       = 16
 	MinWebhookTimeout = 100 * time.Millisecond
 	MaxWebhookTimeout = 30 * time.Second
-	// DefaultWebhookTimeout is that of a hook that says nothing.
+	// DefaultWebhookTimeout is the timeout of a hook that does not set one.
 	DefaultWebhookTimeout = 2 * time.Second
 )
 

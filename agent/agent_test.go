@@ -185,7 +185,7 @@ func TestDirectoryBelongsToOneAgent(t *testing.T) {
 
 func TestNewRefusesAWrongConfiguration(t *testing.T) {
 	for want, change := range map[string]func(*agent.Config){
-		"is no DNS label":      func(c *agent.Config) { c.ID = "A_1" },
+		"is not a DNS label":   func(c *agent.Config) { c.ID = "A_1" },
 		"beyond loopback":      func(c *agent.Config) { c.API.Listen = "0.0.0.0:0" },
 		"cluster.tls":          func(c *agent.Config) { c.Cluster.Join = []string{"a:1"} },
 		"no SQLite driver":     func(c *agent.Config) { c.Notify.LeaseHolders = config.NotifySQLite },

@@ -253,7 +253,7 @@ func TestAMachineThatDisagreesIsStoppedByNameAndLeasesGoOn(t *testing.T) {
 	all[odd].set(func(f *faults) { f.odd = true })
 	tell(t, c.Agent(odd), "a")
 	tell(t, c.Agent(odd), "b")
-	is := awaitAlarm(t, c.Agent(odd), "fsm-stopped", "", "it disagrees: what it has answered up to revision")
+	is := awaitAlarm(t, c.Agent(odd), "fsm-stopped", "", "it disagrees: its answers up to revision")
 	if !strings.Contains(is.Do, "restart this agent") || !strings.Contains(is.Text, "since ") {
 		t.Errorf("%+v", is)
 	}

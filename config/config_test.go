@@ -68,7 +68,7 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		{"raft: {x: 1}", "did you mean agent.id?"},
 		{"api: {listen: [1]}", "api.listen: a list is not valid: use a text"},
 		{"raft: {heartbeat-timeout: 100ms, leader-lease-timeout: 100ms}", "must be shorter than raft.heartbeat-timeout"},
-		{"agent: {id: Big_One}", "is no DNS label"},
+		{"agent: {id: Big_One}", "is not a DNS label"},
 		{"api: {listen: 0.0.0.0:7400}", "beyond loopback"},
 		{"api: {listen: nowhere}", "is not HOST:PORT"},
 		{"cluster: {join: [a:1]}", "cluster.tls"},

@@ -35,7 +35,7 @@ func ReadFile(path string) ([]byte, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if len(data) > maxFile {
-		return nil, fmt.Errorf("%s has more than the %d bytes that are allowed", path, maxFile)
+		return nil, fmt.Errorf("%s exceeds the limit of %d bytes", path, maxFile)
 	}
 	return data, err
 }

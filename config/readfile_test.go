@@ -29,7 +29,7 @@ func TestOnlyARegularFileOfAllowedSizeIsRead(t *testing.T) {
 	}
 	for path, why := range map[string]string{
 		in("largest"): "", in("link"): "",
-		in("larger"):       "more than the 1048576 bytes",
+		in("larger"):       "exceeds the limit of 1048576 bytes",
 		in("pipe"):         "is not a regular file",
 		in("link-to-pipe"): "is not a regular file",
 		dir:                "is not a regular file",

@@ -37,7 +37,7 @@ func ValidateID(id string) error {
 		c := id[i]
 		inner := i > 0 && i < len(id)-1
 		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' && inner) {
-			return fmt.Errorf("agent.id: %q is no DNS label: allowed are a-z 0-9, and - between them", id)
+			return fmt.Errorf("agent.id: %q is not a DNS label: use a-z 0-9, and - between them", id)
 		}
 	}
 	return nil
@@ -89,11 +89,11 @@ func (c Cluster) validateOthers() error {
 	case c.TLS.Present() && (c.TLS.CA == "" || c.TLS.Cert == "" || c.TLS.Key == ""):
 		return errors.New("cluster.tls: ca, cert and key go together")
 	case !c.TLS.Present() && (c.BootstrapExpect > 1 || len(c.Join) > 0):
-		return errors.New("cluster.tls: agents speak to each other over TLS only: set ca, cert and key")
+		return errors.New("cluster.tls: agents only talk to each other over TLS: set ca, cert and key")
 	case len(c.Join) > 0 && c.BootstrapExpect < 2:
-		return errors.New("cluster.bootstrap-expect: cluster.join names other agents: say how many agents make the cluster, the same number on all of them")
+		return errors.New("cluster.bootstrap-expect: cluster.join names other agents: give the number of agents that form the cluster, the same on all of them")
 	case c.BootstrapExpect > 1 && len(c.Join) == 0:
-		return fmt.Errorf("cluster.join: cluster.bootstrap-expect waits for %d agents: name the cluster addresses of the others", c.BootstrapExpect)
+		return fmt.Errorf("cluster.join: cluster.bootstrap-expect is %d: give the cluster addresses of the others", c.BootstrapExpect)
 	}
 	return nil
 }
@@ -116,7 +116,7 @@ func (r Raft) validate() error {
 		}
 	}
 	if r.LeaderLeaseTimeout != 0 && r.HeartbeatTimeout != 0 && r.LeaderLeaseTimeout >= r.HeartbeatTimeout {
-		all = append(all, fmt.Errorf("raft.leader-lease-timeout: %s must be shorter than raft.heartbeat-timeout, %s: a leader that is cut off steps down before another is elected", r.LeaderLeaseTimeout, r.HeartbeatTimeout))
+		all = append(all, fmt.Errorf("raft.leader-lease-timeout: %s must be shorter than raft.heartbeat-timeout, %s: a leader that is cut off must step down before another is elected", r.LeaderLeaseTimeout, r.HeartbeatTimeout))
 	}
 	if r.SnapshotRetention < 0 || r.SnapshotRetention > 100 {
 		all = append(all, fmt.Errorf("raft.snapshot-retention: 1 to 100 are allowed, not %d", r.SnapshotRetention))
@@ -162,7 +162,7 @@ func dialable(key, text string) error {
 		return err
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		return fmt.Errorf("%s: %q cannot be dialled by others: name a host", key, text)
+		return fmt.Errorf("%s: %q cannot be dialled by others: give a host", key, text)
 	}
 	return nil
 }

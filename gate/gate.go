@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// ErrClosed is returned by Enter once the owner is stopping.
+// ErrClosed is returned by Enter once the owner has begun to stop.
 var ErrClosed = errors.New("gate is closed")
 
 // Gate lets visitors in until its owner closes it. The owner of a resource
@@ -43,8 +43,8 @@ func (g *Gate) Enter(name string) (*Visit, error) {
 }
 
 // Close refuses new visits, asks the visitors to leave, and waits until the
-// last has left or ctx ends. It gives the names of those who are still there,
-// sorted: nil means that the owner may free what it owns. It may be called
+// last has left or ctx ends. It returns the names of those that are still inside,
+// sorted: nil means that the owner may free the resource. It may be called
 // again, to wait longer, and by several goroutines.
 func (g *Gate) Close(ctx context.Context) (overstayed []string) {
 	select {
@@ -55,7 +55,7 @@ func (g *Gate) Close(ctx context.Context) (overstayed []string) {
 	}
 }
 
-// Visitors returns the names of those who are inside, sorted.
+// Visitors returns the names of those that are inside, sorted.
 func (g *Gate) Visitors() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -67,8 +67,7 @@ func (g *Gate) Visitors() []string {
 	return names
 }
 
-// shut closes the gate, and returns a channel that is closed when nobody is
-// inside.
+// shut closes the gate, and returns a channel that is closed when it is empty.
 func (g *Gate) shut() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -7,8 +7,8 @@ type Visit struct {
 	stopping chan struct{}
 }
 
-// Leave ends the visit: afterwards the visitor must not use anything that the
-// owner of the gate owns. Only the first call has an effect.
+// Leave ends the visit: afterwards the visitor must not use the resource any more.
+// Only the first call has an effect.
 func (v *Visit) Leave() { v.gate.leave(v) }
 
 // Stopping is closed when the owner asks its visitors to leave.

@@ -14,7 +14,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// The times of a worker that is configured with zeros.
+// The default times of a worker.
 const (
 	defaultPause         = 50 * time.Millisecond
 	DefaultLook          = 5 * time.Second
@@ -68,7 +68,7 @@ type Config struct {
 	NotifyTimeout, MendTimeout time.Duration
 }
 
-// Validate says which field is not valid.
+// Validate returns an error that names the field that is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.Source == nil:

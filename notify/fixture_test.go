@@ -133,7 +133,7 @@ type target struct {
 	at     notify.Position
 	rows   map[interrex.Key]notify.Claimed
 	told   []string // every note, in order, also of batches that were not kept
-	fail   int      // so many calls fail, after they were told
+	fail   int      // so many calls fail, after their notes were delivered
 	hang   bool     // calls last until their context ends
 	takes  time.Duration
 	lose   bool // a batch is kept, and its answer lost

@@ -11,56 +11,54 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// identityPoll is how often a worker that knows of no cluster looks for one.
-// An event wakes it earlier.
+// identityPoll is how often a worker without a cluster checks for one. An event wakes
+// it earlier.
 const identityPoll = time.Second
 
-// gathered is how many events are told together at most, but for those that
-// come in one batch. The ring keeps four times as many by default.
+// gathered is the maximum number of events that are sent together, except those of one
+// batch. The ring keeps four times as many by default.
 const gathered = 16_384
 
-// After telling the worker rests restFor times as long as that took, and so after
-// comparing what it had not followed: it never takes more than a twentieth of one
-// processor, or of the disk. Under load, events are told more seldom and more of
-// them together, and a target that cannot follow is compared now and then. But
-// the worker rests at most maxRest.
+// After a notification or a comparison the worker rests restFor times as long as that
+// took, at most maxRest: so it takes at most a twentieth of one processor, or of the
+// disk. Under load, events are sent less often and more of them together, and a target
+// that cannot follow is compared from time to time.
 const (
 	restFor = 19
 	maxRest = 20 * time.Second
 )
 
-// errElsewhere says that the target is not where it was left: its database was
-// moved away, or lost its tables.
-var errElsewhere = errors.New("the target is not where it was")
+// errMoved means that the target's position has changed: its database was moved
+// away, or lost its tables.
+var errMoved = errors.New("the target's position has changed")
 
-// errBehind asks for another try: the state was exchanged meanwhile.
-var errBehind = errors.New("the state is just being restored")
+// errBehind means to retry: the state was replaced meanwhile.
+var errBehind = errors.New("the state is being restored")
 
-// follow takes up where the target is and tells on from there. Nil asks for
-// the same again at once: what was followed is not history any more, or the
-// target is not where it was.
+// follow reads the target's position and sends the events after it. nil means to call
+// it again at once: the history was replaced, or the target's position has changed.
 func (w *Worker) follow(ctx context.Context) error {
 	history, err := w.awaitHistory(ctx)
 	if err != nil {
 		return err
 	}
-	kept, err := w.position(ctx)
+	stored, err := w.position(ctx)
 	if err != nil {
 		return err
 	}
-	if kept.History != history || kept.Unproved {
-		if kept, err = w.mend(ctx, kept, history); err != nil {
+	if stored.History != history || stored.Unproved {
+		if stored, err = w.mend(ctx, stored, history); err != nil {
 			return err
 		}
 	}
 	began := w.config.Clock.Now()
-	watcher, err := w.config.Source.Watch(kept.Revision, concerns)
+	watcher, err := w.config.Source.Watch(stored.Revision, concerns)
 	behind := errors.Is(err, interrex.ErrCompacted)
 	if behind {
-		if kept, err = w.mend(ctx, kept, history); err != nil {
+		if stored, err = w.mend(ctx, stored, history); err != nil {
 			return err
 		}
-		watcher, err = w.config.Source.Watch(kept.Revision, concerns)
+		watcher, err = w.config.Source.Watch(stored.Revision, concerns)
 		if errors.Is(err, interrex.ErrCompacted) {
 			w.rest(ctx, began)
 			return nil
@@ -73,14 +71,13 @@ func (w *Worker) follow(ctx context.Context) error {
 	if behind {
 		w.rest(ctx, began)
 	}
-	return w.tellOn(ctx, watcher, kept)
+	return w.sendAll(ctx, watcher, stored)
 }
 
-// tellOn tells the target, which is at a position, of each batch until
-// something fails.
-func (w *Worker) tellOn(ctx context.Context, watcher *watch.Watcher, at Position) error {
+// sendAll sends batches to the target, which is at a position, until something fails.
+func (w *Worker) sendAll(ctx context.Context, watcher *watch.Watcher, at Position) error {
 	for {
-		// What was restored before the watch began has not closed it.
+		// A restore before the watch began has not closed it.
 		if w.history() != at.History {
 			return nil
 		}
@@ -91,7 +88,7 @@ func (w *Worker) tellOn(ctx context.Context, watcher *watch.Watcher, at Position
 			began = w.config.Clock.Now()
 			w.status.knows(began)
 		}
-		if kind := interrex.KindOf(err); kind == interrex.KindCompacted || kind == interrex.KindWatchClosed || errors.Is(err, errElsewhere) {
+		if kind := interrex.KindOf(err); kind == interrex.KindCompacted || kind == interrex.KindWatchClosed || errors.Is(err, errMoved) {
 			return nil
 		}
 		if err != nil {
@@ -110,7 +107,7 @@ func (w *Worker) tellOn(ctx context.Context, watcher *watch.Watcher, at Position
 	}
 }
 
-// gather adds to events what waits behind them.
+// gather appends the events that follow and are available now.
 func (w *Worker) gather(watcher *watch.Watcher, events []state.Event) ([]state.Event, error) {
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -122,15 +119,15 @@ func (w *Worker) gather(watcher *watch.Watcher, events []state.Event) ([]state.E
 		if err != nil {
 			return nil, err
 		}
-		events = append(events, more...) // events has no room: the first copies
+		events = append(events, more...) // events has no capacity left: the first append copies
 	}
 	return events, nil
 }
 
-// next waits for events, when none are there. Meanwhile it looks now and then whether the target is
-// still where it was, or further: others may tell it too.
+// next waits for events. Meanwhile it checks regularly whether the target is still at
+// its position, or beyond it: another worker may notify it too.
 func (w *Worker) next(ctx context.Context, watcher *watch.Watcher, at Position) ([]state.Event, error) {
-	w.told(at)
+	w.reached(at)
 	for {
 		w.status.enter(phaseIdle)
 		lookCtx, cancel := context.WithTimeout(ctx, w.config.Look)
@@ -142,17 +139,17 @@ func (w *Worker) next(ctx context.Context, watcher *watch.Watcher, at Position) 
 		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 			return nil, err
 		}
-		kept, err := w.position(ctx)
+		stored, err := w.position(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if kept.History != at.History || kept.Revision < at.Revision || kept.Unproved {
-			return nil, errElsewhere
+		if stored.History != at.History || stored.Revision < at.Revision || stored.Unproved {
+			return nil, errMoved
 		}
 	}
 }
 
-// rest lets events gather, after work that began at a time.
+// rest lets events accumulate, after work that began at a time.
 func (w *Worker) rest(ctx context.Context, began time.Time) {
 	w.status.enter(phaseResting)
 	took := w.config.Clock.Now().Sub(began)
@@ -165,7 +162,7 @@ func (w *Worker) notify(ctx context.Context, to Position, events []state.Event) 
 	if err := w.config.Target.Notify(ctx, to, func(t NotifyTarget) error { return tell(t, events) }); err != nil {
 		return err
 	}
-	w.told(to)
+	w.reached(to)
 	return nil
 }
 
@@ -179,12 +176,13 @@ func (w *Worker) position(ctx context.Context) (Position, error) {
 	return p, err
 }
 
-// mend brings the target, which is at a position, in step with all the leases
-// that there are, and returns the position to go on from. The revision is read
-// before the list: what happens in between is told again.
-func (w *Worker) mend(ctx context.Context, kept Position, history History) (Position, error) {
-	// A copy does not go back: the state of an agent that has just started may.
-	for kept.History == history && w.config.State.Revision() < kept.Revision {
+// mend brings the target, which is at a position, in step with all existing leases, and
+// returns the position from which to continue. The revision is read before the list:
+// what happens in between is sent again.
+func (w *Worker) mend(ctx context.Context, stored Position, history History) (Position, error) {
+	// The state of an agent that has just started may be older than the copy, which
+	// must not go back.
+	for stored.History == history && w.config.State.Revision() < stored.Revision {
 		if err := w.awaitEvent(ctx); err != nil {
 			return Position{}, err
 		}
@@ -202,16 +200,16 @@ func (w *Worker) mend(ctx context.Context, kept Position, history History) (Posi
 		return Position{}, err
 	}
 	w.config.Logger.Infof("lease holders compared at revision %d: %d changed", at.Revision, mended)
-	// A target never goes back, and may be shared: it knows where it is.
-	if kept, err = w.position(ctx); err != nil {
+	// A target never goes back, and may be shared, so its position may be a later one.
+	if stored, err = w.position(ctx); err != nil {
 		return Position{}, err
 	}
-	if kept.History != history || kept.Unproved {
-		return Position{}, errElsewhere
+	if stored.History != history || stored.Unproved {
+		return Position{}, errMoved
 	}
-	w.told(kept)
+	w.reached(stored)
 	w.status.knows(began)
-	return kept, nil
+	return stored, nil
 }
 
 // awaitHistory returns the history of the state once it has one.
@@ -226,7 +224,7 @@ func (w *Worker) awaitHistory(ctx context.Context) (History, error) {
 	}
 }
 
-// awaitEvent waits until something happens, or identityPoll has passed.
+// awaitEvent waits for an event, or for identityPoll.
 func (w *Worker) awaitEvent(ctx context.Context) error {
 	watcher, err := w.config.Source.Watch(w.config.State.Revision(), concerns)
 	if err != nil {
@@ -241,7 +239,7 @@ func (w *Worker) awaitEvent(ctx context.Context) error {
 	return nil
 }
 
-// history names the history of the state: a copy of another one is no copy.
+// history returns the history of the state. A target of another one must be replaced.
 func (w *Worker) history() History {
 	id := w.config.State.Identity()
 	if id.ClusterID == "" {

@@ -13,7 +13,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// ManifoldConfig says what the worker's manifold is wired to.
+// ManifoldConfig names the inputs of the worker's manifold.
 type ManifoldConfig struct {
 	ClockName  string // provides a clock.Clock
 	RingName   string // provides a *watch.Ring
@@ -25,7 +25,7 @@ type ManifoldConfig struct {
 	Failed func()          // see Config
 }
 
-// Validate says which field is not valid.
+// Validate returns an error that names the field that is not valid.
 func (c ManifoldConfig) Validate() error {
 	switch {
 	case c.ClockName == "":

@@ -8,7 +8,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// concerns picks the events that change a holder.
+// concerns reports whether an event changes a holder.
 func concerns(e *state.Event) bool {
 	_, is := e.Value.(lease.Record)
 	return is && (grants(e.Kind) || ending(e.Kind) != "")
@@ -18,7 +18,7 @@ func grants(kind string) bool {
 	return kind == interrex.LeaseClaimed || kind == interrex.LeaseTakenOver || kind == interrex.LeaseTransferred
 }
 
-// ending returns how an event of that kind ends a lease; "": it does not.
+// ending returns how an event of that kind ends a lease; "" if it does not.
 func ending(kind string) interrex.Ending {
 	switch kind {
 	case interrex.LeaseExpired:
@@ -31,7 +31,7 @@ func ending(kind string) interrex.Ending {
 	return ""
 }
 
-// tell tells a target of events, in order: each run of ends in one call.
+// tell passes events to a target, in order: consecutive ends in one call.
 func tell(t NotifyTarget, events []state.Event) error {
 	var ended []Expired
 	for _, e := range events {
@@ -66,7 +66,7 @@ func claimed(l lease.Record, revision interrex.Revision, kind string) Claimed {
 	}
 }
 
-// present returns all the leases that there are, page by page.
+// present returns all existing leases, page by page.
 func present(leases Leases) iter.Seq2[[]Claimed, error] {
 	return func(yield func([]Claimed, error) bool) {
 		var after interrex.Key

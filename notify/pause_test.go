@@ -70,7 +70,7 @@ func TestWhatWaitsIsToldTogether(t *testing.T) {
 	})
 }
 
-// A target that takes its time is told more seldom, and never takes more than a
+// A slow target is notified less often, and never takes more than a
 // twentieth of it.
 func TestTheRateFallsUnderLoad(t *testing.T) {
 	for _, c := range []struct{ takes, rests time.Duration }{

@@ -24,16 +24,16 @@ type status struct {
 	mu       sync.Mutex
 	phase    phase
 	position Position
-	fresh    time.Time // when the target last knew of everything
+	upToDate time.Time // when the target was last up to date
 	failures int       // since the start
 	last     error
-	row      int       // failures since the target was last told something
-	since    time.Time // when the first of the row happened
+	row      int       // consecutive failures
+	since    time.Time // when the first of them happened
 }
 
 // Progress returns the progress of the notifications.
 type Progress struct {
-	Lag      uint64    // revisions that the target has not been told of
+	Lag      uint64    // revisions that were not sent to the target yet
 	Fresh    time.Time // since when it has been behind
 	Failures int       // consecutive; 0: all is well
 	Since    time.Time // when the first of them happened
@@ -46,11 +46,11 @@ func (s *status) enter(p phase) {
 	s.phase = p
 }
 
-// knows records that the target knows what had happened up to a time.
+// knows records that the target was up to date at a time.
 func (s *status) knows(until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fresh = until
+	s.upToDate = until
 }
 
 func (s *status) reach(p Position) {
@@ -71,7 +71,7 @@ func (s *status) fail(err error, now time.Time) {
 	s.last = err
 }
 
-// recover ends a row of failures.
+// recover resets the consecutive failures.
 func (s *status) recover() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,16 +81,16 @@ func (s *status) recover() {
 func (s *status) progress(at interrex.Revision) Progress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := Progress{Lag: s.behind(at), Fresh: s.fresh}
+	p := Progress{Lag: s.behind(at), Fresh: s.upToDate}
 	if s.row > 0 {
 		p.Failures, p.Since, p.Err = s.row, s.since, s.last
 	}
 	return p
 }
 
-// behind is by how many revisions a copy of a state at a revision is late, with
-// the lock held. A copy that is in step lags by nothing, though extends have
-// raised the revision since.
+// behind returns by how many revisions a copy of a state at a revision lags. The lock
+// is held. A copy that is in step does not lag, even if extends have raised the
+// revision since.
 func (s *status) behind(at interrex.Revision) uint64 {
 	if s.phase == phaseIdle || at <= s.position.Revision {
 		return 0

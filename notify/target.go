@@ -36,7 +36,7 @@ type Expired struct {
 	How      interrex.Ending // EndExpired, EndReleased or EndForced
 }
 
-// NotifyTarget is told who holds what. It is Juju's target, with two
+// NotifyTarget receives the changes of holders. It is Juju's target, with two
 // differences: a note carries token, times and revision, so that a target can
 // tell an old note from a new one, which a holder's name cannot; and it is
 // called by the lease-notify worker, out of the events, instead of by the

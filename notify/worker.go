@@ -10,10 +10,10 @@ import (
 	"github.com/interrex/interrex/internal/backoff"
 )
 
-// logEvery is the least time between two warnings of one row of failures.
+// logEvery is the minimum time between two warnings of consecutive failures.
 const logEvery = time.Minute
 
-// Worker notifies a target of who holds which lease. A failure of the target does
+// Worker notifies a target of the holders of leases. A failure of the target does
 // not end the worker: it is logged, and retried from the position that the target
 // has stored.
 type Worker struct {
@@ -21,9 +21,9 @@ type Worker struct {
 	catacomb catacomb.Catacomb
 	status   status
 
-	// Of the loop alone:
-	delay    time.Duration // before the next try
-	failures int           // in a row
+	// Used by the loop only:
+	delay    time.Duration // before the next retry
+	failures int           // consecutive
 	warned   time.Time
 }
 
@@ -33,15 +33,14 @@ func NewWorker(c Config) (*Worker, error) {
 		return nil, fmt.Errorf("cannot start lease-notify: %w", err)
 	}
 	w := &Worker{config: c.withDefaults()}
-	w.status.phase, w.status.fresh = phaseStarting, c.Clock.Now()
+	w.status.phase, w.status.upToDate = phaseStarting, c.Clock.Now()
 	if err := catacomb.Invoke(catacomb.Plan{Site: &w.catacomb, Work: w.loop}); err != nil {
 		return nil, fmt.Errorf("cannot start lease-notify: %w", err)
 	}
 	return w, nil
 }
 
-// Kill asks the worker to stop. A call of the target that is under way has its
-// context ended.
+// Kill asks the worker to stop. The context of a call of the target in flight ends.
 func (w *Worker) Kill() { w.catacomb.Kill(nil) }
 
 // Wait waits until the worker has stopped.
@@ -75,7 +74,7 @@ func (w *Worker) loop() error {
 	}
 }
 
-// failed takes note of a failure: a row of them is one warning a minute.
+// failed records a failure. It logs one warning a minute at most.
 func (w *Worker) failed(err error) {
 	w.failures++
 	w.config.Failed()
@@ -85,13 +84,13 @@ func (w *Worker) failed(err error) {
 		return
 	}
 	w.warned = now
-	w.config.Logger.Warningf("lease holders are not told on (%d failures in a row, next try in %v): %v", w.failures, w.delay, err)
+	w.config.Logger.Warningf("cannot notify of lease holders (%d consecutive failures, next retry in %v): %v", w.failures, w.delay, err)
 }
 
-// told takes note that the target has come to a position.
-func (w *Worker) told(p Position) {
+// reached records that the target has reached a position.
+func (w *Worker) reached(p Position) {
 	if w.failures > 0 {
-		w.config.Logger.Infof("lease holders are told on after %d failures, at revision %d", w.failures, p.Revision)
+		w.config.Logger.Infof("notifying of lease holders again after %d failures, at revision %d", w.failures, p.Revision)
 	}
 	w.failures, w.delay = 0, w.config.MinRetry
 	w.status.recover()

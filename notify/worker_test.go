@@ -149,7 +149,7 @@ func TestAHistoryThatChangesWhileItIsToldIsMended(t *testing.T) {
 	})
 }
 
-// What happens in another history is not told to the copy of this one.
+// Events of another history are not sent to the copy of this one.
 func TestAHistoryThatHasChangedIsNotToldOn(t *testing.T) {
 	bubble(t, func(f *fixture) {
 		f.start()
@@ -370,7 +370,7 @@ func TestHangingTargetBlocksNobodyAndIsGivenUp(t *testing.T) {
 		f.start()
 		f.target.set(func(t *target) { t.hang = true })
 		for i := range 100 {
-			f.world.claim(fmt.Sprint("k", i), "kay") // returns: publishing waits for nobody
+			f.world.claim(fmt.Sprint("k", i), "kay") // returns: publishing never waits
 		}
 		f.settle(31 * time.Second)
 		f.target.set(func(t *target) { t.hang = false })

@@ -15,10 +15,10 @@ import (
 // call that it is passed to.
 type Batch struct {
 	changes []change
-	at      map[interrex.Key]int // where a key's change is
+	at      map[interrex.Key]int // index of a key's change
 }
 
-// change is what happened to a key: it has a new holder, or none any more.
+// change is the change of a key: it has a new holder, or its lease has ended.
 type change struct {
 	Holder
 	ended bool
@@ -35,8 +35,8 @@ func (b *Batch) Ended(key interrex.Key, token interrex.Token) error {
 }
 
 func (b *Batch) add(c change) error {
-	i, told := b.at[c.Key]
-	if !told {
+	i, found := b.at[c.Key]
+	if !found {
 		b.at[c.Key] = len(b.changes)
 		b.changes = append(b.changes, c)
 		return nil
@@ -47,16 +47,15 @@ func (b *Batch) add(c change) error {
 	return nil
 }
 
-// sorted returns the changes in the order of their keys, in which neighbours
-// share a page of the database.
+// sorted returns the changes in the order of their keys, because neighbours share a
+// page of the database.
 func (b *Batch) sorted() []change {
 	b.at = nil
 	slices.SortFunc(b.changes, func(a, b change) int { return a.Key.Compare(b.Key) })
 	return b.changes
 }
 
-// The statements: the text in front of, for, and behind the changes that it
-// makes.
+// statement is the text before, for, and after the changes of a statement.
 type statement struct{ head, unit, separator, tail string }
 
 var (
@@ -70,8 +69,8 @@ var (
 	remove   = statement{"DELETE FROM lease_holders WHERE ", "(namespace = @ AND name = @ AND token <= @)", " OR ", ""}
 )
 
-// atOnce is how many changes one statement makes: with more, the drivers of
-// SQLite become slower again.
+// atOnce is the number of changes of one statement: with more, the drivers of SQLite
+// become slower.
 const atOnce = 16
 
 // writer makes changes within a transaction.
@@ -81,7 +80,7 @@ type writer struct {
 	dialect Dialect
 }
 
-// write puts the holders in by a statement, and removes what has ended.
+// write writes the holders with the statement put, and removes the ended leases.
 func (w writer) write(put statement, changes []change) error {
 	if err := w.run(put, changes, false, appendRow); err != nil {
 		return fmt.Errorf("cannot write new lease holders: %w", err)
@@ -92,8 +91,8 @@ func (w writer) write(put statement, changes []change) error {
 	return nil
 }
 
-// run runs a statement for the changes that are ends, or for the others. A full
-// one is prepared: to read it costs as much as to run it.
+// run runs a statement for the changes that are ends, or for the others. A full one is
+// prepared, because parsing it costs as much as running it.
 func (w writer) run(s statement, changes []change, ended bool, appendArgs func([]any, Holder) []any) (err error) {
 	text := func(n int) string { return s.head + w.dialect.repeat(s.unit, s.separator, n) + s.tail }
 	var full *sql.Stmt
@@ -139,5 +138,5 @@ func appendEnd(args []any, h Holder) []any {
 	return append(args, h.Key.Namespace, h.Key.Name, int64(h.Token))
 }
 
-// moment is a time as text that sorts, which both dialects take.
+// moment formats a time as text that sorts, and that both dialects accept.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }

@@ -9,7 +9,7 @@ import (
 	"github.com/interrex/interrex/projection"
 )
 
-// BenchmarkUpdate is claims of new keys, told by so many together.
+// BenchmarkUpdate is claims of new keys, so many in one update.
 func BenchmarkUpdate(b *testing.B) {
 	for _, together := range []int{1, 256, 4096} {
 		b.Run(fmt.Sprint(together), func(b *testing.B) {

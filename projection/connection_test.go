@@ -88,7 +88,7 @@ func TestAClosedCopyIsNotOpenedAgain(t *testing.T) {
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Position(t.Context()); err == nil || !strings.Contains(err.Error(), "it is closed") || opened != 1 {
+	if _, err := h.Position(t.Context()); err == nil || !strings.Contains(err.Error(), "the database is closed") || opened != 1 {
 		t.Errorf("it was opened %d times: %v", opened, err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// rollbackTimeout bounds the end of a transaction whose context is over.
+// rollbackTimeout bounds the rollback of a transaction whose context has ended.
 const rollbackTimeout = 5 * time.Second
 
 // database is the pool of a copy. SQLite's is reopened when its file was
@@ -22,17 +22,17 @@ type database struct {
 	open    func() (*sql.DB, error)
 
 	mu    sync.Mutex
-	db    *sql.DB     // nil: to be opened
-	ended bool        // it is not opened again
-	path  string      // of SQLite's file; empty: it has none
-	file  os.FileInfo // what was opened
+	db    *sql.DB     // nil: not open
+	ended bool        // it must not be opened again
+	path  string      // of SQLite's file; empty if there is none
+	file  os.FileInfo // the file that was opened
 	// compared reports whether this file has been checked and compared with the
 	// leases since it was opened: only that shows that a power cut has not damaged
 	// it.
 	compared bool
 }
 
-// connect runs fn on a connection that is set up.
+// connect runs fn on a connection with its settings made.
 func (d *database) connect(ctx context.Context, fn func(*sql.Conn) error) (err error) {
 	db, err := d.pool(ctx)
 	if err != nil {
@@ -49,7 +49,7 @@ func (d *database) connect(ctx context.Context, fn func(*sql.Conn) error) (err e
 	return d.examine(errors.Join(err, ignoreGone(conn.Close())))
 }
 
-// transact runs fn in one transaction, during which nobody else writes.
+// transact runs fn in one transaction, which excludes other writers.
 func (d *database) transact(ctx context.Context, fn func(*sql.Conn) error) error {
 	return d.connect(ctx, func(conn *sql.Conn) error {
 		err := runAll(ctx, conn, d.dialect.begin())
@@ -66,7 +66,7 @@ func (d *database) transact(ctx context.Context, fn func(*sql.Conn) error) error
 	})
 }
 
-// rollback ends a transaction that has failed, and else its connection.
+// rollback rolls back a failed transaction; if that fails, it closes the connection.
 func rollback(ctx context.Context, conn *sql.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
@@ -75,7 +75,7 @@ func rollback(ctx context.Context, conn *sql.Conn) {
 	}
 }
 
-// pool returns the pool, which it opens if need be.
+// pool returns the pool, and opens it if necessary.
 func (d *database) pool(ctx context.Context) (*sql.DB, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -88,7 +88,7 @@ func (d *database) pool(ctx context.Context) (*sql.DB, error) {
 		return d.db, nil
 	}
 	if d.ended {
-		return nil, errors.New("it is closed")
+		return nil, errors.New("the database is closed")
 	}
 	db, err := d.open()
 	if err != nil {
@@ -104,7 +104,7 @@ func (d *database) pool(ctx context.Context) (*sql.DB, error) {
 	return d.db, nil
 }
 
-// openFile makes SQLite open its file, and remembers which it was.
+// openFile makes SQLite open its file, and stores which one it is.
 func (d *database) openFile(ctx context.Context) error {
 	var sequence int
 	var name string
@@ -114,7 +114,7 @@ func (d *database) openFile(ctx context.Context) error {
 	}
 	for _, s := range []string{
 		"PRAGMA page_size = 1024",   // a change writes one page; only a new file takes it
-		"PRAGMA journal_mode = WAL", // others may read the file meanwhile; the file remembers
+		"PRAGMA journal_mode = WAL", // others may read the file meanwhile; stored in the file
 	} {
 		if err := d.patiently(ctx, s); err != nil {
 			return err
@@ -127,8 +127,8 @@ func (d *database) openFile(ctx context.Context) error {
 	return err
 }
 
-// patiently runs a statement that SQLite refuses while others open the same new
-// file, whatever busy_timeout is: for 5 s at most.
+// patiently runs a statement that SQLite refuses, regardless of busy_timeout, while
+// another connection opens the same new file. It retries for at most 5 s.
 func (d *database) patiently(ctx context.Context, statement string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -150,8 +150,8 @@ func (d *database) patiently(ctx context.Context, statement string) error {
 	}
 }
 
-// moved reports whether the file that was opened is not there any more, with
-// the lock held.
+// moved reports whether the file that was opened is no longer at its path. The lock is
+// held.
 func (d *database) moved() bool {
 	if d.file == nil {
 		return false
@@ -160,7 +160,7 @@ func (d *database) moved() bool {
 	return err != nil || !os.SameFile(now, d.file)
 }
 
-// drop closes the pool, with the lock held.
+// drop closes the pool. The lock is held.
 func (d *database) drop() error {
 	if d.db == nil {
 		return nil
@@ -177,8 +177,7 @@ func (d *database) close() error {
 	return d.drop()
 }
 
-// trusted reports whether the copy has been compared since it was opened, and
-// trust says so.
+// trusted reports whether trust was called since the file was opened: see compared.
 func (d *database) trusted() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -191,8 +190,8 @@ func (d *database) trust() {
 	d.compared = d.db != nil
 }
 
-// examine sets a file aside when an error says that it is damaged: the next use
-// makes a new one.
+// examine moves the file aside if an error means that it is damaged: the next use
+// creates a new one.
 func (d *database) examine(err error) error {
 	if err == nil || d.dialect != SQLite || !isDamage(err) {
 		return err
@@ -211,10 +210,10 @@ func (d *database) examine(err error) error {
 	if moved != nil {
 		return errors.Join(err, closed, moved)
 	}
-	return fmt.Errorf("the database was damaged, is %s now, and will be made again: %w", aside, err)
+	return fmt.Errorf("the database was damaged: it was moved to %s, and a new one will be created: %w", aside, err)
 }
 
-// isDamage knows SQLite's own words for it, which all drivers pass on.
+// isDamage recognises SQLite's error texts for damage, which all drivers pass on.
 func isDamage(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "database disk image is malformed") || strings.Contains(text, "file is not a database")
@@ -239,7 +238,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// ignoreGone drops the error of a connection that a rollback has given up.
+// ignoreGone drops the error of a connection that a rollback has closed.
 func ignoreGone(err error) error {
 	if errors.Is(err, sql.ErrConnDone) || errors.Is(err, driver.ErrBadConn) {
 		return nil
@@ -256,7 +255,7 @@ func runAll(ctx context.Context, conn *sql.Conn, statements []string) error {
 	return nil
 }
 
-// changed returns how many rows a statement changed.
+// changed returns the number of rows that a statement changed.
 func changed(res sql.Result, err error) (int64, error) {
 	if err != nil {
 		return 0, err

@@ -28,18 +28,17 @@ func (d Dialect) connect() []string {
 		return nil
 	}
 	return []string{
-		// Those who share the database take turns.
+		// The processes that share the database take turns.
 		"PRAGMA busy_timeout = 5000",
-		// The copy never waits for the disk that the log needs: after a power cut
-		// it is checked and compared before it is used.
+		// The copy never waits for the disk, which the log needs: after a power cut it
+		// is checked and compared before it is used.
 		"PRAGMA synchronous = OFF",
 		"PRAGMA cache_size = -8192",         // KiB: a large transaction writes a page once
 		"PRAGMA wal_autocheckpoint = 16384", // pages: and several write it back once
 	}
 }
 
-// begin returns the statements that begin a transaction that nobody else writes
-// beside.
+// begin returns the statements that begin a transaction and exclude other writers.
 func (d Dialect) begin() []string {
 	if d == PostgreSQL {
 		return []string{"BEGIN ISOLATION LEVEL READ COMMITTED", "SELECT pg_advisory_xact_lock(7400)"}
@@ -47,7 +46,7 @@ func (d Dialect) begin() []string {
 	return []string{"BEGIN IMMEDIATE"}
 }
 
-// there returns the query of whether a table is there.
+// there returns the query for whether a table exists.
 func (d Dialect) there(table string) string {
 	if d == PostgreSQL {
 		return "SELECT to_regclass('" + table + "') IS NOT NULL"
@@ -55,28 +54,28 @@ func (d Dialect) there(table string) string {
 	return "SELECT count(*) > 0 FROM sqlite_master WHERE type = 'table' AND name = '" + table + "'"
 }
 
-// version is the schema's. A copy of an older one is built again.
+// version is that of the schema. A copy of an older one is built again.
 const version = 2
 
-// schema returns the statements that make an empty copy in the place of what is
-// there. Names are compared bytewise in both dialects, as keys are. The columns
-// of lease_holders_position stay what they are in every version: they say whose
-// the copy is.
+// schema returns the statements that replace the copy by an empty one. Names are
+// compared bytewise in both dialects, as keys are. The columns of
+// lease_holders_position are the same in every version, because they identify the
+// copy.
 //
 // A token is a BIGINT: it is a revision, and those stay below 2^63. They count
 // by one, and a recovery raises them to no more than the greater of 2^40 above
 // the counter and the unix time x 2^28, which is below 2^63 until the year 3058.
 func (d Dialect) schema() []string {
-	// One tree for a row in SQLite: the key is made when somebody reads it.
-	text, moment, kept, only := "TEXT", "TEXT", "VIRTUAL", "WITHOUT ROWID"
+	// In SQLite a row is in one tree only, and its key is computed when it is read.
+	text, moment, stored, only := "TEXT", "TEXT", "VIRTUAL", "WITHOUT ROWID"
 	if d == PostgreSQL {
-		text, moment, kept, only = `TEXT COLLATE "C"`, "TIMESTAMPTZ", "STORED", ""
+		text, moment, stored, only = `TEXT COLLATE "C"`, "TIMESTAMPTZ", "STORED", ""
 	}
 	return []string{
 		"DROP TABLE IF EXISTS lease_holders",
 		"DROP TABLE IF EXISTS lease_holders_position",
 		`CREATE TABLE lease_holders (
-			key         ` + text + ` GENERATED ALWAYS AS (namespace || '/' || name) ` + kept + `,
+			key         ` + text + ` GENERATED ALWAYS AS (namespace || '/' || name) ` + stored + `,
 			namespace   ` + text + ` NOT NULL,
 			name        ` + text + ` NOT NULL,
 			holder      ` + text + ` NOT NULL,
@@ -98,7 +97,7 @@ func (d Dialect) schema() []string {
 func (d Dialect) repeat(unit, separator string, n int) string {
 	text := strings.TrimSuffix(strings.Repeat(unit+separator, n), separator)
 	if d == SQLite {
-		// A number would be a name there, and drivers look for each name among all.
+		// SQLite takes a number for a name, and drivers search all arguments for each.
 		return strings.ReplaceAll(text, "@", "?")
 	}
 	parts := strings.Split(text, "@")

@@ -18,8 +18,8 @@ const createFences = `CREATE TABLE IF NOT EXISTS interrex_fences (
 	key   TEXT PRIMARY KEY,
 	token BIGINT NOT NULL)`
 
-// raise keeps the highest token. An equal one is written too: that locks the
-// row, so that two tokens can never pass each other.
+// raise stores the highest token. An equal one is written too: that locks the row, so
+// that two tokens can never overtake each other.
 const raise = `INSERT INTO interrex_fences (key, token) VALUES ($1, $2)
 	ON CONFLICT (key) DO UPDATE SET token = excluded.token WHERE excluded.token >= interrex_fences.token`
 
@@ -51,7 +51,7 @@ func FenceContext(ctx context.Context, tx *sql.Tx, key interrex.Key, token inter
 		return err
 	}
 	if token == 0 || token > math.MaxInt64 {
-		return interrex.Errorf(interrex.KindInvalid, "cannot fence %s: %d is no token", key, token)
+		return interrex.Errorf(interrex.KindInvalid, "cannot fence %s: %d is not a token", key, token)
 	}
 	f := fence{ctx, tx, key}
 	if err := f.readsNothingOld(); err != nil {
@@ -59,15 +59,15 @@ func FenceContext(ctx context.Context, tx *sql.Tx, key interrex.Key, token inter
 	}
 	raised, err := f.raise(token)
 	if err != nil {
-		// The table may be missing. Somebody else may make it at this moment,
-		// which fails here in PostgreSQL, and is as good.
+		// The table may be missing. In PostgreSQL this fails if another process
+		// creates it at the same time, which is just as good.
 		_, createErr := f.try(createFences)
 		if raised, err = f.raise(token); err != nil {
 			return f.unavailable(errors.Join(err, createErr))
 		}
 	}
 	if raised == 0 {
-		return interrex.Errorf(interrex.KindNotHeld, "cannot go on under token %d: a higher one of %s has written here", token, key)
+		return interrex.Errorf(interrex.KindNotHeld, "cannot continue under token %d: a higher token of %s has written to this database", token, key)
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ func (f fence) readsNothingOld() error {
 		return f.sqlite(err)
 	}
 	if level != "read committed" && level != "read uncommitted" {
-		return nil // a snapshot that is too old cannot write the row
+		return nil // a transaction with an old snapshot cannot write the row
 	}
 	// PostgreSQL lets a transaction change its level until its first query.
 	if _, err := f.tx.ExecContext(f.ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"); err != nil {
@@ -100,8 +100,8 @@ func (f fence) readsNothingOld() error {
 	return nil
 }
 
-// sqlite goes on where PostgreSQL's statement has failed. A transaction that has
-// read too early there cannot write, unless it reads uncommitted rows too.
+// sqlite continues after PostgreSQL's statement has failed. In SQLite a transaction
+// that has read too early cannot write, unless it also reads uncommitted rows.
 func (f fence) sqlite(notPostgres error) error {
 	var dirty bool
 	if err := f.tx.QueryRowContext(f.ctx, "PRAGMA read_uncommitted").Scan(&dirty); err != nil {

@@ -125,7 +125,7 @@ func TestALowerTokenCommitsFirstOrNotAtAll(t *testing.T) {
 					select {
 					case err := <-ended:
 						return fmt.Errorf("the second did not wait: %w", err)
-					case <-time.After(100 * time.Millisecond): // it stands at the database's lock
+					case <-time.After(100 * time.Millisecond): // it waits for the database's lock
 						return nil
 					}
 				})
@@ -222,9 +222,9 @@ func levels(d database) []sql.IsolationLevel {
 }
 
 // A new holder reads 0, the old one adds 100 and commits, and the new one goes
-// on from the 0: its fence must not let that be committed, wherever it stands.
+// on from the 0: its fence must not let that be committed, wherever it is called.
 func TestNoUpdateIsLostWhereverTheFenceStands(t *testing.T) {
-	reads := map[string][2]string{ // what stands around the read
+	reads := map[string][2]string{ // what surrounds the read
 		"plain":                 {"SELECT 1", "SELECT 1"},
 		"rolled back savepoint": {"SAVEPOINT looked", "ROLLBACK TO SAVEPOINT looked"},
 	}

@@ -34,23 +34,23 @@ func parseHistory(s string) (h History, err error) {
 		h.Epoch.Bits, err = strconv.ParseUint(bits, 16, 64)
 	}
 	if err != nil {
-		return History{}, fmt.Errorf("the database has the history %q, which interrex has not written", s)
+		return History{}, fmt.Errorf("the database has the history %q, which interrex did not write", s)
 	}
 	return h, nil
 }
 
 // mayReplace returns a KindConflict error if a copy of h must not replace one of
-// kept.
-func (h History) mayReplace(kept History) error {
+// stored.
+func (h History) mayReplace(stored History) error {
 	var whose string
 	switch {
-	case kept == (History{}) || kept == h:
+	case stored == (History{}) || stored == h:
 		return nil
-	case kept.Cluster != h.Cluster:
-		whose = fmt.Sprintf("of cluster %s, and this is cluster %s", kept.Cluster, h.Cluster)
-	case kept.Epoch.Number > h.Epoch.Number:
-		whose = fmt.Sprintf("of epoch %d, and this agent is in epoch %d: the cluster was recovered without it", kept.Epoch.Number, h.Epoch.Number)
-	case kept.Epoch.Number == h.Epoch.Number:
+	case stored.Cluster != h.Cluster:
+		whose = fmt.Sprintf("of cluster %s, and this is cluster %s", stored.Cluster, h.Cluster)
+	case stored.Epoch.Number > h.Epoch.Number:
+		whose = fmt.Sprintf("of epoch %d, and this agent is in epoch %d: the cluster was recovered without it", stored.Epoch.Number, h.Epoch.Number)
+	case stored.Epoch.Number == h.Epoch.Number:
 		whose = fmt.Sprintf("of another recovery to epoch %d than this agent's", h.Epoch.Number)
 	default:
 		return nil

@@ -20,7 +20,7 @@ type Holder struct {
 	Token      interrex.Token
 	TTL        time.Duration     // kept in milliseconds
 	AcquiredAt time.Time         // the granting leader's wall clock, kept in microseconds
-	Revision   interrex.Revision // of the change that made the row so
+	Revision   interrex.Revision // of the change that wrote the row
 }
 
 // Position is how far the copy has advanced, and in which history. The zero
@@ -59,9 +59,9 @@ func (h *Holders) Close() error { return h.close() }
 // Position returns how far the copy has advanced.
 func (h *Holders) Position(ctx context.Context) (p Position, err error) {
 	err = h.connect(ctx, func(conn *sql.Conn) error {
-		kept, err := h.look(ctx, conn)
-		if kept.whole {
-			p = kept.Position
+		stored, err := h.readStored(ctx, conn)
+		if stored.whole {
+			p = stored.Position
 			p.Unproved = !h.trusted()
 		}
 		return err
@@ -83,13 +83,13 @@ func (h *Holders) Update(ctx context.Context, to Position, fn func(*Batch) error
 	err := fn(b)
 	if err == nil {
 		err = h.transact(ctx, func(conn *sql.Conn) error {
-			kept, err := h.look(ctx, conn)
+			stored, err := h.readStored(ctx, conn)
 			switch {
 			case err != nil:
 				return err
-			case !kept.whole || !h.trusted() || kept.History != to.History:
-				return interrex.Errorf(interrex.KindConflict, "the copy is of history %q, not %q: replace it", kept.History, to.History)
-			case kept.Revision >= to.Revision:
+			case !stored.whole || !h.trusted() || stored.History != to.History:
+				return interrex.Errorf(interrex.KindConflict, "the copy is of history %q, not %q: replace it", stored.History, to.History)
+			case stored.Revision >= to.Revision:
 				return nil
 			}
 			if err := (writer{ctx, conn, h.dialect}).write(putNewer, b.sorted()); err != nil {
@@ -111,14 +111,14 @@ func (h *Holders) move(ctx context.Context, conn *sql.Conn, to Position) error {
 	return err
 }
 
-// kept is what a database says of its copy.
-type kept struct {
+// stored is the position and the condition of a copy.
+type stored struct {
 	Position
-	whole bool // both tables are there, and of this version
+	whole bool // both tables exist, in this version
 }
 
-// look reads what is there. A copy of a later version is an error.
-func (h *Holders) look(ctx context.Context, conn *sql.Conn) (k kept, err error) {
+// readStored reads the position of the copy. A copy of a later version is an error.
+func (h *Holders) readStored(ctx context.Context, conn *sql.Conn) (k stored, err error) {
 	there := map[string]bool{}
 	for _, table := range []string{"lease_holders", "lease_holders_position"} {
 		var is bool
@@ -140,7 +140,7 @@ func (h *Holders) look(ctx context.Context, conn *sql.Conn) (k kept, err error) 
 		return k, err
 	}
 	if found > version {
-		return k, fmt.Errorf("the database has version %d of the schema, and only %d is known here: a later interrex has written it", found, version)
+		return k, fmt.Errorf("the database has version %d of the schema, and this build knows %d: a later version of interrex wrote it", found, version)
 	}
 	k.Revision, k.whole = interrex.Revision(revision), found == version && there["lease_holders"]
 	k.History, err = parseHistory(history)

@@ -453,7 +453,7 @@ func TestADamagedFileIsSetAsideAndMadeAgain(t *testing.T) {
 				_, err = h.Replace(t.Context(), at(6), paged())
 				err = errors.Join(err, h.Close())
 			}
-			if err == nil || !strings.Contains(err.Error(), path+".damaged now") {
+			if err == nil || !strings.Contains(err.Error(), "moved to "+path+".damaged") {
 				t.Errorf("the first use: %v", err)
 			}
 			for _, beside := range []string{"-wal", "-shm"} {
@@ -588,7 +588,7 @@ func TestTimesAreReadable(t *testing.T) {
 	})
 }
 
-// Several agents may share a database: whoever is behind changes nothing.
+// Several agents may share a database: one that is behind changes nothing.
 func TestTwoWritersOfOneDatabaseAgree(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {
 		started(t, d)

@@ -41,14 +41,14 @@ func (h *Holders) Replace(ctx context.Context, at Position, pages iter.Seq2[[]Ho
 		return h.move(ctx, conn, at)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("cannot mend the lease holders at revision %d: %w", at.Revision, err)
+		return 0, fmt.Errorf("cannot repair the lease holders at revision %d: %w", at.Revision, err)
 	}
 	h.trust()
 	return mended, nil
 }
 
-// prepare sees to it that there is a copy that a replacement may go into, and
-// reports whether it is a later one of that history.
+// prepare ensures that there is a copy that may be replaced, and reports whether it is
+// a later one of that history.
 func (h *Holders) prepare(ctx context.Context, conn *sql.Conn, at Position) (later bool, err error) {
 	sound := h.trusted()
 	if !sound {
@@ -56,26 +56,26 @@ func (h *Holders) prepare(ctx context.Context, conn *sql.Conn, at Position) (lat
 			return false, err
 		}
 	}
-	kept, err := h.look(ctx, conn)
+	stored, err := h.readStored(ctx, conn)
 	if err == nil {
-		err = at.History.mayReplace(kept.History)
+		err = at.History.mayReplace(stored.History)
 	}
 	if err != nil {
 		return false, err
 	}
-	if !kept.whole {
+	if !stored.whole {
 		return false, runAll(ctx, conn, h.dialect.schema())
 	}
-	if later = kept.History == at.History && kept.Revision > at.Revision; later && !sound {
-		return false, interrex.Errorf(interrex.KindUnavailable, "the copy is at revision %d already, and has to be compared", kept.Revision)
+	if later = stored.History == at.History && stored.Revision > at.Revision; later && !sound {
+		return false, interrex.Errorf(interrex.KindUnavailable, "the copy is at revision %d already, and must be compared", stored.Revision)
 	}
 	return later, nil
 }
 
-// replacement walks through the rows and the pages side by side.
+// replacement walks through the rows and the pages in parallel.
 type replacement struct {
 	writer
-	after  interrex.Key // rows up to here are as they should be
+	after  interrex.Key // rows up to here are correct
 	mended int
 }
 
@@ -105,7 +105,7 @@ func (r *replacement) page(page []Holder) error {
 	return r.write(put, changes)
 }
 
-// rest removes the rows behind the last page.
+// rest removes the rows after the last page.
 func (r *replacement) rest() error {
 	n, err := changed(r.conn.ExecContext(r.ctx,
 		r.dialect.repeat("DELETE FROM lease_holders WHERE (namespace, name) > (@, @)", "", 1), r.after.Namespace, r.after.Name))
@@ -113,7 +113,7 @@ func (r *replacement) rest() error {
 	return err
 }
 
-// rows reads the rows behind after, up to last.
+// rows reads the rows after after, up to last.
 func (r *replacement) rows(last interrex.Key) (map[interrex.Key]Holder, error) {
 	rows, err := r.conn.QueryContext(r.ctx, r.dialect.repeat(`SELECT namespace, name, holder, token, ttl_ms, acquired_at
 		FROM lease_holders WHERE (namespace, name) > (@, @) AND (namespace, name) <= (@, @)`, "", 1),
@@ -133,8 +133,8 @@ func (r *replacement) rows(last interrex.Key) (map[interrex.Key]Holder, error) {
 	return found, rows.Err()
 }
 
-// scan reads a row but for its revision, which is not compared: a list does
-// not know of every change that left holder and token as they were.
+// scan reads a row except its revision, which is not compared: the revision of a list's
+// lease is that of its grant, and that of a row may be a later one.
 func scan(rows *sql.Rows) (h Holder, err error) {
 	var token, ttl int64
 	var acquired stamp
@@ -144,7 +144,7 @@ func scan(rows *sql.Rows) (h Holder, err error) {
 	return h, err
 }
 
-// scanned is h as scan returns it.
+// scanned returns h as scan would return it.
 func scanned(h Holder) Holder {
 	h.TTL = h.TTL.Truncate(time.Millisecond)
 	h.AcquiredAt = h.AcquiredAt.UTC().Truncate(time.Microsecond)
@@ -165,7 +165,7 @@ func (s *stamp) Scan(v any) error {
 		*s = stamp(t.UTC())
 		return err
 	default:
-		return fmt.Errorf("%T is no time", v)
+		return fmt.Errorf("%T is not a time", v)
 	}
 	return nil
 }

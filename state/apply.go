@@ -76,8 +76,8 @@ func (s *State) Passed(index uint64) {
 	}
 }
 
-// known refuses an entry that this build does not know before any of it has
-// been done, so that what is kept is the state after a whole entry.
+// known refuses an entry that this build does not know before any of it is applied,
+// so that the state is always that after a whole entry.
 func (s *State) known(e *Entry) error {
 	for i := range e.Operations {
 		op := &e.Operations[i]
@@ -90,7 +90,7 @@ func (s *State) known(e *Entry) error {
 			continue
 		}
 		if op.Table == SystemTable && !knownSystemCommand(op.Data) {
-			return fmt.Errorf("operation %d: unknown command of the state's own", i)
+			return fmt.Errorf("operation %d: unknown command of the state itself", i)
 		}
 		if op.Table != SystemTable && s.tables.find(op.Table) == nil {
 			return fmt.Errorf("operation %d: unknown table %d", i, op.Table)
@@ -99,18 +99,18 @@ func (s *State) known(e *Entry) error {
 	return nil
 }
 
-// errHalted is the answer here to an operation that other replicas may do.
+// errHalted is this replica's error for an operation that other replicas may apply.
 func errHalted(halt error) error {
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "operation: this agent cannot apply it, others may have: %v", halt).WithCause(halt)
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "operation: this agent cannot apply it, others may have done so: %v", halt).WithCause(halt)
 }
 
-// panicked is a panic of a table. Its stack is for the log only.
+// panicked is the error for a panic of a table. Its stack is only logged.
 type panicked struct {
 	value any
 	stack []byte
 }
 
-func (p *panicked) Error() string { return fmt.Sprintf("a table has failed: %v", p.value) }
+func (p *panicked) Error() string { return fmt.Sprintf("a table panicked: %v", p.value) }
 
 // run applies s.entry. The error is why this replica must halt.
 func (s *State) run(l *raft.Log, results []Result) (err error) {
@@ -140,7 +140,7 @@ func (s *State) run(l *raft.Log, results []Result) (err error) {
 	m.since = s.clock.Now()
 	m.due, m.hasDue = s.tables.due()
 	m.identity = s.system.identity
-	// The events go to another's memory, and the scratch is used again.
+	// The publisher keeps the events, and the scratch is used again.
 	events := slices.Clone(t.events)
 	if s.recorder != nil {
 		s.recorder.Record(t.Now, t.Revision, events)
@@ -167,7 +167,7 @@ func (s *State) tick(t *Turn) {
 	}
 }
 
-// one does one operation, or answers from its record, or refuses it.
+// one applies one operation, or replays its record, or refuses it.
 func (s *State) one(t *Turn, op *Operation) (res Result) {
 	switch {
 	case op.Table == SystemTable && len(op.Group) == 0:
@@ -183,7 +183,7 @@ func (s *State) one(t *Turn, op *Operation) (res Result) {
 	return res
 }
 
-// once does an operation that has a request id.
+// once applies an operation that has a request id.
 func (s *State) once(t *Turn, op *Operation) Result {
 	ticket, res, done := s.system.records.admit(op, t.Now, s.tables)
 	if done {
@@ -196,7 +196,7 @@ func (s *State) once(t *Turn, op *Operation) Result {
 	return res
 }
 
-// do does an operation that no mark and no record has decided.
+// do applies an operation whose result no mark or record determines.
 func (s *State) do(t *Turn, op *Operation) Result {
 	if op.Fence != (interrex.Fence{}) && (s.fencer == nil || !s.fencer.Holds(op.Fence.Key, op.Fence.Token)) {
 		return refuse(op, interrex.Errorf(interrex.KindNotHeld, "fence: %s is not held under token %d", op.Fence.Key, op.Fence.Token))
@@ -220,16 +220,16 @@ func (s *State) do(t *Turn, op *Operation) Result {
 	t.Table, t.Minted = op.Table, op.Minted
 	t.Next()
 	first := len(t.events)
-	// A table may take more revisions: a claim of an overdue lease ends that
-	// one first. The operation's own is the last, which is a grant's token.
+	// A table may take more revisions: a claim of an overdue lease first ends that.
+	// The last revision is the operation's, which is the token of a grant.
 	reply := table.Apply(t, c)
 	res := Result{Reply: reply, Revision: t.Revision, Attempt: op.Attempt}
 	s.follow(t, first)
 	return res
 }
 
-// follow passes the events from first on to the tables that follow, in their
-// order; each sees also what those before it have added.
+// follow passes the events from first on to the tables that are Followers, in their
+// order; each also sees the events that those before it have added.
 func (s *State) follow(t *Turn, first int) {
 	if first == len(t.events) {
 		return

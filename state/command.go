@@ -7,7 +7,7 @@ import (
 )
 
 // Command is one decoded operation of a table. It must be immutable. Only its
-// table looks further into it than this interface.
+// table uses more of it than this interface.
 type Command interface {
 	// About returns what code outside the table may know about it.
 	About() About
@@ -35,7 +35,7 @@ type Announcer interface {
 
 // Announcement describes the events that a command may publish.
 type Announcement struct {
-	Kinds []string // of event; first what the command asks for
+	Kinds []string // of event; first that which the command requests
 	Key   string   // of the events
 	// Prefix reports that the events are of all keys that begin with Key.
 	Prefix bool
@@ -73,7 +73,7 @@ func (s *State) Decode(table TableID, data []byte) (Command, error) {
 	}
 	t := s.tables.find(table)
 	if t == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "operation: there is no table %d here", table)
+		return nil, interrex.Errorf(interrex.KindInvalid, "operation: unknown table %d", table)
 	}
 	return t.Decode(data)
 }

@@ -12,8 +12,8 @@ var (
 	errTooMany = errors.New("a count is larger than what follows")
 )
 
-// decoder takes values off the front of b. After its first error it returns zero
-// values, so that a caller checks err once.
+// decoder reads values from the front of b. After its first error it returns zero
+// values, so a caller checks err once.
 type decoder struct {
 	b   []byte
 	err error
@@ -66,8 +66,8 @@ func (d *decoder) small(limit uint64) uint64 {
 	return v
 }
 
-// count reads a number of things that take at least one byte each, so that a
-// wrong count cannot make the reader allocate more than its input.
+// count reads the number of items that take at least one byte each. It checks that
+// against the input, so that a wrong count cannot cause a large allocation.
 func (d *decoder) count() int {
 	v := d.uvarint()
 	if v > uint64(len(d.b)) {
@@ -77,7 +77,7 @@ func (d *decoder) count() int {
 	return int(v)
 }
 
-// bytes reads bytes with their length in front: a part of b, not a copy.
+// bytes reads bytes with their length before them: a part of b, not a copy.
 func (d *decoder) bytes() []byte {
 	n := d.count()
 	v := d.b[:n:n]
@@ -91,7 +91,7 @@ func (d *decoder) text() string {
 	return unsafe.String(unsafe.SliceData(v), len(v))
 }
 
-// end is the error of the whole: also when bytes are left.
+// end returns the first error, or one if bytes are left.
 func (d *decoder) end() error {
 	if d.err == nil && len(d.b) != 0 {
 		return errors.New("it has bytes after its end")

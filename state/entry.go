@@ -11,9 +11,9 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Limits of an entry. A batch is full once it holds MaxOperations, or once the
-// operations in it take BatchBytes; the one that crosses that line may itself
-// be as long as MaxOperationBytes. So no entry is longer than MaxEntryBytes.
+// Limits of an entry. A batch is full once it has MaxOperations, or its operations
+// reach BatchBytes; the last of them may have MaxOperationBytes. So no entry is
+// longer than MaxEntryBytes.
 const (
 	MaxOperations     = 1024
 	BatchBytes        = 1 << 20
@@ -24,9 +24,8 @@ const (
 )
 
 // EntryVersion is the newest version of an entry that this build knows, and
-// OldestEntry the oldest. It is the first byte of every entry, and what Apply
-// does with an entry goes by it. A leader writes no version that a member does
-// not know.
+// OldestEntry the oldest. It is the first byte of every entry, and determines how
+// Apply interprets it. A leader writes no version that a member does not know.
 const (
 	EntryVersion = 2
 	OldestEntry  = 2
@@ -38,7 +37,7 @@ const (
 	kindGroup = 2
 )
 
-// What an operation's flags say of its envelope.
+// The flags of an operation: the fields of its envelope that follow.
 const (
 	flagCaller = 1 << iota
 	flagRequest
@@ -47,7 +46,7 @@ const (
 	flagsKnown = flagCaller | flagRequest | flagFence | flagMinted
 )
 
-// Size is an upper bound, in bytes, of what the operation takes in an entry.
+// Size returns an upper bound of the operation's bytes in an entry.
 func (o *Operation) Size() int {
 	const numbers = 64     // kind, flags, and every number and length at its longest
 	const partNumbers = 16 // those of one operation of a group
@@ -58,8 +57,8 @@ func (o *Operation) Size() int {
 	return size
 }
 
-// Validate reports, as KindInvalid or KindTooLarge, why the operation must not be
-// proposed. An operation that passes fits into an entry.
+// Validate returns, as KindInvalid or KindTooLarge, why the operation must not be
+// proposed. A valid operation fits into an entry.
 func (o *Operation) Validate() error {
 	if len(o.Caller) > maxCaller {
 		return interrex.Errorf(interrex.KindInvalid, "caller: at most %d bytes are allowed, not %d", maxCaller, len(o.Caller))
@@ -144,9 +143,9 @@ func appendOperation(b []byte, o *Operation) []byte {
 	return appendBytes(b, o.Data)
 }
 
-// DecodeEntry reads what AppendEntry has written. The strings and the data of
-// the entry share the memory of b: b must not be changed afterwards, and who
-// keeps a part of an entry beyond its Apply clones it, or keeps all of b alive.
+// DecodeEntry reads what AppendEntry has written. The strings and the data of the
+// entry share the memory of b: b must not be changed afterwards, and a part of an
+// entry that is stored beyond its Apply must be cloned, or it keeps all of b alive.
 func DecodeEntry(b []byte) (Entry, error) {
 	var e Entry
 	err := decodeEntry(&e, b)

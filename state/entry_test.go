@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// golden compares with a file that is never to change: it stands for the logs
+// golden compares with a file that must never change: it represents the logs
 // and snapshots that are on disks already.
 func golden(t *testing.T, file string, got []byte) {
 	t.Helper()

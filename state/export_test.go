@@ -61,7 +61,7 @@ func Unframe(snapshot []byte) (h Header, sections []Section, contents [][]byte) 
 	return s.header, sections, contents
 }
 
-// WaitFor waits as WaitApplied does, for a number that a function gives.
+// WaitFor waits as WaitApplied does, for a number that a function returns.
 func WaitFor(ctx context.Context, target uint64, reached func() uint64) error {
 	var w waiters
 	return w.wait(ctx, target, reached)

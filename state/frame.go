@@ -30,13 +30,13 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// frameWriter writes frames; what is written to it as an io.Writer becomes
-// chunks. The first error stays.
+// frameWriter writes frames. As an io.Writer it makes chunks of its input. The first
+// error is final.
 type frameWriter struct {
 	w      io.Writer
 	sum    uint32 // of everything so far
 	frames uint64
-	chunk  []byte // not yet written
+	chunk  []byte // to be written
 	buffer []byte
 	err    error
 }
@@ -64,7 +64,7 @@ func (f *frameWriter) frame(kind byte, payload []byte) {
 	f.write(b)
 }
 
-// Write adds to the present section.
+// Write appends to the current section.
 func (f *frameWriter) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 && f.err == nil {
@@ -108,16 +108,16 @@ func newFrameReader(r io.Reader) (*frameReader, error) {
 		return nil, err
 	}
 	if !bytes.Equal(b[:len(b)-1], []byte(magic[:len(magic)-1])) {
-		return nil, errors.New("it is no snapshot of interrex")
+		return nil, errors.New("it is not a snapshot of interrex")
 	}
 	if b[len(b)-1] != magic[len(magic)-1] {
-		return nil, fmt.Errorf("it has format version %d, and this build knows %d", b[len(b)-1], magic[len(magic)-1])
+		return nil, fmt.Errorf("unknown format version %d, this build reads version %d", b[len(b)-1], magic[len(magic)-1])
 	}
 	f.sum = crc32.Checksum(b, castagnoli)
 	return f, nil
 }
 
-// read returns the next n bytes, which stay until the next read.
+// read returns the next n bytes, which are valid until the next read.
 func (f *frameReader) read(n int) ([]byte, error) {
 	if cap(f.buffer) < n {
 		f.buffer = make([]byte, n, max(n, chunkBytes+frameOverhead))
@@ -130,7 +130,7 @@ func (f *frameReader) read(n int) ([]byte, error) {
 	return f.buffer, err
 }
 
-// next returns the next frame, whose payload stays until the next call.
+// next returns the next frame, whose payload is valid until the next call.
 func (f *frameReader) next() (kind byte, payload []byte, err error) {
 	const head = 5
 	b, err := f.r.Peek(head)
@@ -164,7 +164,7 @@ func (f *frameReader) damaged() error {
 	return fmt.Errorf("it is damaged: the checksum of part %d is wrong", f.frames)
 }
 
-// finish compares the trailer with what has been read, and looks for the end.
+// finish compares the trailer with what was read, and checks that nothing follows.
 func (f *frameReader) finish(payload []byte) error {
 	frames, n := binary.Uvarint(payload)
 	if n <= 0 || len(payload) != n+4 || frames != f.frames || binary.BigEndian.Uint32(payload[n:]) != f.sum {

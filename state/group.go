@@ -14,8 +14,7 @@ import (
 // MaxGroup is the maximum number of operations in a group.
 const MaxGroup = 64
 
-// Part is one operation of a group: what a single one has of its own. The
-// envelope is the group's.
+// Part is one operation of a group, without an envelope.
 type Part struct {
 	Table  TableID
 	Data   []byte
@@ -33,24 +32,23 @@ type PartReply struct {
 }
 
 // Grouper is an optional interface of a table: it checks its operations of one
-// group together, each with those before it counted; a refusal is that of the
-// last one. What it lets pass is applied in the same order, with what other
-// tables do in between, and before any Follower sees an event of it; nothing of
-// that may make an Apply fail. Without it each is checked alone, and a second one
-// is KindInvalid unless each has an About().Key of its own. A table in which an
-// operation can break another key's rule, or a limit over all keys, needs it.
+// group together, each with the effect of those before it; an error is the refusal of
+// the last one. The operations are then applied in the same order, interleaved with
+// those of other tables, and before any Follower sees their events; none of that may
+// make an Apply fail. Without it each is checked by itself, and a second one is
+// KindInvalid unless their keys (About().Key) differ. A table in which an operation
+// can break the rule of another key, or a limit over all keys, needs it.
 type Grouper interface {
 	CheckGroup(now Time, all []Command) error
 }
 
-// Sharer is an optional interface of a table. SharesRevision reports that its
-// operations of a group, as far as they stand side by side, share one revision,
-// that of the first.
+// Sharer is an optional interface of a table. SharesRevision reports whether its
+// adjacent operations in a group share one revision, that of the first.
 type Sharer interface {
 	SharesRevision() bool
 }
 
-// Count is how many commands the operation has.
+// Count returns the number of commands in the operation.
 func (o *Operation) Count() int { return max(1, len(o.Group)) }
 
 // InGroup returns the error of the operation at index i of a group: its text
@@ -60,23 +58,23 @@ func InGroup(i int, err error) error {
 	if !errors.As(err, &e) {
 		return interrex.Errorf(interrex.KindInvalid, "operation %d: %v", i+1, err)
 	}
-	told := *e
-	told.Message = fmt.Sprintf("operation %d: %s", i+1, e.Message)
-	return told.WithCause(err)
+	numbered := *e
+	numbered.Message = fmt.Sprintf("operation %d: %s", i+1, e.Message)
+	return numbered.WithCause(err)
 }
 
-// validateGroup is the part of Validate that is about a group.
+// validateGroup is the part of Validate for a group.
 func (o *Operation) validateGroup() error {
 	if len(o.Group) > MaxGroup {
 		return errGroupSize(len(o.Group))
 	}
 	if o.Table != SystemTable || len(o.Data)+len(o.Minted) > 0 {
-		return interrex.Errorf(interrex.KindInvalid, "operation: it is a group, and has a command of its own")
+		return interrex.Errorf(interrex.KindInvalid, "operation: a group must not have its own command")
 	}
 	for i := range o.Group {
 		p := &o.Group[i]
 		if p.Table == SystemTable {
-			return InGroup(i, interrex.Errorf(interrex.KindInvalid, "the state's own operations are not done in a group"))
+			return InGroup(i, interrex.Errorf(interrex.KindInvalid, "system operations cannot be grouped"))
 		}
 		if err := validMinted(p.Minted); err != nil {
 			return InGroup(i, err)
@@ -95,7 +93,7 @@ type member struct {
 	command Command
 }
 
-// group does a group whose fence holds: all of it, or nothing.
+// group applies a group whose fence holds, wholly or not at all.
 func (s *State) group(t *Turn, op *Operation) Result {
 	members, err := s.members(op)
 	if err == nil {
@@ -106,7 +104,7 @@ func (s *State) group(t *Turn, op *Operation) Result {
 	}
 	first := len(t.events)
 	reply := make(GroupReply, len(members))
-	shared := SystemTable // the table that the present revision is of, if it shares it
+	shared := SystemTable // the table whose operations share the current revision
 	for i, m := range members {
 		reply[i].Table = m.table.ID()
 		if idler, is := m.table.(Idler); is {
@@ -131,7 +129,7 @@ func (s *State) group(t *Turn, op *Operation) Result {
 	return res
 }
 
-// members decodes the operations of a group. The tables are known.
+// members decodes the operations of a group, whose tables are known.
 func (s *State) members(op *Operation) ([]member, error) {
 	members := make([]member, len(op.Group))
 	for i := range op.Group {
@@ -165,8 +163,8 @@ func (s *State) checkGroup(now Time, members []member) error {
 	return nil
 }
 
-// checkTogether checks the commands of one table, and says which one is
-// refused: the last of as many as are refused when all before it are not.
+// checkTogether checks the commands of one table, and returns the index of the one
+// that is refused: the last of the shortest prefix that is refused.
 func checkTogether(table Table, now Time, commands []Command) (int, error) {
 	g, is := table.(Grouper)
 	if !is {
@@ -188,7 +186,7 @@ func checkTogether(table Table, now Time, commands []Command) (int, error) {
 	return refused - 1, err
 }
 
-// checkEach is CheckGroup of a table that is no Grouper.
+// checkEach is CheckGroup for a table that is not a Grouper.
 func checkEach(table Table, now Time, commands []Command) (int, error) {
 	for i, c := range commands {
 		if err := table.Check(now, c); err != nil {
@@ -196,10 +194,10 @@ func checkEach(table Table, now Time, commands []Command) (int, error) {
 		}
 		key := c.About().Key
 		if i > 0 && (key == (interrex.Key{}) || commands[0].About().Key == (interrex.Key{})) {
-			return i, interrex.Errorf(interrex.KindInvalid, "another operation of the group is of the table %q too, and one of them has no key: the table checks each alone, so send them one by one", table.Name())
+			return i, interrex.Errorf(interrex.KindInvalid, "another operation of the group is also of the table %q, and one of them has no key: the table checks each by itself, so send them one by one", table.Name())
 		}
 		if slices.ContainsFunc(commands[:i], func(o Command) bool { return o.About().Key == key }) {
-			return i, interrex.Errorf(interrex.KindInvalid, "another operation of the group is about %s: each key stands in a group once", key)
+			return i, interrex.Errorf(interrex.KindInvalid, "another operation of the group is about %s: each key may appear in a group once", key)
 		}
 	}
 	return 0, nil
@@ -207,7 +205,7 @@ func checkEach(table Table, now Time, commands []Command) (int, error) {
 
 // contentOfGroup is contentOf without the fence.
 func contentOfGroup(parts []Part) uint64 {
-	sum := uint64(kindGroup) << 32 // no table's
+	sum := uint64(kindGroup) << 32 // differs from every table ID
 	var head [10]byte
 	for i := range parts {
 		binary.BigEndian.PutUint16(head[:], uint16(parts[i].Table))
@@ -245,8 +243,8 @@ func (d *decoder) group() []Part {
 	return parts
 }
 
-// appendReply appends the reply of a record, by the codec of its table or, of a
-// group, of each operation's.
+// appendReply appends the reply of a record, with the codec of its table, or of each
+// operation's table for a group.
 func (ts tableSet) appendReply(b []byte, table TableID, r Reply) []byte {
 	group, is := r.(GroupReply)
 	if !is || table != SystemTable {
@@ -261,7 +259,7 @@ func (ts tableSet) appendReply(b []byte, table TableID, r Reply) []byte {
 	return b
 }
 
-// decodeReply reads what appendReply wrote, into memory of its own.
+// decodeReply reads what appendReply wrote, and copies it.
 func (ts tableSet) decodeReply(b []byte, table TableID) (Reply, error) {
 	if table == SystemTable {
 		return ts.decodeGroupReply(b)
@@ -302,7 +300,7 @@ func (ts tableSet) decodeGroupReply(b []byte) (Reply, error) {
 	return group, d.end()
 }
 
-// replayable returns why a recorded reply must not be given again.
+// replayable returns why a recorded reply must not be replayed; nil if it may be.
 func (ts tableSet) replayable(table TableID, r Reply) error {
 	group, is := r.(GroupReply)
 	if !is || table != SystemTable {
@@ -319,7 +317,7 @@ func (ts tableSet) replayable(table TableID, r Reply) error {
 	return nil
 }
 
-// of are the tables of an operation's commands.
+// of returns the tables of an operation's commands.
 func (ts tableSet) of(op *Operation) tableSet {
 	if len(op.Group) == 0 {
 		if i := slices.IndexFunc(ts, func(t Table) bool { return t.ID() == op.Table }); i >= 0 {

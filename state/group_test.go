@@ -240,7 +240,7 @@ func TestWhatChangesNothingStandsBesideASharedRevision(t *testing.T) {
 	}
 }
 
-// counting refuses groups of more than two, and says how many it was asked for.
+// counting refuses groups of more than two, and says how many it was requested.
 type counting struct{ *statetest.Register }
 
 func (counting) CheckGroup(_ state.Time, all []state.Command) error {

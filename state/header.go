@@ -13,12 +13,12 @@ import (
 
 // header describes a snapshot.
 type header struct {
-	ClusterID string // empty: of before the cluster had one
+	ClusterID string // empty: the cluster had none yet
 	Epoch     interrex.Epoch
-	Index     uint64 // of the last entry in it, in raft's log
+	Index     uint64 // log index of the last entry in it
 	Term      uint64
 	Revision  interrex.Revision
-	Floor     interrex.Revision // no feed reaches before it
+	Floor     interrex.Revision // no feed goes back further
 	Time      Time
 }
 
@@ -55,8 +55,8 @@ func openSnapshot(r io.Reader) (*snapshotReader, error) {
 	return &snapshotReader{frames: f, header: h}, nil
 }
 
-// read yields each section, and each part of its content, up to the trailer.
-// What chunk gets stays until it returns.
+// read calls section for each section, and chunk for each part of its content, up to
+// the trailer. The argument of chunk is valid until it returns.
 func (s *snapshotReader) read(section func(section), chunk func([]byte)) error {
 	const limit = math.MaxUint16
 	for n := 0; ; {
@@ -76,7 +76,7 @@ func (s *snapshotReader) read(section func(section), chunk func([]byte)) error {
 		case kind == frameChunk && n > 0:
 			chunk(payload)
 		default:
-			return fmt.Errorf("it has a part of kind %d, which does not belong there", kind)
+			return fmt.Errorf("it has an unexpected part of kind %d", kind)
 		}
 	}
 }

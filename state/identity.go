@@ -76,7 +76,7 @@ func appendIdentity(b []byte, id Identity) []byte {
 	return b
 }
 
-// identity reads a copy, which outlives what it was read from.
+// identity reads and copies an identity.
 func (d *decoder) identity() Identity {
 	var id Identity
 	id.ClusterID = strings.Clone(d.text())

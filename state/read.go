@@ -120,7 +120,7 @@ func (s *State) Versions() map[string]uint16 {
 func (s *State) AppendReply(b []byte, table TableID, r Reply) ([]byte, error) {
 	t := s.tables.find(table)
 	if t == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "operation: there is no table %d here", table)
+		return nil, interrex.Errorf(interrex.KindInvalid, "operation: unknown table %d", table)
 	}
 	return t.AppendReply(b, r), nil
 }

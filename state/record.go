@@ -77,8 +77,8 @@ func (w *window) find(number uint64) (int, bool) {
 	return w.head + i, i < len(live) && live[i].number == number
 }
 
-// drop forgets the records below mark; the room is used again once half of it
-// is free, so that dropping one by one costs nothing that grows.
+// drop removes the records below mark. It compacts once half of the slice is free, so
+// that dropping one by one has a constant amortised cost.
 func (w *window) drop(mark uint64) {
 	i, _ := w.find(mark)
 	clear(w.all[w.head:i])
@@ -90,7 +90,7 @@ func (w *window) drop(mark uint64) {
 	}
 }
 
-// put adds a record whose number is not there.
+// put adds a record whose number is not in the window.
 func (w *window) put(r record) {
 	i, _ := w.find(r.number)
 	w.all = slices.Insert(w.all, i, r)
@@ -118,12 +118,12 @@ type single struct {
 }
 
 // records are the marks and records of request ids. Names are kept in the
-// order of their last write and singles in that of their making, so that
-// ageing looks only at what it drops.
+// order of their last write and singles in the order of their creation, so that
+// ageing visits only what it drops.
 type records struct {
 	limits     *limits
 	names      map[recordKey]*name
-	all        []*name // in no order that means anything
+	all        []*name // in no particular order
 	oldest     *name
 	newest     *name
 	generation uint64
@@ -190,7 +190,7 @@ func (r *records) link(n *name) {
 	r.newest = n
 }
 
-// add takes up a new name.
+// add adds a new name.
 func (r *records) add(n *name) *name {
 	n.generation, n.slot = r.generation, len(r.all)
 	r.names[n.key] = n
@@ -199,7 +199,7 @@ func (r *records) add(n *name) *name {
 	return n
 }
 
-// writable returns n, or what takes its place when a frozen view may read n.
+// writable returns n, or a copy that replaces it if a frozen view may read n.
 func (r *records) writable(n *name) *name {
 	if n.generation == r.generation {
 		return n
@@ -229,7 +229,7 @@ func (r *records) touch(n *name, now Time) {
 	r.link(n)
 }
 
-// restore takes up what was read from a snapshot.
+// restore adds what was read from a snapshot.
 func (r *records) restore(names []*name, singles []*single) error {
 	slices.SortStableFunc(names, func(a, b *name) int { return cmp.Compare(a.last, b.last) })
 	for _, n := range names {

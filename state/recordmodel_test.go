@@ -38,7 +38,7 @@ type act struct {
 	minted string
 }
 
-// content is all of an act that a request id stands for.
+// content is the part of an act that a request id identifies.
 func (a act) content() string {
 	return fmt.Sprintf("%d %s %q %q %d %d", a.table, a.verb, a.key, a.text, a.life, a.token)
 }

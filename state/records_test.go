@@ -103,9 +103,9 @@ type recordWorld struct {
 	rnd    *rand.Rand
 	model  *model
 	copies []*copyOf
-	log    []logged // the entry of index i stands at i-1
+	log    []logged // the entry of index i is at i-1
 	frozen []*frozen
-	tables []state.Table // for their codecs alone
+	tables []state.Table // only for their codecs
 	sums   contents
 	load   *requests
 }

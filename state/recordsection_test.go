@@ -34,7 +34,7 @@ func (s *section) bytes() []byte {
 	return b
 }
 
-// contents are the checksums that stand for each content, over a whole run.
+// contents are the checksums of each content, over a whole run.
 type contents map[string]uint64
 
 // checkSnapshot compares the marks and records in a snapshot with the model's.

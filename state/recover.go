@@ -11,9 +11,9 @@ import (
 // maxRevision is above every revision: a number in JSON holds all below it.
 const maxRevision interrex.Revision = 1 << 53
 
-// A recovery raises the revision past everything that the lost part of the log
-// may have given out: by recoveryStep at least, and to secondStep for each second
-// of the wall clock since 1970.
+// A recovery raises the revision past every one that the lost part of the log may
+// have issued: by recoveryStep at least, and to secondStep for each second of the wall
+// clock since 1970.
 const (
 	recoveryStep interrex.Revision = 1 << 40
 	secondStep   interrex.Revision = 1 << 20
@@ -91,7 +91,7 @@ func (c *Recover) check(sys *system, t *Turn) error {
 func (c *Recover) apply(s *State, t *Turn, _ string) {
 	sys := s.system
 	if sys.identity.Epoch.Bits == c.Bits {
-		return // it is done again
+		return // it was applied already
 	}
 	sys.records.lose(Loss{From: t.Revision, To: raised(t), At: t.Now})
 	t.Revision = sys.records.loss.To
@@ -109,8 +109,8 @@ func (c *Recover) apply(s *State, t *Turn, _ string) {
 	}
 }
 
-// raised is the revision of a recovery. A wall clock that is far off does not
-// use the revisions up.
+// raised returns the revision after a recovery. It is limited, so that a wall clock
+// that is far off does not use up the revisions.
 func raised(t *Turn) interrex.Revision {
 	least := t.Revision + recoveryStep
 	seconds := t.Wall.Unix()

@@ -174,7 +174,7 @@ func TestAfterItsTimeARecordWouldBeGoneAnyway(t *testing.T) {
 	}
 }
 
-// Whoever waits asks again and again, with nothing in the log: that is no sign
+// A waiter retries again and again, with nothing in the log: that is no sign
 // that it was granted before. If it was, that lease has ended.
 func TestAClaimThatAsksAgainIsDoneAfterARecovery(t *testing.T) {
 	r := statetest.NewReplica(t, withLeases)

@@ -45,9 +45,9 @@ func (r *records) find(ref reference) (*name, *record) {
 	return n, nil
 }
 
-// admit is the look-up, before everything else, for an operation with a request
-// id. done: a mark, a record or a limit determines the result, and the operation
-// is not applied (again). It first raises the mark to that of the operation.
+// admit looks up an operation with a request id, before everything else. done reports
+// that a mark, a record or a limit determines the result, and the operation must not be
+// applied (again). It first raises the mark to that of the operation.
 func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res Result, done bool) {
 	// Not ValidateRequestID: what is in a log is applied as it always was.
 	if len(op.RequestID) > interrex.MaxRequestID {
@@ -85,8 +85,9 @@ func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res
 
 // mayBeLost reports whether an earlier attempt of op, which has no record, may
 // have been done before a recovery that has dropped its record: for as long as
-// the record would have been kept. Requests of a name that was opened since are
-// of after it. A claim by itself is done again: what it was granted has ended.
+// the record would have been kept. Requests of a name that was opened after the
+// recovery are not affected. A single claim is applied again: what it was granted has
+// ended.
 func (r *records) mayBeLost(op *Operation, ref reference, n *name, now Time, tables tableSet) bool {
 	kept := r.limits.RecordAge
 	if ref.numbered {
@@ -102,7 +103,7 @@ func (r *records) mayBeLost(op *Operation, ref reference, n *name, now Time, tab
 }
 
 // recorded reports whether a mark or a record determines the reply to op. It
-// changes nothing. The lock of a table that is asked for a replay is held.
+// changes nothing. The lock of the operation's table is held.
 func (r *records) recorded(op *Operation, tables tableSet) (Result, bool) {
 	if op.RequestID == "" {
 		return Result{}, false
@@ -112,7 +113,7 @@ func (r *records) recorded(op *Operation, tables tableSet) (Result, bool) {
 	return settled(op, ref, n, rec, tables)
 }
 
-// settled is recorded, of what has been found.
+// settled is recorded for a name and a record that were found.
 func settled(op *Operation, ref reference, n *name, rec *record, tables tableSet) (Result, bool) {
 	mark := op.Mark
 	if n != nil {
@@ -161,7 +162,7 @@ func (r *records) retire(caller, id string) {
 func replay(op *Operation, rec *record, tables tableSet) Result {
 	if rec.table != op.Table || rec.content != contentOf(op) {
 		return refuse(op, interrex.Errorf(interrex.KindInvalid,
-			"request_id %q: an operation with another content was done under it: use each id for one request alone", op.RequestID))
+			"request_id %q: it was used for an operation with different content: use each id for one request only", op.RequestID))
 	}
 	res := Result{Reply: rec.reply, Revision: rec.revision, Attempt: rec.attempt, Replayed: true}
 	if k, is := tables.find(rec.table).(Keeper); is {
@@ -179,19 +180,19 @@ func refuse(op *Operation, err error) Result {
 }
 
 func errNames(limit int) error {
-	return interrex.Errorf(interrex.KindOverloaded, "request_id: %d names are in use, which is all: use a name that is known, or ask again later", limit)
+	return interrex.Errorf(interrex.KindOverloaded, "request_id: %d names are in use, the limit: use a known name, or retry later", limit)
 }
 
 func errWindow(number, mark uint64, limit int) error {
-	return interrex.Errorf(interrex.KindOverloaded, "request_id: number %d is not within %d of the mark %d: wait until earlier requests are answered, and say so with a mark", number, limit, mark)
+	return interrex.Errorf(interrex.KindOverloaded, "request_id: number %d is not within %d of the mark %d: wait until earlier requests are answered, then raise the mark", number, limit, mark)
 }
 
 func errLost(op *Operation, l Loss) error {
-	e := interrex.Errorf(interrex.KindNameGone, "request_id %q: the cluster was recovered, and whether it was done before is no longer known; this attempt did nothing: look at the current state, and send it again with a new request id", op.RequestID)
+	e := interrex.Errorf(interrex.KindNameGone, "request_id %q: the cluster was recovered, and whether an earlier attempt was applied is no longer known; this attempt did nothing: read the current state, then send it again with a new request id", op.RequestID)
 	e.Lost = l.To
 	return e
 }
 
 func errBelowMark(op *Operation, mark uint64) error {
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "request_id %q is below the mark %d: its caller has its answer, or has given it up", op.RequestID, mark)
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "request_id %q is below the mark %d: its caller has its response, or has given up", op.RequestID, mark)
 }

@@ -47,7 +47,7 @@ func DurationSetting(name, about string, standard, low, high time.Duration) Sett
 			return nil
 		}
 		if _, err := strconv.ParseFloat(value, 64); err == nil {
-			return interrex.Errorf(interrex.KindInvalid, "%s: %q has no unit: write %ss, %sm or %sh; %s to %s are allowed", name, value, value, value, value, wording.Duration(low), wording.Duration(high))
+			return interrex.Errorf(interrex.KindInvalid, "%s: %q has no unit: use %ss, %sm or %sh; %s to %s are allowed", name, value, value, value, value, wording.Duration(low), wording.Duration(high))
 		}
 		return interrex.Errorf(interrex.KindInvalid, "%s: %s to %s are allowed, with the unit s, m or h, and not %q", name, wording.Duration(low), wording.Duration(high), value)
 	}}
@@ -73,8 +73,7 @@ type Configurable interface {
 	Configure(value func(name string) string)
 }
 
-// validSettings reports which setting of a user of that name is not well
-// declared.
+// validSettings checks the declarations of the settings of a table of that name.
 func validSettings(name string, user any) error {
 	c, is := user.(Configurable)
 	if !is {
@@ -95,13 +94,12 @@ func validSettings(name string, user any) error {
 type settings struct {
 	declared []Setting // by name
 	users    []Configurable
-	// set has the values that differ from their defaults. It is never written to:
-	// a frozen view may read it.
+	// set has the values that differ from their defaults. It is never modified,
+	// because a frozen view may read it.
 	set map[string]string
 }
 
-// declare collects the settings of all tables. The state's own are added by
-// newSystem.
+// declare collects the settings of all tables. newSystem adds those of the state.
 func declare(tables tableSet) *settings {
 	s := &settings{}
 	for _, t := range tables {
@@ -127,7 +125,7 @@ func (s *settings) find(name string) (Setting, bool) {
 	return s.declared[i], true
 }
 
-// value returns a setting's value; empty for one that is not declared.
+// value returns a setting's value; empty if it is not declared.
 func (s *settings) value(name string) string {
 	if v, is := s.set[name]; is {
 		return v
@@ -136,7 +134,7 @@ func (s *settings) value(name string) string {
 	return d.Default
 }
 
-// configure tells all tables. Their locks are held.
+// configure passes the values to all tables. Their locks are held.
 func (s *settings) configure() {
 	for _, c := range s.users {
 		c.Configure(s.value)
@@ -147,7 +145,7 @@ func (s *settings) configure() {
 func (s *settings) check(name, value string) error {
 	d, known := s.find(name)
 	if !known {
-		return interrex.Errorf(interrex.KindInvalid, "setting %q: there is no such name: the names are %s", name, strings.Join(s.names(), ", "))
+		return interrex.Errorf(interrex.KindInvalid, "setting %q: unknown: the names are %s", name, strings.Join(s.names(), ", "))
 	}
 	if value == "" {
 		return nil
@@ -172,11 +170,10 @@ type SetSettings struct {
 // About is part of Command.
 func (c *SetSettings) About() About { return About{Name: "set_settings", Privileged: true} }
 
-// Validate is part of Command. Whether a name is known, and its value allowed,
-// is found out when it is applied.
+// Validate is part of Command. Names and values are checked when it is applied.
 func (c *SetSettings) Validate() error {
 	if n := len(c.Values); n == 0 || n > maxSettings {
-		return interrex.Errorf(interrex.KindInvalid, "settings: 1 to %d are set at once, not %d", maxSettings, n)
+		return interrex.Errorf(interrex.KindInvalid, "settings: 1 to %d at once are allowed, not %d", maxSettings, n)
 	}
 	for name, value := range c.Values {
 		if len(name) > maxSettingName || len(value) > maxSettingValue {
@@ -239,7 +236,7 @@ func appendTexts(b []byte, texts map[string]string) []byte {
 	return b
 }
 
-// texts reads a copy, which outlives what it was read from.
+// texts reads and copies names and values.
 func (d *decoder) texts() map[string]string {
 	texts := map[string]string{}
 	for n := d.count(); n > 0 && d.err == nil; n-- {

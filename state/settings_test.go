@@ -15,7 +15,7 @@ import (
 	"github.com/interrex/interrex/state/statetest"
 )
 
-// tuned is a register that has settings, and notes what it is told.
+// tuned is a register that has settings, and records the values that it is given.
 type tuned struct {
 	*statetest.Register
 	declared []state.Setting
@@ -153,15 +153,15 @@ func TestASettingThatIsNotAllowedChangesNothing(t *testing.T) {
 		many[strconv.Itoa(i)] = "1"
 	}
 	for text, values := range map[string]map[string]string{
-		"are set at once, not 65":     many,
-		"whole numbers from 1 to 100": {"register-256.size": "101"},
-		`not "x"`:                     {"register-256.size": "x"},
-		`not "0"`:                     {"register-256.size": "0"},
-		"1s to 48h are allowed, with": {"register-256.age": "49h"},
-		`not "1ms"`:                   {"register-256.age": "1ms"},
-		`"register-256.sise": there is no such name`: {"register-256.sise": "1", "register-256.size": "2"},
-		"1 to 64 are set at once":                    {},
-		"a name has at most 64 bytes and a value 4":  {"register-256.size": strings.Repeat("1", state.MaxSettingValue+1)},
+		"at once are allowed, not 65":               many,
+		"whole numbers from 1 to 100":               {"register-256.size": "101"},
+		`not "x"`:                                   {"register-256.size": "x"},
+		`not "0"`:                                   {"register-256.size": "0"},
+		"1s to 48h are allowed, with":               {"register-256.age": "49h"},
+		`not "1ms"`:                                 {"register-256.age": "1ms"},
+		`"register-256.sise": unknown`:              {"register-256.sise": "1", "register-256.size": "2"},
+		"1 to 64 at once are allowed":               {},
+		"a name has at most 64 bytes and a value 4": {"register-256.size": strings.Repeat("1", state.MaxSettingValue+1)},
 	} {
 		res := r.Do(1, setSettings(values))[0]
 		if kind := interrex.KindOf(res.Err); kind != interrex.KindInvalid && kind != interrex.KindTooLarge || !strings.Contains(res.Err.Error(), text) {

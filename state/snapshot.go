@@ -130,14 +130,14 @@ func (s *State) collect(in *snapshotReader) ([]part, error) {
 		return nil, err
 	}
 	if len(parts) == 0 || parts[0].Table != SystemTable {
-		return nil, errors.New("it does not begin with the state's own section")
+		return nil, errors.New("it does not begin with the system section")
 	}
 	for i, p := range parts {
 		name, oldest, version := systemName, uint16(oldestSystem), uint16(systemVersion)
 		if i > 0 {
 			t := s.tables.find(p.Table)
 			if t == nil || p.Table <= parts[i-1].Table {
-				return nil, fmt.Errorf("table %d %q is not known here, or is in it twice", p.Table, p.Name)
+				return nil, fmt.Errorf("table %d %q is unknown, or is in it twice", p.Table, p.Name)
 			}
 			name, oldest, version = t.Name(), 0, t.Version()
 		}
@@ -148,14 +148,14 @@ func (s *State) collect(in *snapshotReader) ([]part, error) {
 	return parts, nil
 }
 
-// replace puts what is verified in place.
+// replace replaces the content by what was verified.
 func (s *State) replace(h header, parts []part) error {
 	sys, err := decodeSystem(parts[0].chunks, s.tables)
 	if err != nil {
-		return fmt.Errorf("the state's own section: %w", err)
+		return fmt.Errorf("the system section: %w", err)
 	}
 	if sys.identity.ClusterID != h.ClusterID || sys.identity.Epoch != h.Epoch {
-		return errors.New("its header and its content are of different histories")
+		return errors.New("its header and its content belong to different histories")
 	}
 	if err := s.system.identity.same(sys.identity); err != nil {
 		return err
@@ -193,15 +193,15 @@ func restoreTable(t Table, p part) (err error) {
 	return nil
 }
 
-// same refuses another history than id's; without a cluster ID any will do.
+// same refuses a history other than id's; an id without a cluster ID accepts any.
 func (id Identity) same(o Identity) error {
 	if id.ClusterID == "" || id.ClusterID == o.ClusterID && id.Epoch == o.Epoch {
 		return nil
 	}
-	return fmt.Errorf("it is of another history: cluster %q epoch %d, and this is cluster %q epoch %d", o.ClusterID, o.Epoch.Number, id.ClusterID, id.Epoch.Number)
+	return fmt.Errorf("it belongs to another history: cluster %q epoch %d, but this is cluster %q epoch %d", o.ClusterID, o.Epoch.Number, id.ClusterID, id.Epoch.Number)
 }
 
-// chunkReader reads chunks, and lets go of each once it has been read.
+// chunkReader reads chunks, and drops each once it has been read.
 type chunkReader struct{ chunks [][]byte }
 
 func (c *chunkReader) Read(p []byte) (int, error) {

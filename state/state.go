@@ -36,8 +36,8 @@ type State struct {
 	applied  waiters
 	revision waiters
 
-	// mu guards what follows. It is locked before tables' locks, which are locked
-	// in order.
+	// mu guards the fields below. It is locked before the tables' locks, which are
+	// locked in order.
 	mu     sync.RWMutex
 	system *system
 	entry  Entry // scratch
@@ -72,7 +72,7 @@ type Config struct {
 	Logger interrex.Logger
 }
 
-// Validate says what is not valid.
+// Validate returns an error that names what is not valid.
 func (c Config) Validate() error {
 	ids, names := map[TableID]bool{SystemTable: true}, map[string]bool{systemName: true}
 	for _, t := range c.Tables {
@@ -140,7 +140,7 @@ func New(c Config) (*State, error) {
 
 // Close ends all waits, now and later, with KindUnavailable.
 func (s *State) Close() {
-	err := interrex.Errorf(interrex.KindUnavailable, "state: it is closed")
+	err := interrex.Errorf(interrex.KindUnavailable, "state: closed")
 	s.applied.close(err)
 	s.revision.close(err)
 }
@@ -156,12 +156,12 @@ func (s *State) Halted() error {
 	return nil
 }
 
-// halt keeps the first reason: what comes after may be its consequence.
+// halt stores the first reason only: later ones may be its consequence.
 func (s *State) halt(index uint64, err error) {
 	if s.Halted() != nil {
 		return
 	}
-	err = interrex.Errorf(interrex.KindUnavailable, "state: halted at log index %d: %v: this replica needs a build that knows it, or a newer snapshot", index, err).WithCause(err)
+	err = interrex.Errorf(interrex.KindUnavailable, "state: halted at log index %d: %v: run a build that can apply it, or restore a newer snapshot", index, err).WithCause(err)
 	s.halted.Store(&err)
 	text := err.Error()
 	if p := (*panicked)(nil); errors.As(err, &p) {
@@ -172,7 +172,7 @@ func (s *State) halt(index uint64, err error) {
 	s.revision.fail(err)
 }
 
-// codec returns the codec of a table's events; nil: it has none.
+// codec returns the codec of a table's events; nil if it has none.
 func (s *State) codec(id TableID) EventCodec {
 	c, _ := s.tables.find(id).(EventCodec)
 	return c
@@ -181,7 +181,7 @@ func (s *State) codec(id TableID) EventCodec {
 // tableSet are tables in the order of their IDs.
 type tableSet []Table
 
-// find returns a table; nil: it is not known.
+// find returns a table; nil if it is unknown.
 func (ts tableSet) find(id TableID) Table {
 	for _, t := range ts {
 		if t.ID() == id {
@@ -203,7 +203,7 @@ func (ts tableSet) unlock() {
 	}
 }
 
-// due is the earliest time at which a table wants a tick. The locks are held.
+// due returns the earliest time at which a table wants a tick. The locks are held.
 func (ts tableSet) due() (at Time, found bool) {
 	for _, t := range ts {
 		if due, ok := t.Due(); ok && (!found || due < at) {
@@ -213,7 +213,7 @@ func (ts tableSet) due() (at Time, found bool) {
 	return at, found
 }
 
-// discard is the publisher of a state that was given none.
+// discard is the publisher of a state without one.
 type discard struct{}
 
 func (discard) Publish([]Event, interrex.Revision) {}

@@ -31,16 +31,16 @@ var systemCommands = [...]func() systemCommand{
 	commandRecover:     func() systemCommand { return new(Recover) },
 }
 
-// systemCommand is an operation on the state itself. No record of it is kept:
-// doing one again is harmless.
+// systemCommand is an operation on the state itself. It has no record: applying it
+// again is harmless.
 type systemCommand interface {
 	Command
-	// decode reads what Append wrote behind version and number; the error is of
-	// kind KindInvalid.
+	// decode reads what Append wrote after version and number; the error is of kind
+	// KindInvalid.
 	decode(args []byte) error
-	// check returns why it cannot be done now, as an *interrex.Error.
+	// check returns why it cannot be applied now, as an *interrex.Error.
 	check(sys *system, t *Turn) error
-	// apply does what check has allowed, for a caller.
+	// apply executes a command that check has allowed, for a caller.
 	apply(s *State, t *Turn, caller string)
 }
 
@@ -82,7 +82,7 @@ func (l *limits) Configure(value func(name string) string) {
 	}
 }
 
-// system is what the state keeps beside its tables.
+// system is the state apart from its tables.
 type system struct {
 	identity Identity
 	settings *settings
@@ -90,7 +90,7 @@ type system struct {
 	records  *records
 }
 
-// newSystem makes an empty one, with the settings that tables have declared.
+// newSystem returns an empty one, with the settings that the tables declare.
 func newSystem(s *settings) *system {
 	sys := &system{settings: s, limits: &limits{}}
 	s.add(sys.limits)
@@ -108,7 +108,7 @@ func knownSystemCommand(data []byte) bool {
 // decodeSystemCommand decodes a command. The error is of kind KindInvalid.
 func decodeSystemCommand(data []byte) (systemCommand, error) {
 	if !knownSystemCommand(data) {
-		return nil, interrex.Errorf(interrex.KindInvalid, "operation: unknown command of the state's own")
+		return nil, interrex.Errorf(interrex.KindInvalid, "operation: unknown command of the state itself")
 	}
 	c := systemCommands[data[1]]()
 	err := c.decode(data[2:])
@@ -121,7 +121,7 @@ func decodeSystemCommand(data []byte) (systemCommand, error) {
 	return c, nil
 }
 
-// systemOperation does an operation on the state itself, or refuses it.
+// systemOperation applies an operation on the state itself, or refuses it.
 func (s *State) systemOperation(t *Turn, op *Operation) Result {
 	c, err := decodeSystemCommand(op.Data)
 	if err == nil {

@@ -24,7 +24,7 @@ func setIdentity(id state.Identity) state.Operation {
 	return state.Operation{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)}
 }
 
-// systemBytes are the state's own operations as they stand in logs.
+// systemBytes are the state's own operations as they are in logs.
 var systemBytes = map[string]state.Command{
 	"010120303030313032303330343035303630373038303930613062306330643065306601edfd0303036f6e650269310574687265650269330374776f026932": &state.SetIdentity{Identity: identity(cluster)},
 	"0102636c69":             &state.Retire{Name: "cli"},
@@ -53,7 +53,7 @@ func TestDecodeFindsTheTable(t *testing.T) {
 	}
 	cut := (&state.SetIdentity{Identity: identity(cluster)}).Append(nil)
 	for why, op := range map[string]state.Operation{
-		"no table 77":               {Table: 77, Data: statetest.Delete("a")},
+		"unknown table 77":          {Table: 77, Data: statetest.Delete("a")},
 		"malformed":                 {Table: statetest.RegisterTable, Data: []byte{9}},
 		"unknown command":           {Table: state.SystemTable, Data: []byte{1, 99}},
 		"unknown command of the":    {Table: state.SystemTable, Data: []byte{2, 1}},

@@ -102,7 +102,7 @@ func (v *systemView) appendRecord(b []byte, r *record) []byte {
 	return appendBytes(b, v.reply)
 }
 
-// decodeSystem reads a system that a view has written.
+// decodeSystem reads what a view has written.
 func decodeSystem(chunks [][]byte, tables tableSet) (*system, error) {
 	d := decoder{b: bytes.Join(chunks, nil)}
 	sys := newSystem(declare(tables))

@@ -80,7 +80,7 @@ type Table interface {
 	// it has changed nothing.
 	Restore(version uint16, r io.Reader) error
 
-	// AppendReply and DecodeReply are the codec of the replies that stand in
+	// AppendReply and DecodeReply are the codec of the replies that are stored in
 	// records of request ids. They are safe for concurrent use.
 	AppendReply(b []byte, r Reply) []byte
 	DecodeReply(b []byte) (Reply, error)
@@ -182,7 +182,7 @@ type Waitable interface {
 	// wait for it, as a takeover by the holder does.
 	Passes(c Command) bool
 	// Frees reports whether c would leave its key free if it were applied at
-	// now, behind the commands of before.
+	// now, after the commands of before.
 	Frees(before []Command, c Command, now Time) bool
 	// Free reports whether k is free at now; if not, until is when it will be,
 	// as far as is known. 0: unknown, as for a pinned lease.

@@ -8,8 +8,8 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// What a Backend does with an agent's Handle: each method is one of the agent's
-// resources, with the strict rules of a Store.
+// The methods of a Backend with an agent's Handle: each calls a method of the agent's
+// Resources, with the strict rules of a Store.
 
 func options(c ReadConsistency) interrex.ReadOptions {
 	if c == EventualConsistency {
@@ -117,7 +117,7 @@ func (w *agentWatch) Close() {
 	w.closed = true
 	w.mu.Unlock()
 	if !again {
-		_ = w.ResourceWatch.Close() // nothing is left to lose
+		_ = w.ResourceWatch.Close() // the watch is no longer needed
 	}
 }
 

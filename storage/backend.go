@@ -197,7 +197,7 @@ func (b *Backend) WatchList(ctx context.Context, t UnversionedType, tenancy inte
 }
 
 // WatchListMarked is WatchList with an event of the operation
-// interrex.EndOfSnapshot, without a resource, behind what was there when it
+// interrex.EndOfSnapshot, without a resource, after what existed when it
 // began.
 func (b *Backend) WatchListMarked(ctx context.Context, t UnversionedType, tenancy interrex.Tenancy, namePrefix string) (Watch, error) {
 	return b.watch(ctx, t, tenancy, namePrefix, true)
@@ -225,12 +225,12 @@ func (b *Backend) selection(t UnversionedType, tenancy interrex.Tenancy, namePre
 // entryVersion is the first byte of every entry.
 const entryVersion = 1
 
-// answer is what Apply returns for an entry that it has done.
+// answer is what Apply returns for an entry that it has applied.
 type answer struct {
 	record *resource.Record // of a write
 }
 
-// apply puts a command through the log.
+// apply sends a command through the log.
 func (b *Backend) apply(ctx context.Context, c state.Command) (answer, error) {
 	got, err := b.handle.Apply(c.Append([]byte{entryVersion}))
 	if err != nil {
@@ -238,7 +238,7 @@ func (b *Backend) apply(ctx context.Context, c state.Command) (answer, error) {
 	}
 	a, is := got.(answer)
 	if !is {
-		return answer{}, interrex.Errorf(interrex.KindOutcomeUnknown, "storage: the handle's Apply has returned a %T: it must return what Backend.Apply returned", got)
+		return answer{}, interrex.Errorf(interrex.KindOutcomeUnknown, "storage: the handle's Apply returned a %T: it must return the result of Backend.Apply", got)
 	}
 	return a, nil
 }
@@ -259,9 +259,9 @@ func (b *Backend) Apply(buf []byte, idx uint64) any {
 	return a
 }
 
-// local keeps the resources of this replica.
+// local has the resources of this replica.
 type local struct {
-	mu       sync.Mutex // held by those who write
+	mu       sync.Mutex // held by writers
 	table    *resource.Table
 	ring     *watch.Ring
 	revision interrex.Revision
@@ -280,8 +280,8 @@ func (l *local) stop() {
 	})
 }
 
-// apply does an entry. The events are published before the table is given back,
-// so that nobody reads what a watch has not been told of.
+// apply applies an entry. The events are published before the table is unlocked, so
+// that no read is ahead of a watch.
 func (l *local) apply(data []byte, idx interrex.Revision) (answer, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -324,9 +324,9 @@ func (l *local) read(id interrex.ResourceID) (res interrex.Resource, err error) 
 
 func errNotFound(id interrex.ResourceID) error {
 	if id.UID != "" {
-		return interrex.Errorf(interrex.KindNotFound, "there is no %s with the uid %q", id, id.UID)
+		return interrex.Errorf(interrex.KindNotFound, "%s with the uid %q does not exist", id, id.UID)
 	}
-	return interrex.Errorf(interrex.KindNotFound, "there is no %s", id)
+	return interrex.Errorf(interrex.KindNotFound, "%s does not exist", id)
 }
 
 func (l *local) list(s interrex.ResourceSelection) []interrex.Resource {
@@ -355,7 +355,7 @@ func owned(res interrex.Resource) interrex.Resource {
 	return res
 }
 
-// writeOf makes the command of a write, and checks it.
+// writeOf returns the command of a write, and checks it.
 func writeOf(res interrex.Resource) (*resource.Write, error) {
 	metadata, err := codec.NewMetadata(res.Metadata)
 	if err != nil {
@@ -374,7 +374,7 @@ func writeOf(res interrex.Resource) (*resource.Write, error) {
 	return c, c.Validate()
 }
 
-// deleteOf makes the command of a delete, and checks it.
+// deleteOf returns the command of a delete, and checks it.
 func deleteOf(id interrex.ResourceID, version string) (*resource.Delete, error) {
 	c := &resource.Delete{ID: id, Version: version, Strict: true}
 	return c, c.Validate()

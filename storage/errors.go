@@ -12,11 +12,11 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// inconsistent makes an error that is ErrInconsistent of what says that there is
-// no leader or no quorum, that this one does not lead, or that it stops. What
-// says more about the request stays as it is; the caller's own end is ctx's.
+// inconsistent turns an error that means that there is no leader or no quorum, or that
+// this replica does not lead or is stopping, into one that is ErrInconsistent. An
+// error about the request stays as it is; if ctx has ended the error is that of ctx.
 //
-// It is interrex.ErrOutcomeUnknown too where a write may have happened.
+// It is also interrex.ErrOutcomeUnknown if a write may have happened.
 func inconsistent(ctx context.Context, err error) error {
 	switch interrex.KindOf(err) {
 	case interrex.KindNoLeader, interrex.KindNotLeader, interrex.KindUnavailable, interrex.KindDraining,
@@ -36,7 +36,7 @@ func inconsistent(ctx context.Context, err error) error {
 	return interrex.Errorf(interrex.KindInconsistent, "%v", err).WithCause(err)
 }
 
-// stored makes a GroupVersionMismatchError of what an agent's error carries.
+// stored turns an agent's KindGroupVersionMismatch into a GroupVersionMismatchError.
 func stored(err error) error {
 	var e *interrex.Error
 	if !errors.As(err, &e) || e.Kind != interrex.KindGroupVersionMismatch {
@@ -53,7 +53,8 @@ func stored(err error) error {
 	return GroupVersionMismatchError{Stored: owned(res)}
 }
 
-// ofRaft tells errors of raft after which nothing has happened from others.
+// ofRaft gives an error of raft a kind: it distinguishes errors after which nothing has
+// happened from others.
 func ofRaft(err error) error {
 	for _, nothing := range []error{raft.ErrNotLeader, raft.ErrLeadershipTransferInProgress, raft.ErrEnqueueTimeout} {
 		if errors.Is(err, nothing) {

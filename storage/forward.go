@@ -14,8 +14,8 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// What one replica asks the leader's for: JSON over HTTP, on connections of the
-// Handle's.
+// Requests from one replica to the leader's: JSON over HTTP, on connections of the
+// Handle.
 
 // The limits of forwarding.
 const (
@@ -46,7 +46,7 @@ type reply struct {
 	Failure   *failure `json:",omitempty"`
 }
 
-// failure is an error on its way.
+// failure is an error in its encoding.
 type failure struct {
 	Kind    interrex.Kind
 	Message string
@@ -69,7 +69,7 @@ func failureOf(err error) *failure {
 	return &failure{Kind: interrex.KindUnavailable, Message: err.Error()}
 }
 
-// leader reaches the leader's Backend.
+// leader is the client of the leader's Backend.
 type leader struct {
 	backend *Backend
 
@@ -99,7 +99,7 @@ func (l *leader) list(ctx context.Context, s interrex.ResourceSelection) ([]inte
 	return r.Resources, err
 }
 
-// drop closes the connections to the leader that was. Calls on them fail.
+// drop closes the connections to the previous leader. Calls on them fail.
 func (l *leader) drop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -130,7 +130,7 @@ func (l *leader) dialled() (*http.Client, context.Context) {
 	return l.client, l.life
 }
 
-// do asks the leader. A call that was not answered may have happened, if it was
+// do calls the leader. A call without an answer may have been executed, if it was
 // sent.
 func (l *leader) do(ctx context.Context, q call) (reply, error) {
 	client, life := l.dialled()
@@ -151,7 +151,7 @@ func (l *leader) do(ctx context.Context, q call) (reply, error) {
 	}
 	err = r.Failure.err()
 	if kind := r.Failure.Kind; kind == interrex.KindNotLeader || kind == interrex.KindInconsistent || kind == interrex.KindUnavailable {
-		l.drop() // it leads no more
+		l.drop() // it is no longer the leader
 	}
 	return reply{}, inconsistent(ctx, err)
 }
@@ -167,13 +167,13 @@ func post(ctx context.Context, client *http.Client, body []byte) (r reply, err e
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10)) // what there is of it
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10)) // as much as can be read
 		return r, errors.New(answer.Status + ": " + string(text))
 	}
 	return r, json.NewDecoder(answer.Body).Decode(&r)
 }
 
-// lost makes the error of a call without an answer.
+// lost returns the error of a call without an answer.
 func (l *leader) lost(ctx context.Context, q call, err error) error {
 	l.backend.logger.Debugf("cannot reach the leader: %v", err)
 	var dial *net.OpError
@@ -184,7 +184,7 @@ func (l *leader) lost(ctx context.Context, q call, err error) error {
 	return inconsistent(ctx, interrex.Errorf(kind, "cannot reach the leader: %v", err).WithCause(err))
 }
 
-// err makes the error again.
+// err decodes the error.
 func (f *failure) err() error {
 	if f.Kind == interrex.KindGroupVersionMismatch && f.Stored != nil {
 		return GroupVersionMismatchError{Stored: *f.Stored}
@@ -192,7 +192,7 @@ func (f *failure) err() error {
 	return interrex.Errorf(f.Kind, "%s", f.Message)
 }
 
-// mismatch completes the error of a read with the type that was asked for.
+// mismatch completes the error of a read with the requested type.
 func mismatch(asked interrex.ResourceType, err error) error {
 	var m GroupVersionMismatchError
 	if errors.As(err, &m) {
@@ -202,7 +202,7 @@ func mismatch(asked interrex.ResourceType, err error) error {
 	return err
 }
 
-// server answers what other replicas ask. It never asks on.
+// server serves the requests of other replicas. It never forwards them.
 type server struct {
 	backend *Backend
 	conns   chan net.Conn
@@ -221,14 +221,14 @@ func (s *server) run(ctx context.Context) {
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 	}
 	var serving sync.WaitGroup
-	serving.Go(func() { _ = h.Serve(s) }) // it ends by Close
+	serving.Go(func() { _ = h.Serve(s) }) // Close ends it
 	<-ctx.Done()
 	s.Close()
-	_ = h.Close() // connections that break on their way out have nothing to say
+	_ = h.Close() // errors of closing connections do not matter
 	serving.Wait()
 }
 
-// take passes a connection on, or closes it when nobody serves it.
+// take passes a connection to Run, or closes it if Run does not take it.
 func (s *server) take(c net.Conn) {
 	late := time.NewTimer(takeTimeout)
 	defer late.Stop()
@@ -237,7 +237,7 @@ func (s *server) take(c net.Conn) {
 		return
 	case <-s.over:
 	case <-late.C:
-		s.backend.logger.Warningf("closed the connection of another replica: Run has not taken it within %v", takeTimeout)
+		s.backend.logger.Warningf("closed the connection of another replica: Run did not take it within %v", takeTimeout)
 	}
 	_ = c.Close()
 }
@@ -272,7 +272,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := s.answer(r.Context(), q, &out)
 	out.Failure = failureOf(err)
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(out) // the caller is gone
+	_ = json.NewEncoder(w).Encode(out) // fails only if the caller is gone
 }
 
 func (s *server) answer(ctx context.Context, q call, out *reply) (err error) {

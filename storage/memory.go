@@ -39,5 +39,5 @@ func (m *memory) IsLeader() bool                                { return true }
 func (m *memory) EnsureStrongConsistency(context.Context) error { return nil }
 
 func (m *memory) DialLeader(context.Context) (net.Conn, error) {
-	return nil, &net.AddrError{Err: "this replica stands alone"}
+	return nil, &net.AddrError{Err: "this backend has no other replicas"}
 }

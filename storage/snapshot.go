@@ -18,7 +18,7 @@ import (
 // not be closed.
 type Snapshot struct {
 	view state.View // nil: its bytes are in rest
-	rest []byte     // items not yet given
+	rest []byte     // items not yet returned
 	left uint64
 }
 
@@ -70,7 +70,7 @@ func (s *Snapshot) open() error {
 	return nil
 }
 
-// cut takes an item off the front of a list.
+// cut removes the first item of a list.
 func cut(b []byte) (item, rest []byte, err error) {
 	n, used := binary.Uvarint(b)
 	if used <= 0 || n > uint64(len(b)-used) {
@@ -94,12 +94,12 @@ type Restoration struct {
 // an error: its resources are restored through its log.
 func (b *Backend) Restore() (*Restoration, error) {
 	if b.agent != nil {
-		return nil, interrex.Errorf(interrex.KindDisabled, "storage: the resources are an agent's: a restore goes through its log")
+		return nil, interrex.Errorf(interrex.KindDisabled, "storage: the resources are those of an agent: they are restored through its log")
 	}
 	return &Restoration{local: b.local, items: map[string][]byte{}}, nil
 }
 
-var errOver = errors.New("storage: the restoration is over")
+var errOver = errors.New("storage: the restoration was committed or aborted")
 
 // Apply takes one resource, as Snapshot.Next returned it. After an error the
 // restoration is as it was before.
@@ -147,7 +147,7 @@ func (r *Restoration) Abort() {
 // itemsVersion is the version of the table's encoding that list makes.
 const itemsVersion = 1
 
-// list makes a table's content of items: no owner that is gone is among them.
+// list returns the content of a table with the items, and without deleted owners.
 func list(items ...[]byte) *bytes.Buffer {
 	b := bytes.NewBuffer(binary.AppendUvarint(nil, uint64(len(items))))
 	for _, item := range items {

@@ -38,7 +38,7 @@ type GroupVersionMismatchError struct {
 
 // Error names both group versions.
 func (e GroupVersionMismatchError) Error() string {
-	return fmt.Sprintf("resource %s was asked for with group version %q, and is stored with %q",
+	return fmt.Sprintf("resource %s was requested in group version %q, but is stored in %q",
 		e.Stored.ID.Name, e.RequestedType.GroupVersion, e.Stored.ID.Type.GroupVersion)
 }
 
@@ -114,7 +114,7 @@ type Store interface {
 	// ErrInconsistent.
 	DeleteCAS(ctx context.Context, id interrex.ResourceID, version string) error
 	// List returns the resources of a type, in the order of their keys, as they
-	// stood at one moment. Partition and namespace may each be Wildcard. The
+	// were at one moment. Partition and namespace may each be Wildcard. The
 	// result is never nil.
 	List(ctx context.Context, consistency ReadConsistency, t UnversionedType, tenancy interrex.Tenancy, namePrefix string) ([]interrex.Resource, error)
 	// ListByOwner returns what id owns; the owner's uid must match, its group

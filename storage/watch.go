@@ -12,9 +12,9 @@ import (
 )
 
 // errClosed is the error of a watch that its reader has closed.
-var errClosed = errors.New("storage: the watch is closed")
+var errClosed = errors.New("storage: watch closed")
 
-// errStopped is the error of what goes on after the end of Run.
+// errStopped is the error of calls after the end of Run.
 func errStopped() error {
 	return interrex.Errorf(interrex.KindUnavailable, "storage: the backend has stopped")
 }
@@ -23,14 +23,14 @@ func errStopped() error {
 type localWatch struct {
 	local   *local
 	watcher *watch.Watcher
-	present []*resource.Record // not yet given
-	marked  bool               // the mark behind them is to come
-	events  []state.Event      // not yet given
+	present []*resource.Record // not yet returned
+	marked  bool               // EndOfSnapshot follows them
+	events  []state.Event      // not yet returned
 	closing context.Context
 	close   context.CancelFunc
 }
 
-// watch begins a watch: what is there now, then what changes.
+// watch begins a watch: the existing resources, then the changes.
 func (l *local) watch(s interrex.ResourceSelection, marked bool) (Watch, error) {
 	w := &localWatch{local: l, marked: marked}
 	var err error
@@ -79,8 +79,8 @@ func eventOf(e state.Event) interrex.ResourceEvent {
 	return interrex.ResourceEvent{Operation: op, Resource: owned(e.Value.(*resource.Record).Resource()), Revision: e.Revision}
 }
 
-// reason tells apart why the ring has ended a watch. One that has fallen behind
-// the ring begins anew, as after a restore.
+// reason returns the error for why the ring has ended a watch. One that has fallen
+// behind the ring must begin again, as after a restore.
 func (w *localWatch) reason(err error) error {
 	kind := interrex.KindOf(err)
 	if kind != interrex.KindWatchClosed && kind != interrex.KindCompacted {

@@ -186,11 +186,11 @@ func TestAClaimThatASignalEndsLeavesTheLine(t *testing.T) {
 func TestALostLockSaysWhy(t *testing.T) {
 	b := newBench(t)
 	for why, lose := range map[string]func() error{
-		"was revoked by force and nobody holds it now": func() error {
+		"was revoked by force, and it is not held now": func() error {
 			_, err := b.leases.Revoke(t.Context(), interrex.RevokeRequest{Key: mustKey("a"), Force: true})
 			return err
 		},
-		`was transferred and "bob" holds it under token`: func() error {
+		`was transferred, and "bob" holds it under token`: func() error {
 			l, _, err := b.leases.Get(t.Context(), mustKey("a"), interrex.ReadOptions{})
 			if err == nil {
 				_, err = b.leases.Transfer(t.Context(), interrex.TransferRequest{Key: mustKey("a"), Token: l.Token, To: "bob"})
@@ -214,7 +214,7 @@ func TestALostLockSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.want(exitLost)
-	for _, want := range []string{" cannot be extended: ", " is told to stop in ", "was not extended in time: unavailable: no agent answers at http://" + b.addr} {
+	for _, want := range []string{"cannot extend lease ", "its context ends in ", "was not extended in time: unavailable: no agent answers at http://" + b.addr} {
 		if said := l.stderr.String(); !strings.Contains(said, want) {
 			t.Errorf("want %q, it says: %s", want, said)
 		}

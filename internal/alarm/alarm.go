@@ -15,30 +15,30 @@ import (
 type Condition struct {
 	Name string
 	Do   string // what an operator does about it
-	// Look says what is wrong now; nothing when all is well. It is called by one
+	// Look returns what is wrong now; nil if nothing is. It is called by one
 	// goroutine, once a second, and should not block.
 	Look func(now time.Time) []Finding
-	// Unknown reports whether nothing can be told now: then Look is not called,
-	// and what was found last goes on. Nil: it can always be told.
+	// Unknown reports whether the condition cannot be checked now: then Look is not
+	// called, and the last findings still apply. Nil: it can always be checked.
 	Unknown func() bool
-	// After is how long it has to be wrong before it is an alarm.
+	// After is how long a finding must last before it raises an alarm.
 	After time.Duration
-	// Keep is how long it has to be well before the alarm is over: what fails,
-	// is started again and fails again is one alarm.
+	// Keep is how long a finding must be absent before the alarm is over: a worker
+	// that fails, is restarted and fails again raises one alarm.
 	Keep time.Duration
 }
 
-// Finding is what a Look has found.
+// Finding is something wrong that a Look has found.
 type Finding struct {
-	Subject string // tells findings of one condition apart
+	Subject string // distinguishes findings of one condition
 	Text    string
-	Since   time.Time // zero: since the first look that found it
+	Since   time.Time // zero: when a Look first found it
 }
 
-// Found makes the one finding of a condition without subjects.
+// Found returns the one finding of a condition without subjects.
 func Found(text string) []Finding { return []Finding{{Text: text}} }
 
-// key tells alarms apart.
+// key identifies an alarm.
 type key struct{ name, subject string }
 
 func compare(a, b interrex.Alarm) int {

@@ -282,7 +282,7 @@ func TestAPanicIsTheConditionsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Look()
-	if got := r.Current(); len(got) != 2 || got[0].Text != "cannot tell: panic: boom" || got[1].String() != "b: down" {
+	if got := r.Current(); len(got) != 2 || got[0].Text != "cannot check: panic: boom" || got[1].String() != "b: down" {
 		t.Error(got)
 	}
 }
@@ -349,11 +349,11 @@ func TestMoreFindingsThanAnyoneReadsAreCut(t *testing.T) {
 func TestConditionsAreChecked(t *testing.T) {
 	look := func(time.Time) []Finding { return nil }
 	for want, conditions := range map[string][]Condition{
-		`alarm "" not valid: it needs a name, something to do, and a look`:  {{Do: "x", Look: look}},
-		`alarm "a" not valid: it needs a name, something to do, and a look`: {{Name: "a", Look: look}},
-		`alarm "b" not valid: it needs a name, something to do, and a look`: {{Name: "b", Do: "x"}},
-		`alarm "c" not valid: there are two of that name`:                   {{Name: "c", Do: "x", Look: look}, {Name: "c", Do: "x", Look: look}},
-		`alarm "alarms-stuck" not valid: there are two of that name`:        {{Name: StuckName, Do: "x", Look: look}},
+		`alarm "" not valid: it needs a name, a Do and a Look`:   {{Do: "x", Look: look}},
+		`alarm "a" not valid: it needs a name, a Do and a Look`:  {{Name: "a", Look: look}},
+		`alarm "b" not valid: it needs a name, a Do and a Look`:  {{Name: "b", Do: "x"}},
+		`alarm "c" not valid: the name is used twice`:            {{Name: "c", Do: "x", Look: look}, {Name: "c", Do: "x", Look: look}},
+		`alarm "alarms-stuck" not valid: the name is used twice`: {{Name: StuckName, Do: "x", Look: look}},
 	} {
 		if _, err := New(clock.WallClock, &world{}, conditions...); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)

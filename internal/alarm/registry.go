@@ -13,37 +13,37 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Period is the time between two looks at the conditions.
+// Period is the time between two checks of the conditions.
 const Period = time.Second
 
-// MaxSubjects is how many alarms of one condition are kept: a cluster is small,
-// and what goes wrong more often than that is one thing.
+// MaxSubjects is the maximum number of alarms of one condition. A cluster is small:
+// more subjects than that have one cause.
 const MaxSubjects = 64
 
-// Stuck is how long one look may take before that is an alarm itself: a
-// condition that waits for a disk that has stopped answering must not hide it.
+// Stuck is how long one check may take before that raises an alarm itself: a
+// condition that waits for a disk that hangs must not hide it.
 const Stuck = 10 * time.Second
 
-// StuckName is the alarm of a look that does not end.
+// StuckName is the name of the alarm for a check that does not end.
 const StuckName = "alarms-stuck"
 
-// Registry keeps the alarms of one agent. Its zero value is not usable.
+// Registry has the alarms of one agent. Its zero value is not usable.
 type Registry struct {
 	conditions []Condition
 	clock      clock.Clock
 	logger     interrex.Logger
 	desc       *prometheus.Desc
 
-	mu      sync.Mutex
-	current []interrex.Alarm
-	looking string    // the condition that is looked at
-	began   time.Time // when that look began
+	mu       sync.Mutex
+	current  []interrex.Alarm
+	checking string    // the condition that is being checked
+	began    time.Time // when that check began
 
-	turn sync.Mutex // of the one who looks
+	turn sync.Mutex // held during a check of all conditions
 	seen map[key]*sighting
 }
 
-// sighting is a finding over several looks.
+// sighting is a finding over several checks.
 type sighting struct {
 	alarm  interrex.Alarm
 	raised bool
@@ -56,10 +56,10 @@ func New(c clock.Clock, l interrex.Logger, conditions ...Condition) (*Registry, 
 	names := map[string]bool{StuckName: true}
 	for _, condition := range conditions {
 		if condition.Name == "" || condition.Do == "" || condition.Look == nil {
-			return nil, fmt.Errorf("alarm %q not valid: it needs a name, something to do, and a look", condition.Name)
+			return nil, fmt.Errorf("alarm %q not valid: it needs a name, a Do and a Look", condition.Name)
 		}
 		if names[condition.Name] {
-			return nil, fmt.Errorf("alarm %q not valid: there are two of that name", condition.Name)
+			return nil, fmt.Errorf("alarm %q not valid: the name is used twice", condition.Name)
 		}
 		names[condition.Name] = true
 	}
@@ -68,7 +68,7 @@ func New(c clock.Clock, l interrex.Logger, conditions ...Condition) (*Registry, 
 	}
 	return &Registry{
 		conditions: conditions, clock: c, logger: l, seen: map[key]*sighting{},
-		desc: prometheus.NewDesc("interrex_alarm", "How many alarms of that name are raised.", []string{"name"}, nil),
+		desc: prometheus.NewDesc("interrex_alarm", "Number of raised alarms of that name.", []string{"name"}, nil),
 	}, nil
 }
 
@@ -78,14 +78,14 @@ func (r *Registry) Current() []interrex.Alarm {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := append([]interrex.Alarm(nil), r.current...)
-	if r.looking == "" {
+	if r.checking == "" {
 		return all
 	}
 	if took := r.clock.Now().Sub(r.began); took > Stuck {
 		all = append(all, interrex.Alarm{
 			Name: StuckName, Since: r.began,
-			Text: fmt.Sprintf("the look at %s has not ended: other alarms may be old", r.looking),
-			Do:   "check the disk of the data directory: what asks it does not come back",
+			Text: fmt.Sprintf("the check of %s does not end: other alarms may be out of date", r.checking),
+			Do:   "check the disk of the data directory: a call on it does not return",
 		})
 	}
 	return sorted(all)
@@ -94,8 +94,8 @@ func (r *Registry) Current() []interrex.Alarm {
 // Describe implements prometheus.Collector.
 func (r *Registry) Describe(ch chan<- *prometheus.Desc) { ch <- r.desc }
 
-// Collect implements prometheus.Collector: every name, so that an alert can be
-// written before the first alarm.
+// Collect implements prometheus.Collector. It reports every name, so that an alert
+// can be written before the first alarm.
 func (r *Registry) Collect(ch chan<- prometheus.Metric) {
 	count := map[string]int{StuckName: 0}
 	for _, c := range r.conditions {
@@ -109,7 +109,7 @@ func (r *Registry) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// Look looks at all conditions once, unless somebody does so already.
+// Look checks all conditions once, unless another goroutine is doing so.
 func (r *Registry) Look() {
 	if !r.turn.TryLock() {
 		return
@@ -121,10 +121,10 @@ func (r *Registry) Look() {
 		now := r.clock.Now()
 		r.mark(c.Name, now)
 		if c.Unknown != nil && c.Unknown() {
-			r.goOn(c.Name, now)
+			r.carryOver(c.Name, now)
 			continue
 		}
-		findings := look(c, now)
+		findings := check(c, now)
 		r.mark("", now)
 		for _, f := range findings[:min(len(findings), MaxSubjects)] {
 			r.note(c, f, now)
@@ -133,11 +133,11 @@ func (r *Registry) Look() {
 	r.publish(began)
 }
 
-// look keeps a panic in a condition from ending the others.
-func look(c *Condition, now time.Time) (findings []Finding) {
+// check checks one condition. A panic in it becomes its finding.
+func check(c *Condition, now time.Time) (findings []Finding) {
 	defer func() {
 		if p := recover(); p != nil {
-			findings = Found(fmt.Sprintf("cannot tell: panic: %v", p))
+			findings = Found(fmt.Sprintf("cannot check: panic: %v", p))
 		}
 	}()
 	return c.Look(now)
@@ -146,11 +146,11 @@ func look(c *Condition, now time.Time) (findings []Finding) {
 func (r *Registry) mark(name string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.looking, r.began = name, now
+	r.checking, r.began = name, now
 }
 
-// goOn takes what was found of a condition for found again.
-func (r *Registry) goOn(name string, now time.Time) {
+// carryOver treats the last findings of a condition as found again.
+func (r *Registry) carryOver(name string, now time.Time) {
 	for k, s := range r.seen {
 		if k.name == name {
 			s.found = now
@@ -158,7 +158,7 @@ func (r *Registry) goOn(name string, now time.Time) {
 	}
 }
 
-// note takes up a finding, and raises the alarm once it has lasted long enough.
+// note records a finding, and raises the alarm once it has lasted long enough.
 func (r *Registry) note(c *Condition, f Finding, now time.Time) {
 	k := key{c.Name, f.Subject}
 	s := r.seen[k]
@@ -176,8 +176,8 @@ func (r *Registry) note(c *Condition, f Finding, now time.Time) {
 	}
 }
 
-// publish shows what is raised, and forgets what is over: what was not found in
-// the round that began then, and is not kept any more.
+// publish publishes the raised alarms, and drops those that are over: not found in
+// the round that began at began, and past the condition's Keep.
 func (r *Registry) publish(began time.Time) {
 	now := r.clock.Now()
 	var all []interrex.Alarm
@@ -198,7 +198,7 @@ func (r *Registry) publish(began time.Time) {
 	r.current = sorted(all)
 }
 
-// Worker looks at a registry's conditions for as long as it lives.
+// Worker checks a registry's conditions for as long as it lives.
 type Worker struct {
 	registry *Registry
 	catacomb catacomb.Catacomb
@@ -214,7 +214,7 @@ func (r *Registry) Watch() (*Worker, error) {
 }
 
 func (w *Worker) loop() error {
-	for w.look() {
+	for w.check() {
 		select {
 		case <-w.catacomb.Dying():
 			return nil
@@ -224,9 +224,9 @@ func (w *Worker) loop() error {
 	return nil
 }
 
-// look looks once, and reports whether to go on. A look that a disk holds up does
-// not hold up the end of the worker for longer than Period.
-func (w *Worker) look() bool {
+// check checks once, and reports whether to go on. A check that hangs delays the end
+// of the worker by at most Period.
+func (w *Worker) check() bool {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -250,7 +250,7 @@ func (w *Worker) Kill() { w.catacomb.Kill(nil) }
 // Wait implements worker.Worker.
 func (w *Worker) Wait() error { return w.catacomb.Wait() }
 
-// ReportKey is the key of a report that has the alarms, by name and subject.
+// ReportKey is the key of the alarms in a report, by name and subject.
 const ReportKey = "alarms"
 
 // Report returns the alarms with their texts.

@@ -109,7 +109,7 @@ func TestAHookVetoesWhatItIsFor(t *testing.T) {
 		return 200
 	})
 	f.setHook("guard", g.url, `,"kinds":["lease.claimed","lease.forced"],"prefixes":["prod/"]`)
-	if r := f.curl("LeaseService/Claim", `{"key":"prod/bad","holder":"ann","request_id":"r1"}`); r.status != 403 || r.kind() != "vetoed" || !strings.Contains(r.body, "webhook guard: it answers 403: no lease.claimed of prod/bad") {
+	if r := f.curl("LeaseService/Claim", `{"key":"prod/bad","holder":"ann","request_id":"r1"}`); r.status != 403 || r.kind() != "vetoed" || !strings.Contains(r.body, "webhook guard: it responded with 403: no lease.claimed of prod/bad") {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	q := g.body(0)
@@ -364,7 +364,7 @@ func TestWhatAHookLacksIsNamed(t *testing.T) {
 	nd := cluster(t, 1, withHooks(t))[0]
 	for body, want := range map[string]string{
 		`{}`:                               "name: ",
-		`{"name":"a"}`:                     "url: http://HOST/PATH or https://HOST/PATH is needed",
+		`{"name":"a"}`:                     "url: it must be http://HOST/PATH or https://HOST/PATH",
 		`{"url":"http://:80/","name":"a"}`: "url: it cannot be parsed",
 	} {
 		if r := nd.curl("WebhookService/Set", `{"webhook":`+body+`}`); r.status != 400 || !strings.Contains(r.body, want) {

@@ -10,13 +10,13 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// User is what a user's change carries: the Value of its event. It is immutable.
+// User is the Value of the event of a user's change. It is immutable.
 type User struct {
 	Data string // JSON
 	Tags []string
 }
 
-// Append appends a change of a user's.
+// Append appends a user's change.
 type Append struct {
 	Data string // JSON, without white space around it
 	Tags []string
@@ -26,7 +26,7 @@ type Append struct {
 const (
 	MaxTags  = 16
 	MaxTag   = 128 // bytes
-	MaxDepth = 100 // lists and objects in one another
+	MaxDepth = 100 // nesting of lists and objects
 )
 
 // opAppend is the first byte of the one command.
@@ -48,21 +48,21 @@ func (c *Append) Validate() error {
 	return ValidateTags(c.Tags)
 }
 
-// ValidateData demands JSON of at most interrex.MaxData bytes, with at most
-// MaxDepth lists and objects in one another.
+// ValidateData checks that data is JSON of at most interrex.MaxData bytes, nested at
+// most MaxDepth deep.
 func ValidateData(data string) error {
 	switch {
 	case len(data) > interrex.MaxData:
 		return interrex.Errorf(interrex.KindTooLarge, "data: at most %d bytes are allowed, not %d", interrex.MaxData, len(data))
 	case depth(data) > MaxDepth:
-		return interrex.Errorf(interrex.KindInvalid, "data: at most %d lists and objects may stand in one another", MaxDepth)
+		return interrex.Errorf(interrex.KindInvalid, "data: lists and objects may be nested at most %d deep", MaxDepth)
 	case !utf8.ValidString(data) || !json.Valid([]byte(data)):
 		return interrex.Errorf(interrex.KindInvalid, "data: it is not JSON")
 	}
 	return nil
 }
 
-// depth is how deep the lists and objects of JSON are nested.
+// depth returns how deep the lists and objects of JSON are nested.
 func depth(data string) (deepest int) {
 	now, quoted := 0, false
 	for i := 0; i < len(data); i++ {
@@ -82,8 +82,8 @@ func depth(data string) (deepest int) {
 	return deepest
 }
 
-// ValidateTags demands at most MaxTags, each of 1 to
-// MaxTag bytes of UTF-8.
+// ValidateTags checks that there are at most MaxTags, each of 1 to MaxTag bytes of
+// UTF-8.
 func ValidateTags(tags []string) error {
 	if len(tags) > MaxTags {
 		return interrex.Errorf(interrex.KindInvalid, "tags: at most %d are allowed, not %d", MaxTags, len(tags))
@@ -96,7 +96,7 @@ func ValidateTags(tags []string) error {
 	return nil
 }
 
-// ValidateTag demands 1 to MaxTag bytes of UTF-8.
+// ValidateTag checks that a tag has 1 to MaxTag bytes of UTF-8.
 func ValidateTag(tag string) error {
 	if len(tag) == 0 || len(tag) > MaxTag || !utf8.ValidString(tag) {
 		return interrex.Errorf(interrex.KindInvalid, "tags: each has 1 to %d bytes of UTF-8: %.80q has %d", MaxTag, tag, len(tag))
@@ -116,7 +116,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode change command: it is empty")
 	}
 	if data[0] != opAppend {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode change command: %d is no operation known here", data[0])
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode change command: unknown operation %d", data[0])
 	}
 	d := codec.NewDecoder(string(data[1:]))
 	u := readUser(&d)
@@ -127,18 +127,18 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 	return c, c.Validate()
 }
 
-// Check is part of state.Table: what Decode returned can always be done.
+// Check is part of state.Table: a command that Decode returned can always be applied.
 func (t *Table) Check(_ state.Time, c state.Command) error {
 	if _, is := c.(*Append); !is {
-		return interrex.Errorf(interrex.KindInvalid, "cannot check change command: %T is not one", c)
+		return interrex.Errorf(interrex.KindInvalid, "cannot check change command: %T is not a change command", c)
 	}
 	return nil
 }
 
-// Reply answers an append: *Reply is the table's state.Reply.
+// Reply is the reply to an append; *Reply is the table's state.Reply.
 type Reply struct{ Time int64 } // the leader's wall clock, in nanoseconds
 
-// Apply publishes the change. The feed gets it with all other events.
+// Apply publishes the change. The feed receives it like every other event.
 func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 	const fixed = 200
 	a := c.(*Append)

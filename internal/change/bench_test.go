@@ -12,7 +12,7 @@ import (
 	"github.com/interrex/interrex/internal/change"
 )
 
-// polls lets so many wait, each for a tag, a kind or a prefix that nobody writes.
+// polls makes so many wait, each for a tag, a kind or a prefix that is never written.
 func polls(b *testing.B, w *world, n int) {
 	ctx, cancel := context.WithCancel(b.Context())
 	var all sync.WaitGroup

@@ -235,14 +235,14 @@ func TestAViewStaysWhileTheFeedGoesOn(t *testing.T) {
 func TestDataAndTagsAreChecked(t *testing.T) {
 	deep := strings.Repeat("[", change.MaxDepth+1) + strings.Repeat("]", change.MaxDepth+1)
 	for text, c := range map[string]*change.Append{
-		"is not JSON":         {Data: "{"},
-		"it is not JSON":      {Data: "\"\xff\""},
-		"at most 100 lists":   {Data: deep},
-		"at most 524288":      {Data: `"` + strings.Repeat("x", interrex.MaxData) + `"`},
-		"at most 16 are":      {Data: "1", Tags: make([]string, 17)},
-		"each has 1 to 128":   {Data: "1", Tags: []string{""}},
-		"has 129":             {Data: "1", Tags: []string{strings.Repeat("x", 129)}},
-		"128 bytes of UTF-8:": {Data: "1", Tags: []string{"\xff"}},
+		"is not JSON":             {Data: "{"},
+		"it is not JSON":          {Data: "\"\xff\""},
+		"nested at most 100 deep": {Data: deep},
+		"at most 524288":          {Data: `"` + strings.Repeat("x", interrex.MaxData) + `"`},
+		"at most 16 are":          {Data: "1", Tags: make([]string, 17)},
+		"each has 1 to 128":       {Data: "1", Tags: []string{""}},
+		"has 129":                 {Data: "1", Tags: []string{strings.Repeat("x", 129)}},
+		"128 bytes of UTF-8:":     {Data: "1", Tags: []string{"\xff"}},
 	} {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%q: %v", text, err)

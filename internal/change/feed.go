@@ -7,15 +7,15 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// feed is the events that are kept, in the order of their revisions. What was
-// added is never written again: a view of it is read beside everything else.
+// feed is the kept events, in the order of their revisions. Events in it are never
+// modified, so a view can be read concurrently with everything else.
 type feed struct {
 	runs  []run // oldest first, none of them empty
-	head  int   // the events of the first run that are gone
+	head  int   // the number of events of the first run that are dropped
 	count int
 	bytes int64
-	floor interrex.Revision // changes up to here are gone
-	last  interrex.Revision // changes up to here are in it
+	floor interrex.Revision // changes up to here are dropped
+	last  interrex.Revision // changes up to here were added
 	index index
 }
 
@@ -37,7 +37,7 @@ func (f *feed) add(events []state.Event, last interrex.Revision) {
 	}
 }
 
-// trim drops what is beyond the retention, whole revisions at a time.
+// trim drops the events beyond the retention, whole revisions at a time.
 func (f *feed) trim(now state.Time, keep retention) {
 	for f.count > 0 && (f.count > keep.count || f.bytes > keep.bytes || f.oldest().Now < now.Add(-keep.age)) {
 		for f.floor = f.oldest().Revision; f.count > 0 && f.oldest().Revision == f.floor; {
@@ -72,7 +72,7 @@ func (f *feed) view() view {
 // place is a position in a view: a run, and an event in it.
 type place struct{ run, event int }
 
-// after returns the place of the first event behind a revision.
+// after returns the place of the first event after a revision.
 func (v view) after(r interrex.Revision) place {
 	i := sort.Search(len(v.runs), func(i int) bool { return v.runs[i].last() > r })
 	if i == len(v.runs) {
@@ -117,7 +117,7 @@ func (v view) backward(p place, fn func(*state.Event) bool) {
 	}
 }
 
-// first returns the oldest event; nil: there is none.
+// first returns the oldest event; nil if there is none.
 func (v view) first() (oldest *state.Event) {
 	v.forward(place{0, v.head}, func(e *state.Event) bool { oldest = e; return false })
 	return oldest

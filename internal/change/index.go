@@ -7,11 +7,11 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// index finds the changes of a kind, or with a tag, without a look at the others.
-// Its lists are only added to at the end and cut at the beginning: one that was
-// read from it stays as it is.
+// index finds the changes of a kind, or with a tag, without visiting the others.
+// Its lists only grow at the end and shrink at the beginning: a list that was
+// returned does not change.
 type index struct {
-	next  uint64 // place of the next change among all that ever were
+	next  uint64 // place of the next change, counted from the first ever
 	kinds map[string][]ref
 	tags  map[string][]ref
 }
@@ -35,7 +35,7 @@ func (x *index) add(e *state.Event) {
 	}
 }
 
-// drop takes out the oldest change.
+// drop removes the oldest change.
 func (x *index) drop(e *state.Event) {
 	cut(x.kinds, e.Kind)
 	for _, tag := range tagsOf(e) {
@@ -49,8 +49,8 @@ func cut(lists map[string][]ref, name string) {
 	}
 }
 
-// of returns lists that have all that a query asks for, and maybe more. false: it
-// asks for any tag and kind.
+// of returns lists that contain every match of a query, and maybe more; false if the
+// query has neither tags nor kinds.
 func (x *index) of(q *Query) (lists lists, some bool) {
 	from, names := x.tags, q.Tags
 	if len(names) == 0 {
@@ -64,10 +64,10 @@ func (x *index) of(q *Query) (lists lists, some bool) {
 	return lists, len(names) > 0
 }
 
-// lists are parts of the feed, each in its order.
+// lists are parts of the feed, each in the feed's order.
 type lists [][]ref
 
-// split cuts each list behind a revision.
+// split cuts each list after a revision.
 func (l lists) split(at interrex.Revision) (before, after lists) {
 	for _, list := range l {
 		i := sort.Search(len(list), func(i int) bool { return list[i].event.Revision > at })
@@ -98,7 +98,7 @@ func (l lists) forward(fn func(*state.Event) bool) {
 	}
 }
 
-// any reports whether fn is true of a change.
+// any reports whether fn returns true for a change.
 func (l lists) any(fn func(*state.Event) bool) bool {
 	for _, list := range l {
 		for i := len(list) - 1; i >= 0; i-- {

@@ -136,7 +136,7 @@ func TestARevisionGoesAndComesAsAWhole(t *testing.T) {
 	}
 }
 
-// snapshotOf encodes a feed with these events, whatever they are.
+// snapshotOf encodes a feed with these events, valid or not.
 func snapshotOf(floor, last interrex.Revision, change func(item []byte) []byte, events ...state.Event) *bytes.Buffer {
 	var b bytes.Buffer
 	out := codec.NewItemWriter(&b)
@@ -238,7 +238,7 @@ func TestHistoryBeforeASnapshotWithoutTheFeedIsCompacted(t *testing.T) {
 	}
 }
 
-// BenchmarkRecord is the cost of a write that nobody waits for.
+// BenchmarkRecord is the cost of a write without a waiter for it.
 func BenchmarkRecord(b *testing.B) {
 	for _, waiters := range []int{0, 10_000} {
 		b.Run(fmt.Sprint(waiters), func(b *testing.B) {

@@ -8,19 +8,19 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Query says which changes are read.
+// Query selects the changes to read.
 type Query struct {
 	Since  interrex.Revision // exclusive; 0: from the first that is kept
 	Limit  int
-	Bytes  int      // about as many, by Event.Size; one change may have more
-	Tags   []string // any of them; empty: whatever tags it has
+	Bytes  int      // approximate limit, by Event.Size; one change may exceed it
+	Tags   []string // any of them; empty: any change
 	Kinds  []string // any of them; empty: all
 	Prefix string   // of the key
 
-	waited bool // what is before Since does not matter
+	waited bool // changes before Since do not matter
 }
 
-// Matches reports whether a change is asked for.
+// Matches reports whether the query selects a change.
 func (q *Query) Matches(e *state.Event) bool {
 	if len(q.Kinds) > 0 && !slices.Contains(q.Kinds, e.Kind) || !strings.HasPrefix(e.Key, q.Prefix) {
 		return false
@@ -28,7 +28,7 @@ func (q *Query) Matches(e *state.Event) bool {
 	return len(q.Tags) == 0 || slices.ContainsFunc(tagsOf(e), func(tag string) bool { return slices.Contains(q.Tags, tag) })
 }
 
-// tagsOf are the tags of a change: only a user's has any.
+// tagsOf returns the tags of a change: only a user's has any.
 func tagsOf(e *state.Event) []string {
 	if u, is := e.Value.(*User); is {
 		return u.Tags
@@ -36,22 +36,23 @@ func tagsOf(e *state.Event) []string {
 	return nil
 }
 
-// Page is what a read has found.
+// Page is the result of a read.
 type Page struct {
-	Items []*state.Event // shared with all: nobody writes to them
-	// First and Last are the first and the last revision that is kept; 0: there is
+	Items []*state.Event // shared: do not modify them
+	// First and Last are the first and the last revision that is kept; 0 if there is
 	// none.
 	First, Last interrex.Revision
-	// AtStart says that no change that is kept and matches comes before: false also
-	// when maxLook changes were looked at in vain. AtEnd says that none comes behind.
+	// AtStart reports whether no kept change that matches precedes the page; it is
+	// also false if maxLook changes were searched in vain. AtEnd reports whether none
+	// follows it.
 	AtStart, AtEnd bool
-	// Revision is where the feed stood: nothing that matches is between the last
-	// item, or since, and it, if AtEnd.
+	// Revision is that of the feed at the read: if AtEnd, no change between the last
+	// item, or since, and Revision matches.
 	Revision interrex.Revision
 }
 
-// Read reads changes. The error is KindCompacted, with the FirstRevision to ask
-// for, when what follows since is not kept any more.
+// Read reads changes. The error is KindCompacted, with the FirstRevision to
+// request, if what follows since is no longer kept.
 func (t *Table) Read(q Query) (Page, error) {
 	t.mu.RLock()
 	v := t.feed.view()
@@ -60,8 +61,8 @@ func (t *Table) Read(q Query) (Page, error) {
 	return v.read(q, lists, some)
 }
 
-// maxLook is how many changes before since are looked at for one that matches, so
-// that a read costs no more the more is kept.
+// maxLook is how many changes before since are searched for one that matches, so
+// that the cost of a read does not grow with the feed.
 const maxLook = 10_000
 
 func (v view) read(q Query, lists lists, some bool) (Page, error) {
@@ -111,13 +112,13 @@ func (v view) read(q Query, lists lists, some bool) (Page, error) {
 }
 
 func (v view) compacted(since interrex.Revision) error {
-	e := interrex.Errorf(interrex.KindCompacted, "changes: what follows revision %d is not kept any more: ask since %d", since, v.floor)
+	e := interrex.Errorf(interrex.KindCompacted, "changes: what follows revision %d is no longer kept: request since %d", since, v.floor)
 	e.FirstRevision = v.floor
 	return e
 }
 
-// Get returns the change of a revision: the first one where it has several.
-// false: there is none, or it is not kept any more.
+// Get returns the change of a revision, the first if there are several; false if
+// there is none, or it is no longer kept.
 func (t *Table) Get(r interrex.Revision) (found *state.Event, ok bool) {
 	t.mu.RLock()
 	v := t.feed.view()
@@ -134,10 +135,9 @@ func (t *Table) Get(r interrex.Revision) (found *state.Event, ok bool) {
 	return found, ok
 }
 
-// Behind returns events that follow a revision, at most about as many and in
-// whole revisions, from the first that is kept when it is 0; none: there is none
-// yet. false: what follows is not kept any
-// more.
+// Behind returns about most events that follow a revision, in whole revisions; 0
+// means from the first that is kept. It returns none if there is none yet, and false
+// if what follows is no longer kept.
 func (t *Table) Behind(r interrex.Revision, most int) (events []state.Event, kept bool) {
 	t.mu.RLock()
 	v := t.feed.view()
@@ -155,14 +155,14 @@ func (t *Table) Behind(r interrex.Revision, most int) (events []state.Event, kep
 	return events, true
 }
 
-// Floor is the revision up to which changes are gone.
+// Floor returns the revision up to which changes are dropped.
 func (t *Table) Floor() interrex.Revision {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.feed.floor
 }
 
-// Kept says how many changes are kept, and about how many bytes they have.
+// Kept returns the number of kept changes, and their approximate size in bytes.
 func (t *Table) Kept() (count int, bytes int64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -16,13 +16,13 @@ import (
 // The snapshot is two lists: one item with the floor and the last revision, and
 // the changes.
 
-// maxItem is more than the bytes of any change that can be.
+// maxItem is more than the bytes of the largest change.
 const maxItem = 4 << 20
 
-// What stands in a snapshot of an event's value.
+// How a snapshot encodes an event's value.
 const (
 	valueNone byte = iota
-	valueKept      // and its bytes
+	valueKept      // followed by its bytes
 	valueLost
 )
 
@@ -35,7 +35,7 @@ type frozen struct {
 // Freeze makes a view at a cost that does not depend on the number of changes.
 func (t *Table) Freeze() state.View { return &frozen{t.feed.view(), t.codec} }
 
-// Release lets go of the content.
+// Release drops the content.
 func (f *frozen) Release() { f.view = view{} }
 
 // Write writes the content; equal feeds write equal bytes.
@@ -76,7 +76,7 @@ func (f *frozen) appendEvent(b []byte, e *state.Event) []byte {
 // was.
 func (t *Table) Restore(version uint16, r io.Reader) error {
 	if version != t.Version() {
-		return fmt.Errorf("cannot restore changes: version %d is not known here, %d is", version, t.Version())
+		return fmt.Errorf("cannot restore changes: unknown version %d, this build reads version %d", version, t.Version())
 	}
 	f := feed{index: newIndex()}
 	in := codec.NewItemReader(r, maxItem)
@@ -120,7 +120,7 @@ func (f *feed) restore(d *codec.Decoder, codecOf func(state.TableID) state.Event
 	if value == uint64(valueKept) {
 		c := codecOf(e.Table)
 		if c == nil {
-			return fmt.Errorf("revision %d is of table %d, whose changes cannot be read here", e.Revision, e.Table)
+			return fmt.Errorf("revision %d is of table %d, whose changes this build cannot read", e.Revision, e.Table)
 		}
 		var err error
 		if e.Value, err = c.DecodeEvent([]byte(rest)); err != nil {

@@ -1,6 +1,6 @@
-// Package change owns the feed of everything that was committed: the events of
-// all tables in the order of their revisions, the changes that users append, and
-// those who wait for either.
+// Package change owns the feed of everything that was committed: the events of all
+// tables in the order of their revisions, the changes that users append, and the
+// reads that wait for either.
 package change
 
 import (
@@ -11,12 +11,12 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Table is the feed. It implements state.Table, and with it the optional powers
-// below: state passes every event to it.
+// Table is the feed. It implements state.Table and the optional interfaces below:
+// state passes every event to it.
 //
-// Lock and Unlock are for State, which takes the lock once an entry. Methods of
-// state's interfaces run under it; every other method takes it for reading
-// itself, for a moment: what is read is looked at outside.
+// Lock and Unlock are for State, which takes the lock once an entry. The methods of
+// state's interfaces are called with it held; every other method takes the read lock
+// itself, briefly: it searches a view without the lock.
 type Table struct {
 	mu sync.RWMutex
 
@@ -54,8 +54,8 @@ func (t *Table) Lock() { t.mu.Lock() }
 // Unlock releases the table.
 func (t *Table) Unlock() { t.mu.Unlock() }
 
-// Due is part of state.Table: nothing here asks for a tick. What is too old goes
-// with the next entry.
+// Due is part of state.Table: the feed needs no tick. The next entry drops what is
+// too old.
 func (t *Table) Due() (state.Time, bool) { return 0, false }
 
 // Tick is part of state.Table.
@@ -79,11 +79,10 @@ func (t *Table) Skip(to interrex.Revision) {
 	t.applied.Update(to)
 }
 
-// Applied is the tracker of the revision that has been applied here. It is closed
-// with the table.
+// Applied returns the tracker of the applied revision. It is closed with the table.
 func (t *Table) Applied() *Tracker { return t.applied }
 
-// Close lets go everybody who waits, now and later.
+// Close ends all waits, and those that begin later.
 func (t *Table) Close() {
 	t.applied.Close()
 	t.mu.Lock()
@@ -98,7 +97,7 @@ const (
 	settingBytes = "changes.keep-bytes"
 )
 
-// retention is what is kept, which are settings.
+// retention limits what is kept. Its fields are settings.
 type retention struct {
 	count int
 	age   time.Duration // of cluster time

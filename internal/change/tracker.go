@@ -9,8 +9,8 @@ import (
 	"github.com/interrex/interrex/internal/waitlist"
 )
 
-// Tracker is a number that only rises, and those who wait for it to reach
-// another. Its methods may be called from several goroutines.
+// Tracker is a number that only rises, and the waiters for a target. Its methods may
+// be called from several goroutines.
 type Tracker struct {
 	mu     sync.Mutex
 	last   interrex.Revision
@@ -18,11 +18,11 @@ type Tracker struct {
 	closed bool
 }
 
-// NewTracker makes a tracker at 0.
+// NewTracker returns a tracker at 0.
 func NewTracker() *Tracker { return &Tracker{} }
 
-// Update raises the number, and lets go those who wait for it or for less. A
-// lower number changes nothing, and after Close none does.
+// Update raises the number, and wakes the waiters for it or for less. A lower number
+// has no effect, and neither has any number after Close.
 func (t *Tracker) Update(to interrex.Revision) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -33,15 +33,15 @@ func (t *Tracker) Update(to interrex.Revision) {
 	t.list.Release(uint64(to))
 }
 
-// Last is the present number.
+// Last returns the current number.
 func (t *Tracker) Last() interrex.Revision {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.last
 }
 
-// Wait waits until the number is target or more, and returns it. It returns less
-// than target when ctx ends before, or the tracker is closed.
+// Wait waits until the number is at least target, and returns it. It returns less
+// than target if ctx ends before, or the tracker is closed.
 func (t *Tracker) Wait(ctx context.Context, target interrex.Revision) interrex.Revision {
 	me, last := t.join(target)
 	if me == nil {
@@ -55,7 +55,7 @@ func (t *Tracker) Wait(ctx context.Context, target interrex.Revision) interrex.R
 	}
 }
 
-// TimedWait is Wait for so long at most. Then it returns the present number,
+// TimedWait is Wait with a time limit, after which it returns the current number,
 // which is less than target.
 func (t *Tracker) TimedWait(target interrex.Revision, most time.Duration) interrex.Revision {
 	me, last := t.join(target)
@@ -72,7 +72,7 @@ func (t *Tracker) TimedWait(target interrex.Revision, most time.Duration) interr
 	}
 }
 
-// join returns nil when there is nothing to wait for.
+// join adds a waiter; it returns nil if there is nothing to wait for.
 func (t *Tracker) join(target interrex.Revision) (*waitlist.Waiter, interrex.Revision) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -89,8 +89,8 @@ func (t *Tracker) leave(me *waitlist.Waiter) interrex.Revision {
 	return t.last
 }
 
-// Close lets go everybody who waits, now and later, with the last number. It may
-// be called again.
+// Close ends all waits, and those that begin later, with the last number. It may be
+// called again.
 func (t *Tracker) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -98,18 +98,17 @@ func (t *Tracker) Close() {
 	t.list.Fail(nil)
 }
 
-// MaxTrackers is how many trackers Trackers has at most.
+// MaxTrackers is the maximum number of trackers in a Trackers.
 const MaxTrackers = 4096
 
-// Trackers are the trackers of one agent by name. The zero value has none.
+// Trackers are the trackers of one agent by name. The zero value is empty.
 type Trackers struct {
 	mu  sync.Mutex
 	all map[string]*Tracker
 }
 
-// Named returns the tracker of a name, and makes it when there is none, or the
-// one that there was is closed. The error is KindOverloaded when there are
-// MaxTrackers that are open.
+// Named returns the tracker of a name, and creates it if there is none, or it is
+// closed. The error is KindOverloaded if MaxTrackers are open.
 func (t *Trackers) Named(name string) (*Tracker, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -120,7 +119,7 @@ func (t *Trackers) Named(name string) (*Tracker, error) {
 		t.forgetClosed()
 	}
 	if len(t.all) >= MaxTrackers {
-		return nil, interrex.Errorf(interrex.KindOverloaded, "tracker %q: there are %d already, which is the most: close some", name, MaxTrackers)
+		return nil, interrex.Errorf(interrex.KindOverloaded, "tracker %q: there are %d already, which is the limit: close some", name, MaxTrackers)
 	}
 	if t.all == nil {
 		t.all = map[string]*Tracker{}

@@ -7,12 +7,11 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// MaxWaiting is how many long polls wait at one time.
+// MaxWaiting is the maximum number of long polls that wait at one time.
 const MaxWaiting = 65_536
 
-// Await is Read, but that it waits for the first change that matches when there
-// is none, until ctx ends: then the page is empty, and no error. AtStart is as of
-// the beginning.
+// Await is Read, but if no change matches it waits for the first one that does. When
+// ctx ends, the page is empty and the error is nil. AtStart is as of the beginning.
 //
 // Errors: those of Read; KindOverloaded when MaxWaiting wait already;
 // KindUnavailable once the table is closed.
@@ -24,7 +23,7 @@ func (t *Table) Await(ctx context.Context, q Query) (Page, error) {
 	q.waited = true
 	p := first
 	for over := false; len(p.Items) == 0 && !over; {
-		// A since in the future is waited for as it stands.
+		// A since in the future is waited for unchanged.
 		q.Since = max(q.Since, p.Revision)
 		w, err := t.await(&q)
 		if err != nil {
@@ -37,7 +36,7 @@ func (t *Table) Await(ctx context.Context, q Query) (Page, error) {
 				t.forget(w)
 				over = true
 			}
-			// What came in between was looked at, and is not missed if it is gone.
+			// The changes in between were searched, and may be dropped.
 			q.Since = max(q.Since, w.at-min(w.at, 1))
 		}
 		if p, err = t.Read(q); err != nil {
@@ -48,9 +47,9 @@ func (t *Table) Await(ctx context.Context, q Query) (Page, error) {
 	return p, nil
 }
 
-// await joins those who wait; nil: something has come since that is to be read.
+// await adds a waiter; nil if there are changes to read first.
 func (t *Table) await(q *Query) (*waiter, error) {
-	const few = 1000 // that are looked at here, so that nobody has to begin again for ever
+	const few = 1000 // that are searched here; with more the read begins again
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if q.Since < t.feed.floor && q.Since < t.feed.last {
@@ -69,7 +68,7 @@ func (t *Table) await(q *Query) (*waiter, error) {
 	return t.waiting.join(q)
 }
 
-// Waiting is how many long polls wait now.
+// Waiting returns the number of long polls that wait.
 func (t *Table) Waiting() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -79,21 +78,20 @@ func (t *Table) Waiting() int {
 func (t *Table) forget(w *waiter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if w.subjects != nil { // nothing of what has come was for it
+	if w.subjects != nil { // nothing has woken it
 		w.at = t.feed.last + 1
 	}
 	t.waiting.leave(w)
 }
 
-// waiter is one long poll. It is looked at again when something has come that may
-// match.
+// waiter is one long poll. It is woken when a change has arrived that may match.
 type waiter struct {
 	ready    chan struct{}     // closed then
-	at       interrex.Revision // of what has come, or behind all that has not; 0: everything was replaced
+	at       interrex.Revision // of the change that woke it, or after all that did not; 0: the feed was replaced
 	subjects []subject
 }
 
-// subject is what somebody waits for: a kind (empty: any), and of that all, or
+// subject is what a waiter waits for: changes of a kind (empty: any), all of them, or
 // those with a tag, or those with a prefix of the key.
 type subject struct {
 	kind string
@@ -107,8 +105,8 @@ const (
 	byPrefix
 )
 
-// subjects are what a query waits for. Where it asks for more than one of them
-// says, it is looked at in vain now and then.
+// subjects returns what a query waits for. They may be less specific than the query:
+// then its waiter is sometimes woken in vain.
 func (q *Query) subjects() (all []subject) {
 	kinds := q.Kinds
 	if len(kinds) == 0 || len(q.Tags) > 0 { // only users' changes have tags
@@ -127,11 +125,11 @@ func (q *Query) subjects() (all []subject) {
 	return all
 }
 
-// waiting are all who wait, by what they wait for, so that a change that nobody
-// wants costs a few look-ups however many wait.
+// waiting has all waiters by their subjects, so that a change without a waiter costs
+// a few look-ups, however many wait.
 type waiting struct {
 	subjects map[subject]map[*waiter]struct{}
-	lengths  map[string]map[int]int // of prefixes, by kind, and how many have each
+	lengths  map[string]map[int]int // number of subjects by kind and length of prefix
 	count    int
 	closed   bool
 }
@@ -149,7 +147,7 @@ func (w *waiting) join(q *Query) (*waiter, error) {
 	case w.closed:
 		return nil, errClosed()
 	case w.count >= MaxWaiting:
-		return nil, interrex.Errorf(interrex.KindOverloaded, "changes: %d wait here already, which is the most", MaxWaiting)
+		return nil, interrex.Errorf(interrex.KindOverloaded, "changes: %d wait here already, which is the limit", MaxWaiting)
 	}
 	me := &waiter{ready: make(chan struct{}), subjects: q.subjects()}
 	w.count++
@@ -163,7 +161,7 @@ func (w *waiting) join(q *Query) (*waiter, error) {
 	return me, nil
 }
 
-// measure counts the length of a prefix that is waited for, or no longer.
+// measure adds by to the count of a prefix's length.
 func (w *waiting) measure(s subject, by int) {
 	if s.by != byPrefix {
 		return
@@ -180,7 +178,7 @@ func (w *waiting) measure(s subject, by int) {
 	}
 }
 
-// leave takes out one who waits; it may be gone already.
+// leave removes a waiter, which may have been removed already.
 func (w *waiting) leave(me *waiter) {
 	if me.subjects == nil {
 		return
@@ -196,7 +194,7 @@ func (w *waiting) leave(me *waiter) {
 	me.subjects = nil
 }
 
-// wake lets those look who may want one of the events.
+// wake wakes the waiters that one of the events may match.
 func (w *waiting) wake(events []state.Event) {
 	for i := 0; i < len(events) && w.count > 0; i++ {
 		e := &events[i]
@@ -217,7 +215,7 @@ func (w *waiting) wakeOf(e *state.Event, kind string) {
 	}
 }
 
-// ring lets all go who wait for a subject.
+// ring wakes all waiters of a subject.
 func (w *waiting) ring(s subject, at interrex.Revision) {
 	for me := range w.subjects[s] {
 		w.leave(me)
@@ -226,7 +224,7 @@ func (w *waiting) ring(s subject, at interrex.Revision) {
 	}
 }
 
-// wakeAll lets everybody look.
+// wakeAll wakes every waiter.
 func (w *waiting) wakeAll() {
 	for s := range w.subjects {
 		w.ring(s, 0)

@@ -29,8 +29,8 @@ func AppendBool(b []byte, v bool) []byte {
 }
 
 // Decoder reads what the append functions wrote. After the first malformed
-// field everything is zero, and it is not Done. The texts that it returns are
-// parts of what it reads: clone what is kept for long.
+// field everything is zero, and it is not Done. The texts that it returns share
+// memory with its input: clone those that are stored for long.
 type Decoder struct {
 	rest   string
 	failed bool
@@ -39,13 +39,13 @@ type Decoder struct {
 // NewDecoder reads s.
 func NewDecoder(s string) Decoder { return Decoder{rest: s} }
 
-// Done reports whether everything was there and nothing is left.
+// Done reports whether everything was read and nothing was malformed.
 func (d *Decoder) Done() bool { return !d.failed && d.rest == "" }
 
 // Failed reports whether something was malformed.
 func (d *Decoder) Failed() bool { return d.failed }
 
-// Rest takes everything that is left.
+// Rest reads everything that is left.
 func (d *Decoder) Rest() string {
 	s := d.rest
 	d.rest = ""
@@ -55,12 +55,12 @@ func (d *Decoder) Rest() string {
 // More reports whether something is left to read.
 func (d *Decoder) More() bool { return d.rest != "" }
 
-// Fail says that what was read is malformed.
+// Fail marks the input as malformed.
 func (d *Decoder) Fail() {
 	d.rest, d.failed = "", true
 }
 
-// Uvarint demands the shortest form, so that equal values are equal bytes.
+// Uvarint refuses any but the shortest form, so that equal values are equal bytes.
 func (d *Decoder) Uvarint() uint64 {
 	var v uint64
 	for i := 0; i < len(d.rest) && i < binary.MaxVarintLen64; i++ {
@@ -102,7 +102,7 @@ func (d *Decoder) Text() string {
 	return d.Bytes(int(min(d.Uvarint(), math.MaxInt)))
 }
 
-// Bytes reads n bytes that have no length before them.
+// Bytes reads n bytes without a length before them.
 func (d *Decoder) Bytes(n int) string {
 	if n > len(d.rest) {
 		d.Fail()

@@ -100,7 +100,7 @@ func TestItemsAreRead(t *testing.T) {
 		want string
 	}{
 		"all":             {b.String(), 1002, ""},
-		"a large item":    {b.String(), 1001, "more than any item has"},
+		"a large item":    {b.String(), 1001, "more than the limit of an item"},
 		"a cut item":      {b.String()[:500], 2000, "unexpected EOF"},
 		"an item to come": {b.String()[:5], 2000, "EOF"},
 		"one too many":    {b.String() + "x", 2000, "left over"},

@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// chunk is how much of a snapshot is gathered before it is written.
+// chunk is how many bytes of a snapshot are buffered before they are written.
 const chunk = 64 << 10
 
 // ItemWriter writes the lists of a snapshot. A list is its length and its items;
@@ -30,18 +30,18 @@ func (o *ItemWriter) Length(n int) {
 	o.buf = binary.AppendUvarint(o.buf, uint64(n))
 }
 
-// Item writes what was appended to Scratch; false: there was an error.
+// Item writes an item, usually appended to Scratch[:0]; false if there was an error.
 func (o *ItemWriter) Item(b []byte) bool {
 	o.Scratch = b
 	o.Length(len(b))
 	o.buf = append(o.buf, b...)
 	if len(o.buf) >= chunk {
-		_ = o.Flush() // kept
+		_ = o.Flush() // the error is stored
 	}
 	return o.err == nil
 }
 
-// Flush writes what is gathered, and returns the first error.
+// Flush writes what is buffered, and returns the first error.
 func (o *ItemWriter) Flush() error {
 	if o.err == nil {
 		_, o.err = o.w.Write(o.buf)
@@ -57,12 +57,12 @@ type ItemReader struct {
 	buf  []byte
 }
 
-// NewItemReader reads items of at most that many bytes.
+// NewItemReader returns a reader of items of at most that many bytes.
 func NewItemReader(r io.Reader, most int) *ItemReader {
 	return &ItemReader{r: bufio.NewReaderSize(r, chunk), most: most}
 }
 
-// List reads a length and passes as many items to fn.
+// List reads a list, and calls fn with each item.
 func (in *ItemReader) List(fn func(d *Decoder) error) error {
 	n, err := binary.ReadUvarint(in.r)
 	if err != nil {
@@ -89,7 +89,7 @@ func (in *ItemReader) item() (Decoder, error) {
 		return Decoder{}, err
 	}
 	if n > uint64(in.most) {
-		return Decoder{}, fmt.Errorf("%d bytes are more than any item has", n)
+		return Decoder{}, fmt.Errorf("%d bytes are more than the limit of an item, %d", n, in.most)
 	}
 	if uint64(cap(in.buf)) < n {
 		in.buf = make([]byte, n)
@@ -101,7 +101,7 @@ func (in *ItemReader) item() (Decoder, error) {
 	return NewDecoder(string(in.buf)), nil
 }
 
-// End demands that nothing is left.
+// End returns an error if anything is left.
 func (in *ItemReader) End() error {
 	switch _, err := in.r.ReadByte(); err {
 	case io.EOF:

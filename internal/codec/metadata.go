@@ -9,18 +9,18 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// MaxMetadata is how many bytes all keys and values together have at most.
+// MaxMetadata is the maximum number of bytes of all keys and values together.
 const MaxMetadata = 4 << 10
 
 // Metadata is a map of keys and values in one string, immutable. Equal metadata
-// are ==. The zero value is none.
+// are ==. The zero value is empty.
 type Metadata struct {
 	pairs string // each pair's key and value as AppendText writes them, by key
 }
 
-// NewMetadata packs a map. Keys may not be empty, all is UTF-8, and keys and
-// values together have at most MaxMetadata bytes; the error is of kind
-// KindInvalid or KindTooLarge.
+// NewMetadata packs a map. Keys must not be empty, keys and values must be UTF-8,
+// and have at most MaxMetadata bytes together; the error is of kind KindInvalid or
+// KindTooLarge.
 func NewMetadata(m map[string]string) (Metadata, error) {
 	var b []byte
 	for _, k := range slices.Sorted(maps.Keys(m)) {
@@ -30,7 +30,7 @@ func NewMetadata(m map[string]string) (Metadata, error) {
 	return packed, packed.Validate()
 }
 
-// Map returns a new map; nil when there is none.
+// Map returns a new map; nil if it is empty.
 func (m Metadata) Map() map[string]string {
 	if m.pairs == "" {
 		return nil
@@ -46,13 +46,13 @@ func (m Metadata) Map() map[string]string {
 // Packed returns the form that UnpackedMetadata reads.
 func (m Metadata) Packed() string { return m.pairs }
 
-// UnpackedMetadata is the reverse of Packed. It is not validated.
+// UnpackedMetadata is the reverse of Packed. It does not validate.
 func UnpackedMetadata(packed string) Metadata { return Metadata{pairs: packed} }
 
-// Clone returns a copy that shares no memory with what it was read from.
+// Clone returns a copy that shares no memory with the original.
 func (m Metadata) Clone() Metadata { return Metadata{pairs: strings.Clone(m.pairs)} }
 
-// Validate demands the one form in which equal metadata are equal strings.
+// Validate refuses any but the one form in which equal metadata are equal strings.
 func (m Metadata) Validate() error {
 	d, last, total := NewDecoder(m.pairs), "", 0
 	for d.More() {

@@ -11,12 +11,11 @@ import (
 	"github.com/interrex/interrex/internal/codec"
 )
 
-// Reply is the table's reply to a command. Only the revision stands in records
-// of request ids and has an encoding: answers may differ between agents, and are
-// the machine's own.
+// Reply is the table's reply to a command. Only the revision is encoded, and stored
+// in the records of request ids: the machine's answers may differ between agents.
 type Reply struct {
 	Revision interrex.Revision
-	answer   *answer // nil: the machine is stopped here, or it is kept no more
+	answer   *answer // nil: the machine is stopped here, or the answer was dropped
 	missing  error   // why there is no answer
 }
 
@@ -32,18 +31,19 @@ func (r *Reply) Answer() (result []byte, refused *interrex.Error, missing error)
 	return r.answer.result, nil, nil
 }
 
-// answer is what the machine said to one command. It never changes.
+// answer is the machine's answer to one command. It is immutable.
 type answer struct {
 	revision interrex.Revision
 	result   []byte
-	kind     interrex.Kind // of a refusal; empty: it has done it
+	kind     interrex.Kind // of a refusal; empty: the command succeeded
 	text     string
 }
 
-// answerOf makes the answer of what a machine gave.
+// answerOf returns the answer for what a machine returned. Its text is part of the
+// digest and of snapshots.
 func answerOf(r interrex.Revision, result []byte, err error) *answer {
 	if e, is := err.(*interrex.Error); is && e == nil {
-		err = nil // a function that returns *interrex.Error has found nothing wrong
+		err = nil // a nil *interrex.Error is no error
 	}
 	switch {
 	case err != nil:
@@ -56,8 +56,8 @@ func answerOf(r interrex.Revision, result []byte, err error) *answer {
 	return &answer{revision: r, result: append([]byte(nil), result...)}
 }
 
-// refusal returns the kind and the text of a machine's error. A kind that says
-// that nothing has happened, or that nobody knows, would be untrue.
+// refusal returns the kind and the text of a machine's error. Kinds that say that
+// nothing has happened, or that the outcome is unknown, would be untrue.
 func refusal(err error) (interrex.Kind, string) {
 	kind, text := interrex.KindConflict, err.Error()
 	if e := (*interrex.Error)(nil); errors.As(err, &e) && !e.Kind.Retryable() && e.Kind.Numbers() != interrex.KindOutcomeUnknown.Numbers() {
@@ -65,7 +65,7 @@ func refusal(err error) (interrex.Kind, string) {
 	}
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	if len(text) > MaxError {
-		text = strings.ToValidUTF8(text[:MaxError], "") // without half a character
+		text = strings.ToValidUTF8(text[:MaxError], "") // drops a character cut in half
 	}
 	return kind, text
 }
@@ -85,17 +85,17 @@ func readAnswer(d *codec.Decoder) *answer {
 	}
 }
 
-// digest is a chain over all answers up to one.
+// digest is a hash chain over all answers up to one.
 type digest [sha256.Size]byte
 
-// next is the chain with one more answer.
+// next returns the digest with one more answer.
 func (d digest) next(a *answer) digest {
 	return sha256.Sum256(a.append(d[:]))
 }
 
-// mark is where a machine stands: what it has answered up to a revision.
+// mark is a machine's position: the digest of its answers up to a revision.
 type mark struct {
-	revision interrex.Revision // of the newest command; 0: there was none
+	revision interrex.Revision // of the newest command; 0 if there was none
 	digest   digest
 }
 

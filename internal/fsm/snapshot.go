@@ -12,7 +12,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// The snapshot is the mark, the answers by revision, and what the machine gave,
+// The snapshot is the mark, the answers by revision, and the machine's snapshot,
 // each with its length before it.
 
 // view is the frozen content, or the error of freezing it.
@@ -24,7 +24,7 @@ type view struct {
 	err     error
 }
 
-// Freeze asks the machine for its snapshot. A stopped machine makes no snapshot:
+// Freeze calls the machine for its snapshot. A stopped machine makes no snapshot:
 // the commands that it has not executed are in the log, which is kept until there
 // is a newer snapshot.
 func (t *Table) Freeze() state.View {
@@ -38,7 +38,7 @@ func (t *Table) Freeze() state.View {
 	return v
 }
 
-// machineSnapshot takes a panic for an error: Snapshot should change nothing.
+// machineSnapshot turns a panic into an error: Snapshot should change nothing.
 func (t *Table) machineSnapshot() (b []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -56,13 +56,13 @@ func (t *Table) machineSnapshot() (b []byte, err error) {
 	return bytes.Clone(b), nil
 }
 
-// noteSnapshot keeps since when snapshots fail.
+// noteSnapshot records since when snapshots have failed.
 func (t *Table) noteSnapshot(err error) {
 	if err == nil {
 		t.failed.Store(nil)
 		return
 	}
-	t.config.Logger.Errorf("there is no snapshot: %v; the log grows", err)
+	t.config.Logger.Errorf("cannot make a snapshot: %v; the log grows until one succeeds", err)
 	s := &Stop{Reason: err.Error(), Since: t.config.Clock.Now()}
 	if old := t.failed.Load(); old != nil {
 		s.Since = old.Since
@@ -89,24 +89,24 @@ func (v *view) Write(w io.Writer) error {
 	return err
 }
 
-// Release lets go of the content.
+// Release drops the content.
 func (v *view) Release() { v.answers, v.machine = nil, nil }
 
-// Restore replaces the table, and the machine, by what a View wrote. A machine
-// that cannot take its part is stopped, and the rest is as the snapshot says.
+// Restore replaces the table, and the machine, by what a View wrote. A machine that
+// cannot restore its part is stopped; the rest is restored.
 func (t *Table) Restore(version uint16, r io.Reader) error {
 	if version != t.Version() {
-		return fmt.Errorf("cannot restore the state machine: version %d is not known here, %d is", version, t.Version())
+		return fmt.Errorf("cannot restore the state machine: unknown version %d, this build reads version %d", version, t.Version())
 	}
 	var text bytes.Buffer
 	if _, err := text.ReadFrom(r); err != nil {
 		return fmt.Errorf("cannot restore the state machine: %w", err)
 	}
-	fresh, machine, err := readContent(text.String())
+	restored, machine, err := readContent(text.String())
 	if err != nil {
 		return fmt.Errorf("cannot restore the state machine: %w", err)
 	}
-	t.content = fresh
+	t.content = restored
 	t.stopped.Store(nil)
 	t.guarded("restoring a snapshot", func() {
 		if err := t.config.Machine.Restore([]byte(machine)); err != nil {

@@ -26,7 +26,7 @@ func (t *Table) Busy() time.Duration {
 	return 0
 }
 
-// enter notes that the machine is called, until leave.
+// enter records that the machine is in a call, until leave.
 func (t *Table) enter() (leave func()) {
 	now := t.config.Clock.Now()
 	t.called.Store(&now)
@@ -40,8 +40,8 @@ func (t *Table) stop(reason string) {
 	}
 }
 
-// guarded calls the machine, and stops it when it panics. It reports whether it
-// did not.
+// guarded calls the machine, and stops it if it panics. It reports whether it did
+// not.
 func (t *Table) guarded(what string, call func()) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -54,8 +54,8 @@ func (t *Table) guarded(what string, call func()) (ok bool) {
 	return true
 }
 
-// errStopped is the answer to a command that this agent's machine has not done.
+// errStopped is the error of a command that this agent's machine has not executed.
 func (t *Table) errStopped(at interrex.Revision) error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown,
-		"the command is in the log at revision %d, and the state machine is stopped on this agent: %s; ask again with the same request id when another agent leads", at, t.Stopped().Reason)
+		"the command is in the log at revision %d, and the state machine is stopped on this agent: %s; retry with the same request id when another agent leads", at, t.Stopped().Reason)
 }

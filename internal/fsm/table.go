@@ -19,7 +19,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// maxMarks is how many marks are kept, to compare with what leaders say.
+// maxMarks is how many marks are kept, to compare with those of leaders.
 const maxMarks = 4096
 
 // Table is the table of one machine. It implements state.Table.
@@ -33,7 +33,7 @@ type Table struct {
 	content
 }
 
-// content is what the table keeps beside the machine.
+// content is the table's state apart from the machine.
 type content struct {
 	marks   []mark    // oldest first, at least one
 	answers []*answer // oldest first
@@ -100,7 +100,7 @@ func (c *command) About() state.About { return state.About{Name: "apply"} }
 // Validate implements state.Command.
 func (c *command) Validate() error {
 	if len(c.data) > MaxData {
-		return interrex.Errorf(interrex.KindTooLarge, "data: %d bytes are more than %d", len(c.data), MaxData)
+		return interrex.Errorf(interrex.KindTooLarge, "data: at most %[2]d bytes are allowed, not %[1]d", len(c.data), MaxData)
 	}
 	return nil
 }
@@ -108,12 +108,12 @@ func (c *command) Validate() error {
 // Append implements state.Command.
 func (c *command) Append(b []byte) []byte { return append(b, c.data...) }
 
-// Mint returns where the leader's machine stands, for the others to compare. A
-// leader whose machine is stopped takes no command: it could not answer.
+// Mint returns the mark of the leader's machine, for the others to compare. A
+// leader whose machine is stopped refuses commands: it could not answer them.
 func (c *command) Mint(io.Reader) ([]byte, error) {
 	if s := c.table.Stopped(); s != nil {
 		return nil, interrex.Errorf(interrex.KindUnavailable,
-			"the state machine is stopped on the agent that leads: %s; this attempt has done nothing, try again when another agent leads", s.Reason)
+			"the state machine is stopped on the leader: %s; this attempt did nothing, retry when another agent leads", s.Reason)
 	}
 	c.table.Lock()
 	defer c.table.Unlock()
@@ -124,14 +124,14 @@ func (c *command) Mint(io.Reader) ([]byte, error) {
 // reply.
 func (t *Table) Check(state.Time, state.Command) error { return nil }
 
-// CheckGroup refuses: a group is done whole or not at all, and a machine may
-// refuse a command when it is its turn.
+// CheckGroup refuses: a group is applied wholly or not at all, and a machine may
+// refuse a command when it is applied.
 func (t *Table) CheckGroup(state.Time, []state.Command) error {
-	return interrex.Errorf(interrex.KindInvalid, "a command to the state machine is not done in a group: the machine may refuse it")
+	return interrex.Errorf(interrex.KindInvalid, "a command to the state machine cannot be grouped: the machine may refuse it")
 }
 
-// Apply lets the machine do a command, and emits the one event of it: also where
-// the machine is stopped, so that revisions stay the same on all agents.
+// Apply lets the machine execute a command, and emits its one event, also if the
+// machine is stopped: so revisions are the same on all agents.
 func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 	data := bytes.Clone(c.(*command).data)
 	turn.Emit(Applied, "", interrex.FSMEvent{Data: data}, 64+len(data))
@@ -148,7 +148,7 @@ func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 	return reply
 }
 
-// do lets the machine do one command; nil: it has panicked, and is stopped.
+// do lets the machine execute one command; nil if it panicked, and is now stopped.
 func (t *Table) do(turn *state.Turn, data []byte) (a *answer) {
 	t.guarded(fmt.Sprintf("applying the command at revision %d", turn.Revision), func() {
 		result, err := t.config.Machine.Apply(interrex.FSMCommand{
@@ -158,7 +158,7 @@ func (t *Table) do(turn *state.Turn, data []byte) (a *answer) {
 	return a
 }
 
-// note keeps a reply, and drops those beyond the limits.
+// note stores a reply, and drops those beyond the limits.
 func (c *content) note(a *answer) {
 	c.marks = append(c.marks, mark{a.revision, c.mark().digest.next(a)})
 	if len(c.marks) >= 2*maxMarks {
@@ -172,11 +172,11 @@ func (c *content) note(a *answer) {
 	}
 }
 
-// mark is where the machine stands.
+// mark returns the machine's position.
 func (c *content) mark() mark { return c.marks[len(c.marks)-1] }
 
-// compare stops the machine when a leader's, at a command that both have
-// answered, had answered otherwise.
+// compare stops the machine if its answers up to a command differ from those of the
+// leader's machine.
 func (t *Table) compare(minted []byte) {
 	theirs, ok := readMark(minted)
 	if !ok || t.Stopped() != nil {
@@ -184,7 +184,7 @@ func (t *Table) compare(minted []byte) {
 	}
 	i := sort.Search(len(t.marks), func(i int) bool { return t.marks[i].revision >= theirs.revision })
 	if i < len(t.marks) && t.marks[i].revision == theirs.revision && t.marks[i].digest != theirs.digest {
-		t.stop(fmt.Sprintf("it disagrees: what it has answered up to revision %d differs from what the leader's has", theirs.revision))
+		t.stop(fmt.Sprintf("it disagrees: its answers up to revision %d differ from those of the leader's", theirs.revision))
 	}
 }
 
@@ -200,7 +200,7 @@ func (t *Table) Kept(r state.Reply) state.Reply {
 		reply.missing = t.errStopped(reply.Revision)
 	case i == len(t.answers) || t.answers[i].revision != reply.Revision:
 		reply.missing = interrex.Errorf(interrex.KindOutcomeUnknown,
-			"the command was done at revision %d, and what the state machine answered is kept no more", reply.Revision)
+			"the command was executed at revision %d, but the state machine's answer is no longer kept", reply.Revision)
 	default:
 		reply.answer = t.answers[i]
 	}

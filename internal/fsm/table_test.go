@@ -275,7 +275,7 @@ func TestAnswersAreKeptUpToSoManyBytes(t *testing.T) {
 		r.Restart() // what was restored counts too
 	}
 	r.Do(1, ops[:8]...)
-	if got := answer(r.Do(1, first)[0]); !strings.Contains(got, "kept no more") {
+	if got := answer(r.Do(1, first)[0]); !strings.Contains(got, "no longer kept") {
 		t.Errorf("the oldest: %q", got)
 	}
 }
@@ -292,7 +292,7 @@ func TestTheOldestAnswersGo(t *testing.T) {
 		r.Do(1, ops...)
 	}
 	r.Do(1, last)
-	if got := answer(r.Do(1, first)[0]); !strings.Contains(got, "done at revision 1, and what the state machine answered is kept no more") {
+	if got := answer(r.Do(1, first)[0]); !strings.Contains(got, "executed at revision 1, but the state machine's answer is no longer kept") {
 		t.Errorf("the oldest: %q", got)
 	}
 	if got := answer(r.Do(1, last)[0]); got != "2 b" {
@@ -315,7 +315,7 @@ func TestOneThatDisagreesIsStopped(t *testing.T) {
 		t.Fatal("stopped too early")
 	}
 	results := do("b", "id")
-	if stop := odd.table.Stopped(); stop == nil || !strings.Contains(stop.Reason, "disagrees: what it has answered up to revision 1 differs") {
+	if stop := odd.table.Stopped(); stop == nil || !strings.Contains(stop.Reason, "disagrees: its answers up to revision 1 differ") {
 		t.Errorf("stopped: %+v", stop)
 	}
 	if leader.table.Stopped() != nil || even.table.Stopped() != nil {
@@ -358,7 +358,7 @@ func TestOneThatDisagreedWhileNobodyLookedIsStopped(t *testing.T) {
 	odd.machine.odd = ""
 	odd.Do(1, second)
 	odd.Do(1, leader.op(t, "c", ""))
-	if stop := odd.table.Stopped(); stop == nil || !strings.Contains(stop.Reason, "up to revision 2 differs") {
+	if stop := odd.table.Stopped(); stop == nil || !strings.Contains(stop.Reason, "up to revision 2 differ") {
 		t.Errorf("stopped: %+v", stop)
 	}
 }

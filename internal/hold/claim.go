@@ -22,27 +22,26 @@ type claiming struct {
 	k        *Keeper
 	request  interrex.ClaimRequest
 	attempts *attempts[interrex.LeaseAnswer]
-	sent     map[uint32]time.Duration // of the attempts whose grant would still be of use
-	until    time.Duration            // no attempt is made from here on
-	giveUp   time.Duration            // nothing is waited for from here on
+	sent     map[uint32]time.Duration // of the attempts whose grant could still be used
+	until    time.Duration            // the end of attempts
+	giveUp   time.Duration            // the end of waiting for answers
 	ask      time.Duration            // the time of the next attempt
 	failures int                      // attempts in a row that failed
 	made     int                      // attempts
-	nothing  int                      // of them, those that are known to have done nothing
-	last     error                    // of the newest one of these
+	nothing  int                      // attempts that are known to have done nothing
+	last     error                    // of those, the most specific one
 }
 
-// Claim claims, and stands in line for as long as r.Wait says: it asks again
-// under one request id, at least every quarter of the ttl, and believes a
-// refusal of its newest attempt alone. A claim that does not wait is bounded by
-// Config.Timeout. When ctx or its own timer ends first, the outcome is unknown,
-// never held, unless nothing has happened. r.RequestID and r.Attempt are ignored:
-// the Keeper counts.
+// Claim claims a lease, and waits in its queue for up to r.Wait: it retries under one
+// request id, at least every quarter of the ttl, and accepts a refusal only of its
+// newest attempt. A claim that does not wait is bounded by Config.Timeout. If ctx or
+// that limit ends first, the error is KindOutcomeUnknown, unless it is known that
+// nothing has happened. r.RequestID and r.Attempt are ignored: the Keeper sets them.
 //
-// When ctx ends, Claim asks once more, for half a second, what has become of it,
-// and returns back what it was granted.
+// When ctx ends, Claim makes one more attempt, for half a second, to learn the
+// outcome, and revokes a lease that it was granted.
 //
-// The answer is no deadline: who wants to hold the lease calls Hold.
+// The answer has no deadline: call Hold to hold the lease.
 func (k *Keeper) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
 	g, err := k.claim(ctx, r, k.config.Timeout)
 	return g.LeaseAnswer, err
@@ -72,7 +71,7 @@ func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest, limit time.
 		giveUp:   now + r.Wait + grace(r.TTL),
 		ask:      now,
 	}
-	if r.Wait == 0 { // a grant that is heard after its ttl is of no use
+	if r.Wait == 0 { // a grant that arrives after its ttl is of no use
 		limit = min(limit, r.TTL-Margin(r.TTL))
 		c.giveUp = now + limit
 		c.until = c.giveUp - limit/4 // the last attempt can still be answered
@@ -87,7 +86,7 @@ func unsent(ctx context.Context, r interrex.ClaimRequest) error {
 		WithCause(errors.Join(ctx.Err(), context.Cause(ctx)))
 }
 
-// grace is how long the answer to a wait that has run out may take.
+// grace is how long the answer may take after the wait has ended.
 func grace(ttl time.Duration) time.Duration {
 	return min(max(ttl/2, 250*time.Millisecond), 5*time.Second)
 }
@@ -97,7 +96,7 @@ func (c *claiming) run(ctx context.Context) (grant, error) {
 	defer timer.Stop()
 	for {
 		now := c.k.config.Clock.Now()
-		if now >= c.giveUp || now >= c.until && c.attempts.unheard == 0 {
+		if now >= c.giveUp || now >= c.until && c.attempts.pending == 0 {
 			return grant{}, unanswered{why: "no answer in time"}
 		}
 		if now >= c.ask && now < c.until {
@@ -107,16 +106,16 @@ func (c *claiming) run(ctx context.Context) (grant, error) {
 		if now < c.until && c.ask < c.until {
 			wake = min(wake, c.ask)
 		}
-		if c.attempts.unheard == 0 {
+		if c.attempts.pending == 0 {
 			wake = min(wake, c.until)
 		}
 		timer.Reset(wake - now)
 		select {
 		case <-ctx.Done():
 			return grant{}, unanswered{why: gone(ctx), cause: context.Cause(ctx)}
-		case a := <-c.attempts.heard:
+		case a := <-c.attempts.answers:
 			c.attempts.take()
-			if g, err, final := c.hear(a); final {
+			if g, err, final := c.receive(a); final {
 				return g, err
 			}
 		case <-timer.C:
@@ -124,8 +123,8 @@ func (c *claiming) run(ctx context.Context) (grant, error) {
 	}
 }
 
-// attempt asks once more, and plans the next: half to the whole of a quarter of
-// the ttl later, so that three may be lost before the leader passes over us.
+// attempt makes an attempt, and schedules the next: an eighth to a quarter of the ttl
+// later, so that three may be lost before the leader drops us from the queue.
 func (c *claiming) attempt(ctx context.Context) {
 	r := c.request
 	now := c.k.config.Clock.Now()
@@ -138,7 +137,7 @@ func (c *claiming) attempt(ctx context.Context) {
 	c.ask = now + backoff.Jittered(every)
 	limit := c.giveUp - now
 	t, sent := c.attempts.send(ctx, func(ctx context.Context, number uint32) (interrex.LeaseAnswer, error) {
-		ctx, cancel := context.WithTimeout(ctx, limit) // the agent answers before
+		ctx, cancel := context.WithTimeout(ctx, limit) // the agent answers earlier
 		defer cancel()
 		r.Attempt = number
 		return c.k.config.Backend.Claim(ctx, r)
@@ -155,18 +154,18 @@ func (c *claiming) attempt(ctx context.Context) {
 	}
 }
 
-// hear takes one answer, and says whether it is the claim's.
-func (c *claiming) hear(a attempt[interrex.LeaseAnswer]) (g grant, err error, final bool) {
+// receive handles the answer to one attempt; final reports whether it ends the claim.
+func (c *claiming) receive(a attempt[interrex.LeaseAnswer]) (g grant, err error, final bool) {
 	if a.err == nil {
 		return c.granted(a.answer), nil, true
 	}
 	c.count(a.err)
 	if !c.attempts.newest(a) {
-		return grant{}, nil, false // a refusal is about its own attempt
+		return grant{}, nil, false // a refusal is only about its own attempt
 	}
 	kind := interrex.KindOf(a.err)
 	switch {
-	case kind == interrex.KindDisabled && c.nothing < c.made: // by an agent that knows of no other attempt
+	case kind == interrex.KindDisabled && c.nothing < c.made: // of an agent that does not know the other attempts
 		return grant{}, unanswered{why: a.err.Error(), cause: a.err}, true
 	case !again(kind):
 		return grant{}, a.err, true
@@ -178,8 +177,8 @@ func (c *claiming) hear(a attempt[interrex.LeaseAnswer]) (g grant, err error, fi
 	return grant{}, nil, false
 }
 
-// granted dates a grant. One that names an attempt which is forgotten, or was
-// never made, is dated so early that it gives nothing.
+// granted adds the send time to a grant. If the attempt that it names was forgotten,
+// or never made, the time is so early that the lease has run out.
 func (c *claiming) granted(a interrex.LeaseAnswer) grant {
 	number := a.Attempt
 	if c.request.Wait == 0 {
@@ -192,16 +191,15 @@ func (c *claiming) granted(a interrex.LeaseAnswer) grant {
 	return grant{a, sent}
 }
 
-// count notes that an attempt has failed, and whether it is known to have done
-// nothing.
+// count counts a failed attempt if it is known to have done nothing.
 func (c *claiming) count(err error) {
 	if kind := interrex.KindOf(err); kind.Retryable() || kind == interrex.KindDisabled {
 		c.nothing++
-		c.last = tellsMore(c.last, err)
+		c.last = moreSpecific(c.last, err)
 	}
 }
 
-// unanswered is the end of a claim whose newest attempt has no answer.
+// unanswered is why a claim ended without an answer to its newest attempt.
 type unanswered struct {
 	why   string
 	cause error // may be nil
@@ -209,9 +207,9 @@ type unanswered struct {
 
 func (u unanswered) Error() string { return u.why }
 
-// end ends the attempts that are still under way. A lease that one of them was
-// granted in this very moment is given back. So is one that was granted to a
-// caller who has gone: the claim is made once more, to hear of it.
+// end ends the attempts that are in flight, and revokes a lease that one of them was
+// granted meanwhile. If the caller has gone, it makes one more attempt to learn
+// whether the claim was granted, and revokes that lease too.
 func (c *claiming) end(ctx context.Context, g grant, err error) error {
 	late := c.late(g)
 	var u unanswered
@@ -224,19 +222,19 @@ func (c *claiming) end(ctx context.Context, g grant, err error) error {
 		late, none = c.settle()
 	}
 	if late != nil {
-		none = c.k.giveBack(*late)
+		none = c.k.revokeUnused(*late)
 	}
 	switch {
 	case !open:
 		return err
 	case none:
-		return c.unknown(u, "it was looked after, and is not held now")
+		return c.unknown(u, "that was checked, and it is not held now")
 	}
-	return c.unknown(u, fmt.Sprintf("it may be granted all the same, and then runs out after its ttl of %s", c.request.TTL))
+	return c.unknown(u, fmt.Sprintf("it may be granted nevertheless, and would then expire after its ttl of %s", c.request.TTL))
 }
 
-// undone is the end of a claim of which each attempt is known to have done
-// nothing: the error that says most.
+// undone returns the error of a claim of which every attempt is known to have done
+// nothing: the most specific one.
 func (c *claiming) undone(u unanswered) error {
 	if c.last == nil {
 		return interrex.Errorf(interrex.KindTimeout, "claim of %s: %s: nothing has happened", c.request.Key, u.why).WithCause(u.cause)
@@ -248,7 +246,7 @@ func (c *claiming) unknown(u unanswered, left string) error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "claim of %s for %s: %s: %s", c.request.Key, c.request.Holder, u.why, left).WithCause(u.cause)
 }
 
-// gone says why nobody waits for a claim any more.
+// gone returns why a claim has no caller any more.
 func gone(ctx context.Context) string {
 	if cause := context.Cause(ctx); cause != ctx.Err() {
 		return cause.Error()
@@ -256,8 +254,8 @@ func gone(ctx context.Context) string {
 	return "its caller has gone"
 }
 
-// late cancels the attempts, and returns a lease that was granted to one of them
-// after g.
+// late cancels the attempts, and returns the lease that one of them was granted
+// after g; nil if there is none.
 func (c *claiming) late(g grant) (granted *interrex.Lease) {
 	for _, a := range c.attempts.close() {
 		switch {
@@ -273,8 +271,8 @@ func (c *claiming) late(g grant) (granted *interrex.Lease) {
 // settleTime bounds settle.
 const settleTime = 500 * time.Millisecond
 
-// settle makes one more attempt, which does not wait. It returns the lease that
-// the claim was granted, and whether it is known that there is none.
+// settle makes one more attempt, which does not wait. It returns the lease that the
+// claim was granted; none reports that there is none.
 func (c *claiming) settle() (granted *interrex.Lease, none bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
 	defer cancel()
@@ -290,17 +288,17 @@ func (c *claiming) settle() (granted *interrex.Lease, none bool) {
 	return nil, false
 }
 
-// tellsMore returns the error that says more about why nothing could be done: of
-// two, the newer one, but not that nobody could be asked, or has answered.
-func tellsMore(old, newer error) error {
-	if old == nil || !asked(old) || asked(newer) {
+// moreSpecific returns the more specific error: the newer one, unless it only says that
+// no agent answered and the older one says more.
+func moreSpecific(old, newer error) error {
+	if old == nil || !answered(old) || answered(newer) {
 		return newer
 	}
 	return old
 }
 
-// asked reports whether an agent has answered an attempt with an error.
-func asked(err error) bool {
+// answered reports whether the error is an agent's answer.
+func answered(err error) bool {
 	switch interrex.KindOf(err) {
 	case interrex.KindUnavailable, interrex.KindTimeout, interrex.KindOutcomeUnknown, "":
 		return false
@@ -308,7 +306,7 @@ func asked(err error) bool {
 	return true
 }
 
-// again reports whether an attempt's error asks for another one.
+// again reports whether to make another attempt after an error.
 func again(k interrex.Kind) bool {
 	return k.Retryable() || k == interrex.KindOutcomeUnknown || k == ""
 }

@@ -297,7 +297,7 @@ func TestAWaitThatRanOutBeforeItsNextAskingDoesNotSpin(t *testing.T) {
 		b.server.take(key, time.Hour)
 		b.server.set(func(s *server) { s.deaf = func(call) bool { return true } })
 		go func() {
-			time.Sleep(ttl / 2) // the next asking is planned well before the end
+			time.Sleep(ttl / 2) // the next attempt is scheduled well before the end
 			b.clock.sleep(ttl * 7 / 10)
 		}()
 		_, err = keeper.Claim(b.Context(), interrex.ClaimRequest{Key: key, Holder: "me", TTL: ttl, Wait: ttl})

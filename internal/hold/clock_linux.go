@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SystemClock is CLOCK_BOOTTIME, which goes on while the machine sleeps; on
-// systems that have none, or forbid it, CLOCK_MONOTONIC. It is the same for all
-// processes of a machine.
+// SystemClock returns CLOCK_BOOTTIME, which continues while the machine sleeps, or
+// CLOCK_MONOTONIC on systems that lack or forbid it. It is the same for all processes
+// of a machine.
 func SystemClock() Clock { return kernelClock(kernelClockOf(unix.ClockGettime)) }
 
-// kernelClockOf returns the best clock that can be read.
+// kernelClockOf returns the first of those clocks that can be read.
 func kernelClockOf(read func(id int32, now *unix.Timespec) error) int32 {
 	if read(unix.CLOCK_BOOTTIME, new(unix.Timespec)) != nil {
 		return unix.CLOCK_MONOTONIC

@@ -21,13 +21,13 @@ func (k kernel) read(id int32, now *unix.Timespec) error {
 	return nil
 }
 
-// sleep is a machine that sleeps: all of its clocks stand still but these.
+// sleep is a machine that sleeps: all of its clocks stop except these.
 func (k kernel) sleep(d time.Duration) {
 	k[unix.CLOCK_BOOTTIME] += d
 	k[unix.CLOCK_REALTIME] += d
 }
 
-// step is somebody who sets the time of day.
+// step sets the time of day.
 func (k kernel) step(d time.Duration) { k[unix.CLOCK_REALTIME] += d }
 
 func TestTheSystemsClockCountsHowLongTheMachineSleeps(t *testing.T) {

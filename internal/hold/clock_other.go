@@ -4,7 +4,7 @@ package hold
 
 import "time"
 
-// SystemClock is the monotonic clock: it stands still while the machine
-// sleeps, so a holder that slept believes too long, and the token alone
-// protects.
+// SystemClock returns the monotonic clock. It stops while the machine sleeps, so
+// after a sleep a holder believes too long that it holds the lease, and only the
+// token protects.
 func SystemClock() Clock { return monotonic{time.Now()} }

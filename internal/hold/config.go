@@ -12,11 +12,11 @@ import (
 	"github.com/interrex/interrex/internal/silent"
 )
 
-// Backend makes attempts. Each call is one attempt: it is never repeated
-// below, and returns soon after its context has ended. An error without a kind
-// counts as interrex.KindOutcomeUnknown.
+// Backend makes attempts. Each call is one attempt, which the Backend must not repeat,
+// and returns soon after its context has ended. An error without a kind counts as
+// interrex.KindOutcomeUnknown.
 type Backend interface {
-	// Claim with a request id and a wait promises that it is asked again.
+	// Claim with a request id and a wait promises further attempts.
 	Claim(context.Context, interrex.ClaimRequest) (interrex.LeaseAnswer, error)
 	Extend(context.Context, interrex.ExtendRequest) (interrex.LeaseAnswer, error)
 	Revoke(context.Context, interrex.RevokeRequest) (interrex.RevokeAnswer, error)
@@ -25,31 +25,31 @@ type Backend interface {
 
 // IDs makes the ids of requests.
 type IDs interface {
-	// Open returns the id of a new request. done is called once, when the
-	// request has been answered or is given up: no attempt follows it.
+	// Open returns the id of a new request. done is called once, when the request
+	// was answered or abandoned: no attempt follows.
 	Open(waits bool) (id string, done func(), err error)
 }
 
 // DefaultTimeout bounds a claim that does not wait.
 const DefaultTimeout = 30 * time.Second
 
-// Config says what a Keeper works with.
+// Config configures a Keeper.
 type Config struct {
 	Backend Backend
 	IDs     IDs             // nil: random ones
 	Clock   Clock           // nil: SystemClock()
-	Logger  interrex.Logger // nil: nothing is said
-	// Holder is the holder's name where HoldOptions give none; empty:
-	// DefaultHolder(), drawn once.
+	Logger  interrex.Logger // nil: nothing is logged
+	// Holder is the holder's name if HoldOptions have none; empty: DefaultHolder(),
+	// called once.
 	Holder string
 	// Timeout bounds a claim that does not wait; 0: DefaultTimeout.
 	Timeout time.Duration
-	// Overstayed is called for each function of Run that ended later than half a
-	// margin after its context. It must not block. nil: nothing is called.
+	// Overstayed is called for each function of Run that returned later than half a
+	// margin after its context ended. It must not block. May be nil.
 	Overstayed func()
 }
 
-// Validate says which field is not valid.
+// Validate returns an error that names the field that is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.Backend == nil:
@@ -63,7 +63,7 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// withDefaults fills in what is optional.
+// withDefaults fills in the optional fields.
 func (c Config) withDefaults() Config {
 	if c.IDs == nil {
 		c.IDs = randomIDs{}
@@ -89,8 +89,8 @@ func (c Config) withDefaults() Config {
 // HolderVariable is the environment variable that names this process's holder.
 const HolderVariable = "INTERREX_HOLDER"
 
-// DefaultHolder is the value of $INTERREX_HOLDER, else HOST/PID/RANDOM, another
-// one at each call: a holder's name is one process's.
+// DefaultHolder returns the value of $INTERREX_HOLDER, else HOST/PID/RANDOM, a
+// different one at each call.
 func DefaultHolder() string {
 	if s := os.Getenv(HolderVariable); s != "" {
 		return s
@@ -102,8 +102,8 @@ func DefaultHolder() string {
 	return host + "/" + strconv.Itoa(os.Getpid()) + "/" + rand.Text()[:8]
 }
 
-// randomIDs are records by themselves: a retry is safe for as long as the
-// record is kept, ten minutes of cluster time.
+// randomIDs are request ids without a mark: a retry is safe for as long as the record
+// is kept, by default ten minutes of cluster time.
 type randomIDs struct{}
 
 func (randomIDs) Open(bool) (string, func(), error) { return rand.Text(), func() {}, nil }

@@ -8,15 +8,15 @@ import (
 	"github.com/interrex/interrex/internal/backoff"
 )
 
-// sweepEvery bounds how many holds are remembered after their end.
+// sweepEvery bounds the number of holds in Keeper.open that have ended.
 const sweepEvery = 64
 
-// drainPeriod is how often Drain looks whether the last lease was given up.
+// drainPeriod is how often Drain checks whether the last lease was released.
 const drainPeriod = 10 * time.Millisecond
 
-// Drain ends the context of every hold, begins no other, and waits until each
-// lease was given up by its holder, or has run out, or ctx ends. Leases go on
-// to be released through this Keeper meanwhile; Close it after.
+// Drain ends the context of every hold, refuses new holds, and waits until each
+// lease was released by its holder, or has run out, or ctx ends. Holders release
+// through this Keeper meanwhile; Close it afterwards.
 func (k *Keeper) Drain(ctx context.Context) error {
 	k.mu.Lock()
 	k.end()
@@ -29,12 +29,13 @@ func (k *Keeper) Drain(ctx context.Context) error {
 			return nil
 		}
 		if !backoff.Pause(ctx, time.After(drainPeriod)) {
-			return fmt.Errorf("%d leases were not released in time, they run out by themselves: %w", left, context.Cause(ctx))
+			return fmt.Errorf("%d leases were not released in time, and will expire: %w", left, context.Cause(ctx))
 		}
 	}
 }
 
-// sweep forgets the holds that are over, and counts the others. k.mu is held.
+// sweep drops the holds that are over, and returns the number of the others. k.mu is
+// held.
 func (k *Keeper) sweep() int {
 	for h := range k.open {
 		if h.isGone() || h.left()+h.margin <= 0 {

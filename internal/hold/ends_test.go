@@ -94,9 +94,9 @@ func TestAClaimWhoseCallerGoesSaysWhatItKnows(t *testing.T) {
 		}, "is not held now"},
 		{"it was granted, and cannot be given back", func(b *bench, s *server) {
 			s.deaf = func(c call) bool { return c.op == "revoke" || c.attempt == 0 }
-		}, "may be granted all the same"},
+		}, "may be granted nevertheless"},
 		{"somebody else holds it", func(b *bench, s *server) { b.server.take(key, time.Hour) }, "is not held now"},
-		{"nobody answers", func(b *bench, s *server) { s.deaf = func(call) bool { return true } }, "may be granted all the same"},
+		{"nobody answers", func(b *bench, s *server) { s.deaf = func(call) bool { return true } }, "may be granted nevertheless"},
 	} {
 		within(t, func(b *bench) {
 			b.server.set(func(s *server) { c.set(b, s) })

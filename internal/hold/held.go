@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex/internal/backoff"
 )
 
-// held is one lease that is held until over.
+// held is the hold of one lease.
 type held struct {
 	k      *Keeper
 	key    interrex.Key
@@ -19,20 +19,20 @@ type held struct {
 	margin time.Duration
 	ctx    context.Context // a leaseContext
 	cancel context.CancelCauseFunc
-	kept   chan struct{} // closed when nothing extends it any more
+	done   chan struct{} // closed when extendLoop has returned
 
-	giving sync.Mutex // held while the lease is given up
+	releasing sync.Mutex // held while the lease is released or transferred
 
 	mu       sync.Mutex
 	deadline time.Duration // by the Keeper's clock; it only grows
-	gone     bool          // the cluster has said that the token is dead
-	failed   error         // why the extends since the last good one failed: the one that says most
+	gone     bool          // the cluster has answered that the token is not in force
+	failed   error         // of the failed extends since the last success, the most specific one
 }
 
 func newHeld(k *Keeper, r interrex.ClaimRequest, g grant) *held {
 	return &held{
 		k: k, key: r.Key, token: g.Lease.Token, ttl: r.TTL, margin: Margin(r.TTL),
-		kept: make(chan struct{}), deadline: g.sent + r.TTL,
+		done: make(chan struct{}), deadline: g.sent + r.TTL,
 	}
 }
 
@@ -47,70 +47,70 @@ func (h *held) Token() interrex.Token { return h.token }
 // cause of the context that Hold was given.
 func (h *held) Context() context.Context { return h.ctx }
 
-// Check returns the cause of the context's end, after a look at the clock: see
+// Check checks the clock, and returns the cause of the context's end: see
 // interrex.Held.
 func (h *held) Check() error { return context.Cause(h.ctx) }
 
-// Deadline is a ttl after the attempt that was answered last was sent: see
+// Deadline is one ttl after the send time of the last successful attempt: see
 // interrex.Held.
 func (h *held) Deadline() time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	// Now comes first: a pause between the two clocks makes it earlier.
+	// time.Now is read first: a pause between the two clocks makes the result earlier.
 	return time.Now().Add(h.deadline - h.k.config.Clock.Now())
 }
 
-// leaseContext is the context of a hold. A process that was paused runs on before
-// any timer has ended that context, so each of its methods looks at the clock first.
+// leaseContext is the context of a hold. A process that was paused may run before a
+// timer has ended that context, so each method checks the clock first.
 type leaseContext struct {
 	context.Context
 	held *held
 }
 
-// Err looks at the clock. So does context.Cause, which calls it.
+// Err checks the clock. So does context.Cause, which calls it.
 func (c *leaseContext) Err() error {
-	c.look()
+	c.checkClock()
 	return c.Context.Err()
 }
 
-// Done looks at the clock.
+// Done checks the clock.
 func (c *leaseContext) Done() <-chan struct{} {
-	c.look()
+	c.checkClock()
 	return c.Context.Done()
 }
 
-// look ends the context when its time is over.
-func (c *leaseContext) look() {
+// checkClock ends the context if its time is over.
+func (c *leaseContext) checkClock() {
 	if c.Context.Err() == nil && c.held.left() <= 0 {
 		c.held.cancel(c.held.lost())
 	}
 }
 
-// left is the time until the context has to end.
+// left returns the time until the context must end.
 func (h *held) left() time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.deadline - h.margin - h.k.config.Clock.Now()
 }
 
-// keeping is what extends one hold: it lives in one goroutine.
-type keeping struct {
+// extending extends one hold. It is used by one goroutine.
+type extending struct {
 	*held
 	attempts *attempts[interrex.LeaseAnswer]
 	extend   time.Duration // the time of the next extend
 	failures int
 }
 
-// keep extends the lease every third of the ttl until the hold is over.
+// extendLoop extends the lease every third of the ttl until the hold is over.
 //
-// Go's timers stand still while the machine sleeps and the Keeper's clock does
-// not: no wait is longer than a quarter of the margin, or a second, so that a
-// hold whose time ran out meanwhile ends soon after the machine wakes up, also for
-// those who only wait on its context.
-func (h *held) keep() {
-	defer close(h.kept)
+// Go's timers stop while the machine sleeps, and the Keeper's clock does not. So no
+// wait is longer than a quarter of the margin, or a second: a hold whose time ran out
+// meanwhile ends soon after the machine wakes up, also for goroutines that only wait
+// on its context.
+func (h *held) extendLoop() {
+	defer close(h.done)
 	defer h.cancel(nil)
-	p := keeping{held: h, attempts: newAttempts[interrex.LeaseAnswer](h.k.config.Clock)}
+	p := extending{held: h, attempts: newAttempts[interrex.LeaseAnswer](h.k.config.Clock)}
 	p.extend = h.deadline - h.ttl + h.ttl/3
 	defer p.attempts.close()
 	timer := time.NewTimer(0)
@@ -121,16 +121,16 @@ func (h *held) keep() {
 		select {
 		case <-h.ctx.Done():
 			return
-		case a := <-p.attempts.heard:
+		case a := <-p.attempts.answers:
 			p.attempts.take()
-			p.hear(a)
+			p.receive(a)
 		case <-timer.C:
 		}
 	}
 }
 
-// attempt extends when it is time.
-func (p *keeping) attempt() {
+// attempt sends an extend if it is time.
+func (p *extending) attempt() {
 	now := p.k.config.Clock.Now()
 	if now < p.extend {
 		return
@@ -142,16 +142,16 @@ func (p *keeping) attempt() {
 	})
 }
 
-// hear takes the answer of an extend: it moves the deadline by the send time of
-// its own attempt, ends the hold when the token is dead, and else tries again
-// within the deadline.
-func (p *keeping) hear(a attempt[interrex.LeaseAnswer]) {
+// receive handles the answer to an extend: it moves the deadline according to the
+// attempt's send time, ends the hold if the token is not in force, and else schedules
+// a retry.
+func (p *extending) receive(a attempt[interrex.LeaseAnswer]) {
 	now := p.k.config.Clock.Now()
 	switch {
-	case p.ctx.Err() != nil: // given up or over meanwhile: the token is not believed again
+	case p.ctx.Err() != nil: // released or over meanwhile: it stays so
 	case a.err == nil:
 		if p.failures > 0 {
-			p.k.config.Logger.Infof("the lease %s under token %d is extended again", p.key, p.token)
+			p.k.config.Logger.Infof("lease %s under token %d: extended again", p.key, p.token)
 		}
 		p.failures = 0
 		p.extended(a.sent)
@@ -160,7 +160,7 @@ func (p *keeping) hear(a attempt[interrex.LeaseAnswer]) {
 		p.cancel(a.err)
 	default:
 		if p.fail(a.err); p.failures == 0 {
-			p.k.config.Logger.Warningf("the lease %s under token %d cannot be extended: %v; unless it can be, its work is told to stop in %s",
+			p.k.config.Logger.Warningf("cannot extend lease %s under token %d: %v; unless a retry succeeds, its context ends in %s",
 				p.key, p.token, a.err, interrex.FormatDuration(max(p.left(), 0).Round(time.Second/10)))
 		}
 		pause := max(backoff.Next(minPause, p.ttl/6, p.failures), interrex.RetryAfter(a.err))
@@ -170,7 +170,7 @@ func (p *keeping) hear(a attempt[interrex.LeaseAnswer]) {
 	}
 }
 
-// extended moves the deadline to a ttl after an extend was sent.
+// extended moves the deadline to one ttl after the send time of an extend.
 func (h *held) extended(sent time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -182,10 +182,10 @@ func (h *held) extended(sent time.Duration) {
 func (h *held) fail(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.failed = tellsMore(h.failed, err)
+	h.failed = moreSpecific(h.failed, err)
 }
 
-// lost is why a hold ended that nobody ended.
+// lost returns why a hold was lost.
 func (h *held) lost() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

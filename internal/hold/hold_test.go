@@ -283,7 +283,7 @@ func TestAnUnavailableAgentIsAskedAgainWithinTheDeadline(t *testing.T) {
 }
 
 // badTime makes every extend from one time to another fail: the first for want of
-// a leader, the others because nobody can be asked.
+// a leader, the others because no agent can be reached.
 func (b *bench) badTime(from, to time.Duration) {
 	b.server.set(func(s *server) {
 		failed := 0
@@ -305,11 +305,11 @@ func TestExtendsThatFailAreSaidOnceAndSoIsTheirEnd(t *testing.T) {
 		h := b.hold(0)
 		time.Sleep(3 * ttl)
 		b.equal("ended", h.Context().Err(), nil)
-		const want = `^the lease mine/leader under token \d+ cannot be extended: no leader: two of three are away; unless it can be, its work is told to stop in [56]\.\d s$`
+		const want = `^cannot extend lease mine/leader under token \d+: no leader: two of three are away; unless a retry succeeds, its context ends in [56]\.\d s$`
 		if said := b.log.warnings(); !regexp.MustCompile(want).MatchString(said) {
 			b.Errorf("warnings: %s", said)
 		}
-		if len(b.log.info) != 1 || !strings.Contains(b.log.info[0], "is extended again") {
+		if len(b.log.info) != 1 || !strings.Contains(b.log.info[0], "extended again") {
 			b.Errorf("it says: %v", b.log.info)
 		}
 	})

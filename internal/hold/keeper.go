@@ -1,10 +1,10 @@
-// Package hold owns the holder's side of a lease: the deadline by which its
-// work must have ended, the extends that move it, and the campaign for it.
+// Package hold owns the holder's side of a lease: the campaign for it, the deadline by
+// which its work must have ended, and the extends that move the deadline.
 //
-// The rules, of the contract's "holder's side": the deadline is the send time
-// of the attempt that the answer names plus the ttl, by a clock that counts
-// sleep; the context ends a margin earlier; and it ends before a revoke or a
-// transfer is sent, after which the token is never believed again.
+// The rules are those of "The holder's side" in the contract: the deadline is the
+// send time of the attempt that the answer names plus the ttl, by a clock that counts
+// sleep; the context ends a margin earlier, and before a revoke or a transfer is sent.
+// After it has ended, the token is never trusted again.
 package hold
 
 import (
@@ -23,7 +23,7 @@ import (
 var ErrReleased = errors.New("lease released by its holder")
 
 // ErrClosed is the cause with which a hold's context ends when its Keeper is
-// closed; the lease then runs out by itself.
+// closed; the lease then expires.
 var ErrClosed = errors.New("lease keeper closed")
 
 // Keeper holds leases.
@@ -32,9 +32,9 @@ type Keeper struct {
 	life   context.Context
 	end    context.CancelFunc
 
-	mu    sync.Mutex // held while a hold begins: none does after Close
+	mu    sync.Mutex // held while a hold begins, so that none does after Close
 	holds sync.WaitGroup
-	open  map[*held]struct{} // neither given up nor run out; see sweep
+	open  map[*held]struct{} // neither released nor expired; see sweep
 }
 
 // New makes a Keeper. Close it when it is no longer needed.
@@ -47,8 +47,8 @@ func New(c Config) (*Keeper, error) {
 	return k, nil
 }
 
-// Close ends the context of every hold and waits for what extends them. It
-// releases nothing: who holds a lease releases it once its work has stopped.
+// Close ends the context of every hold, and waits for the goroutines that extend
+// them. It does not release leases: a holder must do that, once its work has stopped.
 func (k *Keeper) Close() {
 	k.mu.Lock()
 	k.end()
@@ -67,7 +67,7 @@ func (k *Keeper) bound(ctx context.Context) (context.Context, context.CancelCaus
 }
 
 // Hold claims the lease of key and keeps it extended: see interrex.Leases.
-// A claim that is granted too late to be believed is given back.
+// A lease that is granted too late to be used is revoked.
 func (k *Keeper) Hold(ctx context.Context, key string, o interrex.HoldOptions) (interrex.Held, error) {
 	r, err := k.request(key, o)
 	if err != nil {
@@ -80,7 +80,7 @@ func (k *Keeper) Hold(ctx context.Context, key string, o interrex.HoldOptions) (
 	return h, nil
 }
 
-// request checks the options and makes the claim of them.
+// request checks the options and returns the request of their claim.
 func (k *Keeper) request(key string, o interrex.HoldOptions) (interrex.ClaimRequest, error) {
 	parsed, err := interrex.ParseKey(key)
 	if err != nil {
@@ -99,9 +99,9 @@ func (k *Keeper) request(key string, o interrex.HoldOptions) (interrex.ClaimRequ
 	return r, interrex.ValidateHolder(r.Holder)
 }
 
-// campaign claims until the wait is over: as long as ctx lives for one below
-// zero. One request waits for an hour at most. For a wait of 0 it claims until it
-// is answered, within Config.Timeout.
+// campaign claims until the wait is over; a negative wait ends with ctx. One request
+// waits for at most an hour. With a wait of 0 it claims until it is answered, within
+// Config.Timeout.
 func (k *Keeper) campaign(ctx context.Context, r interrex.ClaimRequest, wait time.Duration) (*held, error) {
 	alive, cancel := k.bound(ctx)
 	defer cancel(nil)
@@ -111,7 +111,7 @@ func (k *Keeper) campaign(ctx context.Context, r interrex.ClaimRequest, wait tim
 		until += k.config.Timeout
 		reclaims = interrex.Kind.Retryable
 	}
-	var said error // of a claim that did not wait, the most telling one
+	var best error // of claims that do not wait, the most specific one
 	for failures := 0; ; failures++ {
 		left := until - k.config.Clock.Now()
 		switch {
@@ -125,8 +125,8 @@ func (k *Keeper) campaign(ctx context.Context, r interrex.ClaimRequest, wait tim
 			return h, err
 		}
 		if wait == 0 {
-			said = tellsMore(said, err)
-			err = said
+			best = moreSpecific(best, err)
+			err = best
 		}
 		pause := max(backoff.Next(minPause, 5*time.Second, failures), interrex.RetryAfter(err))
 		if wait >= 0 && k.config.Clock.Now()+pause >= until {
@@ -138,8 +138,7 @@ func (k *Keeper) campaign(ctx context.Context, r interrex.ClaimRequest, wait tim
 	}
 }
 
-// because adds to the last error of a claim why it was the last, if there is a
-// reason.
+// because adds the cause, if there is one, to the last error of a claim.
 func because(err, cause error) error {
 	if cause == nil || errors.Is(err, cause) {
 		return err
@@ -147,15 +146,14 @@ func because(err, cause error) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-// reclaims reports whether a claim's error asks for another claim. KindNotHeld
-// does: the claim was granted, and that lease had ended before the grant was
-// heard.
+// reclaims reports whether to claim again after an error. KindNotHeld means that the
+// claim was granted, but the lease had ended before the grant was received.
 func reclaims(kind interrex.Kind) bool {
 	return again(kind) || kind == interrex.KindHeld || kind == interrex.KindNotHeld
 }
 
-// try makes one claim and holds what it is granted. One that does not wait has so
-// much time.
+// try makes one claim, and begins the hold if it is granted. limit bounds a claim that
+// does not wait.
 func (k *Keeper) try(ctx context.Context, r interrex.ClaimRequest, limit time.Duration) (*held, error) {
 	g, err := k.claim(ctx, r, limit)
 	if err != nil {
@@ -163,16 +161,16 @@ func (k *Keeper) try(ctx context.Context, r interrex.ClaimRequest, limit time.Du
 	}
 	h, err := k.hold(ctx, r, g)
 	if err != nil {
-		k.giveBack(g.Lease)
+		k.revokeUnused(g.Lease)
 	}
 	return h, err
 }
 
-// hold begins a hold, unless its time is over before it began.
+// hold begins a hold, unless its time is over already.
 func (k *Keeper) hold(ctx context.Context, r interrex.ClaimRequest, g grant) (*held, error) {
 	h := newHeld(k, r, g)
 	if k.config.Clock.Now() >= h.deadline-h.margin {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "lease %s was granted too late to be believed, and is given back: claim it again", r.Key)
+		return nil, interrex.Errorf(interrex.KindUnavailable, "lease %s was granted too late to be used, and is released: claim it again", r.Key)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -185,19 +183,18 @@ func (k *Keeper) hold(ctx context.Context, r interrex.ClaimRequest, g grant) (*h
 		k.sweep()
 	}
 	k.open[h] = struct{}{}
-	k.holds.Go(h.keep)
+	k.holds.Go(h.extendLoop)
 	return h, nil
 }
 
-// giveBack revokes a lease that nobody believes to hold, as well as it can be
-// done in a second: else it runs out by itself. It reports whether it was
-// revoked.
-func (k *Keeper) giveBack(l interrex.Lease) bool {
+// revokeUnused revokes a lease that is not used, within a second; else the lease expires.
+// It reports whether the lease was revoked.
+func (k *Keeper) revokeUnused(l interrex.Lease) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	err := k.revoke(ctx, l.Key, l.Token)
 	if err != nil {
-		k.config.Logger.Infof("lease %s, granted under token %d too late to be believed, runs out by itself: %v", l.Key, l.Token, err)
+		k.config.Logger.Infof("lease %s, granted under token %d too late to be used, could not be revoked and will expire: %v", l.Key, l.Token, err)
 	}
 	return err == nil
 }

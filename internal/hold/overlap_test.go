@@ -101,7 +101,7 @@ func campaign(t *testing.T, s *server, w *weather) []term {
 				x := term{holder: i, token: h.Token(), from: s.clock.Now()}
 				select {
 				case <-ctx.Done():
-					time.Sleep(w.below(hold.Margin(time.Second) / 2)) // it stops when told, and takes its time
+					time.Sleep(w.below(hold.Margin(time.Second) / 2)) // it stops when its context ends, and takes its time
 				case <-time.After(w.below(5 * time.Second)):
 				}
 				x.to = s.clock.Now()

@@ -9,27 +9,27 @@ import (
 	"github.com/interrex/interrex/internal/backoff"
 )
 
-// A lease is given up within these bounds. Later it has run out by itself, or
-// nobody answers.
+// The bounds of a release or transfer. Later the lease has expired, or no agent
+// answers.
 const (
-	minGiving  = time.Second
-	maxGiving  = 10 * time.Second
-	oneAttempt = 2 * time.Second
+	minReleasing = time.Second
+	maxReleasing = 10 * time.Second
+	oneAttempt   = 2 * time.Second
 )
 
-// Release ends the context, waits until nothing extends the lease any more, and
-// revokes it. It is bounded by the time after which the lease has run out by
-// itself, at most 10 s; its error is then KindOutcomeUnknown. A lease that is
-// gone already is released. It is safe to call it again, also from elsewhere.
+// Release ends the context, waits until the lease is no longer extended, and revokes
+// it. It takes at most until the lease has expired, and at most 10 s; its error is
+// then KindOutcomeUnknown. If the lease has ended already, the error is nil. Release
+// may be called again, also concurrently.
 func (h *held) Release(ctx context.Context) error {
 	h.cancel(ErrReleased)
-	<-h.kept
-	h.giving.Lock()
-	defer h.giving.Unlock()
+	<-h.done
+	h.releasing.Lock()
+	defer h.releasing.Unlock()
 	if h.isGone() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, h.timeToGive())
+	ctx, cancel := context.WithTimeout(ctx, h.releaseTime())
 	defer cancel()
 	if err := h.k.revoke(ctx, h.key, h.token); err != nil {
 		return err
@@ -38,21 +38,21 @@ func (h *held) Release(ctx context.Context) error {
 	return nil
 }
 
-// Transfer ends the context, waits until nothing extends the lease any more,
-// and hands it to another holder: see interrex.Held. Whatever the answer, this
-// holder does not hold it any more; a Release after it does no harm.
+// Transfer ends the context, waits until the lease is no longer extended, and transfers
+// it to another holder: see interrex.Held. This holder does not hold it afterwards,
+// even after an error; a Release then does no harm.
 func (h *held) Transfer(ctx context.Context, to string) error {
 	if err := interrex.ValidateHolder(to); err != nil {
 		return err
 	}
 	h.cancel(ErrReleased)
-	<-h.kept
-	h.giving.Lock()
-	defer h.giving.Unlock()
+	<-h.done
+	h.releasing.Lock()
+	defer h.releasing.Unlock()
 	if h.isGone() {
-		return interrex.Errorf(interrex.KindNotHeld, "cannot transfer %s to %s: it is not held under token %d any more", h.key, to, h.token)
+		return interrex.Errorf(interrex.KindNotHeld, "cannot transfer %s to %s: it is no longer held under token %d", h.key, to, h.token)
 	}
-	ctx, cancel := context.WithTimeout(ctx, h.timeToGive())
+	ctx, cancel := context.WithTimeout(ctx, h.releaseTime())
 	defer cancel()
 	err := h.k.insist(ctx, "transfer", func(ctx context.Context, id string, attempt uint32) error {
 		_, err := h.k.config.Backend.Transfer(ctx, interrex.TransferRequest{
@@ -66,9 +66,9 @@ func (h *held) Transfer(ctx context.Context, to string) error {
 	return err
 }
 
-// timeToGive is how long it is worth while to give the lease up.
-func (h *held) timeToGive() time.Duration {
-	return min(max(h.left()+h.margin, minGiving), maxGiving)
+// releaseTime returns how long to try to release or transfer the lease.
+func (h *held) releaseTime() time.Duration {
+	return min(max(h.left()+h.margin, minReleasing), maxReleasing)
 }
 
 func (h *held) isGone() bool {
@@ -83,7 +83,7 @@ func (h *held) setGone() {
 	h.gone = true
 }
 
-// revoke revokes a token; one that is dead already is no error.
+// revoke revokes a token; that the lease has ended already is not an error.
 func (k *Keeper) revoke(ctx context.Context, key interrex.Key, token interrex.Token) error {
 	err := k.insist(ctx, "revoke", func(ctx context.Context, id string, attempt uint32) error {
 		_, err := k.config.Backend.Revoke(ctx, interrex.RevokeRequest{Key: key, Token: token, RequestID: id, Attempt: attempt})
@@ -95,8 +95,8 @@ func (k *Keeper) revoke(ctx context.Context, key interrex.Key, token interrex.To
 	return err
 }
 
-// insist makes attempts under one request id until one is answered for good, or
-// ctx ends: then the outcome is unknown.
+// insist makes attempts under one request id until one has a final answer, or ctx
+// ends: then the outcome is unknown.
 func (k *Keeper) insist(ctx context.Context, what string, attempt func(ctx context.Context, id string, n uint32) error) error {
 	id, done, err := k.config.IDs.Open(false)
 	if err != nil {

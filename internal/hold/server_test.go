@@ -269,7 +269,7 @@ func (s *server) end(k interrex.Key) {
 	s.free(k)
 }
 
-// take grants a lease to somebody else.
+// take grants a lease to another holder.
 func (s *server) take(k interrex.Key, ttl time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// document is an event as a hook is told of it, and as the change feed shows it.
+// document is an event as it is sent to a hook, and as the change feed shows it.
 type document struct {
 	Revision interrex.Revision `json:"revision,string"`
 	Kind     string            `json:"kind"`
@@ -24,7 +24,7 @@ type document struct {
 	Data     json.RawMessage   `json:"data"`
 }
 
-// changeOf makes the document of an event; data is its value's, nil: none.
+// changeOf returns the document of an event; data is the JSON of its value, may be nil.
 func changeOf(e *state.Event, data []byte) ([]byte, error) {
 	c := document{Revision: e.Revision, Kind: e.Kind, Key: e.Key, Tags: []string{}, Time: e.Wall.UTC(), Data: data}
 	if u, is := e.Value.(*change.User); is {
@@ -32,13 +32,13 @@ func changeOf(e *state.Event, data []byte) ([]byte, error) {
 	}
 	b, err := json.Marshal(c)
 	if err != nil {
-		return nil, fmt.Errorf("cannot show the event of revision %d: %w", e.Revision, err)
+		return nil, fmt.Errorf("cannot encode the event of revision %d: %w", e.Revision, err)
 	}
 	return b, nil
 }
 
-// tell delivers one event to a hook. nth counts the events of one revision from
-// 0: the idempotency key is the revision, and for those that follow REVISION.NTH.
+// tell delivers one event to a hook. nth counts the events of one revision from 0: the
+// idempotency key is REVISION for the first event, and REVISION.NTH for the others.
 func (c *Caller) tell(ctx context.Context, h *webhook.Hook, body []byte, at interrex.Revision, nth int) error {
 	key := revisionText(at)
 	if nth > 0 {
@@ -56,7 +56,7 @@ func (c *Caller) tell(ctx context.Context, h *webhook.Hook, body []byte, at inte
 	return nil
 }
 
-// sample is what a hook is sent to try it.
+// sample returns the body of a test call.
 func (c *Caller) sample(h *webhook.Hook) []byte {
 	kind, key := interrex.LeaseClaimed, "default/sample"
 	if len(h.Kinds) > 0 {

@@ -10,8 +10,7 @@ import (
 	"github.com/interrex/interrex/internal/webhook"
 )
 
-// Question is what hooks are asked before something enters the log: one
-// operation, or those of a group.
+// Question is the body of a call before an operation or a group enters the log.
 type Question struct {
 	Webhook string    `json:"webhook"`
 	Agent   string    `json:"agent"`
@@ -20,20 +19,20 @@ type Question struct {
 	Caller    string `json:"caller"`
 	RequestID string `json:"request_id"`
 	Attempt   uint32 `json:"attempt"`
-	// Fence is the lease that they depend on; absent: none.
+	// Fence is the lease that the operations depend on; absent: none.
 	Fence *Fence `json:"fence,omitempty"`
-	// Operations happen all, or none.
+	// Operations are applied all, or none.
 	Operations []Operation `json:"operations"`
 }
 
-// Operation is one of a Question.
+// Operation is an operation of a Question.
 type Operation struct {
 	// Method is SERVICE/METHOD of the API.
 	Method string `json:"method"`
-	// Kind is the kind of event that is asked for.
+	// Kind is the kind of event that the operation requests.
 	Kind string `json:"kind"`
 	Key  string `json:"key"`
-	// Request is the method's own, without what stands elsewhere in the Question.
+	// Request is the method's request, without what is elsewhere in the Question.
 	Request json.RawMessage `json:"request"`
 }
 
@@ -43,7 +42,7 @@ type Fence struct {
 	Token interrex.Token `json:"token,string"`
 }
 
-// Call is a question that has been asked.
+// Call is the calls of all hooks of one Question.
 type Call struct {
 	done chan struct{}
 
@@ -52,11 +51,11 @@ type Call struct {
 	err  error // the first veto
 }
 
-// Ask asks hooks, all at once. It does not wait: see Call.Wait. A hook whose
-// breaker is open is not asked; its policy answers.
+// Ask calls hooks concurrently. It does not wait: see Call.Wait. A hook whose
+// breaker is open is not called; its policy applies.
 //
-// Errors: KindOverloaded when too many calls are in flight; KindUnavailable when
-// this agent stops.
+// Errors: KindOverloaded if too many calls are in flight; KindUnavailable if this
+// agent is stopping.
 func (c *Caller) Ask(hooks []*webhook.Hook, q Question) (*Call, error) {
 	call := &Call{done: make(chan struct{}), left: len(hooks)}
 	now := c.config.Clock.Now()
@@ -90,7 +89,7 @@ func (c *Caller) Ask(hooks []*webhook.Hook, q Question) (*Call, error) {
 	return call, nil
 }
 
-// take reserves a call of each hook, all or none. The breakers count them.
+// take reserves a call of each hook, or none. The breakers count them.
 func (c *Caller) take(hooks []*webhook.Hook) (taken []*breaker, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,7 +116,7 @@ func (c *Caller) take(hooks []*webhook.Hook) (taken []*breaker, err error) {
 }
 
 func (c *Caller) full(calls int, of string) error {
-	err := interrex.Errorf(interrex.KindOverloaded, "%d calls of %s are in flight on agent %s, which is the limit; nothing has happened, try again", calls, of, c.config.Agent)
+	err := interrex.Errorf(interrex.KindOverloaded, "%d calls of %s are in flight on agent %s, which is the limit; nothing has happened, retry later", calls, of, c.config.Agent)
 	err.RetryAfter = retryAfter
 	return err
 }
@@ -132,7 +131,7 @@ func (c *Caller) give(taken *breaker) {
 }
 
 func errStops() error {
-	err := interrex.Errorf(interrex.KindUnavailable, "cannot ask the webhooks: this agent stops; nothing has happened, try again")
+	err := interrex.Errorf(interrex.KindUnavailable, "cannot call webhooks: this agent is stopping; nothing has happened, retry at another agent")
 	err.RetryAfter = retryAfter
 	return err
 }
@@ -160,7 +159,7 @@ func (c *Caller) ask(h *webhook.Hook, q Question) error {
 	return c.judge(h, a.problem(), "")
 }
 
-// note tells the breaker how a call has ended, and the log when that changes it.
+// note records the outcome of a call in the breaker, and logs a change of that.
 func (c *Caller) note(h *webhook.Hook, problem string) {
 	switch opened, closed := c.breaker(h).left(c.config.Clock.Now(), problem); {
 	case opened:
@@ -170,8 +169,8 @@ func (c *Caller) note(h *webhook.Hook, problem string) {
 	}
 }
 
-// judge makes a verdict of what a hook has answered, or of why it has not; nil:
-// the operation may go on.
+// judge returns the verdict for a hook's refusal, or for the failure of its call; nil:
+// the operation may proceed.
 func (c *Caller) judge(h *webhook.Hook, refusal, failure string) error {
 	if refusal == "" && (failure == "" || h.OnFailure == interrex.WebhookAllow) {
 		c.config.Metrics.judged(h.Name, verdictAllowed)
@@ -179,11 +178,11 @@ func (c *Caller) judge(h *webhook.Hook, refusal, failure string) error {
 	}
 	reason := refusal
 	if failure != "" {
-		reason = "it cannot be asked: " + failure
+		reason = "it cannot be called: " + failure
 	}
 	if h.DryRun {
 		c.config.Metrics.judged(h.Name, verdictDry)
-		c.config.Logger.Infof("webhook %s would veto, if it were no dry run: %s", h.Name, reason)
+		c.config.Logger.Infof("webhook %s would have vetoed (dry run): %s", h.Name, reason)
 		return nil
 	}
 	c.config.Metrics.judged(h.Name, verdictVetoed)
@@ -194,17 +193,17 @@ func vetoed(h *webhook.Hook, reason string) error {
 	return interrex.Errorf(interrex.KindVetoed, "webhook %s: %s", h.Name, reason)
 }
 
-// Unasked is the verdict of hooks that nobody can ask: each one's policy answers.
+// Unasked returns the verdict of hooks that cannot be called: their policies apply.
 func Unasked(hooks []*webhook.Hook, why string) error {
 	for _, h := range hooks {
 		if h.OnFailure == interrex.WebhookRefuse && !h.DryRun {
-			return vetoed(h, "it cannot be asked: "+why)
+			return vetoed(h, "it cannot be called: "+why)
 		}
 	}
 	return nil
 }
 
-// answered takes one hook's verdict.
+// answered records the verdict of one hook.
 func (c *Call) answered(verdict error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,10 +215,10 @@ func (c *Call) answered(verdict error) {
 	}
 }
 
-// Wait waits for all verdicts: nil, if no hook vetoes.
+// Wait waits for all verdicts, and returns nil if no hook vetoes.
 //
-// Errors: KindVetoed, with the hook's name and reason; KindUnavailable when this
-// agent stops; the cause of ctx when that ends before.
+// Errors: KindVetoed, with the hook's name and reason; KindUnavailable if this agent
+// is stopping; the cause of ctx if that ends first.
 func (c *Call) Wait(ctx context.Context) error {
 	select {
 	case <-c.done:

@@ -8,16 +8,16 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// A breaker opens after so many failures in a row, and lets a call try whether
-// the hook works again after a pause, which doubles with each failed try.
+// A breaker opens after openAfter consecutive failures. After a pause, which doubles
+// with each failure, it lets one trial call through.
 const (
 	openAfter = 5
 	minOpen   = time.Second
 	maxOpen   = time.Minute
 )
 
-// The states of a breaker: the hook is called, or not, or one call tries whether it
-// works again.
+// The states of a breaker: the hook is called, or is not called, or one trial call is
+// made.
 const (
 	Closed   = "closed"
 	Open     = "open"
@@ -35,10 +35,10 @@ type breaker struct {
 	since    time.Time // the first of them
 	pause    time.Duration
 	until    time.Time // open until then
-	trying   bool      // a call tries whether it works again
+	trying   bool      // a trial call is in flight
 }
 
-// enter reports whether a call may be made; then left follows.
+// enter reports whether a call may be made. If so, left or abandoned must follow.
 func (b *breaker) enter(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -52,8 +52,8 @@ func (b *breaker) enter(now time.Time) bool {
 	return true
 }
 
-// left takes note of how a call has ended; opened: it has opened the breaker,
-// closed: it has closed it.
+// left records the outcome of a call, and reports whether that opened or closed the
+// breaker.
 func (b *breaker) left(now time.Time, problem string) (opened, closed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -76,17 +76,17 @@ func (b *breaker) left(now time.Time, problem string) (opened, closed bool) {
 	return b.failures == openAfter, false
 }
 
-// abandoned takes back an enter whose call was not made.
+// abandoned undoes an enter whose call was not made.
 func (b *breaker) abandoned() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.trying = false
 }
 
-// why says why the hook is not called.
+// why returns why the hook is not called.
 func (b *breaker) why(now time.Time) string {
 	h := b.health(now)
-	return fmt.Sprintf("it is not called after %d failures in a row, the last: %s", h.Failures, h.Error)
+	return fmt.Sprintf("it is not called after %d consecutive failures, the last: %s", h.Failures, h.Error)
 }
 
 func (b *breaker) health(now time.Time) interrex.WebhookHealth {

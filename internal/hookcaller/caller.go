@@ -1,5 +1,5 @@
-// Package hookcaller owns the calls of webhooks: before operations, whose answer
-// may be a veto, after events, and to try one.
+// Package hookcaller owns the calls of webhooks: those before operations, whose
+// response may be a veto, those after events, and tests of a hook.
 package hookcaller
 
 import (
@@ -22,8 +22,8 @@ import (
 	"github.com/interrex/interrex/internal/wording"
 )
 
-// MaxCalls is how many calls before operations an agent makes at one time, and
-// MaxHookCalls how many of them are of one hook, so that one that hangs leaves room
+// MaxCalls is the maximum number of calls before operations that an agent makes at
+// one time, and MaxHookCalls that of one hook, so that a hook that hangs leaves room
 // for the others.
 const (
 	MaxCalls     = 64
@@ -35,10 +35,10 @@ const (
 	maxReason = 256      // bytes of an answer that are shown
 )
 
-// retryAfter is when a caller that is refused as overloaded may ask again.
+// retryAfter is the pause before a retry after KindOverloaded or KindUnavailable.
 const retryAfter = 100 * time.Millisecond
 
-// Config says who calls.
+// Config configures a Caller.
 type Config struct {
 	Agent   string // its ID
 	Version string
@@ -47,7 +47,7 @@ type Config struct {
 	Metrics *Metrics
 }
 
-// Validate says which field is not valid.
+// Validate returns an error that names the field that is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.Agent == "":
@@ -77,7 +77,7 @@ type Caller struct {
 	work     sync.WaitGroup
 }
 
-// New makes a Caller.
+// New returns a Caller.
 func New(c Config) (*Caller, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot call webhooks: %w", err)
@@ -108,19 +108,19 @@ func (c *Caller) Close() {
 	c.transport.CloseIdleConnections()
 }
 
-// Calls is how many calls before operations are in flight.
+// Calls returns the number of calls before operations that are in flight.
 func (c *Caller) Calls() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.calls
 }
 
-// Health says how a hook's calls go.
+// Health returns the state of a hook's calls.
 func (c *Caller) Health(h *webhook.Hook) interrex.WebhookHealth {
 	return c.breaker(h).health(c.config.Clock.Now())
 }
 
-// breaker returns a hook's breaker. A hook that was set again begins anew.
+// breaker returns a hook's breaker. A hook that was set again has a new one.
 func (c *Caller) breaker(h *webhook.Hook) *breaker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,7 +136,7 @@ func (c *Caller) breakerLocked(h *webhook.Hook) *breaker {
 	return b
 }
 
-// Forget drops what is known of hooks that are not among those that there are.
+// Forget drops the breakers and metrics of all other hooks.
 func (c *Caller) Forget(present []*webhook.Hook) {
 	names := map[string]bool{}
 	for _, h := range present {
@@ -152,17 +152,17 @@ func (c *Caller) Forget(present []*webhook.Hook) {
 	}
 }
 
-// answer is what a call has come to.
+// answer is the outcome of a call.
 type answer struct {
 	status int
-	body   string // its beginning, cleaned
-	err    error  // there was no answer
+	body   string // its beginning, without control characters
+	err    error  // why there was no response
 	took   time.Duration
 }
 
 func (a answer) ok() bool { return a.err == nil && a.status >= 200 && a.status < 300 }
 
-// problem says why the answer is not the right one; "" if it is.
+// problem returns why the call failed; "" if it did not.
 func (a answer) problem() string {
 	switch {
 	case a.err != nil:
@@ -170,9 +170,9 @@ func (a answer) problem() string {
 	case a.ok():
 		return ""
 	case a.body == "":
-		return fmt.Sprintf("it answers %d", a.status)
+		return fmt.Sprintf("it responded with %d", a.status)
 	}
-	return fmt.Sprintf("it answers %d: %s", a.status, a.body)
+	return fmt.Sprintf("it responded with %d: %s", a.status, a.body)
 }
 
 // post makes one call. Its timeout bounds all of it.
@@ -183,7 +183,7 @@ func (c *Caller) post(ctx context.Context, h *webhook.Hook, body []byte, more ht
 	a.status, a.body, a.err = c.exchange(ctx, h, body, more, began)
 	a.took = c.config.Clock.Now().Sub(began)
 	if a.err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		a.err = fmt.Errorf("no answer within %s", interrex.FormatDuration(h.Timeout))
+		a.err = fmt.Errorf("no response within %s", interrex.FormatDuration(h.Timeout))
 	}
 	c.config.Metrics.called(h.Name, a)
 	return a
@@ -209,17 +209,17 @@ func (c *Caller) exchange(ctx context.Context, h *webhook.Hook, body []byte, mor
 		return 0, "", plain(err)
 	}
 	defer response.Body.Close()
-	if response.StatusCode == http.StatusSwitchingProtocols { // no end of ctx ends the connection that it leaves
+	if response.StatusCode == http.StatusSwitchingProtocols { // ctx does not end the connection after it
 		return response.StatusCode, "", nil
 	}
 	read, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return 0, "", fmt.Errorf("its answer is cut short: %w", plain(err))
+		return 0, "", fmt.Errorf("its response was cut short: %w", plain(err))
 	}
 	return response.StatusCode, wording.Line(string(read), maxReason), nil
 }
 
-// plain takes the URL out of an error: its query may be a secret.
+// plain removes the URL from an error: its query may be a secret.
 func plain(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -232,7 +232,7 @@ func plain(err error) error {
 func (c *Caller) Test(ctx context.Context, h *webhook.Hook) interrex.WebhookTest {
 	t := interrex.WebhookTest{Agent: c.config.Agent}
 	if !c.begin() {
-		t.Error = "this agent stops"
+		t.Error = "this agent is stopping"
 		return t
 	}
 	defer c.work.Done()
@@ -247,7 +247,7 @@ func (c *Caller) Test(ctx context.Context, h *webhook.Hook) interrex.WebhookTest
 	return t
 }
 
-// begin counts one more that Close waits for; false: it is closed.
+// begin registers a call for which Close waits; false if the Caller is closed.
 func (c *Caller) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

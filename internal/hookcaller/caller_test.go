@@ -115,11 +115,11 @@ func TestWhatAHookMayDo(t *testing.T) {
 		"allows": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "", ""},
 		"says why": {func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "not\x07 on\na Friday", http.StatusUnprocessableEntity)
-		}, refused, "it answers 422: not on a Friday"},
-		"answers 500": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, refused, "it answers 500"},
+		}, refused, "it responded with 422: not on a Friday"},
+		"answers 500": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, refused, "it responded with 500"},
 		"redirects": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
-		}, refused, "it answers 307"},
+		}, refused, "it responded with 307"},
 		"talks for ever": {func(w http.ResponseWriter, _ *http.Request) {
 			for {
 				if _, err := w.Write(make([]byte, 4096)); err != nil {
@@ -131,14 +131,14 @@ func TestWhatAHookMayDo(t *testing.T) {
 		"lies about its length": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			_, _ = w.Write([]byte("short"))
-		}, failed, "its answer is cut short: unexpected EOF"},
-		"hangs": {hung(t), failed, "no answer within 100 ms"},
+		}, failed, "its response was cut short: unexpected EOF"},
+		"hangs": {hung(t), failed, "no response within 100 ms"},
 		"hangs amid its answer": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(200)
 			_, _ = w.Write([]byte("well"))
 			w.(http.Flusher).Flush()
 			hung(t)(w, r)
-		}, failed, "no answer within 100 ms"},
+		}, failed, "no response within 100 ms"},
 		"changes the protocol": {func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			conn, _, err := w.(http.Hijacker).Hijack()
@@ -147,7 +147,7 @@ func TestWhatAHookMayDo(t *testing.T) {
 				_, _ = io.Copy(io.Discard, conn) // until the caller hangs up
 				_ = conn.Close()
 			}
-		}, refused, "it answers 101"},
+		}, refused, "it responded with 101"},
 		"compresses a gigabyte": {func(w http.ResponseWriter, r *http.Request) {
 			if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 				w.WriteHeader(http.StatusTeapot)
@@ -187,7 +187,7 @@ func TestWhatAHookMayDo(t *testing.T) {
 			if err := verdict(t, caller, hook(url, dry)); err != nil {
 				t.Errorf("a dry run: %v", err)
 			}
-			if counted := (c.result != "") == strings.Contains(log.text(), "would veto"); !counted {
+			if counted := (c.result != "") == strings.Contains(log.text(), "would have vetoed"); !counted {
 				t.Errorf("after a dry run the log has %q", log.text())
 			}
 			if tried := caller.Test(t.Context(), hook(url, short)); (tried.Error != "") != (c.result == failed) || tried.Agent != "n1" || (tried.Status == 0) != (c.result == failed) {
@@ -268,7 +268,7 @@ func TestAllHooksAreAskedAtOnceAndOneIsEnough(t *testing.T) {
 		w.WriteHeader(403)
 	}))
 	two.Name = "other"
-	if err := verdict(t, c, one, two); !errors.Is(err, interrex.ErrVetoed) || !strings.Contains(err.Error(), "webhook other: it answers 403") {
+	if err := verdict(t, c, one, two); !errors.Is(err, interrex.ErrVetoed) || !strings.Contains(err.Error(), "webhook other: it responded with 403") {
 		t.Errorf("%v", err)
 	}
 }
@@ -368,7 +368,7 @@ func TestABreakerOpensAnswersByThePolicyAndCloses(t *testing.T) {
 	}
 	c.breaker(refuse).until = time.Now().Add(time.Hour)
 	before := calls.Load()
-	if err := verdict(t, c, refuse); !errors.Is(err, interrex.ErrVetoed) || !strings.Contains(err.Error(), "it is not called after 5 failures in a row, the last: EOF") {
+	if err := verdict(t, c, refuse); !errors.Is(err, interrex.ErrVetoed) || !strings.Contains(err.Error(), "it is not called after 5 consecutive failures, the last: EOF") {
 		t.Errorf("open, under refuse: %v", err)
 	}
 	if err := verdict(t, c, allow); err != nil {
@@ -451,7 +451,7 @@ func TestASampleIsWhatTheHookIsFor(t *testing.T) {
 		t.Errorf("one that is told after gets %s, %v", body, err)
 	}
 	c.Close()
-	if got := c.Test(t.Context(), h); got.Error != "this agent stops" {
+	if got := c.Test(t.Context(), h); got.Error != "this agent is stopping" {
 		t.Errorf("after Close: %+v", got)
 	}
 }
@@ -508,7 +508,7 @@ func TestCallsAndVerdictsAreCounted(t *testing.T) {
 	}
 }
 
-// Who cannot be called since too many calls are under way has not tried whether
+// A call that is refused since too many are in flight has not tried whether
 // the hook works again.
 func TestAnOverloadedCallerLeavesABreakerToTheNext(t *testing.T) {
 	c, _ := newCaller(t)

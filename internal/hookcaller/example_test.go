@@ -16,7 +16,7 @@ import (
 )
 
 // verified reads the body of a call and reports whether it was signed with a
-// webhook's secret, at most five minutes ago. It needs the standard library alone.
+// webhook's secret, at most five minutes ago. It needs only the standard library.
 func verified(r *http.Request, secret string) (body []byte, ok bool) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 4<<20))
 	if err != nil {
@@ -34,7 +34,7 @@ func verified(r *http.Request, secret string) (body []byte, ok bool) {
 	return body, err == nil && hmac.Equal(given, mac.Sum(nil))
 }
 
-// Who is called verifies that it is the cluster that calls.
+// The receiver verifies that it is the cluster that calls.
 func ExampleSign() {
 	call := func(secret, body string) *http.Request {
 		r := httptest.NewRequest("POST", "/", strings.NewReader(body))

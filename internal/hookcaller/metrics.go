@@ -13,14 +13,14 @@ const (
 	verdictDry     = "dry-run"
 )
 
-// Metrics are the figures of an agent's calls, over the lives of its Callers.
+// Metrics are the metrics of an agent's calls. They outlive its Callers.
 type Metrics struct {
 	duration *prometheus.HistogramVec
 	verdicts *prometheus.CounterVec
 	inFlight prometheus.Gauge
 }
 
-// NewMetrics makes the figures, all zero.
+// NewMetrics returns metrics that are all zero.
 func NewMetrics() *Metrics {
 	return &Metrics{
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -28,7 +28,7 @@ func NewMetrics() *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 		}, []string{"hook", "result"}),
 		verdicts: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "interrex_hook_verdicts_total", Help: "What webhooks that are asked before operations came to.",
+			Name: "interrex_hook_verdicts_total", Help: "Verdicts of webhooks that are called before operations.",
 		}, []string{"hook", "verdict"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "interrex_hook_calls_in_flight", Help: "Calls of webhooks before operations that are under way.",
@@ -63,7 +63,7 @@ func (m *Metrics) called(hook string, a answer) {
 
 func (m *Metrics) judged(hook, verdict string) { m.verdicts.WithLabelValues(hook, verdict).Inc() }
 
-// forget drops the figures of a hook that is gone.
+// forget drops the metrics of a deleted hook.
 func (m *Metrics) forget(hook string) {
 	m.duration.DeletePartialMatch(prometheus.Labels{"hook": hook})
 	m.verdicts.DeletePartialMatch(prometheus.Labels{"hook": hook})

@@ -13,13 +13,13 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// The pauses between two tries to deliver.
+// The bounds of the pause before a retry of a delivery.
 const (
 	minRetry = 200 * time.Millisecond
 	maxRetry = time.Minute
 )
 
-// teller tells one hook.
+// teller delivers events to one hook.
 type teller struct {
 	worker *Worker
 	hook   *webhook.Hook
@@ -34,8 +34,8 @@ func newTeller(w *Worker, h *webhook.Hook) *teller {
 	return &teller{worker: w, hook: h, done: make(chan struct{}), p: Progress{Hook: h, At: h.Position, Skipped: h.Skipped}}
 }
 
-// resume goes on where another teller of the same hook has stopped. Who sets a
-// hook again knows what it was not told of.
+// resume continues where another teller of the same hook has stopped. SkippedAt is
+// reset, because setting the hook acknowledges what was skipped.
 func (t *teller) resume(p Progress) {
 	p.Hook, p.SkippedAt = t.hook, time.Time{}
 	t.p = p
@@ -61,7 +61,7 @@ func (t *teller) stop() {
 	<-t.done
 }
 
-// run tells until ctx ends. What fails is tried again.
+// run delivers until ctx ends. It retries failures.
 func (t *teller) run(ctx context.Context) {
 	pause := minRetry
 	for ctx.Err() == nil {
@@ -71,10 +71,10 @@ func (t *teller) run(ctx context.Context) {
 			t.skip(err)
 			pause = minRetry
 			continue
-		case interrex.KindWatchClosed: // a snapshot took the place of history, or the ring is closed
+		case interrex.KindWatchClosed: // a snapshot replaced the history, or the ring is closed
 		default:
 			if ctx.Err() == nil {
-				t.worker.config.Logger.Warningf("webhook %s: the events cannot be read, it is tried again: %v", t.hook.Name, err)
+				t.worker.config.Logger.Warningf("webhook %s: cannot read the events, will retry: %v", t.hook.Name, err)
 			}
 		}
 		if !backoff.Pause(ctx, t.worker.config.Clock.After(pause)) {
@@ -84,8 +84,8 @@ func (t *teller) run(ctx context.Context) {
 	}
 }
 
-// follow tells what the ring has from the position on. It returns an error of the
-// ring's, or when ctx ends.
+// follow delivers the ring's events from the position on, until the ring returns an
+// error, or ctx ends.
 func (t *teller) follow(ctx context.Context) error {
 	cursor, err := t.worker.config.Ring.Cursor(t.progress().At)
 	if err != nil {
@@ -112,8 +112,8 @@ func (t *teller) follow(ctx context.Context) error {
 	}
 }
 
-// tellAll tells a run of events. The position passes a revision when all of its
-// events are told; a run ends with the last of one.
+// tellAll delivers a run of events, which ends with the last event of a revision. The
+// position passes a revision when all its events are delivered.
 func (t *teller) tellAll(ctx context.Context, entries watch.Entries) error {
 	nth := 0
 	for i := range entries.Len() {
@@ -129,26 +129,26 @@ func (t *teller) tellAll(ctx context.Context, entries watch.Entries) error {
 			}
 		}
 		if i+1 == entries.Len() || entries.Event(i+1).Revision != e.Revision {
-			t.reach(e.Revision)
+			t.advance(e.Revision)
 		}
 	}
 	return nil
 }
 
-func (t *teller) reach(at interrex.Revision) {
+func (t *teller) advance(at interrex.Revision) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.p.At = max(t.p.At, at)
 }
 
-// tell delivers one event, again and again until the hook has taken it.
+// tell delivers one event, and retries until the hook has accepted it.
 func (t *teller) tell(ctx context.Context, e *state.Event, nth int) error {
 	data, err := t.worker.config.Data(e)
 	if interrex.KindOf(err) == interrex.KindUnavailable {
 		return err
 	}
 	if err != nil {
-		t.worker.config.Logger.Warningf("webhook %s: the data of revision %d cannot be shown: %v", t.hook.Name, e.Revision, err)
+		t.worker.config.Logger.Warningf("webhook %s: cannot encode the data of revision %d, sending null: %v", t.hook.Name, e.Revision, err)
 	}
 	body, err := changeOf(e, data)
 	if err != nil {
@@ -168,7 +168,7 @@ func (t *teller) tell(ctx context.Context, e *state.Event, nth int) error {
 	}
 }
 
-// skip goes on at the first revision that is kept, and says so.
+// skip moves the position to the first revision that is kept, and logs that.
 func (t *teller) skip(err error) {
 	var compacted *interrex.Error
 	if !errors.As(err, &compacted) {
@@ -183,5 +183,5 @@ func (t *teller) skip(err error) {
 	}
 	t.mu.Unlock()
 	t.worker.noteSoon()
-	t.worker.config.Logger.Warningf("webhook %s: revisions %d to %d are no longer kept and are not told to it", t.hook.Name, from, to)
+	t.worker.config.Logger.Warningf("webhook %s: revisions %d to %d are no longer kept, and are not delivered", t.hook.Name, from, to)
 }

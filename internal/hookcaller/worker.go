@@ -17,8 +17,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// How often positions are noted in the log, how often the hooks are looked
-// through, and the bounds of a write of the positions and of the last one.
+// How often positions are recorded in the log, how often the table of hooks is
+// checked, and the time limits of recording the positions, also for the last time.
 const (
 	noteEvery  = time.Minute
 	noteAfter  = 1000 // deliveries
@@ -27,20 +27,20 @@ const (
 	lastWithin = time.Second
 )
 
-// WorkerConfig says what a Worker works with.
+// WorkerConfig configures a Worker.
 type WorkerConfig struct {
 	Caller *Caller
 	Table  *webhook.Table
 	Ring   *watch.Ring
 	Queue  *queue.Queue
-	// Data makes the document of an event's value; nil: null. KindUnavailable is
-	// tried again; after any other error the document is null.
+	// Data returns the JSON of an event's value; nil: null. It is called again after
+	// KindUnavailable; after any other error the value is sent as null.
 	Data   func(*state.Event) ([]byte, error)
 	Clock  clock.Clock
 	Logger interrex.Logger
 }
 
-// Validate says which field is not valid.
+// Validate returns an error that names the field that is not valid.
 func (c WorkerConfig) Validate() error {
 	switch {
 	case c.Caller == nil:
@@ -61,40 +61,40 @@ func (c WorkerConfig) Validate() error {
 	return nil
 }
 
-// Worker tells hooks what has happened: each in order, at least once, each on a
-// goroutine of its own, so that one that fails holds up nobody else. It is for
-// the agent that leads, and notes in the log how far each has been told, once a
-// minute or after 1 000 deliveries.
+// Worker delivers events to hooks: to each in order, at least once, on a goroutine of
+// its own, so that a hook that fails does not delay the others. It runs on the
+// leader, and records the positions in the log once a minute, or after 1 000
+// deliveries.
 type Worker struct {
 	config   WorkerConfig
 	catacomb catacomb.Catacomb
-	full     chan struct{} // there is enough to note
+	full     chan struct{} // signals that the positions should be recorded
 
-	mu      sync.Mutex
-	tellers map[string]*teller
-	told    int        // deliveries since positions were noted
-	noting  sync.Mutex // one note at a time
+	mu         sync.Mutex
+	tellers    map[string]*teller
+	deliveries int        // deliveries since positions were recorded
+	noting     sync.Mutex // held by Note
 }
 
 // NewWorker starts a worker.
 func NewWorker(c WorkerConfig) (*Worker, error) {
 	if err := c.Validate(); err != nil {
-		return nil, fmt.Errorf("cannot tell webhooks: %w", err)
+		return nil, fmt.Errorf("cannot deliver to webhooks: %w", err)
 	}
 	w := &Worker{config: c, full: make(chan struct{}, 1), tellers: map[string]*teller{}}
 	if err := catacomb.Invoke(catacomb.Plan{Site: &w.catacomb, Work: w.loop}); err != nil {
-		return nil, fmt.Errorf("cannot tell webhooks: %w", err)
+		return nil, fmt.Errorf("cannot deliver to webhooks: %w", err)
 	}
 	return w, nil
 }
 
-// Kill asks the worker to stop. Calls that are under way are ended.
+// Kill asks the worker to stop. Calls in flight are cancelled.
 func (w *Worker) Kill() { w.catacomb.Kill(nil) }
 
 // Wait waits until the worker has stopped.
 func (w *Worker) Wait() error { return w.catacomb.Wait() }
 
-// Report returns how far each hook has been told.
+// Report returns the position of each hook.
 func (w *Worker) Report() map[string]any {
 	r := map[string]any{}
 	for _, p := range w.Progress() {
@@ -103,18 +103,19 @@ func (w *Worker) Report() map[string]any {
 	return r
 }
 
-// Progress is how far one hook has been told.
+// Progress is the position of one hook.
 type Progress struct {
 	Hook *webhook.Hook
 	At   interrex.Revision // everything up to here is delivered or skipped
-	// SkippedFrom to SkippedTo were skipped last, at SkippedAt; zero: nothing was
-	// since this agent leads. Skipped is how many revisions that were in all.
+	// SkippedFrom to SkippedTo is the range that was skipped last, at SkippedAt, which
+	// is zero if nothing was skipped since this agent leads. Skipped is the total
+	// number of skipped revisions.
 	SkippedFrom, SkippedTo interrex.Revision
 	SkippedAt              time.Time
 	Skipped                uint64
 }
 
-// Progress returns that of all hooks. It never blocks for long.
+// Progress returns the positions of all hooks. It never blocks for long.
 func (w *Worker) Progress() []Progress {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -147,21 +148,22 @@ func (w *Worker) loop() error {
 		noted = w.config.Clock.Now()
 		bounded, cancel := context.WithTimeout(ctx, noteWithin)
 		if err := w.Note(bounded); err != nil {
-			w.config.Logger.Infof("how far the webhooks were told is not noted yet: %v", err)
+			w.config.Logger.Infof("cannot record the positions of webhooks yet: %v", err)
 		}
 		cancel()
 	}
 }
 
-// last notes the positions once more; who leads next delivers less twice then.
-// It fails where leadership is lost already, which does no harm.
+// last records the positions once more, so that the next leader repeats fewer
+// deliveries. It does no harm that it fails if leadership is lost already.
 func (w *Worker) last() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWithin)
 	defer cancel()
 	_ = w.Note(ctx)
 }
 
-// reconcile starts and stops tellers, as the table's hooks say.
+// reconcile starts and stops tellers, so that there is one for each hook of the table
+// that is called after events.
 func (w *Worker) reconcile(ctx context.Context) {
 	hooks := w.config.Table.Hooks()
 	w.config.Caller.Forget(hooks)
@@ -219,18 +221,18 @@ func (w *Worker) stopAll() {
 	}
 }
 
-// delivered counts one.
+// delivered counts a delivery.
 func (w *Worker) delivered() {
 	w.mu.Lock()
-	w.told++
-	full := w.told == noteAfter
+	w.deliveries++
+	full := w.deliveries == noteAfter
 	w.mu.Unlock()
 	if full {
 		w.noteSoon()
 	}
 }
 
-// noteSoon has the positions noted without waiting for their time.
+// noteSoon makes the loop record the positions now.
 func (w *Worker) noteSoon() {
 	select {
 	case w.full <- struct{}{}:
@@ -238,8 +240,8 @@ func (w *Worker) noteSoon() {
 	}
 }
 
-// Note writes into the log how far the hooks have been told, all in one
-// operation; nothing, if nothing has changed.
+// Note records the positions of all hooks in the log, in one operation, if any has
+// changed.
 func (w *Worker) Note(ctx context.Context) error {
 	w.noting.Lock()
 	defer w.noting.Unlock()
@@ -256,7 +258,7 @@ func (w *Worker) Note(ctx context.Context) error {
 		c.Steps = append(c.Steps, s)
 	}
 	w.mu.Lock()
-	w.told = 0
+	w.deliveries = 0
 	w.mu.Unlock()
 	if len(c.Steps) == 0 {
 		return nil
@@ -264,7 +266,7 @@ func (w *Worker) Note(ctx context.Context) error {
 	return w.propose(ctx, c)
 }
 
-// propose puts a command into the log of this agent, which leads.
+// propose proposes a command through the queue of this agent, which leads.
 func (w *Worker) propose(ctx context.Context, c state.Command) error {
 	done := make(chan error, 1)
 	w.config.Queue.Enqueue(ctx, &queue.Operation{

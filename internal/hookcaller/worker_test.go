@@ -150,7 +150,7 @@ func (w *world) run() (run *Worker, stop func()) {
 	return run, stop
 }
 
-// taker takes what hooks are told; fails says how often it refuses first.
+// taker receives what is delivered to hooks; fails is how often it refuses first.
 type taker struct {
 	url   string
 	fails atomic.Int64
@@ -239,7 +239,7 @@ func TestAHookThatFailsHoldsUpItselfAlone(t *testing.T) {
 	}
 }
 
-// Who leads next goes on behind the last noted position, and leaves nothing out.
+// The next leader continues after the last recorded position, and skips nothing.
 func TestWhatIsNotNotedIsToldAgain(t *testing.T) {
 	w := newWorld(t, 0)
 	k := newTaker(t)
@@ -349,7 +349,7 @@ func TestEventsOfOneRevisionAreToldApart(t *testing.T) {
 	eventually(t, "it does not come as far", func() bool { return run.Progress()[0].At == 10 })
 }
 
-// A revision is passed when all of its events are told.
+// A revision is passed when all of its events are delivered.
 func TestARevisionThatIsHalfToldIsNotPassed(t *testing.T) {
 	w := newWorld(t, 0)
 	var asked atomic.Int64

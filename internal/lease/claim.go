@@ -9,7 +9,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Claim asks for a free name, or for the holder's own again.
+// Claim requests a lease that is free, or that its holder has already.
 type Claim struct {
 	Key      interrex.Key
 	Holder   string
@@ -23,7 +23,7 @@ func (c *Claim) About() state.About { return state.About{Name: "claim", Key: c.K
 
 // Announce is part of state.Announcer.
 func (c *Claim) Announce() state.Announcement {
-	if c.Takeover { // of a name that is free it is a claim
+	if c.Takeover { // of a free lease it is a claim
 		return state.Announcement{Kinds: []string{interrex.LeaseTakenOver, interrex.LeaseClaimed}, Key: c.Key.String()}
 	}
 	return state.Announcement{Kinds: []string{interrex.LeaseClaimed}, Key: c.Key.String()}
@@ -65,10 +65,10 @@ func (c *Claim) check(t *Table, now state.Time) *interrex.Error {
 	e := interrex.Errorf(interrex.KindHeld, "cannot claim %s: %q holds it, for another %s unless it is extended", c.Key, l.holder, interrex.FormatDuration(remaining))
 	switch {
 	case l.holder == c.Holder:
-		e.Message += "; if that is a predecessor of yours that has stopped, claim with takeover"
+		e.Message += "; if that is your own predecessor, and it has stopped, claim with takeover"
 	case len(l.pins) > 0:
 		remaining = 0
-		e.Message = interrex.Errorf(interrex.KindHeld, "cannot claim %s: %q holds it, and a pin of %q keeps it from ending by time", c.Key, l.holder, l.pins[0].Owner).Message
+		e.Message = interrex.Errorf(interrex.KindHeld, "cannot claim %s: %q holds it, and a pin of %q keeps it from expiring", c.Key, l.holder, l.pins[0].Owner).Message
 	}
 	e.Holder, e.HeldSince, e.Remaining = l.holder, wallTime(l.acquired), remaining
 	return e

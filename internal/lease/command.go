@@ -7,7 +7,7 @@ import (
 )
 
 // command is an operation of this table: *Claim, *Extend, *Revoke, *Transfer,
-// *Pin or *Unpin. Each has a file of its own, with everything that only it has.
+// *Pin or *Unpin. Each has its own file, with everything specific to it.
 type command interface {
 	state.Command
 	// decode reads what Append wrote after the number, and returns the codec.Decoder
@@ -17,7 +17,7 @@ type command interface {
 	// check returns why the command cannot be done at now; nil: apply may
 	// follow.
 	check(t *Table, now state.Time) *interrex.Error
-	// apply does what check has allowed; it cannot fail.
+	// apply executes a command that check has allowed; it cannot fail.
 	apply(t *Table, turn *state.Turn) *Reply
 }
 
@@ -49,7 +49,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 	}
 	op := data[0]
 	if int(op) >= len(operations) || operations[op] == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease command: %d is no operation known here", op)
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease command: unknown operation %d", op)
 	}
 	c := operations[op]()
 	if d := c.decode(codec.NewDecoder(string(data[1:]))); !d.Done() {
@@ -61,11 +61,11 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 	return c, nil
 }
 
-// Check reports whether a command that Decode returned can be done at now.
+// Check returns why a command that Decode returned cannot be applied at now.
 func (t *Table) Check(now state.Time, c state.Command) error {
 	own, is := c.(command)
 	if !is {
-		return interrex.Errorf(interrex.KindInvalid, "cannot check lease command: %T is not one", c)
+		return interrex.Errorf(interrex.KindInvalid, "cannot check lease command: %T is not a lease command", c)
 	}
 	if refusal := own.check(t, now); refusal != nil {
 		return refusal
@@ -73,15 +73,15 @@ func (t *Table) Check(now state.Time, c state.Command) error {
 	return nil
 }
 
-// Apply does what Check has allowed, and returns a *Reply. Where the operation
-// also ends a lease (a claim one that is due, an unpin one that is overdue),
-// that is a change of its own, and the turn is at the last revision afterwards.
+// Apply executes a command that Check has allowed, and returns a *Reply. If that
+// also ends a lease (a claim ends one that is due, an unpin one that is overdue),
+// the ending has its own revision; afterwards the turn is at the last revision.
 func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 	t.history.forget(turn.Now)
 	return c.(command).apply(t, turn)
 }
 
-// validate is Validate with the key.
+// validate is Validate and also checks the key.
 func validate(c state.Command) error {
 	if err := c.About().Key.Validate(); err != nil {
 		return err

@@ -5,17 +5,17 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// keeper says which schedule keeps a row: at most one does.
-type keeper uint8
+// scheduleID is the schedule that a row is in: at most one.
+type scheduleID uint8
 
 const (
-	unkept   keeper = iota // no time ends anything of it
-	byExpiry               // Table.due
-	byLapse                // Table.lapsing
+	unscheduled scheduleID = iota // neither it nor a pin of it ends by time
+	byExpiry                      // Table.due
+	byLapse                       // Table.lapsing
 )
 
-// schedule returns the schedule of a keeper; nil for unkept.
-func (t *Table) schedule(k keeper) *schedule {
+// schedule returns the schedule; nil for unscheduled.
+func (t *Table) schedule(k scheduleID) *schedule {
 	switch k {
 	case byExpiry:
 		return &t.due
@@ -25,40 +25,40 @@ func (t *Table) schedule(k keeper) *schedule {
 	return nil
 }
 
-// placement says where a row belongs and at what time.
-func placement(l *row) (keeper, state.Time) {
+// placement returns the schedule that a row belongs in, and its time there.
+func placement(l *row) (scheduleID, state.Time) {
 	if len(l.pins) == 0 {
 		return byExpiry, l.expiry
 	}
 	if first, ok := l.firstLapse(); ok {
 		return byLapse, first.Until
 	}
-	return unkept, 0
+	return unscheduled, 0
 }
 
-// reschedule follows a change of the row's expiry or pins.
+// reschedule moves a row whose expiry or pins have changed.
 func (t *Table) reschedule(l *row) {
 	k, at := placement(l)
-	if k != unkept && k == l.kept {
+	if k != unscheduled && k == l.schedule {
 		t.schedule(k).move(int(l.place), at)
 		return
 	}
 	t.unschedule(l)
-	if k != unkept {
-		l.kept = k
+	if k != unscheduled {
+		l.schedule = k
 		t.schedule(k).push(at, l)
 	}
 }
 
 func (t *Table) unschedule(l *row) {
-	if s := t.schedule(l.kept); s != nil {
+	if s := t.schedule(l.schedule); s != nil {
 		s.remove(int(l.place))
 	}
-	l.kept = unkept
+	l.schedule = unscheduled
 }
 
-// Due is the earliest time at which a lease expires or a pin lifts itself;
-// false: as things stand, time ends nothing.
+// Due returns the earliest time at which a lease or a pin expires; false if none
+// does.
 func (t *Table) Due() (state.Time, bool) {
 	expiry, some := t.due.top()
 	lapse, pinned := t.lapsing.top()
@@ -68,10 +68,10 @@ func (t *Table) Due() (state.Time, bool) {
 	return expiry.at, some
 }
 
-// Tick first lifts the pins whose time is over, in the order of that time, key
-// and owner; then it ends what is due, in the order of expiry and key. Each is
-// one ending with a revision of its own. A lifted pin frees its lease for the
-// second step, so the last pin of an overdue lease takes it along.
+// Tick first removes the pins that have expired, in the order of that time, key
+// and owner; then it ends the leases that are due, in the order of expiry and
+// key. Each ending has its own revision. An overdue lease that loses its last pin
+// in the first step ends in the second.
 func (t *Table) Tick(turn *state.Turn, limit int) int {
 	t.history.forget(turn.Now)
 	n := 0

@@ -13,7 +13,7 @@ import (
 type Extend struct {
 	Key   interrex.Key
 	Token interrex.Token
-	TTL   time.Duration // 0: the lease's own, which an extend never changes
+	TTL   time.Duration // 0: the lease's; an extend never changes that
 }
 
 // About is part of state.Command.
@@ -54,7 +54,7 @@ func (c *Extend) apply(t *Table, turn *state.Turn) *Reply {
 	return &Reply{Lease: l.record(), Extended: true, Left: left}
 }
 
-// validateOwnTTL allows 0 too: the lease's own.
+// validateOwnTTL also allows 0: the lease's ttl.
 func validateOwnTTL(d time.Duration) error {
 	if d == 0 {
 		return nil

@@ -5,7 +5,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// grant fills in what the turn decides.
+// grant fills in what the turn determines.
 func (t *Table) grant(turn *state.Turn, l *row) {
 	l.token = interrex.Token(turn.Revision)
 	l.acquired = wallNanos(turn.Wall)
@@ -13,8 +13,8 @@ func (t *Table) grant(turn *state.Turn, l *row) {
 	l.freezing = t.freezing
 }
 
-// succeed grants l in the place of old. Pins stay, and no time that was
-// promised is taken back.
+// succeed replaces old by the grant l. Pins stay, and the expiry does not move to
+// an earlier time.
 func (t *Table) succeed(turn *state.Turn, old, l *row, how interrex.Ending) {
 	t.grant(turn, l)
 	l.pins = old.pins
@@ -23,7 +23,7 @@ func (t *Table) succeed(turn *state.Turn, old, l *row, how interrex.Ending) {
 	t.replace(old, l)
 }
 
-// end removes the lease, remembers it, and publishes how it ended.
+// end removes the lease, adds it to the history, and publishes how it ended.
 func (t *Table) end(turn *state.Turn, l *row, how interrex.Ending) {
 	t.remove(l)
 	t.history.add(turn, l, how)
@@ -37,8 +37,8 @@ func (t *Table) end(turn *state.Turn, l *row, how interrex.Ending) {
 	emit(turn, kind, l.record())
 }
 
-// emit publishes the record. An ended lease's is as it was last; a grant's is
-// the new one.
+// emit publishes the record: of an ended lease as it was last, of a grant the new
+// one.
 func emit(turn *state.Turn, kind string, r Record) {
 	turn.Emit(kind, r.Key.String(), r, r.size())
 }

@@ -5,18 +5,18 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// pinning is a command about the pin of one owner: those of several owners may
-// stand in a group for one lease.
+// pinning is a command about the pin of one owner. A group may contain several of
+// one lease if their owners differ.
 type pinning interface {
 	// pinner is the owner.
 	pinner() string
-	// pins is by how many the command changes the pins of l.
+	// pins returns by how many the command changes the number of pins of l.
 	pins(l *row) int
 }
 
-// CheckGroup is Check of commands that are done together, in their order. A
-// lease stands among them once, or with pins and unpins of different owners,
-// which are counted together.
+// CheckGroup is Check of commands that are applied together, in their order. A
+// lease may appear once, or with pins and unpins of different owners, which are
+// counted together.
 func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 	tallies := make(map[interrex.Key]*tally, len(all))
 	for _, c := range all {
@@ -24,7 +24,7 @@ func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 		p, pins := c.(pinning)
 		known := tallies[k]
 		if known != nil && !(pins && known.mayBe(p.pinner())) {
-			return interrex.Errorf(interrex.KindInvalid, "another operation of the group is about %s: a lease stands in a group once, but for pins and unpins of different owners", k)
+			return interrex.Errorf(interrex.KindInvalid, "another operation of the group is about %s: a lease may appear in a group once, except for pins and unpins of different owners", k)
 		}
 		err := t.Check(now, c)
 		if pins && (err == nil || interrex.KindOf(err) == interrex.KindConflict) { // too many pins: the tally knows
@@ -45,21 +45,21 @@ func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 	return nil
 }
 
-// tally is what the commands of a group so far do to one lease.
+// tally is the effect of the commands of a group so far on one lease.
 type tally struct {
 	l      *row // before the group
 	pins   int
-	owners map[string]bool // whose pins have been named; nil: it is no pin
+	owners map[string]bool // of the pins in the group; nil: the command is not a pinning
 }
 
-// mayBe reports whether a pin of an owner may stand beside the commands so far.
+// mayBe reports whether the group may contain a pinning of an owner too.
 func (s *tally) mayBe(owner string) bool { return s.owners != nil && !s.owners[owner] }
 
-// add counts a pin or an unpin that is allowed on its own.
+// add counts a pin or an unpin that is allowed by itself.
 func (s *tally) add(p pinning, now state.Time) error {
 	k := split(s.l.key)
 	if len(s.owners) > 0 && s.pins == 0 && now >= s.l.expiry {
-		return interrex.Errorf(interrex.KindNotFound, "%s is overdue, and an operation before this one lifts its last pin: it ends there", k)
+		return interrex.Errorf(interrex.KindNotFound, "%s is overdue, and an operation before this one removes its last pin, which ends it", k)
 	}
 	s.owners[p.pinner()] = true
 	if s.pins += p.pins(s.l); s.pins > MaxPins {

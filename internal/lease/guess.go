@@ -10,16 +10,16 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// The leader asks here what the entry that it builds would free. Others may
-// come first in Apply: these are guesses, and Apply alone decides.
+// The leader uses these to predict what the entry that it builds would free. Other
+// commands may precede it: these are guesses, and only Apply decides.
 
 // freeing is a command that may leave its name free.
 type freeing interface {
-	// frees reports whether it would if it were applied at now, behind others.
+	// frees reports whether it would if it were applied at now, after others.
 	frees(t *Table, before []state.Command, now state.Time) bool
 }
 
-// Wants reports whether c is a claim. The caller of a claim asks again every
+// Wants reports whether c is a claim. The caller of a claim retries it every
 // quarter of the ttl.
 func (t *Table) Wants(c state.Command) (every time.Duration, wants bool) {
 	if claim, is := c.(*Claim); is {
@@ -41,7 +41,7 @@ func (t *Table) Passes(c state.Command) bool {
 }
 
 // Frees reports whether c would leave its name free if it were applied at now,
-// behind others: a revoke, and an unpin that ends an overdue lease.
+// after others: a revoke, and an unpin that ends an overdue lease.
 func (t *Table) Frees(before []state.Command, c state.Command, now state.Time) bool {
 	f, may := c.(freeing)
 	if !may {
@@ -86,8 +86,8 @@ func (t *Table) Taken(k interrex.Key, now state.Time, why string) *interrex.Erro
 }
 
 // Ends returns the keys that a Tick of the same now and limit would free, in
-// its order. It is exact unless more pins than limit lift themselves at once;
-// then it may leave some out.
+// its order. It is exact unless more pins than limit expire at once; then it may
+// leave some out.
 func (t *Table) Ends(now state.Time, limit int) []interrex.Key {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -106,8 +106,8 @@ func (t *Table) Ends(now state.Time, limit int) []interrex.Key {
 	return keys
 }
 
-// freedByLapse gives, by expiry, the overdue leases that lose their last pin by
-// now, and counts the pins that lift themselves; it looks at limit leases.
+// freedByLapse returns, by expiry, the overdue leases whose last pin expires by
+// now, and the number of pins that expire. It examines at most limit leases.
 func (t *Table) freedByLapse(now state.Time, limit int) (freed []slot, lifted int) {
 	for _, s := range t.lapsing.until(now, limit) {
 		stay := 0
@@ -131,8 +131,8 @@ func (a slot) compare(b slot) int {
 	return cmp.Compare(a.l.key, b.l.key)
 }
 
-// until returns the first slots up to now, in order, at most limit. It looks only
-// at those and their children.
+// until returns the first slots up to now, in order, at most limit. It visits only
+// those and their children.
 func (s *schedule) until(now state.Time, limit int) []slot {
 	var out []slot
 	f := frontier{slots: s.slots}
@@ -147,7 +147,7 @@ func (s *schedule) until(now state.Time, limit int) []slot {
 	return out
 }
 
-// frontier is a heap of places whose parents have been given already.
+// frontier is a heap of the places whose parents have been returned.
 type frontier struct {
 	slots  []slot
 	places []int

@@ -13,24 +13,24 @@ import (
 const (
 	historyLines = 16             // lines of one key, the present holder's included when it is read
 	historyAge   = 24 * time.Hour // of cluster time, after a key's last ending
-	historyKeys  = 65_536         // beyond that the key goes whose last ending is longest ago
+	historyKeys  = 65_536         // beyond that the key whose last ending is oldest is dropped
 
-	// forgetAtOnce bounds what one turn spends on the keys that are too old: a
-	// pass of time may make a thousand of them in one moment. The rest goes in
-	// the turns that follow; historyKeys holds meanwhile.
+	// forgetAtOnce bounds how many keys that are too old one turn drops: a step of
+	// time may make a thousand of them at once. The next turns drop the rest;
+	// historyKeys holds meanwhile.
 	forgetAtOnce = 64
 )
 
 // history remembers how the leases of a key ended.
 type history struct {
 	byKey btree.Map[string, *past]
-	// byAge has the same ones by the revision of their last ending: revisions
+	// byAge has the same histories by the revision of their last ending: revisions
 	// and cluster time grow together.
 	byAge btree.Map[interrex.Revision, *past]
 }
 
-// past is what one key's history holds. It is immutable: a further line makes a
-// new one, for a frozen view may be reading this one.
+// past is the history of one key. It is immutable, because a frozen view may be
+// reading it: another line makes a new one.
 type past struct {
 	key   string
 	last  state.Time        // of the newest line's ending
@@ -64,7 +64,8 @@ func (h *history) add(turn *state.Turn, l *row, how interrex.Ending) {
 	}
 }
 
-// how returns how the lease under a token ended; "": it is not remembered.
+// how returns how the lease under a token ended; "" if the history does not have
+// it.
 func (h *history) how(k interrex.Key, token interrex.Token) interrex.Ending {
 	if p, ok := h.byKey.Get(join(k)); ok {
 		for _, l := range p.lines {

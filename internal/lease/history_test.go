@@ -53,7 +53,7 @@ func TestOneTurnForgetsAFewKeysOnly(t *testing.T) {
 	}
 }
 
-// A list and the revision beside it are one moment: whoever watches since that
+// A list and the revision beside it are one moment: a watch since that
 // revision gets every later change and none that is in the list.
 func TestReadSeesOneMoment(t *testing.T) {
 	w := newWorld(t)

@@ -12,8 +12,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Pin keeps the lease from ending by time, until For is over or its owner
-// unpins. A second one of the same owner renews reason and time.
+// Pin keeps the lease from expiring, until For is over or its owner unpins. A
+// second pin of the same owner replaces reason and time.
 type Pin struct {
 	Key    interrex.Key
 	Owner  string
@@ -27,8 +27,8 @@ const (
 	MaxReason = 1 << 10 // bytes
 )
 
-// MaxPinFor is the longest time of a pin that lifts itself: ten years, so that
-// no sum with cluster time overflows. A pin without For has no limit.
+// MaxPinFor is the longest time after which a pin expires: ten years, so that no
+// sum with cluster time overflows. A pin without For has no limit.
 const MaxPinFor = 10 * 365 * 24 * time.Hour
 
 // About is part of state.Command.
@@ -52,7 +52,7 @@ func (c *Pin) Validate() error {
 		return interrex.Errorf(interrex.KindInvalid, "reason: %q is not UTF-8", c.Reason)
 	}
 	if c.For < 0 || c.For > MaxPinFor {
-		return interrex.Errorf(interrex.KindInvalid, "for: 0 s (at will) to %s are allowed, not %v", interrex.FormatDuration(MaxPinFor), c.For)
+		return interrex.Errorf(interrex.KindInvalid, "for: 0 s (until unpinned) to %s are allowed, not %v", interrex.FormatDuration(MaxPinFor), c.For)
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (c *Pin) check(t *Table, _ state.Time) *interrex.Error {
 }
 
 func errPins(k interrex.Key, n int) *interrex.Error {
-	return interrex.Errorf(interrex.KindConflict, "cannot pin %s: it has %d pins, which is the most: unpin another owner first", k, n)
+	return interrex.Errorf(interrex.KindConflict, "cannot pin %s: it has %d pins, which is the limit: unpin another owner first", k, n)
 }
 
 // pinner is part of pinning.

@@ -7,23 +7,23 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// pageSize is the page of a list that does not say.
+// pageSize is the default limit of a list.
 const pageSize = 1000
 
-// ReadView is the table at one moment; it lives as long as the call of
-// Table.Read that gave it.
+// ReadView is the table at one moment. It is valid until the fn of Table.Read
+// returns.
 type ReadView struct{ t *Table }
 
-// Read runs fn while the table stands still, and Apply with it: fn is short and
-// calls no other method of the table. Whoever lists and then watches reads the
-// state's revision in fn too, or before; never after.
+// Read runs fn while the table does not change, which blocks Apply: fn must be
+// short, and must not call another method of the table. A caller that lists and
+// then watches must read the state's revision in fn, or before it, never after.
 func (t *Table) Read(fn func(v ReadView)) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	fn(ReadView{t})
 }
 
-// Get returns the lease of k; false: nobody holds it.
+// Get returns the lease of k; false if it is not held.
 func (v ReadView) Get(k interrex.Key) (Record, bool) {
 	l, ok := v.t.rows.Get(join(k))
 	if !ok {
@@ -33,8 +33,8 @@ func (v ReadView) Get(k interrex.Key) (Record, bool) {
 }
 
 // List returns up to limit leases in the order of their keys, from the first one
-// behind after (zero: from the start), and whether there are more. An empty
-// namespace is all of them; prefix is of the name. A limit below 1 is 1 000.
+// after the key after (zero: from the start), and whether there are more. An empty
+// namespace means all of them; prefix is of the name. A limit below 1 is 1 000.
 func (v ReadView) List(namespace, prefix string, after interrex.Key, limit int) (items []Record, more bool) {
 	if limit < 1 {
 		limit = pageSize
@@ -44,7 +44,7 @@ func (v ReadView) List(namespace, prefix string, after interrex.Key, limit int) 
 		from = ""
 	}
 	if after != (interrex.Key{}) {
-		from = max(from, join(after)+"\x00") // the first text behind it
+		from = max(from, join(after)+"\x00") // the first text after it
 	}
 	for ok := true; ok; {
 		from, ok = v.scan(from, namespace, prefix, func(l *row) bool {
@@ -58,9 +58,9 @@ func (v ReadView) List(namespace, prefix string, after interrex.Key, limit int) 
 	return items, more
 }
 
-// scan passes fn the matching rows of one stretch, and says where the next
-// stretch begins; false: there is none. A stretch ends where a namespace has no
-// more names with the prefix, so that the rest of it is jumped over.
+// scan calls fn with the matching rows of one range, and returns where the next
+// range begins; false if there is none. A range ends where a namespace has no more
+// names with the prefix: the rest of the namespace is skipped.
 func (v ReadView) scan(from, namespace, prefix string, fn func(l *row) bool) (next string, ok bool) {
 	v.t.rows.Ascend(from, func(key string, l *row) bool {
 		space, name, _ := strings.Cut(key, separator)
@@ -79,8 +79,8 @@ func (v ReadView) scan(from, namespace, prefix string, fn func(l *row) bool) (ne
 	return next, ok
 }
 
-// History returns who held k: the endings, oldest first, then the present holder
-// with an empty How; at most 16 in all, the newest. Empty: nothing is known.
+// History returns the holders of k: the past ones, oldest first, then the present
+// one with an empty How; at most the newest 16. Empty: nothing is known.
 func (v ReadView) History(k interrex.Key) []interrex.PastLease {
 	var out []interrex.PastLease
 	if p, ok := v.t.history.byKey.Get(join(k)); ok {
@@ -115,21 +115,21 @@ func (t *Table) History(k interrex.Key) (past []interrex.PastLease) {
 	return past
 }
 
-// Count says how many leases there are.
+// Count returns the number of leases.
 func (t *Table) Count() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.rows.Len()
 }
 
-// Counts says how many leases each namespace has; one without any is absent.
+// Counts returns the number of leases by namespace; one without any is absent.
 func (t *Table) Counts() map[string]int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return maps.Clone(t.counts)
 }
 
-// CanExpire reports whether time can end something: a lease, or a pin.
+// CanExpire reports whether there is a lease or a pin that can expire.
 func (t *Table) CanExpire() bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -8,8 +8,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Record is a lease as it stood at one moment: the value of every lease event,
-// and what reads and replies give. It is immutable: nobody writes to its Pins.
+// Record is a lease as it was at one moment: the value of every lease event, and
+// part of every read and reply. It is immutable, and so are its Pins.
 type Record struct {
 	Key      interrex.Key
 	Holder   string
@@ -21,20 +21,20 @@ type Record struct {
 	Pins     []PinRecord // by owner
 }
 
-// PinRecord is a pin as it stood at one moment.
+// PinRecord is a pin as it was at one moment.
 type PinRecord struct {
 	Owner  string
 	Reason string
-	Until  state.Time // it lifts itself then; 0: at its owner's will
+	Until  state.Time // it expires then; 0: it lasts until its owner unpins
 }
 
-// Pinned reports whether a pin keeps the lease from ending by time.
+// Pinned reports whether a pin keeps the lease from expiring.
 func (r Record) Pinned() bool { return len(r.Pins) > 0 }
 
-// Lease returns the lease as users see it, by an agent that takes cluster time to
-// be now and whose own wall clock stands at wall. What remains is an estimate,
-// never below zero, and absent for a pinned lease; no deadline is computed from
-// it. Waiting is left nil.
+// Lease returns the lease as users see it, on an agent that estimates cluster time
+// as now and whose wall clock is at wall. The remaining time is an estimate, never
+// below zero, and absent for a pinned lease: do not compute a deadline from it.
+// Waiting is nil.
 func (r Record) Lease(now state.Time, wall time.Time) interrex.Lease {
 	l := interrex.Lease{
 		Key: r.Key, Holder: r.Holder, Token: r.Token, TTL: r.TTL,

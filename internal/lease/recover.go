@@ -11,7 +11,7 @@ import (
 const minRecoveryPause = 30 * time.Second
 
 // Recover ends every lease, pinned ones too, in the order of the keys, and grants
-// nothing for as long as any known holder may go on.
+// nothing for as long as any known holder may still believe that it holds one.
 func (t *Table) Recover(turn *state.Turn) {
 	pause := minRecoveryPause
 	var all []*row
@@ -27,21 +27,21 @@ func (t *Table) Recover(turn *state.Turn) {
 	t.paused = max(t.paused, turn.Now.Add(pause))
 }
 
-// Paused is the cluster time before which nothing is granted, because of a
-// recovery; 0: there was none.
+// Paused returns the cluster time before which nothing is granted, because of a
+// recovery; 0 if there was none.
 func (t *Table) Paused() state.Time {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.paused
 }
 
-// checkPause refuses a grant of k while nothing is granted.
+// checkPause refuses a grant of k during the pause.
 func (t *Table) checkPause(k interrex.Key, now state.Time) *interrex.Error {
 	if now >= t.paused {
 		return nil
 	}
 	left := t.paused.Sub(now)
-	e := interrex.Errorf(interrex.KindUnavailable, "cannot claim %s: the cluster was recovered, and for another %s nothing is granted: a former holder may not know yet that its lease has ended", k, interrex.FormatDuration(left))
+	e := interrex.Errorf(interrex.KindUnavailable, "cannot claim %s: the cluster was recovered, and nothing is granted for another %s: a former holder may not know yet that its lease has ended", k, interrex.FormatDuration(left))
 	e.RetryAfter = left
 	return e
 }

@@ -9,28 +9,28 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Reply answers an applied command; *Reply is the table's state.Reply. It is
-// immutable.
+// Reply is the reply to an applied command; *Reply is the table's state.Reply. It
+// is immutable.
 type Reply struct {
 	// Lease is the lease after the command; as it was last when Ended.
 	Lease Record
-	// Granted says that the command was a claim: only then Table.Replay looks
-	// whether the token is still in force.
+	// Granted is set for a claim: only then Table.Replay checks that the token is
+	// still in force.
 	Granted bool
-	// Ended says that the lease is gone: a revoke, or the unpin of an overdue
-	// lease's last pin.
+	// Ended is set if the command ended the lease: a revoke, or the unpin of an
+	// overdue lease's last pin.
 	Ended bool
-	// HolderUntil is, after a forced revoke, until when the holder may go on by
-	// its own deadline; else 0.
+	// HolderUntil is, after a forced revoke, the time until which the holder may
+	// believe by its own deadline that it holds the lease; else 0.
 	HolderUntil state.Time
-	// Extended says that the command was an extend, and Left is the time that was
-	// left until the lease would have ended. A record of a request id keeps neither.
+	// Extended is set for an extend, and Left is the time that was left before the
+	// lease would have expired. Neither is stored in the records of request ids.
 	Extended bool
 	Left     time.Duration
 }
 
-// Renewal returns the time that was left when a lease was extended, and whether
-// that was so: a pinned lease does not end by time.
+// Renewal returns the time that was left when a lease was extended; false if it was
+// not extended, or is pinned, and so does not expire.
 func (r *Reply) Renewal() (left time.Duration, is bool) {
 	return r.Left, r.Extended && len(r.Lease.Pins) == 0
 }
@@ -38,7 +38,7 @@ func (r *Reply) Renewal() (left time.Duration, is bool) {
 const (
 	flagGranted = 1 << iota
 	flagEnded
-	flagsEnd // no bit from here on is known
+	flagsEnd // unknown bits begin here
 )
 
 // AppendReply encodes a *Reply for the records of request ids.
@@ -85,7 +85,7 @@ func appendRecord(b []byte, r Record) []byte {
 	return b
 }
 
-// readRecord reads what appendRecord wrote. A text in it is a part of the whole.
+// readRecord reads what appendRecord wrote. Its texts share memory with the input.
 func readRecord(d *codec.Decoder) Record {
 	r := Record{
 		Key: d.Key(), Holder: d.Text(), Token: interrex.Token(d.Uvarint()), TTL: d.Duration(),

@@ -11,23 +11,23 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// maxItem is more than the bytes of any lease or history that can be.
+// maxItem is more than the bytes of the largest lease or history.
 const maxItem = 64 << 10
 
 // Restore replaces the table by what a View wrote. After an error the table is
 // as it was.
 func (t *Table) Restore(version uint16, r io.Reader) error {
 	if version != t.Version() {
-		return fmt.Errorf("cannot restore leases: version %d is not known here, %d is", version, t.Version())
+		return fmt.Errorf("cannot restore leases: unknown version %d, this build reads version %d", version, t.Version())
 	}
-	fresh := New()
+	restored := New()
 	in := codec.NewItemReader(r, maxItem)
-	err := in.List(fresh.restorePause)
+	err := in.List(restored.restorePause)
 	if err == nil {
-		err = in.List(fresh.restoreRow)
+		err = in.List(restored.restoreRow)
 	}
 	if err == nil {
-		err = in.List(fresh.history.restorePast)
+		err = in.List(restored.history.restorePast)
 	}
 	if err == nil {
 		err = in.End()
@@ -35,10 +35,10 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("cannot restore leases: %w", err)
 	}
-	fresh.due.build()
-	fresh.lapsing.build()
-	t.rows, t.counts, t.due, t.lapsing, t.history = fresh.rows, fresh.counts, fresh.due, fresh.lapsing, fresh.history
-	t.paused, t.freezing = fresh.paused, fresh.freezing
+	restored.due.build()
+	restored.lapsing.build()
+	t.rows, t.counts, t.due, t.lapsing, t.history = restored.rows, restored.counts, restored.due, restored.lapsing, restored.history
+	t.paused, t.freezing = restored.paused, restored.freezing
 	return nil
 }
 
@@ -48,7 +48,7 @@ func (t *Table) restorePause(d *codec.Decoder) error {
 	return nil
 }
 
-// restoreRow appends a lease; the schedules are put in order at the end.
+// restoreRow appends a lease; the schedules are sorted at the end.
 func (t *Table) restoreRow(d *codec.Decoder) error {
 	r := readRecord(d)
 	if !d.Done() {
@@ -67,13 +67,13 @@ func (t *Table) restoreRow(d *codec.Decoder) error {
 	t.counts[l.namespace()]++
 	k, at := placement(l)
 	if s := t.schedule(k); s != nil {
-		l.kept = k
+		l.schedule = k
 		s.slots = append(s.slots, slot{at, l})
 	}
 	return nil
 }
 
-// checkRecord demands what the commands would have allowed.
+// checkRecord refuses what the commands would have refused.
 func checkRecord(r Record) error {
 	c := Claim{Key: r.Key, Holder: r.Holder, TTL: r.TTL, Metadata: r.Metadata}
 	if err := validate(&c); err != nil {
@@ -118,13 +118,13 @@ func (h *history) restorePast(d *codec.Decoder) error {
 		return fmt.Errorf("history of %s is out of order", k)
 	}
 	if _, twice := h.byAge.Get(p.at); twice {
-		return fmt.Errorf("history of %s: another key's ends at revision %d too", k, p.at)
+		return fmt.Errorf("history of %s: that of another key also ends at revision %d", k, p.at)
 	}
 	h.set(p)
 	return nil
 }
 
-// readEnding reads one of the ways in which a lease ends.
+// readEnding reads how a lease ended.
 func readEnding(d *codec.Decoder) interrex.Ending {
 	switch how := d.Text(); how {
 	case string(interrex.EndReleased):
@@ -142,7 +142,7 @@ func readEnding(d *codec.Decoder) interrex.Ending {
 	return ""
 }
 
-// clonePins frees pins of the bytes that they were read from.
+// clonePins copies pins, so that they share no memory with the input.
 func clonePins(pins []PinRecord) []PinRecord {
 	for i, p := range pins {
 		pins[i].Owner, pins[i].Reason = strings.Clone(p.Owner), strings.Clone(p.Reason)

@@ -8,7 +8,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Revoke frees the name.
+// Revoke ends the lease.
 type Revoke struct {
 	Key   interrex.Key
 	Token interrex.Token // ignored with Force

@@ -10,11 +10,10 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// row is a lease as the table keeps it: one object and one string.
+// row is a lease as the table stores it: one object and one string.
 //
-// A row that a Freeze has seen is read by the view beside further changes. So
-// only Table.writable hands out a row to write to; place and kept alone change
-// in any row, for no view reads them.
+// A frozen view reads its rows while the table changes. So only a row returned by
+// Table.writable may be modified, except for place and schedule, which no view reads.
 type row struct {
 	key      string // as join makes it
 	holder   string
@@ -25,8 +24,8 @@ type row struct {
 	acquired int64 // as wallNanos makes it
 	expiry   state.Time
 	freezing uint32
-	place    int32  // in the schedule that keeps it
-	kept     keeper // which one that is
+	place    int32      // in its schedule
+	schedule scheduleID // its schedule
 }
 
 // join returns the form of a key that sorts as Key.Compare does: no character of
@@ -53,18 +52,18 @@ func (l *row) namespace() string {
 	return namespace
 }
 
-// isDue is the rule: now >= expiry, and no pin.
+// isDue reports whether the lease has expired: now >= expiry, and no pin.
 func (l *row) isDue(now state.Time) bool { return len(l.pins) == 0 && now >= l.expiry }
 
-// pinOf returns the place of an owner's pin, or where it belongs.
+// pinOf returns the index of an owner's pin, or where to insert it.
 func (l *row) pinOf(owner string) (int, bool) {
 	return slices.BinarySearchFunc(l.pins, owner, func(p PinRecord, owner string) int {
 		return strings.Compare(p.Owner, owner)
 	})
 }
 
-// firstLapse returns the pin that lifts itself first: the earliest, then by
-// owner; false: none does.
+// firstLapse returns the pin that expires first, of several the first by owner;
+// false if none does.
 func (l *row) firstLapse() (PinRecord, bool) {
 	var first PinRecord
 	for _, p := range l.pins {

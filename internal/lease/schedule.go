@@ -3,8 +3,8 @@ package lease
 import "github.com/interrex/interrex/state"
 
 // schedule orders rows by a time, then by key: a heap with four children a
-// node, in which every row knows its place. Its layout is no part of the
-// replicated state; the order in which it gives rows is.
+// node, in which every row knows its place. Its layout is not part of the
+// replicated state; the order in which it returns rows is.
 type schedule struct {
 	slots []slot
 }
@@ -22,7 +22,7 @@ func (a slot) before(b slot) bool {
 	return a.at < b.at || a.at == b.at && a.l.key < b.l.key
 }
 
-// top returns the first slot; false: there is none.
+// top returns the first slot; false if there is none.
 func (s *schedule) top() (slot, bool) {
 	if len(s.slots) == 0 {
 		return slot{}, false
@@ -51,7 +51,7 @@ func (s *schedule) remove(i int) {
 	}
 }
 
-// settle restores the order around place i alone.
+// settle restores the order after a change at place i.
 func (s *schedule) settle(i int) {
 	if i > 0 && s.slots[i].before(s.slots[(i-1)/children]) {
 		s.up(i)
@@ -100,7 +100,7 @@ func (s *schedule) set(i int, x slot) {
 	x.l.place = int32(i)
 }
 
-// build restores the order of all, after appends to slots.
+// build restores the order of all slots, after appends to slots.
 func (s *schedule) build() {
 	for i, x := range s.slots {
 		x.l.place = int32(i)

@@ -28,7 +28,7 @@ func (t *Table) Freeze() state.View {
 	return &view{paused: t.paused, rows: t.rows.Copy(), pasts: t.history.byKey.Copy()}
 }
 
-// Release lets go of the content.
+// Release drops the content.
 func (v *view) Release() { v.rows, v.pasts = nil, nil }
 
 // Write writes the content; equal tables write equal bytes.

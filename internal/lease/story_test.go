@@ -122,7 +122,7 @@ func (s *story) run(verb string, args []datadriven.CmdArg, input string) string 
 	return s.look(verb, a)
 }
 
-// request makes a command; neither result: the verb is none of a command.
+// request makes a command; neither result: the verb is not a command.
 func request(verb string, a arguments) (command, error) {
 	k, ttl := a.key("key"), a.duration("ttl")
 	pin := interrex.PinRequest{Key: k, Owner: a["owner"], Reason: a["reason"], For: a.duration("for"), RequestID: a["id"]}

@@ -1,5 +1,5 @@
-// Package lease owns the table of leases: who holds which name under which
-// token, what pins it, when it ends, and who held it before.
+// Package lease owns the table of leases: the holder, token, expiry and pins of
+// each, and its history.
 package lease
 
 import (
@@ -13,21 +13,21 @@ import (
 
 // Table is the replicated table of leases. It implements state.Table,
 // state.Replayer, state.Fencer, state.Waitable and state.Grouper. Everything that
-// Apply reads must be equal on every agent, and so is a constant or replicated.
+// Apply reads must be equal on every agent, so it is a constant or replicated.
 //
 // Lock and Unlock are for State, which takes the lock once an entry. Check,
-// Apply, Due, Tick, Freeze, Restore, Replay and Holds run under it; every other
-// method that looks at the content takes the lock for reading itself.
+// Apply, Due, Tick, Freeze, Restore, Replay and Holds are called with it held;
+// every other method that reads the content takes the read lock itself.
 type Table struct {
 	mu sync.RWMutex
 
 	rows     btree.Map[string, *row]
 	counts   map[string]int // leases by namespace
 	due      schedule       // unpinned leases by expiry
-	lapsing  schedule       // pinned leases by the first pin that lifts itself
+	lapsing  schedule       // pinned leases by the first pin that expires
 	history  history
 	paused   state.Time // nothing is granted before
-	freezing uint32     // counts the Freezes: a row of an older one is copied before it is written
+	freezing uint32     // number of Freezes: a row of an older one is copied before it is modified
 }
 
 var (
@@ -63,13 +63,13 @@ func (t *Table) Unlock() { t.mu.Unlock() }
 
 // Replay refuses, as KindNotHeld, to repeat the grant of a claim whose token is
 // no longer in force: its caller would work under a lease that has ended. Every
-// other reply only says what was done, which stays true.
+// other reply only reports what was done, which stays true.
 func (t *Table) Replay(r state.Reply) error {
 	reply := r.(*Reply)
 	if !reply.Granted || t.Holds(reply.Lease.Key, reply.Lease.Token) {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindNotHeld, "cannot repeat the grant of %s under token %d: that lease has ended since; claim it again with a new request id",
+	return interrex.Errorf(interrex.KindNotHeld, "cannot repeat the grant of %s under token %d: that lease has since ended; claim it again with a new request id",
 		reply.Lease.Key, reply.Lease.Token)
 }
 
@@ -80,14 +80,14 @@ func (t *Table) insert(l *row) {
 	t.reschedule(l)
 }
 
-// replace puts a row in the place of the one with the same key.
+// replace replaces a row by one with the same key.
 func (t *Table) replace(old, l *row) {
 	t.unschedule(old)
 	t.rows.Set(l.key, l)
 	t.reschedule(l)
 }
 
-// remove takes a row out.
+// remove removes a row from the table.
 func (t *Table) remove(l *row) {
 	t.unschedule(l)
 	t.rows.Delete(l.key)
@@ -97,15 +97,15 @@ func (t *Table) remove(l *row) {
 	}
 }
 
-// writable returns the row to write to in place of l: l itself, or a copy of it
-// when a frozen view may be reading l.
+// writable returns the row to modify instead of l: l itself, or a copy of it if a
+// frozen view may be reading l.
 func (t *Table) writable(l *row) *row {
 	if l.freezing == t.freezing {
 		return l
 	}
 	own := *l
 	own.freezing = t.freezing
-	own.kept = unkept
+	own.schedule = unscheduled
 	t.replace(l, &own)
 	return &own
 }

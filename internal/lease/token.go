@@ -2,7 +2,8 @@ package lease
 
 import "github.com/interrex/interrex"
 
-// Holds reports whether k is leased under that token. The table's lock is held.
+// Holds reports whether k is leased under the token. The caller holds the table's
+// lock.
 func (t *Table) Holds(k interrex.Key, token interrex.Token) bool {
 	l, ok := t.rows.Get(join(k))
 	return ok && l.token == token
@@ -18,14 +19,14 @@ func (t *Table) checkToken(verb string, k interrex.Key, token interrex.Token) *i
 	how := t.history.how(k, token)
 	switch {
 	case !ok:
-		return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: the lease under token %d %s and nobody holds it now", verb, k, token, ended(how))
+		return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: the lease under token %d %s, and it is not held now", verb, k, token, ended(how))
 	case how == "":
 		return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: token %d is not in force: %q holds it under token %d", verb, k, token, l.holder, l.token)
 	}
-	return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: the lease under token %d %s and %q holds it under token %d now", verb, k, token, ended(how), l.holder, l.token)
+	return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: the lease under token %d %s, and %q holds it under token %d now", verb, k, token, ended(how), l.holder, l.token)
 }
 
-// ended says how a lease ended; "" is an ending that is not remembered.
+// ended describes how a lease ended; "" is an ending that is not in the history.
 func ended(how interrex.Ending) string {
 	switch how {
 	case interrex.EndReleased:
@@ -45,7 +46,7 @@ func ended(how interrex.Ending) string {
 // checkThere returns an error unless the lease exists, under any token.
 func (t *Table) checkThere(verb string, k interrex.Key) *interrex.Error {
 	if _, ok := t.rows.Get(join(k)); !ok {
-		return interrex.Errorf(interrex.KindNotFound, "cannot %s %s: nobody holds it", verb, k)
+		return interrex.Errorf(interrex.KindNotFound, "cannot %s %s: it is not held", verb, k)
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ type Transfer struct {
 	Key   interrex.Key
 	Token interrex.Token
 	To    string
-	TTL   time.Duration // 0: the lease's own; else it becomes that
+	TTL   time.Duration // the new ttl of the lease; 0: it stays
 }
 
 // About is part of state.Command.

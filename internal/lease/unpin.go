@@ -8,7 +8,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Unpin lifts the pin of an owner.
+// Unpin removes the pin of an owner.
 type Unpin struct {
 	Key   interrex.Key
 	Owner string
@@ -89,7 +89,7 @@ func (c *Unpin) apply(t *Table, turn *state.Turn) *Reply {
 	return reply
 }
 
-// unpin lifts the pin of an owner that has one, and returns the changed row.
+// unpin removes the pin of an owner that has one, and returns the changed row.
 func (t *Table) unpin(turn *state.Turn, l *row, owner string) *row {
 	l = t.writable(l)
 	i, _ := l.pinOf(owner)

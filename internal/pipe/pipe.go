@@ -1,6 +1,6 @@
 // Package pipe owns connections within a process: pairs of net.Conn with a
 // buffer in each direction, and a listener for them. They use no file
-// descriptor, and wait on channels alone, so that they can be used in a bubble of
+// descriptor, and wait on channels only, so they can be used in a bubble of
 // testing/synctest.
 package pipe
 
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// buffer is how many bytes a direction holds before its writer waits.
+// buffer is the number of bytes that a direction holds before its writer waits.
 const buffer = 64 << 10
 
 // New returns both ends of a connection. What one end wrote before it was closed
@@ -35,7 +35,7 @@ func (c *conn) Read(b []byte) (int, error) { return c.in.read(b, c.readBy) }
 // Write implements net.Conn.
 func (c *conn) Write(b []byte) (int, error) { return c.out.write(b, c.writeBy) }
 
-// Close implements net.Conn. The other end reads what is there, and then io.EOF.
+// Close implements net.Conn. The other end reads what was written, and then io.EOF.
 func (c *conn) Close() error {
 	c.in.abandon()
 	c.out.finish()
@@ -70,14 +70,14 @@ func (addr) String() string  { return "in process" }
 type stream struct {
 	mu       sync.Mutex
 	data     []byte
-	changed  chan struct{} // closed with each change that somebody may wait for
-	finished bool          // nothing more is written
-	gone     bool          // nobody reads any more
+	changed  chan struct{} // closed at each change that a goroutine may wait for
+	finished bool          // the writer has closed its end
+	gone     bool          // the reader has closed its end
 }
 
 func newStream() *stream { return &stream{changed: make(chan struct{})} }
 
-// change wakes those who wait. mu is held.
+// change wakes the waiters. mu is held.
 func (s *stream) change() {
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -111,7 +111,7 @@ func (s *stream) read(b []byte, by *deadline) (int, error) {
 	}
 }
 
-// take reads what is there; wait: nothing is there yet.
+// take reads what is buffered; if that is nothing, wait is closed at a change.
 func (s *stream) take(b []byte, passed <-chan struct{}) (n int, wait <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +148,7 @@ func (s *stream) write(b []byte, by *deadline) (n int, err error) {
 	}
 }
 
-// put writes what there is room for; wait: there is no more room yet.
+// put writes as much as there is room for; wait is closed at the next change.
 func (s *stream) put(b []byte, passed <-chan struct{}) (n int, wait <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +165,7 @@ func (s *stream) put(b []byte, passed <-chan struct{}) (n int, wait <-chan struc
 	return n, s.changed, nil
 }
 
-// deadline is a time that can be moved while somebody waits for it.
+// deadline is a time that can be moved while goroutines wait for it.
 type deadline struct {
 	mu    sync.Mutex
 	timer *time.Timer   // nil: there is none

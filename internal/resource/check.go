@@ -9,18 +9,19 @@ import (
 // Absent is the version of what must not exist.
 const Absent = "0"
 
-// Check changes nothing: it is a condition of the group in which it stands.
+// Check is a condition of the group that contains it. It changes nothing.
 type Check struct {
 	ID interrex.ResourceID // an empty UID is any
-	// Version must be the stored one. Absent: there must be none; empty: there
-	// must be one.
+	// Version must be the stored one. Absent: the resource must not exist; empty:
+	// it must exist, in any version.
 	Version string
 }
 
 // About is part of state.Command.
 func (c *Check) About() state.About { return state.About{Name: "check"} }
 
-// Validate reports which field is not allowed, whatever the table holds.
+// Validate returns an error if a field is not valid, independent of the table's
+// content.
 func (c *Check) Validate() error {
 	if err := c.ID.Validate(); err != nil {
 		return err
@@ -50,7 +51,7 @@ func (c *Check) check(t *Table) *interrex.Error {
 	case c.Version == Absent:
 		return interrex.Errorf(interrex.KindCASFailure, "%s exists in version %s", c.ID, r.Version())
 	}
-	return interrex.Errorf(interrex.KindCASFailure, "version %q of %s was given, and %s is stored: read it again", c.Version, c.ID, r.Version())
+	return interrex.Errorf(interrex.KindCASFailure, "version %q of %s was given, but %s is stored: read it again", c.Version, c.ID, r.Version())
 }
 
 func (c *Check) weigh(*Table, *load) {}

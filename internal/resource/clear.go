@@ -6,11 +6,11 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// MaxCleared is how many resources one Clear removes.
+// MaxCleared is the maximum number of resources that one Clear removes.
 const MaxCleared = 1000
 
 // Clear removes the resources of a type and a tenancy whose names have a prefix:
-// all of them, or none when they are more than MaxCleared. Each takes a revision.
+// all of them, or none if they are more than MaxCleared. Each has its own revision.
 type Clear struct {
 	Selection interrex.ResourceSelection // no wildcards; no group version
 }
@@ -25,10 +25,11 @@ func (c *Clear) Announce() state.Announcement {
 	return state.Announcement{Kinds: []string{interrex.ResourceDeleted}, Key: first.String(), Prefix: true}
 }
 
-// Validate reports which field is not allowed, whatever the table holds.
+// Validate returns an error if a field is not valid, independent of the table's
+// content.
 func (c *Clear) Validate() error {
 	if t := c.Selection.Tenancy; t.Partition == interrex.Wildcard || t.Namespace == interrex.Wildcard {
-		return interrex.Errorf(interrex.KindInvalid, "tenancy: a delete by prefix is of one partition and one namespace")
+		return interrex.Errorf(interrex.KindInvalid, "tenancy: a delete by prefix needs one partition and one namespace")
 	}
 	if len(c.Selection.NamePrefix) > interrex.MaxName {
 		return interrex.Errorf(interrex.KindInvalid, "name_prefix: at most %d bytes are allowed, not %d", interrex.MaxName, len(c.Selection.NamePrefix))
@@ -54,17 +55,17 @@ func (c *Clear) decode(d codec.Decoder) codec.Decoder {
 	return d
 }
 
-// target is part of command: it is no resource's key.
+// target is part of command: it is not the key of a resource.
 func (c *Clear) target() string { return "" }
 
-// meant returns what is to go, and whether that is more than goes at once.
+// meant returns the resources to remove, and whether they are too many.
 func (c *Clear) meant(t *Table) (records []*Record, more bool) {
 	return ReadView{t}.List(c.Selection, "", MaxCleared)
 }
 
 func (c *Clear) check(t *Table) *interrex.Error {
 	if _, more := c.meant(t); more {
-		return interrex.Errorf(interrex.KindTooLarge, "name_prefix: more than %d resources begin with %q, and no more are deleted at once: give a longer prefix", MaxCleared, c.Selection.NamePrefix)
+		return interrex.Errorf(interrex.KindTooLarge, "name_prefix: more than %d resources begin with %q, the limit of one delete: give a longer prefix", MaxCleared, c.Selection.NamePrefix)
 	}
 	return nil
 }

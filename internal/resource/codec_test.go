@@ -144,7 +144,7 @@ func TestOwnersThatAreGoneAreReadInOrder(t *testing.T) {
 		return w.snapshot()
 	}
 	without, whole := snapshot("none"), snapshot("*")
-	rows := without[:len(without)-1] // behind it stands that there are none
+	rows := without[:len(without)-1] // it is followed by the number of orphans, 0
 	gone := whole[len(rows)+1:]
 	table := resource.New()
 	for text, tail := range map[string][]byte{

@@ -7,21 +7,21 @@ import (
 )
 
 // command is an operation of this table: *Write, *Delete, *Clear or *Check. Each has
-// a file of its own, with everything that only it has.
+// its own file, with everything specific to it.
 type command interface {
 	state.Command
 	// decode reads what Append wrote after the number.
 	decode(d codec.Decoder) codec.Decoder
 	// target is the key of the resource.
 	target() string
-	// check returns why the command cannot be done, limits of the whole table
-	// aside; nil: apply may follow.
+	// check returns why the command cannot be applied, except for limits of the
+	// whole table; nil: apply may follow.
 	check(t *Table) *interrex.Error
-	// weigh adds what the command would change to a load.
+	// weigh adds the changes of the command to a load.
 	weigh(t *Table, l *load)
 	// idle reports whether the command, which check has allowed, changes nothing.
 	idle(t *Table) bool
-	// apply does what check has allowed; it cannot fail.
+	// apply executes a command that check has allowed; it cannot fail.
 	apply(t *Table, turn *state.Turn) *Reply
 }
 
@@ -49,7 +49,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 	}
 	op := data[0]
 	if int(op) >= len(operations) || operations[op] == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource command: %d is no operation known here", op)
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource command: unknown operation %d", op)
 	}
 	c := operations[op]()
 	if d := c.decode(codec.NewDecoder(string(data[1:]))); !d.Done() {
@@ -61,7 +61,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 	return c, nil
 }
 
-// Check reports whether a command that Decode returned can be done now.
+// Check returns why a command that Decode returned cannot be applied now.
 func (t *Table) Check(_ state.Time, c state.Command) error {
 	own, err := t.allowed(c)
 	if err != nil {
@@ -79,7 +79,7 @@ func (t *Table) Check(_ state.Time, c state.Command) error {
 func (t *Table) allowed(c state.Command) (command, error) {
 	own, is := c.(command)
 	if !is {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot check resource command: %T is not one", c)
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot check resource command: %T is not a resource command", c)
 	}
 	if refusal := own.check(t); refusal != nil {
 		return nil, refusal
@@ -87,9 +87,9 @@ func (t *Table) allowed(c state.Command) (command, error) {
 	return own, nil
 }
 
-// CheckGroup is Check of commands that are done together: no resource is named
-// twice, and the limits count all of them. Each finds the table as it is before
-// the first.
+// CheckGroup is Check of commands that are applied together: no resource may appear
+// twice, and the limits count all of them. Each is checked against the table as it
+// is before the first.
 func (t *Table) CheckGroup(_ state.Time, all []state.Command) error {
 	var l load
 	named, gone := map[string]bool{}, map[string]bool{}
@@ -99,18 +99,18 @@ func (t *Table) CheckGroup(_ state.Time, all []state.Command) error {
 			return err
 		}
 		if _, is := c.(*Clear); is && len(all) > 1 {
-			return interrex.Errorf(interrex.KindInvalid, "group: a delete by prefix is no part of a group with other resources")
+			return interrex.Errorf(interrex.KindInvalid, "group: a delete by prefix cannot be grouped with other resources")
 		}
 		switch c := c.(type) {
 		case *Delete:
 			gone[c.target()] = true
 		case *Write:
 			if c.Owner != nil && gone[join(*c.Owner)] {
-				return interrex.Errorf(interrex.KindInvalid, "owner: %s is deleted before in this group", *c.Owner)
+				return interrex.Errorf(interrex.KindInvalid, "owner: %s is deleted earlier in this group", *c.Owner)
 			}
 		}
 		if named[own.target()] {
-			return interrex.Errorf(interrex.KindInvalid, "group: %s is named twice: each resource is written or deleted once", split(own.target()))
+			return interrex.Errorf(interrex.KindInvalid, "group: %s appears twice: each resource may be written or deleted once", split(own.target()))
 		}
 		named[own.target()] = true
 		own.weigh(t, &l)
@@ -121,8 +121,8 @@ func (t *Table) CheckGroup(_ state.Time, all []state.Command) error {
 	return nil
 }
 
-// Idle is part of state.Idler: a delete of what is not there changes nothing, and
-// a Check never does.
+// Idle is part of state.Idler: a delete of a resource that does not exist changes
+// nothing, and a Check never does.
 func (t *Table) Idle(c state.Command) (state.Reply, bool) {
 	if !c.(command).idle(t) {
 		return nil, false
@@ -130,7 +130,7 @@ func (t *Table) Idle(c state.Command) (state.Reply, bool) {
 	return &Reply{}, true
 }
 
-// Apply does what Check has allowed, and returns a *Reply.
+// Apply executes a command that Check has allowed, and returns a *Reply.
 func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 	return c.(command).apply(t, turn)
 }

@@ -6,13 +6,13 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Delete removes a resource. One that is not there, or that has another uid, is
-// no error, and nothing changes.
+// Delete removes a resource. If it does not exist, or has another uid, nothing
+// changes, and that is not an error.
 type Delete struct {
 	ID      interrex.ResourceID // an empty UID is any
 	Version string              // empty: any
-	// Strict is as a storage backend deletes: an empty UID is another than the
-	// stored one, and an empty version too.
+	// Strict deletes as a storage backend does: an empty UID differs from the stored
+	// one, and so does an empty version.
 	Strict bool
 }
 
@@ -24,7 +24,8 @@ func (c *Delete) Announce() state.Announcement {
 	return state.Announcement{Kinds: []string{interrex.ResourceDeleted}, Key: c.ID.String()}
 }
 
-// Validate reports which field is not allowed, whatever the table holds.
+// Validate returns an error if a field is not valid, independent of the table's
+// content.
 func (c *Delete) Validate() error {
 	if err := c.ID.Validate(); err != nil {
 		return err
@@ -45,7 +46,7 @@ func (c *Delete) decode(d codec.Decoder) codec.Decoder {
 
 func (c *Delete) target() string { return join(c.ID) }
 
-// meant returns the resource that is to go; nil: there is none.
+// meant returns the resource to delete; nil if there is none.
 func (c *Delete) meant(t *Table) *Record {
 	r := t.find(c.ID)
 	if r == nil || c.ID.UID != r.ID.UID && (c.Strict || c.ID.UID != "") {
@@ -59,7 +60,7 @@ func (c *Delete) check(t *Table) *interrex.Error {
 	if r == nil || c.Version == r.Version() || c.Version == "" && !c.Strict {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindCASFailure, "cannot delete %s: version %q was given, and %s is stored: read it again", c.ID, c.Version, r.Version())
+	return interrex.Errorf(interrex.KindCASFailure, "cannot delete %s: version %q was given, but %s is stored: read it again", c.ID, c.Version, r.Version())
 }
 
 func (c *Delete) weigh(t *Table, l *load) {

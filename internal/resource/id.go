@@ -10,14 +10,14 @@ import (
 // idBytes are the random bytes of a uid or generation: 26 characters.
 const idBytes = 16
 
-// alphabet is Crockford's: no two characters look alike.
+// alphabet is Crockford's, without characters that look alike.
 var alphabet = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
 
 // minted are the random bits of one write.
 type minted [2 * idBytes]byte
 
-// mintedOf returns what the leader has made. In an operation that was not made
-// by a leader, such as a test's, the revision stands for it.
+// mintedOf returns the bits that the leader minted. For an operation without any,
+// such as a test's, it derives them from the revision.
 func mintedOf(turn *state.Turn) (m minted) {
 	if len(turn.Minted) == len(m) {
 		copy(m[:], turn.Minted)

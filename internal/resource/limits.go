@@ -10,7 +10,7 @@ const (
 	settingData  = "resources.max-data"
 	settingCount = "resources.max-count"
 	settingBytes = "resources.max-bytes"
-	// settingReaped is the owner deletion of each type.
+	// settingReaped has the types of owner whose deletion deletes what they own.
 	settingReaped = "resources.owner-deletion"
 )
 
@@ -23,7 +23,7 @@ type limits struct {
 	reaped reaped
 }
 
-// MaxLeaseResources is how many resources one lease owns at most.
+// MaxLeaseResources is the maximum number of resources that one lease owns.
 const MaxLeaseResources = 1024
 
 func defaultLimits() limits {
@@ -46,7 +46,7 @@ func (t *Table) Settings() []state.Setting {
 
 // Configure is part of state.Configurable.
 func (t *Table) Configure(value func(name string) string) {
-	reaped, _ := parseReaped(value(settingReaped)) // it has been checked
+	reaped, _ := parseReaped(value(settingReaped)) // checked already
 	t.limits = limits{
 		reaped: reaped,
 		data:   int(state.SettingInt(value(settingData))),
@@ -55,27 +55,27 @@ func (t *Table) Configure(value func(name string) string) {
 	}
 }
 
-// load is what commands would change.
+// load is by how much commands would change what the limits count.
 type load struct {
 	count, bytes int64
-	leases       map[interrex.Key]int // resources that would come to each lease, less those that would leave it
+	leases       map[interrex.Key]int // change of the number of resources of each lease
 }
 
-// replace counts one resource in place of another; nil: none.
-func (l *load) replace(old, fresh *Record) {
+// replace counts the replacement of old by next; nil is no resource.
+func (l *load) replace(old, next *Record) {
 	if old != nil {
 		l.count--
 		l.bytes -= old.weight()
 		l.add(old.OwnerLease, -1)
 	}
-	if fresh != nil {
+	if next != nil {
 		l.count++
-		l.bytes += fresh.weight()
-		l.add(fresh.OwnerLease, 1)
+		l.bytes += next.weight()
+		l.add(next.OwnerLease, 1)
 	}
 }
 
-// add counts what comes to a lease; nil: none.
+// add adds n to the resources of a lease, which may be nil.
 func (l *load) add(lease *interrex.Fence, n int) {
 	if lease == nil {
 		return
@@ -86,8 +86,8 @@ func (l *load) add(lease *interrex.Fence, n int) {
 	l.leases[lease.Key] += n
 }
 
-// fits returns why the table has no room for a load. What makes the table
-// smaller always has.
+// fits returns why the table has no room for a load. A load that makes the table
+// smaller always fits.
 func (t *Table) fits(l *load) *interrex.Error {
 	switch {
 	case l.count > 0 && int64(t.rows.Len())+l.count > t.limits.count:
@@ -97,7 +97,7 @@ func (t *Table) fits(l *load) *interrex.Error {
 	}
 	for _, key := range sortedKeys(l.leases) {
 		if n := t.presence.count(key); l.leases[key] > 0 && n+l.leases[key] > MaxLeaseResources {
-			return interrex.Errorf(interrex.KindConflict, "owner_lease: %s owns %d resources, and %d is the most: delete one, or use another lease", key, n, MaxLeaseResources)
+			return interrex.Errorf(interrex.KindConflict, "owner_lease: %s owns %d resources, and %d is the limit: delete one, or use another lease", key, n, MaxLeaseResources)
 		}
 	}
 	return nil
@@ -106,7 +106,7 @@ func (t *Table) fits(l *load) *interrex.Error {
 func errData(n, most int) *interrex.Error {
 	e := interrex.Errorf(interrex.KindTooLarge, "data: at most %d bytes are allowed, not %d", most, n)
 	if most < interrex.MaxData {
-		e.Message += ": the setting " + settingData + " says so"
+		e.Message += ": this is the setting " + settingData
 	}
 	return e
 }

@@ -9,18 +9,17 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// orphans are owners that are gone while they own something that goes with them,
-// by the beginning of their keys in the index of owners.
+// orphans are deleted owners whose resources are still to be deleted, by the prefix
+// of their keys in the index of owners.
 type orphans struct{ btree.Map[string, struct{}] }
 
-// noTypes and allTypes are values of the setting of owner deletion beside a list
-// of types.
+// noTypes and allTypes are the values of the setting that are not a list of types.
 const (
 	noTypes  = "none"
 	allTypes = "*"
 )
 
-// reaped is the setting of owner deletion: the kinds of the owners with which goes
+// reaped is the value of settingReaped: the kinds of owner whose deletion deletes
 // what they own.
 type reaped struct {
 	all   bool
@@ -56,7 +55,8 @@ func cutKind(s string) (group, kind string, both bool) {
 	return s[:i], s[i+1:], true
 }
 
-// orphan notes that an owner is gone, when what it owns goes with it.
+// orphan records a deleted owner, if the resources that it owns are deleted with
+// it.
 func (t *Table) orphan(owner *Record) {
 	if !t.limits.reaped.has(owner.kind()) {
 		return
@@ -67,7 +67,7 @@ func (t *Table) orphan(owner *Record) {
 	}
 }
 
-// settle forgets an owner that is gone, once it owns nothing any more.
+// settle forgets a deleted owner once it owns nothing any more.
 func (t *Table) settle(owned *Record) {
 	if owned.Owner == nil || t.orphaned.Len() == 0 {
 		return
@@ -78,7 +78,8 @@ func (t *Table) settle(owned *Record) {
 	}
 }
 
-// firstOwned returns a resource whose key in the index of owners begins so.
+// firstOwned returns the first resource whose key in the index of owners begins
+// with start.
 func (t *Table) firstOwned(start string) (first *Record, found bool) {
 	t.owned.Ascend(start, func(key string, r *Record) bool {
 		if strings.HasPrefix(key, start) {
@@ -89,12 +90,12 @@ func (t *Table) firstOwned(start string) (first *Record, found bool) {
 	return first, found
 }
 
-// Due is part of state.Table: what is orphaned goes as soon as may be.
+// Due is part of state.Table: orphans are deleted as soon as possible.
 func (t *Table) Due() (state.Time, bool) { return 0, t.orphaned.Len() > 0 }
 
-// Tick is part of state.Table. It removes what owners that are gone have owned,
-// in the order of owner and key, each with a revision of its own. What it removes
-// may have owned something itself.
+// Tick is part of state.Table. It removes the resources of deleted owners, in the
+// order of owner and key, each with its own revision. A removed resource may be an
+// owner itself.
 func (t *Table) Tick(turn *state.Turn, limit int) int {
 	n := 0
 	for n < limit {
@@ -102,7 +103,7 @@ func (t *Table) Tick(turn *state.Turn, limit int) int {
 		if !some {
 			break
 		}
-		r, _ := t.firstOwned(start) // one that owns nothing is forgotten: see settle
+		r, _ := t.firstOwned(start) // there is one: see settle
 		turn.Next()
 		t.end(turn, r)
 		n++

@@ -75,7 +75,7 @@ func TestAnOwnerThatIsGoneTakesNothingMore(t *testing.T) {
 	owner := uid(web, w.must(&resource.Write{ID: web}).UID)
 	w.must(&resource.Write{ID: id("test.v1.Disk", "a"), Owner: &owner})
 	w.must(&resource.Delete{ID: web})
-	// What it has owned is deleted by somebody else, before its time comes.
+	// Another operation deletes what it owned, before its time comes.
 	w.must(&resource.Delete{ID: id("test.v1.Disk", "a")})
 	if _, due := w.table.Due(); due {
 		t.Error("something is due")

@@ -29,8 +29,8 @@ func (p presence) remove(r *Record) {
 	}
 }
 
-// count says how many resources a lease owns. Those of an earlier token are
-// gone.
+// count returns the number of resources that a lease owns. Those of an earlier
+// token are gone.
 func (p presence) count(k interrex.Key) int {
 	if rows := p[k.String()]; rows != nil {
 		return rows.Len()
@@ -38,13 +38,13 @@ func (p presence) count(k interrex.Key) int {
 	return 0
 }
 
-// held reports whether a lease is held under that token now.
+// held reports whether a lease is held under its token now.
 func (t *Table) held(l interrex.Fence) bool {
 	return t.fencer != nil && t.fencer.Holds(l.Key, l.Token)
 }
 
-// Follow is part of state.Follower: a resource goes in the moment in which the
-// token of its owner lease ends, with a revision of its own.
+// Follow is part of state.Follower: a resource is deleted when the token of its
+// owner lease ends, with its own revision.
 func (t *Table) Follow(turn *state.Turn, events []state.Event) {
 	for i := range events {
 		if events[i].Table != state.LeaseTable {

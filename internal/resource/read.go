@@ -7,31 +7,31 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// pageSize is the page of a list that does not say.
+// pageSize is the default limit of a list.
 const pageSize = 1000
 
-// ReadView is the table at one moment; it lives as long as the call of
-// Table.Read that gave it.
+// ReadView is the table at one moment. It is valid until the fn of Table.Read
+// returns.
 type ReadView struct{ t *Table }
 
-// Read runs fn while the table stands still, and Apply with it: fn is short and
-// calls no other method of the table. Whoever lists and then watches reads the
-// state's revision in fn too, or before; never after.
+// Read runs fn while the table does not change, which blocks Apply: fn must be
+// short, and must not call another method of the table. A caller that lists and
+// then watches must read the state's revision in fn, or before it, never after.
 func (t *Table) Read(fn func(v ReadView)) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	fn(ReadView{t})
 }
 
-// find returns the resource of an ID, whatever its uid and group version; nil:
-// there is none.
+// find returns the resource of an ID, of any uid and group version; nil if there
+// is none.
 func (t *Table) find(id interrex.ResourceID) *Record {
 	r, _ := t.rows.Get(join(id))
 	return r
 }
 
-// Get returns the resource of an ID; an empty UID is any. Its group version may
-// be another. nil: there is none.
+// Get returns the resource of an ID, of any group version; nil if there is none.
+// An empty UID matches any.
 func (v ReadView) Get(id interrex.ResourceID) *Record {
 	r := v.t.find(id)
 	if r == nil || id.UID != "" && id.UID != r.ID.UID {
@@ -40,7 +40,8 @@ func (v ReadView) Get(id interrex.ResourceID) *Record {
 	return r
 }
 
-// Beginning is the prefix of the keys (see Record.Key) of everything in a list.
+// Beginning returns the prefix of the keys (see Record.Key) of everything in a
+// list.
 func Beginning(s interrex.ResourceSelection) string {
 	b := scope(s.Type.Group, s.Type.Kind)
 	if s.Tenancy.Partition == interrex.Wildcard {
@@ -54,15 +55,15 @@ func Beginning(s interrex.ResourceSelection) string {
 }
 
 // List returns up to limit resources in the order of their keys, from the first
-// one behind after (a Record.Key, empty: from the start), and whether there are
-// more. A limit below 1 is 1 000.
+// one after the key after (a Record.Key, empty: from the start), and whether there
+// are more. A limit below 1 is 1 000.
 func (v ReadView) List(s interrex.ResourceSelection, after string, limit int) (items []*Record, more bool) {
 	if limit < 1 {
 		limit = pageSize
 	}
 	start, from := scope(s.Type.Group, s.Type.Kind), Beginning(s)
 	if after != "" {
-		from = max(from, after+separator) // the first text behind it
+		from = max(from, after+separator) // the first text after it
 	}
 	for ok := true; ok; {
 		from, ok = v.scan(s, start, from, func(r *Record) bool {
@@ -76,9 +77,9 @@ func (v ReadView) List(s interrex.ResourceSelection, after string, limit int) (i
 	return items, more
 }
 
-// scan passes the matching rows of one stretch to fn, and says where the next
-// stretch begins; false: there is none. A stretch ends where nothing more of a
-// partition, or of a namespace, can match, so that the rest of it is jumped over.
+// scan calls fn with the matching rows of one range, and returns where the next
+// range begins; false if there is none. A range ends where no more of a partition,
+// or of a namespace, can match: the rest of it is skipped.
 func (v ReadView) scan(s interrex.ResourceSelection, start, from string, fn func(r *Record) bool) (next string, ok bool) {
 	v.t.rows.Ascend(from, func(key string, r *Record) bool {
 		if !strings.HasPrefix(key, start) {
@@ -93,13 +94,13 @@ func (v ReadView) scan(s interrex.ResourceSelection, start, from string, fn func
 	return next, ok
 }
 
-// following returns the next place, behind a row that does not match, at which one may.
+// following returns the next place, after a row that does not match, at which one may.
 func following(s interrex.ResourceSelection, start string, at interrex.Tenancy, name string) (next string, ok bool) {
-	const behind = "\x01" // all that begins with the same part
+	const behind = "\x01" // after all that begins with the same part
 	anyPartition, anyNamespace := s.Tenancy.Partition == interrex.Wildcard, s.Tenancy.Namespace == interrex.Wildcard
 	partition := start + at.Partition
 	if !anyPartition && at.Partition != s.Tenancy.Partition {
-		return "", false // the scan began there, so this is behind it
+		return "", false // the scan began there, so this is after it
 	}
 	switch {
 	case !anyNamespace && at.Namespace < s.Tenancy.Namespace:
@@ -114,8 +115,8 @@ func following(s interrex.ResourceSelection, start string, at interrex.Tenancy, 
 	return partition + behind, anyPartition
 }
 
-// ListByOwner returns up to limit resources whose owner is that one, with that
-// UID, in the order of their keys: see List. The owner need not exist.
+// ListByOwner returns up to limit resources of an owner, with the same UID, in the
+// order of their keys: see List. The owner need not exist.
 func (v ReadView) ListByOwner(owner interrex.ResourceID, after string, limit int) (items []*Record, more bool) {
 	if limit < 1 {
 		limit = pageSize
@@ -138,21 +139,20 @@ func (v ReadView) ListByOwner(owner interrex.ResourceID, after string, limit int
 	return items, more
 }
 
-// Counts says how many resources each GROUP.KIND has; one without any is
-// absent.
+// Counts returns the number of resources by GROUP.KIND; one without any is absent.
 func (t *Table) Counts() map[string]int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return maps.Clone(t.counts)
 }
 
-// Usage is how much of the limits of the whole table is used.
+// Usage is how much of the limits of the table is used.
 type Usage struct {
 	Count, MaxCount int64
 	Bytes, MaxBytes int64
 }
 
-// Usage returns the present one.
+// Usage returns the current usage.
 func (t *Table) Usage() Usage {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -10,8 +10,8 @@ import (
 )
 
 // Record is a resource as it was at one moment: the row of the table, the value
-// of its events, and what reads return. It is immutable: nobody writes to what
-// it points to.
+// of its events, and what reads return. It is immutable, with everything that it
+// points to.
 type Record struct {
 	ID         interrex.ResourceID
 	Owner      *interrex.ResourceID // nil: none
@@ -27,8 +27,8 @@ type Record struct {
 // Version is the version that a write or a delete must name.
 func (r *Record) Version() string { return r.Revision.String() }
 
-// Resource returns the resource as users see it. Its data is the record's own:
-// nobody writes to it.
+// Resource returns the resource as users see it. It shares its data with the
+// record: the caller must not modify it.
 func (r *Record) Resource() interrex.Resource {
 	out := interrex.Resource{ID: r.ID, Version: r.Version(), Generation: r.Generation, Metadata: r.Metadata.Map(), Data: r.Data}
 	if r.Owner != nil {
@@ -46,7 +46,8 @@ func (r *Record) Key() string { return r.key }
 // kind is GROUP.KIND.
 func (r *Record) kind() string { return r.ID.Type.Group + "." + r.ID.Type.Kind }
 
-// sameContent reports whether two records say the same.
+// sameContent reports whether two records have the same group version, metadata,
+// data and owner lease.
 func (r *Record) sameContent(o *Record) bool {
 	return r.ID.Type.GroupVersion == o.ID.Type.GroupVersion && r.Metadata == o.Metadata &&
 		r.Data.TypeURL == o.Data.TypeURL && bytes.Equal(r.Data.Value, o.Data.Value) &&
@@ -83,7 +84,7 @@ func (r *Record) compact() *Record {
 	return &c
 }
 
-// texts are those that stand beside the key, but for owners.
+// texts returns the texts that are not part of the key, except those of owners.
 func (r *Record) texts() []*string {
 	return []*string{&r.ID.Type.GroupVersion, &r.ID.UID, &r.Generation, &r.Data.TypeURL}
 }
@@ -95,15 +96,15 @@ func textsLen(texts []*string) (n int) {
 	return n
 }
 
-// cloneID copies an ID into memory of its own.
+// cloneID returns a copy of an ID that shares no memory with it.
 func cloneID(id interrex.ResourceID) *interrex.ResourceID {
 	own := split(strings.Clone(join(id)))
 	own.Type.GroupVersion, own.UID = strings.Clone(id.Type.GroupVersion), strings.Clone(id.UID)
 	return &own
 }
 
-// weight is what the resource counts against the limit of bytes: those of its
-// names, metadata and data.
+// weight returns the bytes of the resource that count against the table's limit:
+// those of its names, metadata and data.
 func (r *Record) weight() int64 {
 	n := len(r.key) + textsLen(r.texts()) + len(r.Metadata.Packed()) + len(r.Data.Value)
 	if r.Owner != nil {
@@ -171,8 +172,8 @@ func appendRecord(b []byte, r *Record) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(r.Data.Value))), r.Data.Value...)
 }
 
-// readRecord reads what appendRecord wrote, to the end, into memory of its own.
-// It demands what the commands would have allowed.
+// readRecord reads what appendRecord wrote, to the end, and copies it. It refuses
+// what the commands would have refused.
 func readRecord(d *codec.Decoder) (*Record, error) {
 	r := Record{
 		ID: readID(d), Owner: readOwner(d), OwnerLease: readLease(d),

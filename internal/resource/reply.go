@@ -9,18 +9,18 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Reply answers an applied command; *Reply is the table's state.Reply. It is
-// immutable, and has only what the command did not say: a record of a request
-// id keeps it for long. Of a delete it is empty.
+// Reply is the reply to an applied command; *Reply is the table's state.Reply. It
+// is immutable, and has only what the command does not have, because the records
+// of request ids keep it for long. That of a delete is empty.
 type Reply struct {
 	Revision   interrex.Revision // the version
 	UID        string
 	Generation string
 	Owner      *interrex.ResourceID // nil: none
-	Cleared    int                  // resources that a Clear has removed
+	Cleared    int                  // number of resources that a Clear removed
 }
 
-// replyOf answers a write. It shares no memory with the row.
+// replyOf returns the reply to a write. It shares no memory with the row.
 func replyOf(r *Record) *Reply {
 	ids := strings.Clone(r.ID.UID + r.Generation)
 	reply := &Reply{Revision: r.Revision, UID: ids[:len(r.ID.UID)], Generation: ids[len(r.ID.UID):]}
@@ -30,7 +30,7 @@ func replyOf(r *Record) *Reply {
 	return reply
 }
 
-// Resource returns what a write has made of a resource.
+// Resource returns the resource as a write has stored it.
 func (r *Reply) Resource(written interrex.Resource) interrex.Resource {
 	written.ID.UID, written.Generation, written.Version = r.UID, r.Generation, r.Revision.String()
 	written.Owner = interrex.ResourceID{}

@@ -12,10 +12,10 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// The snapshot is two lists: the resources by key, and the owners that are gone
-// and whose resources go with them.
+// The snapshot is two lists: the resources by key, and the deleted owners whose
+// resources are still to be deleted.
 
-// maxItem is more than the bytes of any resource that can be.
+// maxItem is more than the bytes of the largest resource.
 const maxItem = 1 << 20
 
 // view is the frozen content: the tree is copied node by node when the table
@@ -31,7 +31,7 @@ func (t *Table) Freeze() state.View {
 	return &view{rows: t.rows.Copy(), orphaned: t.orphaned.Keys()}
 }
 
-// Release lets go of the content.
+// Release drops the content.
 func (v *view) Release() { v.rows, v.orphaned = nil, nil }
 
 // Write writes the content; equal tables write equal bytes.
@@ -55,13 +55,13 @@ func (v *view) Write(w io.Writer) error {
 // as it was.
 func (t *Table) Restore(version uint16, r io.Reader) error {
 	if version != t.Version() {
-		return fmt.Errorf("cannot restore resources: version %d is not known here, %d is", version, t.Version())
+		return fmt.Errorf("cannot restore resources: unknown version %d, this build reads version %d", version, t.Version())
 	}
-	fresh := New()
+	restored := New()
 	in := codec.NewItemReader(r, maxItem)
-	err := in.List(fresh.restore)
+	err := in.List(restored.restore)
 	if err == nil {
-		err = in.List(fresh.restoreOrphaned)
+		err = in.List(restored.restoreOrphaned)
 	}
 	if err == nil {
 		err = in.End()
@@ -69,8 +69,8 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("cannot restore resources: %w", err)
 	}
-	t.rows, t.owned, t.presence, t.counts, t.bytes = fresh.rows, fresh.owned, fresh.presence, fresh.counts, fresh.bytes
-	t.orphaned = fresh.orphaned
+	t.rows, t.owned, t.presence, t.counts, t.bytes = restored.rows, restored.owned, restored.presence, restored.counts, restored.bytes
+	t.orphaned = restored.orphaned
 	return nil
 }
 
@@ -88,7 +88,7 @@ func (t *Table) restore(d *codec.Decoder) error {
 	return nil
 }
 
-// restoreOrphaned appends one owner that is gone.
+// restoreOrphaned appends one deleted owner.
 func (t *Table) restoreOrphaned(d *codec.Decoder) error {
 	start := strings.Clone(d.Text())
 	last, _, some := t.orphaned.Max()

@@ -1,5 +1,5 @@
-// Package resource owns the table of resources: named documents with a type,
-// versions, owners, and the leases that some of them go with.
+// Package resource owns the table of resources: named documents with a type, a
+// version, and maybe an owner or an owner lease, with which they are deleted.
 package resource
 
 import (
@@ -14,20 +14,20 @@ import (
 // Table is the replicated table of resources. It implements state.Table and
 // the optional powers below.
 //
-// Lock and Unlock are for State, which takes the lock once an entry. Methods of
-// state's interfaces run under it; every other method that looks at the content
-// takes the lock for reading itself.
+// Lock and Unlock are for State, which takes the lock once an entry. The methods of
+// state's interfaces are called with it held; every other method that reads the
+// content takes the read lock itself.
 type Table struct {
 	mu sync.RWMutex
 
 	rows     btree.Map[string, *Record] // by Record.key
 	owned    btree.Map[string, *Record] // those with an owner, by ownedKey
 	presence presence                   // those with an owner lease
-	orphaned orphans                    // owners that are gone, and what they own goes too
+	orphaned orphans                    // deleted owners whose resources are still to be deleted
 	counts   map[string]int             // resources by GROUP.KIND
 	bytes    int64                      // of all, as Record.weight counts them
 	limits   limits
-	fencer   state.Fencer // nil: no lease is ever held
+	fencer   state.Fencer // nil: no lease counts as held
 }
 
 var (
@@ -63,7 +63,7 @@ func (t *Table) Unlock() { t.mu.Unlock() }
 // UseFencer is part of state.Fenced.
 func (t *Table) UseFencer(f state.Fencer) { t.fencer = f }
 
-// put puts r in the place of old; nil: the place is free.
+// put adds r, in place of old unless that is nil.
 func (t *Table) put(old, r *Record) {
 	if old != nil {
 		t.forget(old)
@@ -75,14 +75,14 @@ func (t *Table) put(old, r *Record) {
 	}
 }
 
-// remove takes r out.
+// remove removes r from the table.
 func (t *Table) remove(r *Record) {
 	t.rows.Delete(r.key)
 	t.forget(r)
 	t.settle(r)
 }
 
-// note takes a resource into everything beside rows.
+// note adds a resource to everything but rows.
 func (t *Table) note(r *Record) {
 	t.counts[r.kind()]++
 	t.bytes += r.weight()
@@ -109,7 +109,7 @@ func (t *Table) forget(r *Record) {
 	}
 }
 
-// end removes a resource in the turn, and publishes it as it was last.
+// end removes a resource in the turn, and publishes its last state.
 func (t *Table) end(turn *state.Turn, r *Record) {
 	t.remove(r)
 	t.orphan(r)

@@ -12,24 +12,23 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// maxTypeURL is how many bytes the type URL of the data has at most.
-const maxTypeURL = 512
+const maxTypeURL = 512 // bytes
 
 // Write creates a resource or replaces it.
 type Write struct {
 	ID         interrex.ResourceID
 	Owner      *interrex.ResourceID // nil: none, or the stored one
 	OwnerLease *interrex.Fence      // nil: none
-	// Version is empty to create the resource; else it must be the stored one.
+	// Version must be the stored one; empty: create the resource.
 	Version    string
 	Generation string // of a Strict one
 	Metadata   codec.Metadata
 	Data       interrex.ResourceData
-	// Strict takes the resource as it is, as a storage backend does: an empty UID
-	// is another than the stored one, and uid, generation and owner are stored as
-	// they are given.
+	// Strict stores the resource as it is, as a storage backend does: an empty UID
+	// differs from the stored one, and uid, generation and owner are stored without
+	// a change.
 	Strict bool
-	// Overwrite writes whatever is stored: Version is not compared.
+	// Overwrite replaces any stored version: Version is not compared.
 	Overwrite bool
 }
 
@@ -41,7 +40,8 @@ func (c *Write) Announce() state.Announcement {
 	return state.Announcement{Kinds: []string{interrex.ResourceWritten}, Key: c.ID.String()}
 }
 
-// Validate reports which field is not allowed, whatever the table holds.
+// Validate returns an error if a field is not valid, independent of the table's
+// content.
 func (c *Write) Validate() error {
 	if err := c.ID.Validate(); err != nil {
 		return err
@@ -58,7 +58,7 @@ func (c *Write) Validate() error {
 		return err
 	}
 	if c.Overwrite && (c.Strict || c.Version != "") {
-		return interrex.Errorf(interrex.KindInvalid, "overwrite: a version cannot be given with it: leave one of them out")
+		return interrex.Errorf(interrex.KindInvalid, "overwrite: it cannot be combined with a version: leave one of them out")
 	}
 	if len(c.Generation) > interrex.MaxUID || !utf8.ValidString(c.Generation) {
 		return interrex.Errorf(interrex.KindInvalid, "generation: at most %d bytes of UTF-8 are allowed", interrex.MaxUID)
@@ -99,7 +99,7 @@ func validateData(d interrex.ResourceData) error {
 	case len(d.TypeURL) > maxTypeURL || !utf8.ValidString(d.TypeURL):
 		return interrex.Errorf(interrex.KindInvalid, "data: its type URL has at most %d bytes of UTF-8, not %d", maxTypeURL, len(d.TypeURL))
 	case d.TypeURL == "" && len(d.Value) > 0:
-		return interrex.Errorf(interrex.KindInvalid, "data: it has a value and no type URL")
+		return interrex.Errorf(interrex.KindInvalid, "data: it has a value but no type URL")
 	case len(d.Value) > interrex.MaxData:
 		return errData(len(d.Value), interrex.MaxData)
 	}
@@ -153,7 +153,7 @@ func (c *Write) check(t *Table) *interrex.Error {
 	case !there && c.Version != "":
 		return interrex.Errorf(interrex.KindCASFailure, "cannot write %s: it does not exist, and version %q was given: leave the version out to create it", c.ID, c.Version)
 	case there && c.ID.UID != old.ID.UID && (c.Strict || c.ID.UID != ""):
-		return interrex.Errorf(interrex.KindWrongUID, "cannot write %s: its uid is %q, not %q: the one that was meant is gone", c.ID, old.ID.UID, c.ID.UID)
+		return interrex.Errorf(interrex.KindWrongUID, "cannot write %s: its uid is %q, not %q: the intended one no longer exists", c.ID, old.ID.UID, c.ID.UID)
 	case there && c.Version == "":
 		return interrex.Errorf(interrex.KindCASFailure, "cannot create %s: it exists in version %s: give that version to replace it", c.ID, old.Version())
 	case there && c.Version != old.Version():
@@ -173,7 +173,7 @@ func (c *Write) check(t *Table) *interrex.Error {
 	return nil
 }
 
-// checkOwner lets an owner be set once.
+// checkOwner allows an owner to be set only once.
 func (c *Write) checkOwner(t *Table, old *Record) *interrex.Error {
 	switch {
 	case c.Owner == nil:
@@ -183,7 +183,7 @@ func (c *Write) checkOwner(t *Table, old *Record) *interrex.Error {
 			return interrex.Errorf(interrex.KindInvalid, "owner: %s does not exist: create it first, or give its uid", *c.Owner)
 		}
 		if c.gone(t) {
-			return interrex.Errorf(interrex.KindInvalid, "owner: %s with uid %q does not exist, and what such owners own goes with them", *c.Owner, c.Owner.UID)
+			return interrex.Errorf(interrex.KindInvalid, "owner: %s with uid %q does not exist, and resources of such owners are deleted with them", *c.Owner, c.Owner.UID)
 		}
 		return nil
 	case old.Owner == nil:
@@ -194,7 +194,8 @@ func (c *Write) checkOwner(t *Table, old *Record) *interrex.Error {
 	return nil
 }
 
-// gone reports whether the owner is one with which this resource would have gone.
+// gone reports whether the owner does not exist, and is of a type whose deletion
+// deletes what it owns.
 func (c *Write) gone(t *Table) bool {
 	owner := t.find(*c.Owner)
 	kind := c.Owner.Type.Group + "." + c.Owner.Type.Kind
@@ -215,8 +216,8 @@ func (c *Write) apply(t *Table, turn *state.Turn) *Reply {
 	return replyOf(r)
 }
 
-// record makes the new row; without a turn, one of the same weight. Its texts
-// are the command's.
+// record returns the new row; without a turn, one of the same weight. Its texts
+// share memory with the command.
 func (c *Write) record(t *Table, turn *state.Turn) *Record {
 	r := &Record{
 		ID: c.ID, Owner: c.Owner, OwnerLease: c.OwnerLease,

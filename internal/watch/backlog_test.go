@@ -83,7 +83,7 @@ func TestWhoIsBehindTheRingReadsTheBacklogAndComesOver(t *testing.T) {
 	if err != nil || events.Event(0).Revision != 1 {
 		t.Fatalf("%d events, %v", events.Len(), err)
 	}
-	// What came from the backlog is encoded too, and counts to nobody.
+	// Events of the backlog are encoded too, and count towards no limit.
 	before := r.Stats().Bytes
 	b, err := events.Encoded(0, 1, func(e *state.Event) ([]byte, error) { return []byte("one"), nil })
 	if err != nil || string(b) != "one" || r.Stats().Bytes != before {

@@ -1,3 +1,3 @@
-// Package watch owns the agent's ring of recent events and the positions of
-// everybody who reads it.
+// Package watch owns the agent's ring of recent events and the positions of its
+// readers.
 package watch

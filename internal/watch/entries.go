@@ -8,14 +8,14 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// cell keeps what an event was encoded as. It lives as long as the event is in
-// the ring, or somebody reads it.
+// cell has the encodings of an event. It lives as long as the event is in the ring,
+// or a reader has it.
 type cell struct {
-	made atomic.Pointer[encoding] // the newest; nil: none yet
+	made atomic.Pointer[encoding] // the newest; nil if there is none yet
 	mu   sync.Mutex               // held while one is made
 }
 
-// encoding is one encoding of an event. It is never written again.
+// encoding is one encoding of an event. It is immutable.
 type encoding struct {
 	by    uint32
 	bytes []byte
@@ -23,7 +23,7 @@ type encoding struct {
 	older *encoding
 }
 
-// find returns the encoding by somebody; nil: there is none yet.
+// find returns the encoding by a method; nil if there is none yet.
 func (c *cell) find(by uint32) *encoding {
 	e := c.made.Load()
 	for e != nil && e.by != by {
@@ -32,24 +32,24 @@ func (c *cell) find(by uint32) *encoding {
 	return e
 }
 
-// Entries are a run of a ring's events, in the order of their revisions. They
-// are shared with everybody who reads the ring: nobody writes to them.
+// Entries are a run of a ring's events, in the order of their revisions. They are
+// shared by all readers of the ring, which must not modify them.
 type Entries struct {
 	ring   *Ring
 	events []state.Event
 	cells  []*cell
 }
 
-// Len is how many events there are.
+// Len returns the number of events.
 func (e Entries) Len() int { return len(e.events) }
 
 // Event returns one event.
 func (e Entries) Event(i int) *state.Event { return &e.events[i] }
 
-// Encoded returns what an event is encoded as by a method. It is encoded once,
-// by whoever asks first, for all who read the ring: so encode must depend on
-// the method and the event only. The bytes count to what the ring keeps, and
-// nobody writes to them.
+// Encoded returns the encoding of an event by a method. It is made by the first
+// caller and shared by all readers of the ring: so encode must depend on the method
+// and the event only, and the bytes must not be modified. They count towards the
+// ring's limit.
 func (e Entries) Encoded(i int, method uint32, encode func(*state.Event) ([]byte, error)) ([]byte, error) {
 	c := e.cells[i]
 	if made := c.find(method); made != nil {
@@ -67,7 +67,7 @@ func (e Entries) Encoded(i int, method uint32, encode func(*state.Event) ([]byte
 	return made.bytes, made.err
 }
 
-// charge counts bytes that an event has grown by, if it is kept still.
+// charge adds bytes to the size of an event, if the ring still has it.
 func (r *Ring) charge(e *state.Event, bytes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// after returns a run of events behind a revision; none: there is none yet.
+// after returns a run of events after a revision; none if there is none yet.
 func (r *Ring) after(at interrex.Revision) Entries {
 	i := sort.Search(len(r.segments), func(i int) bool { return r.segments[i].last() > at })
 	if i == len(r.segments) {
@@ -19,9 +19,9 @@ func (r *Ring) after(at interrex.Revision) Entries {
 	return Entries{ring: r, events: s.events[first:], cells: s.cells[first:]}
 }
 
-// enter lets one more watcher in.
+// enter adds a watcher.
 func (r *Ring) enter(since interrex.Revision) (era uint64, err error) {
-	floor := r.kept()
+	floor := r.backlogFloor()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -30,52 +30,51 @@ func (r *Ring) enter(since interrex.Revision) (era uint64, err error) {
 	case since < min(floor, r.floor) && (since > 0 || r.config.Backlog == nil):
 		return 0, compacted(since, min(floor, r.floor))
 	case r.watchers >= r.config.MaxWatchers:
-		return 0, interrex.Errorf(interrex.KindOverloaded, "watch: %d watchers are the most that this agent takes", r.config.MaxWatchers)
+		return 0, interrex.Errorf(interrex.KindOverloaded, "watch: %d watchers are open, the limit of this agent", r.config.MaxWatchers)
 	}
 	r.watchers++
 	return r.era, nil
 }
 
-// kept is the revision up to which history is gone from the backlog.
-func (r *Ring) kept() interrex.Revision {
+// backlogFloor returns the revision up to which the backlog's history is dropped.
+func (r *Ring) backlogFloor() interrex.Revision {
 	if r.config.Backlog == nil {
 		return math.MaxInt64
 	}
 	return r.config.Backlog.Floor()
 }
 
-// leave lets a watcher out.
+// leave removes a watcher.
 func (r *Ring) leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.watchers--
 }
 
-// look returns the events that follow a position of an era, or else the alarm to
-// wait for.
-func (r *Ring) look(era uint64, at interrex.Revision) (Entries, <-chan struct{}, error) {
+// read returns the events after a position of an era, or the alarm to wait for.
+func (r *Ring) read(era uint64, at interrex.Revision) (Entries, <-chan struct{}, error) {
 	for caughtUp := false; ; {
-		e, alarm, err := r.lookHere(era, at, caughtUp)
+		e, alarm, err := r.readRing(era, at, caughtUp)
 		if err != errBehind {
 			return e, alarm, err
 		}
 		if e, err = r.backlog(at); err != nil || e.Len() > 0 {
 			return e, nil, err
 		}
-		caughtUp = true // what comes from now on is in the ring, or asks for another look
+		caughtUp = true // later events are in the ring, or need another look
 	}
 }
 
-// lookHere is look in the ring alone. caughtUp: the backlog had nothing behind the
+// readRing is read in the ring only. caughtUp: the backlog had nothing after the
 // position.
-func (r *Ring) lookHere(era uint64, at interrex.Revision, caughtUp bool) (Entries, <-chan struct{}, error) {
+func (r *Ring) readRing(era uint64, at interrex.Revision, caughtUp bool) (Entries, <-chan struct{}, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	switch {
 	case r.closed:
 		return Entries{}, nil, closedError()
 	case era != r.era:
-		e := interrex.Errorf(interrex.KindWatchClosed, "watch: a snapshot at revision %d took the place of history: list again", r.floor)
+		e := interrex.Errorf(interrex.KindWatchClosed, "watch: a snapshot at revision %d replaced the history: list again", r.floor)
 		e.FirstRevision = r.floor
 		return Entries{}, nil, e
 	case at < r.floor && r.config.Backlog == nil:
@@ -93,11 +92,11 @@ func (r *Ring) lookHere(era uint64, at interrex.Revision, caughtUp bool) (Entrie
 	return Entries{}, r.alarm, nil
 }
 
-// errBehind says that the backlog is to be looked at.
+// errBehind means that the events must be read from the backlog.
 var errBehind = errors.New("it is behind the ring")
 
-// backlog returns events that follow a position at which the ring has none; none:
-// there is none yet.
+// backlog returns events after a position that is behind the ring; none if there is
+// none yet.
 func (r *Ring) backlog(at interrex.Revision) (Entries, error) {
 	events, kept := r.config.Backlog.Behind(at, batch)
 	if !kept {
@@ -112,7 +111,7 @@ func (r *Ring) backlog(at interrex.Revision) (Entries, error) {
 }
 
 func compacted(since, floor interrex.Revision) error {
-	e := interrex.Errorf(interrex.KindCompacted, "watch: history behind revision %d is gone: list again, or watch since %d", since, floor)
+	e := interrex.Errorf(interrex.KindCompacted, "watch: history after revision %d is gone: list again, or watch since %d", since, floor)
 	e.FirstRevision = floor
 	return e
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Observation is one change that this agent has applied: its revision, table,
-// kind, key, times, and the table's own record. It is shared: nobody writes to it.
-// What a restarted agent applies again from its log is observed again.
+// Observation is one change that this agent has applied: its revision, table, kind,
+// key, times, and the table's record. It is shared: do not modify it. A change that a
+// restarted agent applies again from its log is observed again.
 type Observation = state.Event
 
-// Observer sees changes as they are applied, and loses those for which its
-// channel has no room: who wants all of them takes a watch.
+// Observer observes changes as they are applied, and loses those for which its
+// channel has no room: use a watch to get all of them.
 type Observer struct {
 	id      uint64
 	to      chan<- Observation
@@ -26,39 +26,39 @@ type Observer struct {
 	dropped atomic.Uint64
 }
 
-// NewObserver makes an observer of the changes that filter lets pass; nil: of
-// all. They are sent to a channel, without waiting. With no channel a filter is
-// a hook. It runs on a goroutine beside those that apply: one that is slow makes
-// observers late, and lose what the ring keeps no longer; one that panics ends the
-// process, as any goroutine does. Close a channel only after Unregister.
+// NewObserver returns an observer of the changes for which filter returns true; nil:
+// all. They are sent to a channel, without waiting; without a channel filter is a
+// hook. The filter runs on a goroutine of its own: a slow one makes observers late,
+// so that they lose what the ring drops; a panic in it ends the process. Close the
+// channel only after Unregister.
 func NewObserver(to chan<- Observation, filter func(*Observation) bool) *Observer {
 	return &Observer{id: rand.Uint64(), to: to, filter: filter}
 }
 
-// ID tells observers apart.
+// ID identifies the observer.
 func (o *Observer) ID() uint64 { return o.id }
 
-// Dropped is how many changes it has lost: there was no room in the channel, or it
-// was too late for what the ring keeps.
+// Dropped returns the number of changes that it has lost: the channel had no room, or
+// the ring had dropped them.
 func (o *Observer) Dropped() uint64 { return o.dropped.Load() }
 
-// Observers are those who observe one agent. The zero value has none.
+// Observers are the observers of one agent. The zero value is empty.
 type Observers struct {
 	dropped atomic.Uint64
 	mu      sync.Mutex
 	all     []*registration // is replaced, never changed
-	changed chan struct{}   // closed when there are others; nil: nobody waits
+	changed chan struct{}   // closed when all changes; nil: nothing waits for that
 }
 
-// registration is one observer's.
+// registration is the registration of one observer.
 type registration struct {
 	*Observer
 	mu   sync.Mutex // held while it sends
 	gone bool
 }
 
-// Register begins with the next change. One that is registered already stays as
-// it is. It may be called by a filter.
+// Register adds an observer, which begins with the next change, unless it is
+// registered already. It may be called by a filter.
 func (s *Observers) Register(o *Observer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,8 +67,8 @@ func (s *Observers) Register(o *Observer) {
 	}
 }
 
-// Unregister ends it: nothing is sent after it returns. One that is not
-// registered is left alone. It may be called by a filter.
+// Unregister removes an observer, if it is registered: nothing is sent to it
+// afterwards. It may be called by a filter.
 func (s *Observers) Unregister(o *Observer) {
 	s.mu.Lock()
 	i := s.index(o)
@@ -96,10 +96,10 @@ func (s *Observers) replace(all []*registration) {
 	}
 }
 
-// Dropped is how many changes all observers together have lost.
+// Dropped returns the number of changes that all observers together have lost.
 func (s *Observers) Dropped() uint64 { return s.dropped.Load() }
 
-// now returns the observers, and what is closed when there are others.
+// now returns the observers, and a channel that is closed when they change.
 func (s *Observers) now() ([]*registration, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +109,7 @@ func (s *Observers) now() ([]*registration, <-chan struct{}) {
 	return s.all, s.changed
 }
 
-// Run shows the observers what a ring gets, until ctx or the ring ends. While
+// Run passes the events of a ring to the observers, until ctx or the ring ends. While
 // there are none it costs nothing.
 func (s *Observers) Run(ctx context.Context, ring *Ring) error {
 	for {
@@ -126,8 +126,8 @@ func (s *Observers) Run(ctx context.Context, ring *Ring) error {
 	}
 }
 
-// follow reads from now on, while there are observers. When the ring has gone on
-// without it, or a snapshot has taken history's place, it counts what is lost.
+// follow reads from now on, while there are observers. If it falls behind the ring, or
+// a snapshot replaces the history, it counts the lost changes.
 func (s *Observers) follow(ctx context.Context, ring *Ring) error {
 	for at := ring.Stats().Last; ; {
 		reached, err := s.read(ctx, ring, at)
@@ -140,7 +140,7 @@ func (s *Observers) follow(ctx context.Context, ring *Ring) error {
 	}
 }
 
-// read shows what comes after a revision, and returns how far it has come.
+// read passes on the events after a revision, and returns how far it has read.
 func (s *Observers) read(ctx context.Context, ring *Ring, since interrex.Revision) (reached interrex.Revision, err error) {
 	w, err := ring.Watch(since, nil)
 	if err != nil {
@@ -164,7 +164,7 @@ func (s *Observers) read(ctx context.Context, ring *Ring, since interrex.Revisio
 	}
 }
 
-// lose counts changes that nobody was shown.
+// lose counts changes that no observer has seen.
 func (s *Observers) lose(n uint64) {
 	all, _ := s.now()
 	for _, r := range all {

@@ -139,7 +139,7 @@ func TestAFilterMayEndItsObserver(t *testing.T) {
 	})
 }
 
-// What a filter holds up is lost to observers and to nobody else.
+// Only observers lose what a filter delays.
 func TestASlowFilterHoldsUpNobody(t *testing.T) {
 	observed(t, func(r *watch.Ring, s *watch.Observers) {
 		held, to := make(chan struct{}), make(chan watch.Observation, 10_000)

@@ -9,37 +9,36 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// The limits of a ring that is configured with zeros.
+// The default limits of a ring.
 const (
 	DefaultMaxEvents   = 65_536
 	DefaultMaxBytes    = 64 << 20
 	DefaultMaxWatchers = 65_536
 )
 
-// segments is into how many parts a full ring is divided. The oldest part goes
-// as a whole, so a full ring keeps at least all but one part of its limits.
+// segments is the number of parts of a full ring. The oldest part is dropped as a
+// whole, so a full ring keeps at least all but one part of its limits.
 const segments = 64
 
-// Config limits a ring. The zero Config is a good one.
+// Config limits a ring. The zero Config is a good default.
 type Config struct {
 	MaxEvents int // events kept at most; 0: 65 536
-	// MaxBytes is how many bytes of events are kept at most, by
-	// state.Event.Size and what they are encoded as; 0: 64 MiB.
+	// MaxBytes is the maximum size of the events kept, by state.Event.Size and with
+	// their encodings; 0: 64 MiB.
 	MaxBytes    int
 	MaxWatchers int // watchers at one time; 0: 65 536
-	// Backlog has what the ring does not keep any more, or has not seen: before
-	// a restart, or in a snapshot. nil: nothing has.
+	// Backlog has events that the ring has dropped, or has not seen: from before a
+	// restart, or in a snapshot. nil: there is no backlog.
 	Backlog Backlog
 }
 
 // Backlog is a longer history than a ring's. Its methods are called without the
 // ring's lock.
 type Backlog interface {
-	// Behind returns events that follow a revision, about as many at most and in
-	// whole revisions; behind 0, from the first that is kept. false: what follows
-	// is not kept any more.
+	// Behind returns about most events that follow a revision, in whole revisions; 0
+	// means from the first that is kept. false: what follows is no longer kept.
 	Behind(r interrex.Revision, most int) (events []state.Event, kept bool)
-	// Floor is the revision up to which history is gone.
+	// Floor returns the revision up to which history is dropped.
 	Floor() interrex.Revision
 }
 
@@ -50,7 +49,7 @@ type Ring struct {
 	config Config
 	waking sync.WaitGroup
 
-	// asleep says that a watcher waits for the present alarm. It is set under
+	// asleep reports whether a watcher waits for the current alarm. It is set under
 	// a read lock, and read and cleared under the write lock.
 	asleep atomic.Bool
 
@@ -58,18 +57,18 @@ type Ring struct {
 	segments []segment // oldest first, none of them empty
 	events   int
 	bytes    int
-	floor    interrex.Revision // history up to here is gone
+	floor    interrex.Revision // history up to here is dropped
 	last     interrex.Revision // history up to here has been published
 	era      uint64            // counts resets
 	watchers int
-	alarm    chan struct{} // closed when there is something to look at
+	alarm    chan struct{} // closed when there is something to read
 	ringing  bool          // a goroutine closes alarms
-	again    bool          // and has to close one more
+	again    bool          // and must close one more
 	closed   bool
 }
 
-// segment is a run of events. What is in it is never written again: a reader
-// takes a slice of it under the lock and looks at it without.
+// segment is a run of events. Events in it are never modified: a reader takes a
+// slice of it under the lock and reads that without.
 type segment struct {
 	events []state.Event
 	cells  []*cell // of the events
@@ -78,7 +77,7 @@ type segment struct {
 
 func (s segment) last() interrex.Revision { return s.events[len(s.events)-1].Revision }
 
-// New makes an empty ring. A limit of zero or below takes its default.
+// New returns an empty ring. A limit of zero or below means its default.
 func New(c Config) *Ring {
 	if c.MaxEvents <= 0 {
 		c.MaxEvents = DefaultMaxEvents
@@ -94,8 +93,8 @@ func New(c Config) *Ring {
 
 var _ state.Publisher = (*Ring)(nil)
 
-// Publish takes the events of one entry, in the order of their revisions, and
-// the revision after it. All events of one revision come in one call.
+// Publish adds the events of one entry, in the order of their revisions; last is the
+// revision after it. All events of one revision must come in one call.
 func (r *Ring) Publish(events []state.Event, last interrex.Revision) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -114,9 +113,9 @@ func (r *Ring) Publish(events []state.Event, last interrex.Revision) {
 	r.wake()
 }
 
-// Reset empties the ring: it has not seen the history up to last. With a Backlog,
-// which has, every watcher goes on; without one each ends with KindWatchClosed,
-// and lists again.
+// Reset empties the ring: it has not seen the history up to last. Watchers go on if
+// there is a Backlog, which has that history; else each ends with KindWatchClosed,
+// and must list again.
 func (r *Ring) Reset(last interrex.Revision) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -131,8 +130,8 @@ func (r *Ring) Reset(last interrex.Revision) {
 	r.wake()
 }
 
-// Close ends every watcher with KindWatchClosed, and lets no new one in. It
-// returns when nothing of the ring runs any more, and may be called again.
+// Close ends every watcher with KindWatchClosed, and refuses new ones. It returns when
+// the ring's goroutine has ended, and may be called again.
 func (r *Ring) Close() {
 	r.mu.Lock()
 	if !r.closed {
@@ -149,11 +148,11 @@ type Stats struct {
 	Events   int
 	Bytes    int
 	Watchers int
-	First    interrex.Revision // the lowest one that a watch may begin after
+	First    interrex.Revision // the lowest one after which a watch may begin
 	Last     interrex.Revision
 }
 
-// MaxWatchers is how many watchers there may be at one time.
+// MaxWatchers returns the maximum number of watchers at one time.
 func (r *Ring) MaxWatchers() int { return r.config.MaxWatchers }
 
 // Stats returns the ring's figures.
@@ -163,9 +162,9 @@ func (r *Ring) Stats() Stats {
 	return Stats{Events: r.events, Bytes: r.bytes, Watchers: r.watchers, First: r.floor, Last: r.last}
 }
 
-// add appends an event to the newest segment, or to a new one when that is
-// full. The events of one revision stay together, so that what is kept begins
-// and ends between two revisions.
+// add appends an event to the newest segment, or to a new one if that is full. The
+// events of one revision stay together, so the ring begins and ends between two
+// revisions.
 func (r *Ring) add(e *state.Event, c *cell) {
 	n := len(r.segments)
 	if n == 0 || r.full(r.segments[n-1]) && r.segments[n-1].last() != e.Revision {
@@ -184,8 +183,8 @@ func (r *Ring) full(s segment) bool {
 	return len(s.events) >= max(1, r.config.MaxEvents/segments) || s.bytes >= max(1, r.config.MaxBytes/segments)
 }
 
-// shrink drops the oldest segments until the ring is within its limits. A
-// single segment that is beyond them is dropped too.
+// shrink drops the oldest segments until the ring is within its limits, even the
+// last one.
 func (r *Ring) shrink() {
 	dropped := 0
 	for r.events > r.config.MaxEvents || r.bytes > r.config.MaxBytes {
@@ -198,9 +197,9 @@ func (r *Ring) shrink() {
 	r.segments = slices.Delete(r.segments, 0, dropped)
 }
 
-// wake lets those who sleep look again. To ready a thousand goroutines takes
-// longer than to apply an entry, so another goroutine does it, which lives for
-// as long as there are alarms to ring.
+// wake wakes the sleeping watchers. Waking a thousand goroutines takes longer than
+// applying an entry, so another goroutine does it, which lives as long as there are
+// alarms to close.
 func (r *Ring) wake() {
 	if !r.asleep.Load() {
 		return
@@ -222,7 +221,7 @@ func (r *Ring) ring() {
 	}
 }
 
-// nextAlarm returns the alarm to ring, and puts a new one in its place.
+// nextAlarm returns the alarm to close, and replaces it by a new one.
 func (r *Ring) nextAlarm() (alarm chan struct{}, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

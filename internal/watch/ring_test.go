@@ -194,7 +194,7 @@ func TestOnlyWhatMatchesIsGivenAndThePositionGoesOn(t *testing.T) {
 	}
 }
 
-// Copies are made late; whatever the pattern of matches is, exactly those are
+// Copies are made late; with every pattern of matches, exactly those are
 // given, and what the ring keeps stays as it was.
 func TestAnyPatternOfMatchesIsGivenInFull(t *testing.T) {
 	const last = 12
@@ -299,7 +299,7 @@ func TestNextEndsWithItsContextAndCanGoOn(t *testing.T) {
 	read(t, w, 1, 1)
 }
 
-// Whoever sleeps when something is published is woken, whatever comes between
+// A watcher that sleeps when something is published is woken, whatever comes between
 // its look and its sleep.
 func TestNoWakeIsLost(t *testing.T) {
 	const watchers, last = 20, 5000
@@ -337,7 +337,7 @@ func TestManyWatchersUnderResetsSeeOrderedContiguousHistory(t *testing.T) {
 	}
 }
 
-// follow watches anew from where it is told to, and demands that nothing is
+// follow begins new watches where the errors say, and requires that nothing is
 // skipped in between.
 func follow(t *testing.T, ctx context.Context, r *watch.Ring) {
 	var at interrex.Revision

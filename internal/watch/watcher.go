@@ -8,29 +8,28 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// batch bounds what one Next gives. It gives more only where a single
-// revision has more events.
+// batch bounds what one Next returns, unless a single revision has more events.
 const batch = 256
 
-// Watcher reads a ring from one position on. Next is called by one goroutine
-// at a time; Close by any.
+// Watcher reads a ring from one position on. Next must be called by one goroutine at
+// a time; Close by any.
 type Watcher struct {
 	ring  *Ring
 	match func(*state.Event) bool
 	era   uint64
-	at    interrex.Revision // everything up to here has been looked at
+	at    interrex.Revision // everything up to here has been read
 
 	closing sync.Once
 	done    chan struct{}
 }
 
-// Watch reads what is published behind the revision since, which may lie in
-// the future, as far as it matches (nil: all). The watcher's own goroutine
-// calls match; the event that it gets is not to be written to.
+// Watch returns a watcher of the events after the revision since, which may be in the
+// future, for which match returns true (nil: all). The goroutine that calls Next
+// calls match, which must not modify the event.
 //
-// Errors: KindCompacted, with the FirstRevision that can still be asked for,
-// when what follows since is not kept any more; KindOverloaded when there are
-// too many watchers; KindWatchClosed when the ring is closed.
+// Errors: KindCompacted, with the FirstRevision to request, if what follows since is
+// no longer kept; KindOverloaded if there are too many watchers; KindWatchClosed if
+// the ring is closed.
 func (r *Ring) Watch(since interrex.Revision, match func(*state.Event) bool) (*Watcher, error) {
 	era, err := r.enter(since)
 	if err != nil {
@@ -39,16 +38,16 @@ func (r *Ring) Watch(since interrex.Revision, match func(*state.Event) bool) (*W
 	return &Watcher{ring: r, match: match, era: era, at: since, done: make(chan struct{})}, nil
 }
 
-// Next blocks until events are there that match, and returns them in the order
-// of their revisions, all events of a revision together. They are shared with
-// other watchers: nobody writes to them.
+// Next blocks until there are events that match, and returns them in the order of
+// their revisions, all events of a revision together. They are shared with other
+// watchers: do not modify them.
 //
-// Errors: KindCompacted when this watcher has fallen behind the ring;
-// KindWatchClosed after a Reset, or a Close of the watcher or the ring; the
-// cause of ctx. But for the last, each is final: watch anew, after a list.
+// Errors: KindCompacted if this watcher has fallen behind the ring;
+// KindWatchClosed after a Reset, or a Close of the watcher or the ring; the cause of
+// ctx. All but the last are final: list again, then watch again.
 func (w *Watcher) Next(ctx context.Context) ([]state.Event, error) {
 	for {
-		events, alarm, err := w.look()
+		events, alarm, err := w.read()
 		if err != nil {
 			return nil, err
 		}
@@ -70,8 +69,8 @@ func (w *Watcher) Next(ctx context.Context) ([]state.Event, error) {
 	}
 }
 
-// Position is the revision up to which the watcher has looked: a watch since
-// there goes on where this one is. It is for the goroutine that calls Next.
+// Position returns the revision up to which the watcher has read: a watch since that
+// continues where this one is. It is for the goroutine that calls Next.
 func (w *Watcher) Position() interrex.Revision { return w.at }
 
 // Close ends the watcher, and a Next that waits. It may be called again.
@@ -82,20 +81,19 @@ func (w *Watcher) Close() {
 	})
 }
 
-// look returns the events that follow the watcher's position, or else the alarm
-// to wait for.
-func (w *Watcher) look() ([]state.Event, <-chan struct{}, error) {
+// read returns the events after the watcher's position, or the alarm to wait for.
+func (w *Watcher) read() ([]state.Event, <-chan struct{}, error) {
 	select {
 	case <-w.done:
 		return nil, nil, closedError()
 	default:
 	}
-	e, alarm, err := w.ring.look(w.era, w.at)
+	e, alarm, err := w.ring.read(w.era, w.at)
 	return e.events, alarm, err
 }
 
-// take moves the position over events, up to a full batch, and returns those
-// that match: without a copy, as long as they stand side by side.
+// take moves the position over events, up to a full batch, and returns those that
+// match, without a copy if they are adjacent.
 func (w *Watcher) take(events []state.Event) (found []state.Event) {
 	first, copied := 0, false
 	for i := range events {
@@ -111,7 +109,7 @@ func (w *Watcher) take(events []state.Event) (found []state.Event) {
 			first = i
 		}
 		if copied = copied || first+len(found) < i; copied {
-			found = append(found, *e) // it has no room: the first append copies
+			found = append(found, *e) // found has no capacity left: the first append copies
 		} else {
 			found = events[first : i+1 : i+1]
 		}

@@ -8,17 +8,17 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Advance notes how far hooks have been told, many at once. Only the agent that
-// leads proposes it. It publishes no event: that would have to be told too.
+// Advance records the delivery positions of hooks, many at once. Only the leader
+// proposes it. It publishes no event, because that would have to be delivered too.
 type Advance struct{ Steps []Step }
 
-// Step is one hook's.
+// Step is the new position of one hook.
 type Step struct {
 	Name    string
-	Created interrex.Revision // of the hook that was told: one of its name may have followed
+	Created interrex.Revision // of the hook: another one of that name may have replaced it
 	To      interrex.Revision // everything up to here is delivered or skipped
-	// SkippedFrom to SkippedTo were skipped since the last Step, at the latest of
-	// several times; 0: nothing was.
+	// SkippedFrom to SkippedTo is the latest range that was skipped since the last
+	// Step; 0 if there was none.
 	SkippedFrom, SkippedTo interrex.Revision
 	Skipped                uint64 // revisions since the last Step
 }
@@ -39,7 +39,7 @@ func (c *Advance) Validate() error {
 			return err
 		}
 		if s.Name <= last {
-			return interrex.Errorf(interrex.KindInvalid, "steps: %s is given twice, or is not in the order of the names", s.Name)
+			return interrex.Errorf(interrex.KindInvalid, "steps: %s appears twice, or out of order: sort steps by name", s.Name)
 		}
 		last = s.Name
 	}
@@ -67,7 +67,7 @@ func (c *Advance) decode(d *decoder) {
 	}
 }
 
-// moves returns the hook that a step moves on; nil: none.
+// moves returns the hook that a step applies to; nil if there is none.
 func (s Step) moves(t *Table) *Hook {
 	h := t.Get(s.Name)
 	if h == nil || h.Created != s.Created || h.When != interrex.WebhookAfter || s.To <= h.Position {
@@ -82,7 +82,7 @@ func (c *Advance) check(t *Table) *interrex.Error {
 			return nil
 		}
 	}
-	return interrex.Errorf(interrex.KindConflict, "no webhook has been told further than is known")
+	return interrex.Errorf(interrex.KindConflict, "a webhook's position cannot be beyond the newest revision")
 }
 
 func (c *Advance) apply(t *Table, _ *state.Turn) *Reply {

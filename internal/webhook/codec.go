@@ -43,7 +43,7 @@ func newDecoder(b string) *decoder { return &decoder{codec.NewDecoder(b)} }
 
 func (d *decoder) revision() interrex.Revision { return interrex.Revision(d.Uvarint()) }
 
-// count reads a length of at most so many.
+// count reads a length of at most most.
 func (d *decoder) count(most int) uint64 {
 	n := d.Uvarint()
 	if n > uint64(most) {
@@ -60,7 +60,7 @@ func (d *decoder) texts(most int) (all []string) {
 	return all
 }
 
-// maxKinds is more than the kinds that there are.
+// maxKinds is more than the number of kinds.
 const maxKinds = 64
 
 func (d *decoder) spec() Spec {

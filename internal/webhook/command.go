@@ -5,15 +5,15 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// command is an operation of this table: *Set, *Delete or *Advance. Each has a
-// file of its own, with everything that only it has.
+// command is an operation of this table: *Set, *Delete or *Advance. Each has its own
+// file, with everything specific to it.
 type command interface {
 	state.Command
 	// decode reads what Append wrote after the number.
 	decode(d *decoder)
-	// check returns why the command cannot be done; nil: apply may follow.
+	// check returns why the command cannot be applied; nil: apply may follow.
 	check(t *Table) *interrex.Error
-	// apply does what check has allowed; it cannot fail.
+	// apply executes a command that check has allowed; it cannot fail.
 	apply(t *Table, turn *state.Turn) *Reply
 }
 
@@ -39,9 +39,9 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 	}
 	op := data[0]
 	if int(op) >= len(operations) || operations[op] == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook command: %d is no operation known here", op)
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook command: unknown operation %d", op)
 	}
-	c, d := operations[op](), newDecoder(string(data[1:])) // a copy: hooks are kept
+	c, d := operations[op](), newDecoder(string(data[1:])) // a copy: hooks are stored
 	if c.decode(d); !d.Done() {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook command: operation %d is malformed", op)
 	}
@@ -51,11 +51,11 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 	return c, nil
 }
 
-// Check reports whether a command that Decode returned can be done.
+// Check returns why a command that Decode returned cannot be applied.
 func (t *Table) Check(_ state.Time, c state.Command) error {
 	own, is := c.(command)
 	if !is {
-		return interrex.Errorf(interrex.KindInvalid, "cannot check webhook command: %T is not one", c)
+		return interrex.Errorf(interrex.KindInvalid, "cannot check webhook command: %T is not a webhook command", c)
 	}
 	if refusal := own.check(t); refusal != nil {
 		return refusal
@@ -63,12 +63,12 @@ func (t *Table) Check(_ state.Time, c state.Command) error {
 	return nil
 }
 
-// Apply does what Check has allowed, and returns a *Reply.
+// Apply executes a command that Check has allowed, and returns a *Reply.
 func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 	return c.(command).apply(t, turn)
 }
 
-// CheckGroup reports whether commands of one group can be done, each after those
+// CheckGroup returns why commands of one group cannot be applied, each after those
 // before it. It implements state.Grouper.
 func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 	after := New()

@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Secret is a text that is shown to nobody, by no verb of fmt.
+// Secret is a text that no verb of fmt shows.
 type Secret string
 
 // Format implements fmt.Formatter.
@@ -19,13 +19,13 @@ func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("(secret)")) }
 // MarshalText implements encoding.TextMarshaler.
 func (Secret) MarshalText() ([]byte, error) { return []byte("(secret)"), nil }
 
-// Header is one that is sent with each call.
+// Header is a header that is sent with each call.
 type Header struct {
 	Name  string
 	Value Secret
 }
 
-// Spec is what a Set says of a hook.
+// Spec is the part of a hook that a Set sets.
 type Spec struct {
 	Name      string
 	URL       string
@@ -38,16 +38,17 @@ type Spec struct {
 	DryRun    bool
 }
 
-// Hook is a webhook. It is never written to.
+// Hook is a webhook. It is immutable.
 type Hook struct {
 	Spec
 	Secret   Secret            // signs the calls
-	Created  interrex.Revision // of the set that made it: another hook of its name has another
+	Created  interrex.Revision // of the set that created it: distinguishes hooks of one name
 	Revision interrex.Revision // of its last set
-	// Position is the revision up to which events are known to be delivered; 0 of
-	// one that is asked before operations.
+	// Position is the revision up to which events are known to be delivered; 0 for a
+	// hook that is called before operations.
 	Position interrex.Revision
-	// SkippedFrom to SkippedTo were skipped last, and Skipped in all.
+	// SkippedFrom to SkippedTo is the range that was skipped last, and Skipped the
+	// total number of skipped revisions.
 	SkippedFrom, SkippedTo interrex.Revision
 	Skipped                uint64
 }
@@ -61,15 +62,15 @@ func (h *Hook) wantsKey(key string) bool {
 	return len(h.Prefixes) == 0 || slices.ContainsFunc(h.Prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
 }
 
-// Asks reports whether the hook is to be asked before what is announced: it is for
-// something that this may publish.
+// Asks reports whether the hook must be called before an announced operation: it is
+// for an event that the operation may publish.
 func (h *Hook) Asks(a state.Announcement) bool {
 	kind := len(a.Kinds) > 0 && (len(h.Kinds) == 0 || slices.ContainsFunc(a.Kinds, func(k string) bool { return slices.Contains(h.Kinds, k) }))
 	within := a.Prefix && slices.ContainsFunc(h.Prefixes, func(p string) bool { return strings.HasPrefix(p, a.Key) })
 	return kind && h.When == interrex.WebhookBefore && (within || h.wantsKey(a.Key))
 }
 
-// Plain returns the hook without its secrets: of its headers it has the names.
+// Plain returns the hook without its secrets: of its headers it only has the names.
 func (h *Hook) Plain() *Hook {
 	plain := *h
 	plain.Secret = ""
@@ -80,7 +81,7 @@ func (h *Hook) Plain() *Hook {
 	return &plain
 }
 
-// State returns the hook as it is read, without its secrets.
+// State returns the hook as reads return it, without its secrets.
 func (h *Hook) State() interrex.WebhookState {
 	s := interrex.WebhookState{
 		Webhook: interrex.Webhook{
@@ -97,7 +98,7 @@ func (h *Hook) State() interrex.WebhookState {
 	return s
 }
 
-// size is about how many bytes the hook has.
+// size returns the approximate size of the hook in bytes.
 func (h *Hook) size() int {
 	n := 256 + len(h.Name) + len(h.URL)
 	for _, text := range slices.Concat(h.Kinds, h.Prefixes) {

@@ -6,13 +6,13 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Reply answers an applied command; *Reply is the table's state.Reply. It is
-// immutable.
+// Reply is the reply to an applied command; *Reply is the table's state.Reply. It
+// is immutable.
 type Reply struct {
-	// Hook is the hook as the command has left it, or as it was last, without its
-	// secrets; nil after an Advance.
+	// Hook is the hook after a Set, or before a Delete, without its secrets; nil
+	// after an Advance.
 	Hook *Hook
-	// Secret is the one that the command has made.
+	// Secret is the one that the command generated.
 	Secret Secret
 }
 

@@ -9,27 +9,27 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Set makes a hook, or replaces the one of its name. One without a Secret keeps
-// that of the hook which it replaces, or gets the one that was minted.
+// Set creates a hook, or replaces the one of its name. If Secret is empty the hook
+// has the secret of the hook that it replaces, or else the minted one.
 type Set struct {
 	Spec
 	Secret Secret
 }
 
-// SecretPrefix begins the secrets that are made.
+// SecretPrefix begins every generated secret.
 const SecretPrefix = "whsec_"
 
-// secretBytes are the random bytes of a secret that is made.
+// secretBytes is the number of random bytes of a generated secret.
 const secretBytes = 32
 
-// Mint makes a secret for a hook that is given none.
+// Mint generates a secret for a hook without one.
 func (c *Set) Mint(random io.Reader) ([]byte, error) {
 	if c.Secret != "" {
 		return nil, nil
 	}
 	bits := make([]byte, secretBytes)
 	if _, err := io.ReadFull(random, bits); err != nil {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "cannot make a secret: %v", err)
+		return nil, interrex.Errorf(interrex.KindUnavailable, "cannot generate a secret: %v", err)
 	}
 	return append([]byte(SecretPrefix), base64.RawURLEncoding.EncodeToString(bits)...), nil
 }
@@ -54,7 +54,7 @@ func (c *Set) decode(d *decoder) { *c = Set{Spec: d.spec(), Secret: Secret(d.Tex
 
 func (c *Set) check(t *Table) *interrex.Error {
 	if all := t.Hooks(); t.Get(c.Name) == nil && len(all) >= interrex.MaxWebhooks {
-		return interrex.Errorf(interrex.KindConflict, "cannot set webhook %q: there are %d, which is the most: delete another first", c.Name, len(all))
+		return interrex.Errorf(interrex.KindConflict, "cannot set webhook %q: there are %d, which is the limit: delete another first", c.Name, len(all))
 	}
 	return nil
 }

@@ -12,10 +12,10 @@ import (
 // view is the frozen content.
 type view struct{ hooks []*Hook }
 
-// Freeze makes a view, which is the list of now.
+// Freeze returns a view of the current list.
 func (t *Table) Freeze() state.View { return &view{t.Hooks()} }
 
-// Release lets go of the content.
+// Release drops the content.
 func (v *view) Release() { v.hooks = nil }
 
 // Write writes the hooks by name, with their secrets.
@@ -30,14 +30,14 @@ func (v *view) Write(w io.Writer) error {
 	return nil
 }
 
-// maxSnapshot is more than the bytes that all hooks can have.
+// maxSnapshot is more than the bytes of all hooks.
 const maxSnapshot = 4 << 20
 
 // Restore replaces the table by what a View wrote. After an error the table is
 // as it was.
 func (t *Table) Restore(version uint16, r io.Reader) error {
 	if version != t.Version() {
-		return fmt.Errorf("cannot restore webhooks: version %d is not known here, %d is", version, t.Version())
+		return fmt.Errorf("cannot restore webhooks: unknown version %d, this build reads version %d", version, t.Version())
 	}
 	b, err := io.ReadAll(io.LimitReader(r, maxSnapshot+1))
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package webhook owns the table of webhooks: what is called before which
-// operations and after which events, and how far the latter have been told.
+// Package webhook owns the table of webhooks: the URLs that are called before
+// operations or after events, and the delivery positions of the latter.
 package webhook
 
 import (
@@ -15,11 +15,11 @@ import (
 // Table is the replicated table of webhooks. It implements state.Table,
 // state.EventCodec and state.Grouper.
 //
-// Lock and Unlock are for State, which takes the lock once an entry. Hooks and
-// its kin need no lock.
+// Lock and Unlock are for State, which takes the lock once an entry. Hooks and Get
+// need no lock.
 type Table struct {
 	mu    sync.Mutex
-	hooks atomic.Pointer[[]*Hook] // by name; neither it nor a Hook is ever written to
+	hooks atomic.Pointer[[]*Hook] // by name; immutable, like each Hook
 }
 
 var (
@@ -56,10 +56,10 @@ func (t *Table) Due() (state.Time, bool) { return 0, false }
 // Tick has nothing to end.
 func (t *Table) Tick(*state.Turn, int) int { return 0 }
 
-// Hooks returns all hooks, by name. Nobody writes to them.
+// Hooks returns all hooks, by name. The slice must not be modified.
 func (t *Table) Hooks() []*Hook { return *t.hooks.Load() }
 
-// Get returns a hook; nil: there is none.
+// Get returns a hook; nil if there is none.
 func (t *Table) Get(name string) *Hook {
 	all := t.Hooks()
 	if i, found := find(all, name); found {
@@ -72,7 +72,7 @@ func find(all []*Hook, name string) (int, bool) {
 	return slices.BinarySearchFunc(all, name, func(h *Hook, name string) int { return strings.Compare(h.Name, name) })
 }
 
-// put adds a hook, or puts it in the place of the one of its name.
+// put adds a hook, or replaces the one of its name.
 func (t *Table) put(h *Hook) {
 	all := slices.Clone(t.Hooks())
 	i, found := find(all, h.Name)
@@ -84,7 +84,7 @@ func (t *Table) put(h *Hook) {
 	t.hooks.Store(&all)
 }
 
-// remove takes a hook out.
+// remove removes a hook.
 func (t *Table) remove(name string) {
 	all := slices.Clone(t.Hooks())
 	if i, found := find(all, name); found {
@@ -100,5 +100,5 @@ func emit(turn *state.Turn, kind string, h *Hook) {
 }
 
 func notFound(what, name string) *interrex.Error {
-	return interrex.Errorf(interrex.KindNotFound, "cannot %s webhook %q: there is no such name: 'interrex webhook list' shows them", what, name)
+	return interrex.Errorf(interrex.KindNotFound, "cannot %s webhook %q: it does not exist: 'interrex webhook list' shows the names", what, name)
 }

@@ -20,8 +20,8 @@ const (
 	maxSecret   = 256     // bytes
 )
 
-// The kinds that a hook can be for: those that an operation is announced with,
-// and those that only happen.
+// The kinds that a hook can be for: those that an operation is announced with, and
+// those that are only published afterwards.
 var (
 	announced = []string{
 		interrex.LeaseClaimed, interrex.LeaseTakenOver, interrex.LeaseTransferred, interrex.LeaseReleased, interrex.LeaseForced,
@@ -35,10 +35,10 @@ var (
 
 const (
 	maxHeaderName = 128 // bytes
-	maxShown      = 80  // bytes of what an error repeats
+	maxShown      = 80  // bytes of a value that an error quotes
 )
 
-// reserved are headers that a call has of its own.
+// reserved are headers that the agent sets.
 var reserved = []string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Trailer", "Upgrade", "Te", "Keep-Alive", "Proxy-Connection"}
 
 // Validate reports which field is not allowed.
@@ -78,8 +78,8 @@ func notOfName(r rune) bool {
 	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789._-", r)
 }
 
-// validateURL demands what every version of the binary sees alike; whether the
-// rest can be parsed is found out where the hook is set.
+// validateURL checks only what every version of the binary checks in the same way.
+// That the rest can be parsed is checked where the hook is set.
 func validateURL(url string) error {
 	if len(url) > maxURL {
 		return interrex.Errorf(interrex.KindTooLarge, "url: at most %d bytes are allowed, not %d", maxURL, len(url))
@@ -89,11 +89,11 @@ func validateURL(url string) error {
 	host, _, _ = strings.Cut(host, "?")
 	switch {
 	case scheme != "http" && scheme != "https", host == "":
-		return interrex.Errorf(interrex.KindInvalid, "url: http://HOST/PATH or https://HOST/PATH is needed, in lower case")
+		return interrex.Errorf(interrex.KindInvalid, "url: it must be http://HOST/PATH or https://HOST/PATH, in lower case")
 	case strings.Contains(host, "@"):
-		return interrex.Errorf(interrex.KindInvalid, "url: a user and a password do not belong into it, for it is shown: give a header")
+		return interrex.Errorf(interrex.KindInvalid, "url: it must not have a user and password, because it is shown: use a header")
 	case strings.Contains(url, "#"):
-		return interrex.Errorf(interrex.KindInvalid, "url: what follows # would not be sent: leave it out")
+		return interrex.Errorf(interrex.KindInvalid, "url: the part after # would not be sent: leave it out")
 	case strings.ContainsFunc(url, func(r rune) bool { return r <= ' ' || r == 0x7f || r == utf8.RuneError }):
 		return interrex.Errorf(interrex.KindInvalid, "url: spaces and control characters are not allowed in it")
 	}
@@ -104,11 +104,11 @@ func (s *Spec) validateKinds() error {
 	for i, kind := range s.Kinds {
 		switch {
 		case slices.Contains(s.Kinds[:i], kind):
-			return interrex.Errorf(interrex.KindInvalid, "kinds: %s is given twice", kind)
+			return interrex.Errorf(interrex.KindInvalid, "kinds: %s appears twice", kind)
 		case slices.Contains(announced, kind):
 		case slices.Contains(happening, kind):
 			if s.When == interrex.WebhookBefore {
-				return interrex.Errorf(interrex.KindInvalid, "kinds: %s is never sent before it happens: set a hook that is called after", kind)
+				return interrex.Errorf(interrex.KindInvalid, "kinds: %s is never sent before the event: set a hook that is called after", kind)
 			}
 		default:
 			return interrex.Errorf(interrex.KindInvalid, "kinds: %q is not one of %s", wording.Excerpt(kind, maxShown), strings.Join(slices.Concat(announced, happening), ", "))
@@ -126,14 +126,14 @@ func (s *Spec) validatePrefixes() error {
 			return interrex.Errorf(interrex.KindInvalid, "prefixes: 1 to %d bytes of UTF-8 are allowed, not %q", maxPrefix, wording.Excerpt(p, maxShown))
 		}
 		if slices.Contains(s.Prefixes[:i], p) {
-			return interrex.Errorf(interrex.KindInvalid, "prefixes: %q is given twice", wording.Excerpt(p, maxShown))
+			return interrex.Errorf(interrex.KindInvalid, "prefixes: %q appears twice", wording.Excerpt(p, maxShown))
 		}
 	}
 	return nil
 }
 
-// maxPrefix is in bytes. Longer ones, of keys of resources, are cut by whoever
-// sets them.
+// maxPrefix is in bytes. The caller of Set truncates longer prefixes, which keys of
+// resources can have.
 const maxPrefix = 1024
 
 func (s *Spec) validateHeaders() error {
@@ -143,11 +143,11 @@ func (s *Spec) validateHeaders() error {
 	for i, h := range s.Headers {
 		switch {
 		case len(h.Name) == 0 || len(h.Name) > maxHeaderName || strings.ContainsFunc(h.Name, func(r rune) bool { return !tokenRune(r) }):
-			return interrex.Errorf(interrex.KindInvalid, "headers: %q is no name of a header", wording.Excerpt(h.Name, maxShown))
+			return interrex.Errorf(interrex.KindInvalid, "headers: %q is not a header name", wording.Excerpt(h.Name, maxShown))
 		case slices.Contains(reserved, http.CanonicalHeaderKey(h.Name)) || strings.HasPrefix(http.CanonicalHeaderKey(h.Name), "Interrex-"):
 			return interrex.Errorf(interrex.KindInvalid, "headers: %s is set by the agent", h.Name)
 		case i > 0 && s.Headers[i-1].Name >= h.Name:
-			return interrex.Errorf(interrex.KindInvalid, "headers: %s is given twice, or is not in the order of the names", h.Name)
+			return interrex.Errorf(interrex.KindInvalid, "headers: %s appears twice, or out of order: sort headers by name", h.Name)
 		case len(h.Value) > maxHeader:
 			return interrex.Errorf(interrex.KindTooLarge, "headers: the value of %s has %d bytes, at most %d are allowed", h.Name, len(h.Value), maxHeader)
 		case strings.ContainsFunc(string(h.Value), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r == utf8.RuneError }):
@@ -157,7 +157,7 @@ func (s *Spec) validateHeaders() error {
 	return nil
 }
 
-// tokenRune reports what the name of a header may consist of.
+// tokenRune reports whether a header name may contain r.
 func tokenRune(r rune) bool {
 	return r > ' ' && r < 0x7f && !strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
 }
@@ -168,7 +168,7 @@ func validateSecret(s Secret) error {
 	}
 	if len(s) < minSecret || len(s) > maxSecret ||
 		strings.ContainsFunc(string(s), func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return interrex.Errorf(interrex.KindInvalid, "secret: %d to %d bytes of printable ASCII are allowed; leave it out, and one is made",
+		return interrex.Errorf(interrex.KindInvalid, "secret: %d to %d bytes of printable ASCII are allowed; leave it out to have one generated",
 			minSecret, maxSecret)
 	}
 	return nil
