@@ -160,7 +160,7 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 		{``, "data: missing: give any JSON", nil},
 		{"\"\xff\"", "data: it is not JSON", nil},
 		{`1e999`, "data: a number beyond a double", nil},
-		{strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), "nested at most 100 deep", nil},
+		{strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), "data: lists and objects may be nested at most 100 deep", nil},
 		{`1`, plainhttp.HeaderAttempt + `: "x" is not a number`, []string{plainhttp.HeaderAttempt, "x"}},
 		{`1`, plainhttp.HeaderFence + `: "jobs/a" is not KEY TOKEN`, []string{plainhttp.HeaderFence, "jobs/a"}},
 	} {
