@@ -61,12 +61,12 @@ func TestTheViewShowsAStartOfRaftThatIsUnderWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := guard(RaftName, func(dependency.Context) (worker.Worker, error) {
+	start := guard(RaftName, dependency.Manifold{Start: func(dependency.Context) (worker.Worker, error) {
 		if s.view().RaftStarting.IsZero() {
 			t.Error("it does not show it")
 		}
 		return nil, dependency.ErrMissing
-	}, s.Starts, nil)
+	}}, s.Starts, nil)
 	if _, err := start(nil); err == nil || !s.view().RaftStarting.IsZero() {
 		t.Errorf("it still shows it after %v", err)
 	}
