@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"internal/ports":        0, // the ports that an agent listens on
 	"internal/backoff":      0, // the pause between an attempt that failed and the next
 	"internal/fifo":         0, // the queue that is as large as what is in it
+	"internal/registry":     0, // the registration of an agent's metrics
 	"internal/silent":       0, // the logger that says nothing
 	"internal/waitlist":     0, // who waits until a number has reached theirs
 	"internal/wording":      0, // how values are written in messages
