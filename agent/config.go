@@ -51,7 +51,7 @@ type Config struct {
 	// Collectors are served by /metrics beside the agent's metrics, and are not
 	// put into Registry.
 	Collectors []prometheus.Collector
-	// TLS gives the certificates between agents in place of the files of
+	// TLS provides the certificates between agents in place of the files of
 	// Cluster.TLS. nil: the files.
 	TLS transport.TLS
 	// Dialer connects to other agents. nil: TCP.
@@ -76,13 +76,13 @@ type Config struct {
 	// the one in use. All agents of a cluster have it, or none. Agent.Propose, with
 	// no table, brings commands to it. nil: there is none.
 	FSM func() FSM
-	// Observers see what this agent applies. nil: nobody does.
+	// Observers see what this agent applies. nil: there are none.
 	Observers *Observers
-	// Load reads the configuration anew for a reload. nil: there is none.
+	// Load reads the configuration again for a reload. nil: reloads are refused.
 	Load func() (config.Config, error)
-	// Drain is called by the operator's wish to stop the agent politely; it
-	// returns when it is drained. nil: an engine of somebody else's is his to
-	// stop.
+	// Drain is called when an operator requests a drain; it returns when the agent
+	// is drained. nil: agents made by New drain and stop by themselves; in another
+	// program's engine such a request is refused.
 	Drain func(context.Context) error
 	// Version is shown in status, hellos and metrics.
 	Version string

@@ -88,7 +88,7 @@ func TestAReloadThatFailsChangesNothingAndSaysEveryProblem(t *testing.T) {
 	}
 	for _, want := range []string{
 		"api.listen: listen tcp " + port, "address already in use", "api.tls.cert: open " + missing, "api.tls.key: open",
-		"cluster.tls.ca: open", "cluster.tls.key: open", "logging.config", "logging.format: it changes", "agent.id: it changes", "agent.data-dir: it changes", "api.socket: stat " + missing, "notify.lease-holders",
+		"cluster.tls.ca: open", "cluster.tls.key: open", "logging.config", "logging.format: changing it", "agent.id: changing it", "agent.data-dir: changing it", "api.socket: stat " + missing, "notify.lease-holders",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("there is no %q in %v", want, err)

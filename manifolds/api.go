@@ -66,7 +66,7 @@ func (s *Set) serves(c *apiserver.Config, engine dependency.Reporter) {
 	c.NextLeadership = func() func(context.Context) (interrex.Leadership, error) { return s.Leadership.Watch().Next }
 	c.Engine = console{s, engine}
 	c.Quarantine, c.Ready = s.quarantined, s.ready
-	c.Metrics, c.Requests = s.registry.served, s.metrics.requests
+	c.Metrics, c.Requests = s.registry.Served, s.metrics.requests
 }
 
 // endServer ends the streams of clients, for which the listeners would wait. Calls

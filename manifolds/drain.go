@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/juju/loggo"
-
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/raftworker"
@@ -60,9 +58,6 @@ func (s *Set) Handler() http.Handler {
 		server.Handler().ServeHTTP(w, r)
 	})
 }
-
-// Logger returns one of the agent's loggers.
-func (s *Set) Logger(module string) loggo.Logger { return s.logger(module) }
 
 // Extras returns the names of the workers without which an agent starts: what they
 // wait for may come later, and alarms say why they do not run. A damaged disk must

@@ -16,7 +16,7 @@ func (s *Set) graph() map[string]node {
 		EngineName:         engineNode(noEngine{s}),
 		LoggingName:        {start: s.startLogging},
 		AlarmsName:         {start: func(*unit) (worker.Worker, error) { return s.health.Watch() }},
-		MetricsName:        {start: s.registry.start},
+		MetricsName:        {start: s.startMetrics},
 		PortsName:          {start: s.startPorts},
 		APIConfigName:      sectionNode(s.configuration, pickAPI),
 		SocketConfigName:   sectionNode(s.configuration, pickSocket),

@@ -3,6 +3,7 @@ package manifolds
 import (
 	"runtime"
 
+	"github.com/juju/worker/v3"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
@@ -45,6 +46,16 @@ func newAgentMetrics(s *Set) *agentMetrics {
 	build.Set(1)
 	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.hooks, m.starts, m.up, build, s.health)
 	return m
+}
+
+// startMetrics publishes the agent's metrics in the embedder's registry for as long as
+// the unit lives.
+func (s *Set) startMetrics(u *unit) (worker.Worker, error) {
+	if err := s.registry.Publish(); err != nil {
+		return nil, err
+	}
+	u.free(s.registry.Withdraw)
+	return nil, nil
 }
 
 // publisher fills the ring, and counts.

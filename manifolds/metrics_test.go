@@ -15,7 +15,7 @@ import (
 // measured returns all gauges and counters by name and labels.
 func measured(t *testing.T, s *Set) map[string]float64 {
 	t.Helper()
-	families, err := s.registry.served.Gather()
+	families, err := s.registry.Served.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,12 +9,12 @@ import (
 	"github.com/juju/clock"
 	"github.com/juju/loggo"
 	"github.com/juju/worker/v3/dependency"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/logs"
 	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/ports"
+	"github.com/interrex/interrex/internal/registry"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/raftworker/leadership"
 )
@@ -33,7 +33,7 @@ type Set struct {
 	loggers       *loggo.Context
 	raftLog       *logs.Repeats
 	raftDir       raftworker.Earlier
-	registry      *registry
+	registry      *registry.Registry
 	metrics       *agentMetrics
 	started       time.Time
 	visitors      operations.Visitors
@@ -58,7 +58,7 @@ func New(c Config) (*Set, error) {
 		config:        c,
 		ports:         ports.New(c.Agent.Clock),
 		loggers:       c.Agent.Logger,
-		registry:      &registry{served: prometheus.NewRegistry(), theirs: c.Agent.Registry},
+		registry:      registry.New(c.Agent.Registry),
 		started:       c.Agent.Clock.Now(),
 	}
 	if s.loggers == nil {
@@ -70,7 +70,7 @@ func New(c Config) (*Set, error) {
 		return nil, err
 	}
 	for _, extra := range c.Agent.Collectors {
-		if err := s.registry.served.Register(extra); err != nil {
+		if err := s.registry.Served.Register(extra); err != nil {
 			return nil, fmt.Errorf("cannot register a collector of Config.Collectors: %w", err)
 		}
 	}

@@ -29,7 +29,7 @@ type node struct {
 	// flag is a visited input, too: the worker runs only while its gate.Flag is
 	// true. "": always.
 	flag string
-	// start makes the worker; nil and no error: there is only what the unit gives.
+	// start makes the worker; nil and no error: the unit only provides values.
 	start  func(*unit) (worker.Worker, error)
 	filter dependency.FilterFunc
 }
@@ -63,7 +63,7 @@ func (n node) manifold(name string, called func(string) string, overstayed func(
 const patience = 15 * time.Second
 
 // unit is a worker in its place in the graph: what it takes from its inputs, what
-// it provides to its dependents, whom it visits, and who visits it.
+// it provides to its dependents, its visits, and its visitors.
 //
 // (The engine kills an input and its dependents in the same moment, and waits for
 // neither on behalf of the other.) A unit that is killed asks its visitors to
@@ -89,7 +89,7 @@ type unit struct {
 	door   gate.Gate
 }
 
-// need gets what an input gives by its type. The unit keeps the first error.
+// need gets what an input provides, by its type. The unit keeps the first error.
 func need[T any](u *unit, name string) (value T) {
 	if u.err == nil {
 		u.err = u.ctx.Get(u.called(name), &value)

@@ -1,19 +1,20 @@
-package manifolds
+// Package registry owns the registration of an agent's metrics: what /metrics serves,
+// and what the embedder's registry has of it.
+package registry
 
 import (
 	"fmt"
 	"slices"
 	"sync"
 
-	"github.com/juju/worker/v3"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// registry takes an agent's collectors, also those that come and go with a
-// worker. /metrics shows those in served; the embedder's registry has them while
-// the metrics worker runs.
-type registry struct {
-	served *prometheus.Registry
+// Registry takes an agent's collectors, also those that come and go with a worker.
+// /metrics shows those in Served; the embedder's registry has the ones registered
+// here between Publish and Withdraw.
+type Registry struct {
+	Served *prometheus.Registry
 	theirs prometheus.Registerer // nil: there is none
 
 	mu         sync.Mutex
@@ -21,18 +22,23 @@ type registry struct {
 	collectors []prometheus.Collector
 }
 
-var _ prometheus.Registerer = (*registry)(nil)
+var _ prometheus.Registerer = (*Registry)(nil)
+
+// New returns a registry. theirs is the embedder's, nil: there is none.
+func New(theirs prometheus.Registerer) *Registry {
+	return &Registry{Served: prometheus.NewRegistry(), theirs: theirs}
+}
 
 // Register implements prometheus.Registerer.
-func (r *registry) Register(c prometheus.Collector) error {
+func (r *Registry) Register(c prometheus.Collector) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.served.Register(c); err != nil {
+	if err := r.Served.Register(c); err != nil {
 		return err
 	}
 	if r.open {
 		if err := r.theirs.Register(c); err != nil {
-			r.served.Unregister(c)
+			r.Served.Unregister(c)
 			return err
 		}
 	}
@@ -41,7 +47,7 @@ func (r *registry) Register(c prometheus.Collector) error {
 }
 
 // MustRegister implements prometheus.Registerer.
-func (r *registry) MustRegister(all ...prometheus.Collector) {
+func (r *Registry) MustRegister(all ...prometheus.Collector) {
 	for _, c := range all {
 		if err := r.Register(c); err != nil {
 			panic(err)
@@ -50,7 +56,7 @@ func (r *registry) MustRegister(all ...prometheus.Collector) {
 }
 
 // Unregister implements prometheus.Registerer, for what this registry was given.
-func (r *registry) Unregister(c prometheus.Collector) bool {
+func (r *Registry) Unregister(c prometheus.Collector) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := slices.Index(r.collectors, c)
@@ -61,11 +67,11 @@ func (r *registry) Unregister(c prometheus.Collector) bool {
 	if r.open {
 		r.theirs.Unregister(c)
 	}
-	return r.served.Unregister(c)
+	return r.Served.Unregister(c)
 }
 
-// publish puts the collectors into the embedder's registry: all of them, or none.
-func (r *registry) publish() error {
+// Publish puts the collectors into the embedder's registry: all of them, or none.
+func (r *Registry) Publish() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.theirs == nil {
@@ -83,8 +89,8 @@ func (r *registry) publish() error {
 	return nil
 }
 
-// withdraw takes them out again.
-func (r *registry) withdraw() error {
+// Withdraw takes them out again.
+func (r *Registry) Withdraw() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.open {
@@ -94,14 +100,4 @@ func (r *registry) withdraw() error {
 	}
 	r.open = false
 	return nil
-}
-
-// start has the agent's metrics in the embedder's registry for as long as the unit
-// lives.
-func (r *registry) start(u *unit) (worker.Worker, error) {
-	if err := r.publish(); err != nil {
-		return nil, err
-	}
-	u.free(r.withdraw)
-	return nil, nil
 }

@@ -1,4 +1,4 @@
-package manifolds
+package registry
 
 import (
 	"slices"
@@ -28,17 +28,17 @@ func TestTheProgramsRegistryHasWhatTheAgentsHasWhileItIsOpen(t *testing.T) {
 	gauge := func(name string) prometheus.Collector {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name})
 	}
-	served, theirs := prometheus.NewRegistry(), prometheus.NewRegistry()
-	r := &registry{served: served, theirs: theirs}
+	theirs := prometheus.NewRegistry()
+	r := New(theirs)
 	b, inTheWay := gauge("b"), gauge("b")
 	r.MustRegister(gauge("a"), b)
 	theirs.MustRegister(inTheWay)
-	if err := r.publish(); err == nil || !strings.Contains(err.Error(), "cannot register the agent's metrics") {
+	if err := r.Publish(); err == nil || !strings.Contains(err.Error(), "cannot register the agent's metrics") {
 		t.Fatalf("got %v", err)
 	}
 	has(t, "when one of them is there already", theirs, "b")
 	theirs.Unregister(inTheWay)
-	if err := r.publish(); err != nil {
+	if err := r.Publish(); err != nil {
 		t.Fatal(err)
 	}
 	has(t, "while it is open", theirs, "a", "b")
@@ -48,20 +48,20 @@ func TestTheProgramsRegistryHasWhatTheAgentsHasWhileItIsOpen(t *testing.T) {
 	if err := r.Register(gauge("c")); err == nil {
 		t.Error("a second c was taken")
 	}
-	has(t, "without what theirs refuses", served, "a", "b")
+	has(t, "without what theirs refuses", r.Served, "a", "b")
 	theirs.Unregister(inTheWay)
 
 	if !r.Unregister(b) || r.Unregister(b) || r.Unregister(gauge("a")) {
 		t.Error("b is there once, and another a is not")
 	}
 	has(t, "without b", theirs, "a")
-	if err := r.withdraw(); err != nil {
+	if err := r.Withdraw(); err != nil {
 		t.Fatal(err)
 	}
 	r.MustRegister(gauge("d"))
 	has(t, "when it is closed", theirs)
-	has(t, "the agent's served", served, "a", "d")
-	if err := r.publish(); err != nil {
+	has(t, "the agent's served", r.Served, "a", "d")
+	if err := r.Publish(); err != nil {
 		t.Fatal(err)
 	}
 	has(t, "open again", theirs, "a", "d")
