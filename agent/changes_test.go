@@ -57,7 +57,7 @@ func TestWhatIsNoNumberOrConsistencyIsRefused(t *testing.T) {
 			_, err := a.Changes().List(ctx, interrex.ListChangesRequest{Limit: 1 << 32})
 			return err
 		},
-		"block: -1s is below zero": func() error {
+		"block: -1s is negative": func() error {
 			_, err := a.Changes().List(ctx, interrex.ListChangesRequest{Block: -time.Second})
 			return err
 		},
