@@ -82,7 +82,7 @@ func rots() []rot {
 	}{
 		{"floor", "whole file ", named(floorFile), isRefused, "promised is lost"},
 		{"vote", "", named(voteFile), isRefused, "promised is lost"},
-		{"list", "", named(segmentsFile), isNoted, "list of log segments.* made again"},
+		{"list", "", named(segmentsFile), isNoted, "list of log segments.* rebuilt from"},
 		{"identity", "", named(identityFile), isRefused, "cannot read identity"},
 		{"snapshot", "state ", ofSnapshot("state.bin"), isNoted, "snapshot .* is damaged"},
 		{"snapshot", "meta ", ofSnapshot("meta.json"), isNoted, "snapshot .* is damaged"},
