@@ -17,6 +17,7 @@ import (
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/inbound"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
@@ -127,7 +128,7 @@ func (s *Set) apiDown(time.Time) []alarm.Finding {
 func (s *Set) apiOpen(time.Time) []alarm.Finding {
 	api := s.section().API
 	host, _, err := net.SplitHostPort(api.Listen)
-	if err != nil || config.Loopback(host) || api.TLS.ClientCA != "" {
+	if err != nil || inbound.IsLoopback(host) || api.TLS.ClientCA != "" {
 		return nil
 	}
 	return alarm.Found(fmt.Sprintf("the API at %s accepts requests from everyone, operators' too, because it requires no client certificate", api.Listen))

@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/ports"
 )
 
@@ -55,7 +56,7 @@ func (files keyFiles) readable() error {
 		if f.path == "" {
 			continue
 		}
-		if _, err := config.ReadFile(f.path); err != nil {
+		if _, err := disk.ReadSmall(f.path); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", f.key, err))
 		}
 	}
@@ -253,7 +254,7 @@ func (c AgentConfig) warnings() []string {
 
 // certificateIn is the first certificate of a file; nil: there is none.
 func certificateIn(path string) *x509.Certificate {
-	text, err := config.ReadFile(path)
+	text, err := disk.ReadSmall(path)
 	if err != nil {
 		return nil
 	}

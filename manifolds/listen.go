@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/transport"
@@ -68,7 +69,7 @@ func apiTLS(section config.APITLS) (files *certificates.Files, _ *tls.Config, ca
 	if section.ClientCA == "" {
 		return files, c, nil, nil
 	}
-	pem, err := config.ReadFile(section.ClientCA)
+	pem, err := disk.ReadSmall(section.ClientCA)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %w", err)
 	}

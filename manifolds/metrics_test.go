@@ -142,7 +142,7 @@ func TestACollectorThatDoesNotFitIsRefusedByName(t *testing.T) {
 }
 
 func TestWhatIsThereIsMeasured(t *testing.T) {
-	s, err := New(Config{Agent: AgentConfig{Observers: &watch.Observers{}}})
+	s, err := New(Config{Agent: AgentConfig{Observers: &Observers{}}})
 	if err != nil {
 		t.Fatal(err)
 	}

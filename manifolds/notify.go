@@ -11,6 +11,7 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/projection"
 )
@@ -43,7 +44,7 @@ func (c AgentConfig) holdersDatabase(section config.Notify, dir string) (func() 
 	if section.LeaseHolders == config.NotifySQLite {
 		return func() (*sql.DB, error) { return c.SQLite(filepath.Join(dir, "lease-holders.db")) }, projection.SQLite, nil
 	}
-	text, err := config.ReadFile(section.LeaseHolders)
+	text, err := disk.ReadSmall(section.LeaseHolders)
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot read the PostgreSQL URL: %w", err)
 	}

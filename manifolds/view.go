@@ -3,6 +3,7 @@ package manifolds
 import (
 	"time"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/certificates"
@@ -114,8 +115,14 @@ func (s *Set) Client() *client.Client { return running[*client.Client](s, Client
 // State returns the replicated state, nil while it does not run.
 func (s *Set) State() *state.State { return running[*state.State](s, StateName) }
 
-// Changes returns the feed, nil while the replicated state does not run.
-func (s *Set) Changes() *change.Table { return running[*change.Table](s, StateName) }
+// Applied returns the tracker of the revision that the agent has applied, nil while
+// the replicated state does not run.
+func (s *Set) Applied() interrex.Tracker {
+	if feed := running[*change.Table](s, StateName); feed != nil {
+		return feed.Applied()
+	}
+	return nil
+}
 
 // server returns the API's server, nil while it does not run.
 func (s *Set) server() *apiserver.Server { return running[*apiserver.Server](s, APIName) }

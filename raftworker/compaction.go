@@ -79,7 +79,7 @@ func (l *life) leave(entries uint64) {
 func (l *life) overfull() error {
 	halted := l.cfg.State.Halted()
 	if bytes := l.dir.Bytes(); halted != nil && bytes > 2*l.cfg.logBytes {
-		return fmt.Errorf("%w, of which it cannot make a snapshot: it has %d MiB: %w", ErrLogFull, bytes>>20, halted)
+		return fmt.Errorf("%w, of which it cannot make a snapshot: it has %d MiB: %w", errLogFull, bytes>>20, halted)
 	}
 	return nil
 }

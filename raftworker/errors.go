@@ -20,18 +20,18 @@ var (
 	ErrNoLeaderTimeout = errors.New("timed out waiting for leader contact")
 	// ErrRaftShutdown ends a worker whose raft has stopped by itself.
 	ErrRaftShutdown = errors.New("raft shutdown")
-	// ErrNoProgress ends a worker that leads, commits nothing, and could not
+	// errNoProgress ends a worker that leads, commits nothing, and could not
 	// hand leadership over.
-	ErrNoProgress = errors.New("leader commits nothing")
-	// ErrNoHeir is why leadership is not handed over: no other voter that answers
+	errNoProgress = errors.New("leader commits nothing")
+	// errNoHeir is why leadership is not handed over: no other voter that answers
 	// may lead.
-	ErrNoHeir = errors.New("no other voter that answers may lead")
+	errNoHeir = errors.New("no other voter that answers may lead")
 	// ErrConflict ends a worker whose log has another entry than the leader's
 	// snapshot: the log is cut from there on before the next start.
 	ErrConflict = raftrules.ErrConflict
-	// ErrLogFull ends a worker whose state has halted and whose log has become
+	// errLogFull ends a worker whose state has halted and whose log has become
 	// too long.
-	ErrLogFull = errors.New("a halted agent takes no further part in raft: its log is too long")
+	errLogFull = errors.New("a halted agent takes no further part in raft: its log is too long")
 )
 
 // What ends a worker, or keeps it from starting, because of its disk.
@@ -46,8 +46,6 @@ var (
 	// ErrDirectoryInUse: another worker, of this process or another, has the
 	// directory.
 	ErrDirectoryInUse = disk.ErrInUse
-	// ErrStoreClosed is answered by a LogStore after its Close.
-	ErrStoreClosed = disk.ErrClosed
 )
 
 // NotLeaderError is leaseapplier.NotLeaderError.

@@ -28,7 +28,7 @@ const (
 //
 // It tolerates no gap between entries (raft.MonotonicLogStore), and all of it
 // may be used by several goroutines. After Close every call answers
-// ErrStoreClosed.
+// disk.ErrClosed.
 type LogStore interface {
 	raft.LogStore
 	raft.MonotonicLogStore

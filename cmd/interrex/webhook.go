@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -113,7 +113,7 @@ func (a *app) setWebhook(ctx context.Context, s session, r interrex.WebhookReque
 
 // readSecretFile reads a file whose content is nobody else's business.
 func (a *app) readSecretFile(flag, path string) (string, error) {
-	text, err := config.ReadFile(path)
+	text, err := disk.ReadSmall(path)
 	if err != nil {
 		return "", usageError{fmt.Errorf("%s: %w", flag, err)}
 	}
