@@ -105,7 +105,7 @@ func TestCheckFSMFindsEveryFault(t *testing.T) {
 		"snapshot order":   "two snapshots of one machine differ",
 		"snapshot changes": "Snapshot",
 		"snapshot fails":   "Snapshot: no",
-		"restore merges":   "Restore leaves some of the state before",
+		"restore merges":   "Restore leaves some of the previous state",
 		"restore fails":    "Restore: no",
 	} {
 		if err := looked(t, fault); err == nil || !strings.Contains(err.Error(), want) {

@@ -536,10 +536,10 @@ func TestARaftThatReadsItsSnapshotIsNotDown(t *testing.T) {
 	}
 	look("a worker that it needs is missing")
 	start := func(during func(), err error) {
-		_, _ = guard(name, func(dependency.Context) (worker.Worker, error) {
+		_, _ = guard(name, dependency.Manifold{Start: func(dependency.Context) (worker.Worker, error) {
 			during()
 			return nil, err
-		}, s.Starts, nil)(nil)
+		}}, s.Starts, nil)(nil)
 	}
 	start(func() {}, dependency.ErrMissing)
 	look("a worker that it needs is missing")

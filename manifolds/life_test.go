@@ -37,7 +37,7 @@ func engineOf(t *testing.T, nodes map[string]node, others dependency.Manifolds) 
 	for name, n := range nodes {
 		set[name] = n.manifold(name, same, nil)
 		m := set[name]
-		m.Start = guard(name, m.Start, newStarts(), nil)
+		m.Start = guard(name, m, newStarts(), nil)
 		set[name] = m
 	}
 	for name, m := range others {

@@ -83,7 +83,7 @@ func New(c Config) (*Set, error) {
 	for name, n := range s.nodes {
 		m := n.manifold(name, s.name, s.overstayed(s.name(name)))
 		name = s.name(name)
-		m.Start = guard(name, m.Start, s.Starts, s.metrics)
+		m.Start = guard(name, m, s.Starts, s.metrics)
 		if name != s.name(EngineName) { // the embedder's takes its place unseen
 			s.metrics.starts.WithLabelValues(name)
 			s.metrics.up.WithLabelValues(name)

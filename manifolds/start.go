@@ -266,10 +266,11 @@ func (s *Set) slots(report map[string]any) map[string]any {
 	return report
 }
 
-// guard makes a panic in a StartFunc an error of the worker (the engine has no
-// guard of its own there), and records how each start ended.
-// Metrics of each worker's life are kept in m; nil: nowhere.
-func guard(name string, start dependency.StartFunc, starts *Starts, m *agentMetrics) dependency.StartFunc {
+// guard returns the Start of a manifold that makes a panic an error of the worker
+// (the engine has no guard of its own there), and records how each start and each
+// run ended: with the error that the engine gets from the manifold's filter.
+// Metrics of each worker's life are kept in kept; nil: nowhere.
+func guard(name string, m dependency.Manifold, starts *Starts, kept *agentMetrics) dependency.StartFunc {
 	return func(ctx dependency.Context) (w worker.Worker, err error) {
 		defer func() {
 			if p := recover(); p != nil {
@@ -277,17 +278,17 @@ func guard(name string, start dependency.StartFunc, starts *Starts, m *agentMetr
 			}
 			run := starts.started(name, w, err)
 			if err == nil {
-				starts.follow(name, run, w, m)
+				starts.follow(name, run, w, m.Filter, kept)
 			}
 		}()
 		starts.starting(name)
-		return start(ctx)
+		return m.Start(ctx)
 	}
 }
 
 // follow counts a start, shows the worker as up until it has ended, and notes
 // why it did. The goroutine lives as long as the worker.
-func (s *Starts) follow(name string, run int, w worker.Worker, m *agentMetrics) {
+func (s *Starts) follow(name string, run int, w worker.Worker, filter dependency.FilterFunc, m *agentMetrics) {
 	up := func(float64) {}
 	if m != nil {
 		m.starts.WithLabelValues(name).Inc()
@@ -295,7 +296,11 @@ func (s *Starts) follow(name string, run int, w worker.Worker, m *agentMetrics) 
 	}
 	up(1)
 	go func() {
-		if err := w.Wait(); s.ended(name, run, err) {
+		err := w.Wait()
+		if err != nil && filter != nil {
+			err = filter(err)
+		}
+		if s.ended(name, run, err) {
 			up(0)
 		}
 	}()

@@ -1,6 +1,7 @@
 package manifolds
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -28,12 +29,12 @@ func TestAWorkerThatWaitsForItsNextStartShowsWhyItFailed(t *testing.T) {
 			t.Fatal(err)
 		}
 		var runs atomic.Bool
-		start := guard("port", func(dependency.Context) (worker.Worker, error) {
+		start := guard("port", dependency.Manifold{Start: func(dependency.Context) (worker.Worker, error) {
 			if !runs.Load() {
 				return nil, errors.New("the port is taken")
 			}
 			return idle(nil), nil
-		}, s.Starts, nil)
+		}}, s.Starts, nil)
 		engine, err := dependency.NewEngine(dependency.EngineConfig{
 			IsFatal: func(error) bool { return false }, WorstError: func(a, _ error) error { return a },
 			ErrorDelay: time.Minute, BounceDelay: time.Millisecond, BackoffFactor: 1.2, BackoffResetTime: time.Hour, MaxDelay: time.Hour,
@@ -144,7 +145,7 @@ func TestAWorkerIsUpAsLongAsItsNewestRun(t *testing.T) {
 		}
 		life := func(name string) worker.Worker {
 			w := idle(func() map[string]any { return map[string]any{"life": name} })
-			s.Starts.follow("port", s.Starts.started("port", w, nil), w, s.metrics)
+			s.Starts.follow("port", s.Starts.started("port", w, nil), w, nil, s.metrics)
 			return w
 		}
 		up := func() float64 {
@@ -221,3 +222,27 @@ func TestARaftThatIsStartedAgainDoesNotFloodTheLog(t *testing.T) {
 type written []string
 
 func (w *written) Write(e loggo.Entry) { *w = append(*w, e.Level.String()+" "+e.Message) }
+
+func TestAWorkerThatIsBouncedHasNotFailed(t *testing.T) {
+	for _, c := range []struct {
+		filter dependency.FilterFunc
+		failed bool
+	}{
+		{nil, true},
+		{func(error) error { return dependency.ErrBounce }, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			starts := newStarts()
+			w := run(func(ctx context.Context) error { <-ctx.Done(); return errors.New("the term is over") })
+			start := guard("flag", dependency.Manifold{Start: func(dependency.Context) (worker.Worker, error) { return w, nil }, Filter: c.filter}, starts, nil)
+			if _, err := start(nil); err != nil {
+				t.Fatal(err)
+			}
+			w.Kill()
+			synctest.Wait()
+			if err := starts.Down("flag"); (err != nil) != c.failed {
+				t.Errorf("the worker is down: %v", err)
+			}
+		})
+	}
+}

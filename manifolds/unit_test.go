@@ -138,7 +138,7 @@ func TestOwnerNamesWhoOverstays(t *testing.T) {
 
 func TestPanicInStartIsAnErrorOfTheWorker(t *testing.T) {
 	starts := newStarts()
-	start := guard("x", func(dependency.Context) (worker.Worker, error) { panic("boom") }, starts, nil)
+	start := guard("x", dependency.Manifold{Start: func(dependency.Context) (worker.Worker, error) { panic("boom") }}, starts, nil)
 	if _, err := start(nil); err == nil {
 		t.Fatal("got no error")
 	}
