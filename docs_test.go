@@ -1,7 +1,9 @@
 package interrex_test
 
 import (
+	"cmp"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -63,6 +65,22 @@ func TestTestsThatTheDocumentsNameExist(t *testing.T) {
 	}
 	if named < 100 {
 		t.Errorf("the documents name %d tests: the pattern does not find them", named)
+	}
+}
+
+var goName = regexp.MustCompile("`(?:([a-z]+)\\.)?([A-Z]\\w+)(?:\\.\\w+)?`")
+
+func TestTheGoPageNamesWhatIsExported(t *testing.T) {
+	rooms := publicRooms(t)
+	rooms["interrex"] = rooms[""]
+	for _, m := range goName.FindAllStringSubmatch(readText(t, "docs/go.md"), -1) {
+		found := false
+		for room, p := range rooms {
+			found = found || path.Base(room) == cmp.Or(m[1], "interrex") && p.Scope().Lookup(m[2]) != nil
+		}
+		if !found {
+			t.Errorf("docs/go.md names %s, which is not exported", m[0])
+		}
 	}
 }
 

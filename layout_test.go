@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -47,6 +48,7 @@ var floors = map[string]int{
 	"internal/fsm":          2, // the table of an embedder's own state machine
 	"internal/execution":    2, // a command under a lease, and every process that comes of it
 	"queue":                 2, // operations waiting for the log
+	"internal/testtable":    2, // a table for our own tests
 	"internal/watch":        2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
 	"internal/certificates": 1, // the certificates of agents
@@ -103,6 +105,9 @@ var sideways = map[[2]string]bool{
 	{"raftworker", "raftworker/leadership"}:  true,
 	{"featuretests", "interrextest"}:         true,
 	{"internal/inbound", "internal/wording"}: true, // both are below all that has a meaning
+	{"config", "internal/disk"}:              true, // config only reads, compares and
+	{"config", "internal/inbound"}:           true, // checks, and needs what is below all
+	{"config", "internal/wording"}:           true, // that has a meaning
 }
 
 func TestImportsGoDown(t *testing.T) {
@@ -128,9 +133,37 @@ func TestImportsGoDown(t *testing.T) {
 	}
 }
 
+// An example shows what any program can do.
+func TestExamplesImportOnlyPublicRooms(t *testing.T) {
+	for _, folders := range []map[string][]string{packages(t), testPackages(t)} {
+		for dir, imports := range folders {
+			if !strings.HasPrefix(dir, "examples/") {
+				continue
+			}
+			for _, imported := range imports {
+				if !slices.Contains(public, imported) && !strings.HasPrefix(imported, "examples/") {
+					t.Errorf("%s imports %s, which is not public", dir, imported)
+				}
+			}
+		}
+	}
+}
+
 // packages returns, by folder, which of our packages its files other than tests
 // import.
 func packages(t *testing.T) map[string][]string {
+	t.Helper()
+	return imports(t, func(file string) bool { return !strings.HasSuffix(file, "_test.go") })
+}
+
+// testPackages returns, by folder, what its tests import of ours.
+func testPackages(t *testing.T) map[string][]string {
+	t.Helper()
+	return imports(t, func(file string) bool { return strings.HasSuffix(file, "_test.go") })
+}
+
+// imports returns, by folder, what the files that are wanted import of ours.
+func imports(t *testing.T, wanted func(file string) bool) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
 	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
@@ -143,7 +176,7 @@ func packages(t *testing.T) map[string][]string {
 			}
 			return nil
 		}
-		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+		if !strings.HasSuffix(file, ".go") || !wanted(file) {
 			return nil
 		}
 		dir := strings.TrimPrefix(path.Clean(filepath.ToSlash(filepath.Dir(file))), ".")

@@ -206,10 +206,10 @@ func (a *Agent) Changes() interrex.Changes { return client.ChangesOf(a) }
 // Applied returns the tracker of the revision that this agent has applied: it
 // increases with each change, and is closed when the replicated state is stopped
 // or restarted. The error is ErrStopped if the agent is not running.
-func (a *Agent) Applied() (*change.Tracker, error) {
+func (a *Agent) Applied() (interrex.Tracker, error) {
 	if r := a.running(); r != nil {
-		if feed := r.set.Changes(); feed != nil {
-			return feed.Applied(), nil
+		if applied := r.set.Applied(); applied != nil {
+			return applied, nil
 		}
 	}
 	return nil, ErrStopped
@@ -217,7 +217,13 @@ func (a *Agent) Applied() (*change.Tracker, error) {
 
 // Tracker returns the tracker of a name, the same one for every caller. It
 // remains valid across restarts of the agent.
-func (a *Agent) Tracker(name string) (*change.Tracker, error) { return a.trackers.Named(name) }
+func (a *Agent) Tracker(name string) (interrex.Tracker, error) {
+	t, err := a.trackers.Named(name)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
 
 // Resources returns the resources of the cluster, through this agent. It may be
 // called before the agent is started; the result remains valid across restarts.

@@ -16,12 +16,12 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/state/statetest"
+	"github.com/interrex/interrex/internal/testtable"
 )
 
 // proposes makes an operation of a group that sets a key of the register.
 func proposes(key, text string) proto.Message {
-	return &interrexv1.ProposeRequest{Table: uint32(statetest.RegisterTable), Data: statetest.Set(key, text, 0)}
+	return &interrexv1.ProposeRequest{Table: uint32(testtable.RegisterTable), Data: testtable.Set(key, text, 0)}
 }
 
 func claims(key string) *interrexv1.ClaimRequest {
@@ -263,7 +263,7 @@ func TestGroupsAreWholeWhileTheirLeaderGoes(t *testing.T) {
 			t.Errorf("group %s is there, and was answered %v", key, err)
 		}
 		for _, k := range []string{key, key + "'"} {
-			_, err := client.Group(t.Context(), reader, []proto.Message{&interrexv1.ProposeRequest{Table: uint32(statetest.RegisterTable), Data: statetest.Delete(k)}}, client.Options{})
+			_, err := client.Group(t.Context(), reader, []proto.Message{&interrexv1.ProposeRequest{Table: uint32(testtable.RegisterTable), Data: testtable.Delete(k)}}, client.Options{})
 			if found := err == nil; found != there[key] {
 				t.Errorf("group %s: lease %v, %s %v (%v)", key, there[key], k, found, err)
 			}

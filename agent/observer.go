@@ -1,19 +1,24 @@
 package agent
 
-import "github.com/interrex/interrex/internal/watch"
+import (
+	"github.com/interrex/interrex/manifolds"
+	"github.com/interrex/interrex/state"
+)
 
 // Observer sees changes as an agent applies them, and may lose some: see
-// watch.Observer.
-type Observer = watch.Observer
+// manifolds.Observer.
+type Observer = manifolds.Observer
 
-// Observers are the observers of one agent: see watch.Observers.
-type Observers = watch.Observers
+// Observers are the observers of one agent: see manifolds.Observers.
+type Observers = manifolds.Observers
 
-// Observation is one change that an agent has applied: see watch.Observation.
-type Observation = watch.Observation
+// Observation is one change that an agent has applied: its revision, table, kind,
+// key, times, and the table's own record. It is shared: nobody may write to it.
+// A restarted agent applies part of its log again, which is observed again.
+type Observation = state.Event
 
-// NewObserver makes an observer of the changes that filter lets pass: see
-// watch.NewObserver.
+// NewObserver returns an observer of the changes that filter accepts: see
+// manifolds.NewObserver.
 func NewObserver(to chan<- Observation, filter func(*Observation) bool) *Observer {
-	return watch.NewObserver(to, filter)
+	return manifolds.NewObserver(to, filter)
 }

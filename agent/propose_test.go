@@ -16,13 +16,13 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/interrextest"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // register is an embedder's table without a service.
-func register() (state.Table, api.Service) { return statetest.NewRegister(), api.Service{} }
+func register() (state.Table, api.Service) { return testtable.NewRegister(), api.Service{} }
 
 // withRegister starts three agents with the table, and returns one that does not
 // lead.
@@ -39,17 +39,17 @@ func withRegister(t *testing.T, change func(*agent.Config)) (c *interrextest.Clu
 
 // write proposes to set a key of the register.
 func write(key, text string) interrex.Proposal {
-	return interrex.Proposal{Table: uint16(statetest.RegisterTable), Data: statetest.Set(key, text, 0)}
+	return interrex.Proposal{Table: uint16(testtable.RegisterTable), Data: testtable.Set(key, text, 0)}
 }
 
 // written reads the register's reply.
-func written(t *testing.T, a interrex.ProposalAnswer) statetest.Value {
+func written(t *testing.T, a interrex.ProposalAnswer) testtable.Value {
 	t.Helper()
-	reply, err := statetest.NewRegister().DecodeReply(a.Reply)
+	reply, err := testtable.NewRegister().DecodeReply(a.Reply)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return reply.(*statetest.RegisterReply).Value
+	return reply.(*testtable.RegisterReply).Value
 }
 
 func TestAnyAgentProposesToATableWithoutAService(t *testing.T) {
@@ -112,7 +112,7 @@ func TestAProposalIsDoneOnceForItsRequestID(t *testing.T) {
 			t.Errorf("asked again on agent %d: %+v (%v), want %+v replayed", i, again, err, first)
 		}
 	}
-	p.Data = statetest.Set("key", "other", 0)
+	p.Data = testtable.Set("key", "other", 0)
 	if _, err := c.Agent(follower).Propose(t.Context(), p); !errors.Is(err, interrex.ErrInvalid) {
 		t.Errorf("another one under the same id: %v", err)
 	}
@@ -147,7 +147,7 @@ func TestTheDoorRefusesWhatIsNoProposal(t *testing.T) {
 	}{
 		"malformed":      {interrex.Proposal{Table: 256, Data: []byte{9}}, "malformed"},
 		"empty":          {interrex.Proposal{Table: 256}, "malformed"},
-		"unknown table":  {interrex.Proposal{Table: 300, Data: statetest.Set("a", "b", 0)}, "unknown table 300"},
+		"unknown table":  {interrex.Proposal{Table: 300, Data: testtable.Set("a", "b", 0)}, "unknown table 300"},
 		"the leases":     {interrex.Proposal{Table: uint16(state.LeaseTable), Data: []byte{1}}, "those have 256 to 65535"},
 		"the state's":    {interrex.Proposal{Table: uint16(state.SystemTable), Data: []byte{1, 2}}, "they have none"},
 		"the machine's":  {interrex.Proposal{Table: uint16(state.FSMTable), Data: []byte{1, 2}}, "those have 256 to 65535"},
@@ -192,7 +192,7 @@ func TestCurlProposes(t *testing.T) {
 		}
 		return r.StatusCode, answer
 	}
-	data := statetest.Set("key", "mine", 0)
+	data := testtable.Set("key", "mine", 0)
 	status, first := propose(256, data, `,"request_id":"mine"`)
 	if status != http.StatusOK || first["replayed"] != false || first["revision"] == "0" {
 		t.Fatalf("%d %v", status, first)
@@ -244,7 +244,7 @@ func TestARestartKeepsWhatWasProposed(t *testing.T) {
 	}
 	c.Restart(follower)
 	ctx := t.Context()
-	remove := interrex.Proposal{Table: p.Table, Data: statetest.Delete("key")}
+	remove := interrex.Proposal{Table: p.Table, Data: testtable.Delete("key")}
 	if again, err := c.Agent(follower).Propose(ctx, p); err != nil || !again.Replayed || again.Revision != first.Revision {
 		t.Errorf("asked again: %+v, %v", again, err)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // envPrefix begins every environment variable of interrex.
@@ -90,7 +92,7 @@ func ofService(name, value string) bool {
 func nearestVariable(name string, known []string) string {
 	best, least := "", 1<<30
 	for _, k := range known {
-		d := Distance(name, k)
+		d := wording.Distance(name, k)
 		if strings.HasSuffix(k, strings.TrimPrefix(name, strings.TrimSuffix(envPrefix, "_"))) {
 			d = min(d, 1)
 		}

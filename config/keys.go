@@ -3,13 +3,15 @@ package config
 import (
 	"reflect"
 	"strings"
+
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // nearest returns the key whose path, or whose last part, is closest to path.
 func nearest(path string) string {
 	best, least := "", 1<<30
 	consider := func(known string) {
-		d := Distance(path, known)
+		d := wording.Distance(path, known)
 		if last := lastPart(known); lastPart(path) == last {
 			d = min(d, 1)
 		}
@@ -29,25 +31,3 @@ func nearest(path string) string {
 }
 
 func lastPart(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
-
-// Distance returns the edit distance (Levenshtein) of a and b in bytes. It is
-// used to find suggestions.
-func Distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}

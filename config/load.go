@@ -3,42 +3,14 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"reflect"
 	"strings"
-	"syscall"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/interrex/interrex/internal/disk"
 )
-
-// maxFile is the largest configuration file, and the largest file that one
-// names, in bytes.
-const maxFile = 1 << 20
-
-// ReadFile reads a configuration file, or a file that one names: a regular file,
-// or a symbolic link to one, of 1 MiB at most. It never waits, as the
-// reader of a named pipe does.
-func ReadFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("%s exceeds the limit of %d bytes", path, maxFile)
-	}
-	return data, err
-}
 
 // Source is where a configuration is read from. Flags override the environment,
 // the environment overrides the file, and the file overrides the defaults.
@@ -129,7 +101,7 @@ func (s Source) file(c *Config) (lines map[string]int, err error) {
 	if s.Path == "" {
 		return nil, nil
 	}
-	data, err := ReadFile(s.Path)
+	data, err := disk.ReadSmall(s.Path)
 	if s.Optional && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

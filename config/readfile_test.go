@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/disk"
 )
 
 func TestOnlyARegularFileOfAllowedSizeIsRead(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
-	for name, size := range map[string]int{"largest": config.MaxFile, "larger": config.MaxFile + 1} {
+	for name, size := range map[string]int{"largest": disk.MaxSmall, "larger": disk.MaxSmall + 1} {
 		if err := os.WriteFile(in(name), make([]byte, size), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +39,7 @@ func TestOnlyARegularFileOfAllowedSizeIsRead(t *testing.T) {
 	} {
 		read := make(chan error, 2)
 		go func() {
-			_, err := config.ReadFile(path)
+			_, err := disk.ReadSmall(path)
 			read <- err
 			_, err = config.Source{Path: path}.Load()
 			read <- err

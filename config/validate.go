@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // Limits of an agent's ID and of the number of agents that bootstrap.
@@ -55,7 +57,7 @@ func (a API) validate() error {
 		return errors.Join(all...)
 	}
 	host, err := address("api.listen", a.Listen)
-	if err == nil && a.TLS.Cert == "" && !Loopback(host) {
+	if err == nil && a.TLS.Cert == "" && !inbound.IsLoopback(host) {
 		err = fmt.Errorf("api.listen: %s is beyond loopback, where every caller would be the operator: set api.tls.cert and api.tls.key, or listen on 127.0.0.1", a.Listen)
 	}
 	return errors.Join(append(all, err, dialable("api.advertise", a.Advertise))...)
@@ -165,13 +167,4 @@ func dialable(key, text string) error {
 		return fmt.Errorf("%s: %q cannot be dialled by others: give a host", key, text)
 	}
 	return nil
-}
-
-// Loopback reports whether a host can be reached only from this machine.
-func Loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }

@@ -44,7 +44,7 @@ func TestLeasesAreSwitchedOffAndOnByTheFile(t *testing.T) {
 		}
 		return fmt.Errorf("a claim returns %w", err)
 	})
-	f.shows(0, manifolds.LeasesFeatureName, "stopped", off)
+	f.shows(0, manifolds.DefaultPrefix+"feature-leases", "stopped", off)
 
 	f.members[0].config.Features.Leases = config.On
 	f.write(f.members[0])

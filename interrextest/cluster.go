@@ -10,8 +10,8 @@ import (
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/hold"
+	"github.com/interrex/interrex/transport"
 )
 
 // Cluster is a cluster of agents in one process that talk over TCP and TLS on
@@ -22,7 +22,7 @@ type Cluster struct {
 	t       testing.TB
 	dir     string
 	config  ClusterConfig
-	ca      *certificates.CA
+	tls     func(id string) transport.TLS
 	network *network
 	agents  []*agent.Agent
 }
@@ -59,11 +59,7 @@ func StartCluster(t testing.TB, config ClusterConfig) *Cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	ca, err := certificates.DevCA()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &Cluster{t: t, dir: dir, config: config, ca: ca}
+	c := &Cluster{t: t, dir: dir, config: config, tls: Certificates(t)}
 	c.network = newNetwork(c.address, config.Virtual)
 	t.Cleanup(c.network.close)
 	for i := range config.Size {
@@ -88,12 +84,8 @@ func (c *Cluster) start() {
 // make creates agent i without starting it.
 func (c *Cluster) make(i int) *agent.Agent {
 	c.t.Helper()
-	certificates, err := c.ca.TLS(id(i))
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	config := agent.Config{
-		ID: id(i), DataDir: c.Dir(i), TLS: certificates, Dialer: dialer{c.network, i},
+		ID: id(i), DataDir: c.Dir(i), TLS: c.tls(id(i)), Dialer: dialer{c.network, i},
 		API: agent.APIConfig{Listen: "127.0.0.1:0", Socket: c.socket(i)},
 		Cluster: agent.ClusterConfig{
 			Listen: "127.0.0.1:0", Advertise: hostport(i), BootstrapExpect: c.config.Size,

@@ -14,8 +14,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // bubble runs a test on a rig in virtual time.
@@ -274,12 +274,12 @@ func TestRaftIsGivenItsTimeForEachEntry(t *testing.T) {
 // An entry is full at state.BatchBytes, also when none waits for a lease.
 func TestAnEntryKeepsToItsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRigOf(t, state.Config{Tables: []state.Table{lease.New(), statetest.NewRegister()}})
+		r := newRigOf(t, state.Config{Tables: []state.Table{lease.New(), testtable.NewRegister()}})
 		r.raft.set(func(m *memRaft) { m.holds = true })
 		r.put(r.claim(db, "ann", time.Hour)) // what comes behind it is taken together
 		var all []*call
 		for i := range 6 {
-			all = append(all, r.register(statetest.Set(fmt.Sprint(i), strings.Repeat("x", state.BatchBytes*2/5), 0)))
+			all = append(all, r.register(testtable.Set(fmt.Sprint(i), strings.Repeat("x", state.BatchBytes*2/5), 0)))
 		}
 		r.put(all...)
 		n := len(r.raft.written())

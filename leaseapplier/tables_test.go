@@ -10,20 +10,20 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // register makes a call to a register.
 func (r *rig) register(data []byte) *call {
 	r.t.Helper()
-	c, err := r.state.Decode(statetest.RegisterTable, data)
+	c, err := r.state.Decode(testtable.RegisterTable, data)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	call := newCall(r.t, c)
-	call.Table = statetest.RegisterTable
+	call.Table = testtable.RegisterTable
 	return call
 }
 
@@ -37,12 +37,12 @@ func (r *rig) registerWaiting(data []byte) *call {
 
 func TestWithoutATableWhoseOperationsMayWaitNothingWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRigOf(t, state.Config{Tables: []state.Table{statetest.NewRegister()}})
-		r.do(r.register(statetest.Set("db", "taken", 0))).want("")
-		r.do(r.registerWaiting(statetest.Set("db", "mine", 0))).want("")
-		r.do(r.register(statetest.Set("db", "short", time.Second))).want("")
+		r := newRigOf(t, state.Config{Tables: []state.Table{testtable.NewRegister()}})
+		r.do(r.register(testtable.Set("db", "taken", 0))).want("")
+		r.do(r.registerWaiting(testtable.Set("db", "mine", 0))).want("")
+		r.do(r.register(testtable.Set("db", "short", time.Second))).want("")
 		r.pass(2 * time.Second)
-		r.do(r.register(statetest.Delete("db"))).want("not found") // the tick has ended it
+		r.do(r.register(testtable.Delete("db"))).want("not found") // the tick has ended it
 		if r.applier.Waiting(db) != 0 {
 			t.Error("something waits")
 		}
@@ -57,11 +57,11 @@ func TestWithoutATableWhoseOperationsMayWaitNothingWaits(t *testing.T) {
 func TestCommandOfAnotherTableWithTheSameKeyNeitherWaitsNorFrees(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		leases := lease.New()
-		r := newRigOf(t, state.Config{Tables: []state.Table{leases, statetest.NewRegister()}})
+		r := newRigOf(t, state.Config{Tables: []state.Table{leases, testtable.NewRegister()}})
 		ann := r.do(r.claim(db, "ann", time.Minute))
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
 		n := len(r.raft.written())
-		set, del := r.registerWaiting(statetest.Set("db", "x", 0)), r.register(statetest.Delete("db"))
+		set, del := r.registerWaiting(testtable.Set("db", "x", 0)), r.register(testtable.Delete("db"))
 		if set.Command.About().Key != db || del.Command.About().Key != db {
 			t.Fatal("another key")
 		}
@@ -87,7 +87,7 @@ func TestCommandOfAnotherTableWithTheSameKeyNeitherWaitsNorFrees(t *testing.T) {
 // others come in the next one.
 func TestWaitersDoNotFillAnEntryBeyondItsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRigOf(t, state.Config{Tables: []state.Table{lease.New(), statetest.NewRegister()}})
+		r := newRigOf(t, state.Config{Tables: []state.Table{lease.New(), testtable.NewRegister()}})
 		var held, waiting []*call
 		for i := range 400 {
 			k := interrex.Key{Namespace: "short", Name: fmt.Sprint(i)}
@@ -101,7 +101,7 @@ func TestWaitersDoNotFillAnEntryBeyondItsBytes(t *testing.T) {
 		r.raft.set(func(m *memRaft) { m.holds = true })
 		r.put(r.claim(db, "ann", time.Minute))
 		long := strings.Repeat("x", state.MaxOperationBytes-256)
-		r.put(r.register(statetest.Set("a", long, 0)))
+		r.put(r.register(testtable.Set("a", long, 0)))
 		r.pass(2 * time.Second)
 		n := len(r.raft.written())
 		r.raft.set(func(m *memRaft) { m.holds = false })
@@ -111,7 +111,7 @@ func TestWaitersDoNotFillAnEntryBeyondItsBytes(t *testing.T) {
 			t.Fatalf("%d entries", len(next))
 		}
 		first := next[0].Operations
-		if first[len(first)-1].Table != statetest.RegisterTable || len(first) > len(waiting) {
+		if first[len(first)-1].Table != testtable.RegisterTable || len(first) > len(waiting) {
 			t.Errorf("%d entries, the first of %d operations", len(next), len(first))
 		}
 		for _, w := range waiting {

@@ -20,7 +20,6 @@ import (
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
@@ -50,7 +49,7 @@ type AgentConfig struct {
 	Postgres   func(url string) (*sql.DB, error)
 	Tables     []Table
 	FSM        func() interrex.FSM
-	Observers  *watch.Observers
+	Observers  *Observers
 	Load       func() (config.Config, error)
 	Drain      func(context.Context) error
 	Version    string

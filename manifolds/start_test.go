@@ -179,24 +179,6 @@ func idle(report func() map[string]any) worker.Worker {
 	return u
 }
 
-// runs makes it seem that the worker of a name runs and returns values, beside what
-// it gave before.
-func runs(s *Set, name string, values ...any) (ends func()) {
-	s.Starts.mu.Lock()
-	defer s.Starts.mu.Unlock()
-	l := s.Starts.of(s.name(name))
-	before := l.worker
-	if u, is := before.(*unit); is {
-		values = append(values, u.values...)
-	}
-	l.worker = &unit{values: values}
-	return func() {
-		s.Starts.mu.Lock()
-		defer s.Starts.mu.Unlock()
-		l.worker = before
-	}
-}
-
 // Raft's lives and the engine log through it.
 func TestARaftThatIsStartedAgainDoesNotFloodTheLog(t *testing.T) {
 	var log written

@@ -8,19 +8,19 @@ import (
 	"github.com/interrex/interrex/examples/counters"
 	"github.com/interrex/interrex/examples/counters/gen/countersv1"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // tablesThatDoNotFit are tables of an embedder's, by a word of what is said.
 var tablesThatDoNotFit = map[string][]Table{
 	"number 0 is nil":           {nil},
 	"nil Table":                 {func() (state.Table, api.Service) { return nil, api.Service{} }},
-	"begin at 256":              {func() (state.Table, api.Service) { return statetest.NewRegisterAs(255), api.Service{} }},
-	"its ID 256 is in use":      {counters.Table, func() (state.Table, api.Service) { return statetest.NewRegister(), api.Service{} }},
-	"its number 65537 is that":  {counters.Table, func() (state.Table, api.Service) { return statetest.NewRegisterAs(257), served() }},
-	"this table's are 65792 to": {func() (state.Table, api.Service) { return statetest.NewRegisterAs(257), served() }},
+	"begin at 256":              {func() (state.Table, api.Service) { return testtable.NewRegisterAs(255), api.Service{} }},
+	"its ID 256 is in use":      {counters.Table, func() (state.Table, api.Service) { return testtable.NewRegister(), api.Service{} }},
+	"its number 65537 is that":  {counters.Table, func() (state.Table, api.Service) { return testtable.NewRegisterAs(257), served() }},
+	"this table's are 65792 to": {func() (state.Table, api.Service) { return testtable.NewRegisterAs(257), served() }},
 	"nothing serves it": {func() (state.Table, api.Service) {
 		t, s := counters.Table()
 		s.Methods = s.Methods[1:]
@@ -51,7 +51,7 @@ var tablesThatDoNotFit = map[string][]Table{
 		s.Methods[0] = increment[countersv1.SetRequest, countersv1.IncrementResponse](256)
 		return t, s
 	}},
-	"its number 257 is that of": {func() (state.Table, api.Service) { return statetest.NewRegister(), ours() }},
+	"its number 257 is that of": {func() (state.Table, api.Service) { return testtable.NewRegister(), ours() }},
 }
 
 // increment is CounterService/Increment of messages and a table that may not fit.
@@ -87,7 +87,7 @@ func TestTablesThatDoNotFitAreRefused(t *testing.T) {
 			t.Errorf("%s: got %v", word, err)
 		}
 	}
-	fit := []Table{counters.Table, func() (state.Table, api.Service) { return statetest.NewRegisterAs(257), api.Service{} }}
+	fit := []Table{counters.Table, func() (state.Table, api.Service) { return testtable.NewRegisterAs(257), api.Service{} }}
 	if err := (AgentConfig{Tables: fit}).Validate(); err != nil {
 		t.Error(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/apiserver"
@@ -45,7 +46,7 @@ func (s *Set) view() health.View {
 	v := health.View{
 		At: s.config.Agent.Clock.Now(), Started: s.started, Config: s.section(), Leadership: s.Leadership.Current(),
 		Draining: s.draining.Load() != nil, InMemory: s.config.Agent.DataDir == "",
-		BoundAPI: s.Addresses()[ports.API], AdvertisedAPI: s.advertisedAPI(), Observers: s.config.Agent.Observers,
+		BoundAPI: s.Addresses()[ports.API], AdvertisedAPI: s.advertisedAPI(),
 
 		State:      running[*state.State](s, StateName),
 		Leases:     running[*lease.Table](s, StateName),
@@ -64,6 +65,9 @@ func (s *Set) view() health.View {
 		Raft:       running[*raftworker.Worker](s, RaftName),
 		Vitals:     running[health.Vitals](s, RaftName),
 		Acks:       running[health.Acks](s, RaftName),
+	}
+	if o := s.config.Agent.Observers; o != nil {
+		v.Observers = &o.inner
 	}
 	if dir := running[*dataDir](s, IdentityName); dir != nil {
 		v.ID, v.ClusterID, v.Directory = dir.ID, dir.ClusterID, dir.path
@@ -129,8 +133,14 @@ func (s *Set) Client() *client.Client { return running[*client.Client](s, Client
 // State returns the replicated state, nil while it does not run.
 func (s *Set) State() *state.State { return running[*state.State](s, StateName) }
 
-// Changes returns the feed, nil while the replicated state does not run.
-func (s *Set) Changes() *change.Table { return running[*change.Table](s, StateName) }
+// Applied returns the tracker of the revision that the agent has applied, nil while
+// the replicated state does not run.
+func (s *Set) Applied() interrex.Tracker {
+	if feed := running[*change.Table](s, StateName); feed != nil {
+		return feed.Applied()
+	}
+	return nil
+}
 
 // server returns the API's server, nil while it does not run.
 func (s *Set) server() *apiserver.Server { return running[*apiserver.Server](s, APIName) }

@@ -92,7 +92,7 @@ func whole(t *testing.T) AgentConfig {
 		Features: config.Features{Leases: config.On, Resources: config.On, Changes: config.On, Webhooks: config.On},
 		Notify:   config.Notify{LeaseHolders: config.NotifySQLite},
 		SQLite:   func(path string) (*sql.DB, error) { return sql.Open("sqlite", "file:"+path) },
-		Registry: prometheus.NewRegistry(), Observers: new(watch.Observers),
+		Registry: prometheus.NewRegistry(), Observers: new(Observers),
 		Listen:    func(string, string) (net.Listener, error) { return pipe.Listen(), nil },
 		HoldClock: hold.Since(time.Now()),
 	}

@@ -24,28 +24,28 @@ const (
 	defaultMendTimeout   = 10 * time.Minute
 )
 
-// Source supplies the events. It is a *watch.Ring.
-type Source interface {
+// source supplies the events. It is a *watch.Ring.
+type source interface {
 	Watch(since interrex.Revision, match func(*state.Event) bool) (*watch.Watcher, error)
 }
 
-// Leases lists the existing leases, in the order of their keys. It is a
+// leases lists the existing leases, in the order of their keys. It is a
 // *lease.Table.
-type Leases interface {
+type leases interface {
 	List(namespace, prefix string, after interrex.Key, limit int) (items []lease.Record, more bool)
 }
 
-// State is the position of the replicated state. It is a *state.State.
-type State interface {
+// replicated is the state that the leases are in. It is a *state.State.
+type replicated interface {
 	Revision() interrex.Revision
 	Identity() state.Identity
 }
 
-// Config is what a Worker is made of.
-type Config struct {
-	Source Source
-	Leases Leases
-	State  State
+// config is what a Worker is made of.
+type config struct {
+	Source source
+	Leases leases
+	State  replicated
 	Target Target
 	Clock  clock.Clock
 	Logger interrex.Logger // nil: none
@@ -69,7 +69,7 @@ type Config struct {
 }
 
 // Validate returns an error that names the field that is not valid.
-func (c Config) Validate() error {
+func (c config) Validate() error {
 	switch {
 	case c.Source == nil:
 		return errors.New("nil Source not valid")
@@ -93,7 +93,7 @@ func (c Config) Validate() error {
 	return nil
 }
 
-func (c Config) withDefaults() Config {
+func (c config) withDefaults() config {
 	or := func(d *time.Duration, otherwise time.Duration) {
 		if *d == 0 {
 			*d = otherwise

@@ -6,3 +6,9 @@ const (
 	DefaultNotifyTimeout = defaultNotifyTimeout
 	DefaultMendTimeout   = defaultMendTimeout
 )
+
+// Config is what a Worker is made of.
+type Config = config
+
+// NewWorker starts a worker.
+var NewWorker = newWorker

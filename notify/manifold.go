@@ -10,7 +10,6 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/watch"
-	"github.com/interrex/interrex/state"
 )
 
 // ManifoldConfig names the inputs of the worker's manifold.
@@ -22,7 +21,7 @@ type ManifoldConfig struct {
 	TargetName string // provides a notify.Target
 
 	Logger interrex.Logger // nil: none
-	Failed func()          // see Config
+	Failed func()          // called at each failure of the target; must not block. May be nil
 }
 
 // Validate returns an error that names the field that is not valid.
@@ -58,8 +57,8 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 	var (
 		clk    clock.Clock
 		ring   *watch.Ring
-		leases *lease.Table
-		st     *state.State
+		table  *lease.Table
+		st     replicated
 		target Target
 	)
 	// One worker may provide several of them, so the names may be equal.
@@ -67,14 +66,14 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 		name string
 		out  any
 	}{
-		{c.ClockName, &clk}, {c.RingName, &ring}, {c.LeasesName, &leases}, {c.StateName, &st}, {c.TargetName, &target},
+		{c.ClockName, &clk}, {c.RingName, &ring}, {c.LeasesName, &table}, {c.StateName, &st}, {c.TargetName, &target},
 	} {
 		if err := ctx.Get(input.name, input.out); err != nil {
 			return nil, err
 		}
 	}
-	w, err := NewWorker(Config{
-		Source: ring, Leases: leases, State: st, Target: target, Clock: clk, Logger: c.Logger, Failed: c.Failed,
+	w, err := newWorker(config{
+		Source: ring, Leases: table, State: st, Target: target, Clock: clk, Logger: c.Logger, Failed: c.Failed,
 	})
 	if err != nil {
 		return nil, err

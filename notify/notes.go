@@ -67,12 +67,12 @@ func claimed(l lease.Record, revision interrex.Revision, kind string) Claimed {
 }
 
 // present returns all existing leases, page by page.
-func present(leases Leases) iter.Seq2[[]Claimed, error] {
+func present(all leases) iter.Seq2[[]Claimed, error] {
 	return func(yield func([]Claimed, error) bool) {
 		var after interrex.Key
 		for more := true; more; {
 			var items []lease.Record
-			items, more = leases.List("", "", after, 0)
+			items, more = all.List("", "", after, 0)
 			if len(items) == 0 {
 				return
 			}

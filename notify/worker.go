@@ -17,7 +17,7 @@ const logEvery = time.Minute
 // not end the worker: it is logged, and retried from the position that the target
 // has stored.
 type Worker struct {
-	config   Config
+	config   config
 	catacomb catacomb.Catacomb
 	status   status
 
@@ -27,8 +27,8 @@ type Worker struct {
 	warned   time.Time
 }
 
-// NewWorker starts a worker.
-func NewWorker(c Config) (*Worker, error) {
+// newWorker starts a worker.
+func newWorker(c config) (*Worker, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot start lease-notify: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/transport"
@@ -284,7 +285,7 @@ func TestAPoliteStopHasAnOrder(t *testing.T) {
 	if got := slices.Compact(stops[first.name()].all); !slices.Equal(got, want) {
 		t.Errorf("it stops so: %q", got)
 	}
-	if err := first.w.life.dir.StoreLogs(nil); !errors.Is(err, ErrStoreClosed) {
+	if err := first.w.life.dir.StoreLogs(nil); !errors.Is(err, disk.ErrClosed) {
 		t.Errorf("the directory is open: %v", err)
 	}
 	delete(all, first.name())
@@ -325,7 +326,7 @@ func TestALeaderThatCommitsNothingStepsDown(t *testing.T) {
 	for me.tracker.Current().Leader {
 		select {
 		case err := <-ended:
-			if !errors.Is(err, ErrNoProgress) {
+			if !errors.Is(err, errNoProgress) {
 				t.Fatal(err)
 			}
 			ended <- err
@@ -339,7 +340,7 @@ func TestALeaderThatCommitsNothingStepsDown(t *testing.T) {
 	next.put(next.w, "two")
 	me.mute.Store(false)
 	me.w.Kill()
-	if err := me.w.Wait(); err != nil && !errors.Is(err, ErrNoProgress) {
+	if err := me.w.Wait(); err != nil && !errors.Is(err, errNoProgress) {
 		t.Error(err)
 	}
 	stopAll(all)

@@ -76,7 +76,7 @@ func (l *life) leave(entries uint64) {
 func (l *life) overfull() error {
 	halted := l.cfg.State.Halted()
 	if bytes := l.dir.Bytes(); halted != nil && bytes > 2*l.cfg.logBytes {
-		return fmt.Errorf("%w (%d MiB), and it cannot take a snapshot: %w", ErrLogFull, bytes>>20, halted)
+		return fmt.Errorf("%w (%d MiB), and it cannot take a snapshot: %w", errLogFull, bytes>>20, halted)
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ func TestAHaltedAgentLeavesRaftWhenItsLogIsTooLong(t *testing.T) {
 		first.put(first.w, strings.Repeat("long", 250))
 		select {
 		case err := <-ended:
-			if over = true; !errors.Is(err, ErrLogFull) {
+			if over = true; !errors.Is(err, errLogFull) {
 				t.Errorf("it ended with %v", err)
 			}
 		default:
@@ -105,7 +105,7 @@ func TestAHaltedAgentLeavesRaftWhenItsLogIsTooLong(t *testing.T) {
 			}
 		}
 	}
-	if _, err := NewWorker(halted.cfg); !errors.Is(err, ErrLogFull) {
+	if _, err := NewWorker(halted.cfg); !errors.Is(err, errLogFull) {
 		t.Errorf("it starts again: %v", err)
 	}
 	delete(all, halted.name())

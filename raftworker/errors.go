@@ -21,17 +21,17 @@ var (
 	ErrNoLeaderTimeout = errors.New("timed out waiting for leader contact")
 	// ErrRaftShutdown ends a worker whose raft has stopped by itself.
 	ErrRaftShutdown = errors.New("raft shutdown")
-	// ErrNoProgress ends a worker that leads, commits nothing, and could not
+	// errNoProgress ends a worker that leads, commits nothing, and could not
 	// hand leadership over.
-	ErrNoProgress = errors.New("leader commits nothing")
-	// ErrNoHeir is returned when leadership cannot be handed over, because no other
+	errNoProgress = errors.New("leader commits nothing")
+	// errNoHeir is returned when leadership cannot be handed over, because no other
 	// responding voter may lead.
-	ErrNoHeir = errors.New("no other responding voter may lead")
+	errNoHeir = errors.New("no other responding voter may lead")
 	// ErrConflict ends a worker whose log has an entry that differs from the leader's
 	// snapshot: the log is cut from that entry on before the next start.
 	ErrConflict = raftrules.ErrConflict
-	// ErrLogFull ends a worker whose state has halted and whose log is too long.
-	ErrLogFull = errors.New("a halted agent takes no further part in raft: its log is too long")
+	// errLogFull ends a worker whose state has halted and whose log is too long.
+	errLogFull = errors.New("a halted agent takes no further part in raft: its log is too long")
 )
 
 // The errors of the disk that end a worker or keep it from starting.
@@ -46,8 +46,6 @@ var (
 	// ErrDirectoryInUse: another worker, of this process or another, uses the
 	// directory.
 	ErrDirectoryInUse = disk.ErrInUse
-	// ErrStoreClosed is returned by a LogStore after its Close.
-	ErrStoreClosed = disk.ErrClosed
 )
 
 // NotLeaderError is leaseapplier.NotLeaderError.

@@ -86,7 +86,7 @@ func (g *guard) checkProgress(now time.Time) error {
 		g.yielding, g.yielded = g.l.transfer(), now
 		return nil
 	case now.Sub(g.yielded) > g.cfg.handoverTimeout:
-		return fmt.Errorf("%w: log index %d is committed and %d is written, unchanged for %s", ErrNoProgress, committed, g.l.raft.LastIndex(), stalled.Round(time.Millisecond))
+		return fmt.Errorf("%w: log index %d is committed and %d is written, unchanged for %s", errNoProgress, committed, g.l.raft.LastIndex(), stalled.Round(time.Millisecond))
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ type answers interface {
 func (l *life) transfer() raft.Future {
 	heir, found := l.heir()
 	if !found {
-		return failed{ErrNoHeir}
+		return failed{errNoHeir}
 	}
 	return l.raft.LeadershipTransferToServer(heir.ID, heir.Address)
 }

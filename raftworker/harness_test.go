@@ -15,10 +15,10 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -170,7 +170,7 @@ func newAgent(t *testing.T, id string, members ...string) *agent {
 
 func newState(t *testing.T, log *testLog) *state.State {
 	t.Helper()
-	s, err := state.New(state.Config{Tables: []state.Table{statetest.NewRegister()}, Logger: log})
+	s, err := state.New(state.Config{Tables: []state.Table{testtable.NewRegister()}, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,6 +247,6 @@ var _ io.Closer = (*memory)(nil)
 func (a *agent) entry(key string) []byte {
 	return state.AppendEntry(nil, &state.Entry{
 		Stamp: a.state.Now(), Wall: time.Now(),
-		Operations: []state.Operation{{Table: statetest.RegisterTable, Data: statetest.Set(key, "x", 0)}},
+		Operations: []state.Operation{{Table: testtable.RegisterTable, Data: testtable.Set(key, "x", 0)}},
 	})
 }

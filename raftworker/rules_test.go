@@ -142,12 +142,12 @@ func TestAReluctantLeaderTriesAgain(t *testing.T) {
 	a.leads()
 	g := newGuard(w.life)
 	start := time.Now()
-	g.resigning, g.resigned = failed{ErrNoHeir}, start
+	g.resigning, g.resigned = failed{errNoHeir}, start
 	for after, waits := range map[time.Duration]bool{resignPause: true, resignPause + 1: false} {
 		if err := g.checkFitness(start.Add(after)); err != nil || (g.resigning != nil) != waits {
 			t.Errorf("after %s: %v, it waits: %v", after, err, g.resigning != nil)
 		}
-		g.resigning = failed{ErrNoHeir}
+		g.resigning = failed{errNoHeir}
 	}
 	a.stop(w)
 }

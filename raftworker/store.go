@@ -27,7 +27,7 @@ const (
 // provide another one.
 //
 // It does not allow gaps between entries (raft.MonotonicLogStore), and is safe for
-// concurrent use. After Close every call returns ErrStoreClosed.
+// concurrent use. After Close every call returns disk.ErrClosed.
 type LogStore interface {
 	raft.LogStore
 	raft.MonotonicLogStore

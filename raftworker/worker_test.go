@@ -18,9 +18,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -463,13 +463,13 @@ func TestASnapshotIsRestoredInANewProcessAndNeverTakesAStateBack(t *testing.T) {
 }
 
 // laterRegister is a register of a later version.
-type laterRegister struct{ *statetest.Register }
+type laterRegister struct{ *testtable.Register }
 
 func (laterRegister) Version() uint16 { return 2 }
 
 func TestASnapshotThatIsNotReadSaysWhyRaftDoesNotStart(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	later, err := state.New(state.Config{Tables: []state.Table{laterRegister{statetest.NewRegister()}}, Logger: a.log})
+	later, err := state.New(state.Config{Tables: []state.Table{laterRegister{testtable.NewRegister()}}, Logger: a.log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,18 +11,19 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
 
-func register() []state.Table { return []state.Table{statetest.NewRegister()} }
+func register() []state.Table { return []state.Table{testtable.NewRegister()} }
 
 func set(key, text string) state.Operation {
-	return state.Operation{Table: statetest.RegisterTable, Data: statetest.Set(key, text, 0)}
+	return state.Operation{Table: testtable.RegisterTable, Data: testtable.Set(key, text, 0)}
 }
 
 func del(key string) state.Operation {
-	return state.Operation{Table: statetest.RegisterTable, Data: statetest.Delete(key)}
+	return state.Operation{Table: testtable.RegisterTable, Data: testtable.Delete(key)}
 }
 
 // wantKinds compares the kinds of the results' errors: "" is success.
@@ -50,7 +51,7 @@ func TestEveryChangeTakesTheNextRevisionAndARefusalTakesNone(t *testing.T) {
 	if r.State.Revision() != 3 || r.Last != 3 || len(r.Events) != 3 {
 		t.Errorf("revision %d, published %d with %d events", r.State.Revision(), r.Last, len(r.Events))
 	}
-	if e := r.Events[2]; e.Kind != statetest.RegisterDeleted || e.Revision != 3 || e.Now != 1 || e.Table != statetest.RegisterTable || !e.Wall.Equal(statetest.Wall(1)) {
+	if e := r.Events[2]; e.Kind != testtable.RegisterDeleted || e.Revision != 3 || e.Now != 1 || e.Table != testtable.RegisterTable || !e.Wall.Equal(statetest.Wall(1)) {
 		t.Errorf("event: %+v", e)
 	}
 }
@@ -66,7 +67,7 @@ func TestTimeOnlyGrows(t *testing.T) {
 
 func TestTimeMovesAndEndsWhatIsDueBeforeTheOperations(t *testing.T) {
 	r := statetest.NewReplica(t, register)
-	r.Do(0, state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("a", "short", 10)})
+	r.Do(0, state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("a", "short", 10)})
 	if due, found := r.State.Due(); !found || due != 10 {
 		t.Fatalf("due at %d, %v", due, found)
 	}
@@ -82,13 +83,13 @@ func TestTimeMovesAndEndsWhatIsDueBeforeTheOperations(t *testing.T) {
 
 func TestAnEntryEndsAtMostAThousand(t *testing.T) {
 	tables := func() []state.Table {
-		return []state.Table{statetest.NewRegisterAs(300), statetest.NewRegisterAs(301)}
+		return []state.Table{testtable.NewRegisterAs(300), testtable.NewRegisterAs(301)}
 	}
 	r := statetest.NewReplica(t, tables)
 	for i := range 15 {
 		ops := make([]state.Operation, 100)
 		for j := range ops {
-			ops[j] = state.Operation{Table: state.TableID(300 + i%2), Data: statetest.Set(fmt.Sprint(i, "-", j), "", 5)}
+			ops[j] = state.Operation{Table: state.TableID(300 + i%2), Data: testtable.Set(fmt.Sprint(i, "-", j), "", 5)}
 		}
 		r.Do(0, ops...)
 	}
@@ -142,7 +143,7 @@ var halting = map[string][]byte{
 func TestAReplicaHaltsRatherThanDrifts(t *testing.T) {
 	for why, b := range halting {
 		t.Run(why, func(t *testing.T) {
-			table := statetest.NewRegister()
+			table := testtable.NewRegister()
 			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
 			r.Do(1, set("a", "kept"))
 			for _, res := range r.ApplyBytes(b) {
@@ -180,13 +181,13 @@ func (c *critical) Criticalf(format string, args ...any) {
 }
 
 // failing is a table whose Apply panics.
-type failing struct{ *statetest.Register }
+type failing struct{ *testtable.Register }
 
 func (failing) Apply(*state.Turn, state.Command) state.Reply { panic("out of order") }
 
 func TestAPanicOfATableHaltsAndIsLoggedOnce(t *testing.T) {
 	log := &critical{}
-	s, err := state.New(state.Config{Tables: []state.Table{failing{statetest.NewRegister()}}, Logger: log})
+	s, err := state.New(state.Config{Tables: []state.Table{failing{testtable.NewRegister()}}, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,15 +217,15 @@ func TestAPanicOfATableHaltsAndIsLoggedOnce(t *testing.T) {
 
 // fencing is a register that is also what fences are checked with: a key is
 // held under the revision of its value.
-type fencing struct{ *statetest.Register }
+type fencing struct{ *testtable.Register }
 
 func (f fencing) Holds(k interrex.Key, token interrex.Token) bool {
-	c, err := f.Decode(statetest.Delete(k.Name))
+	c, err := f.Decode(testtable.Delete(k.Name))
 	return err == nil && f.Check(0, c) == nil && token == 1
 }
 
 func TestAFencedWriteNeedsTheLease(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{fencing{statetest.NewRegister()}} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{fencing{testtable.NewRegister()}} })
 	fenced := set("b", "")
 	fenced.Fence = interrex.Fence{Key: interrex.Key{Namespace: "n", Name: "a"}, Token: 1}
 	fenced.RequestID = "once"
@@ -245,14 +246,14 @@ func TestWithoutATableOfLeasesNothingIsHeld(t *testing.T) {
 }
 
 // following deletes, in the same entry, what another register has lost.
-type following struct{ *statetest.Register }
+type following struct{ *testtable.Register }
 
 func (f following) Follow(t *state.Turn, events []state.Event) {
 	for _, e := range events {
-		if e.Table == f.ID() || e.Kind == statetest.RegisterSet {
+		if e.Table == f.ID() || e.Kind == testtable.RegisterSet {
 			continue
 		}
-		if c, err := f.Decode(statetest.Delete(e.Key)); err == nil && f.Check(t.Now, c) == nil {
+		if c, err := f.Decode(testtable.Delete(e.Key)); err == nil && f.Check(t.Now, c) == nil {
 			t.Next()
 			f.Apply(t, c)
 		}
@@ -261,11 +262,11 @@ func (f following) Follow(t *state.Turn, events []state.Event) {
 
 func TestAFollowerChangesInTheSameEntry(t *testing.T) {
 	r := statetest.NewReplica(t, func() []state.Table {
-		return []state.Table{following{statetest.NewRegisterAs(400)}, statetest.NewRegister()}
+		return []state.Table{following{testtable.NewRegisterAs(400)}, testtable.NewRegister()}
 	})
-	presence := state.Operation{Table: 400, Data: statetest.Set("a", "here", 0)}
-	r.Do(0, state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("a", "", 5)}, presence)
-	wantKinds(t, r.Do(5, state.Operation{Table: 400, Data: statetest.Delete("a")}), interrex.KindNotFound)
+	presence := state.Operation{Table: 400, Data: testtable.Set("a", "here", 0)}
+	r.Do(0, state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("a", "", 5)}, presence)
+	wantKinds(t, r.Do(5, state.Operation{Table: 400, Data: testtable.Delete("a")}), interrex.KindNotFound)
 	var got []string
 	for _, e := range r.Events {
 		got = append(got, fmt.Sprint(e.Revision, " ", e.Table, " ", e.Kind))
@@ -283,7 +284,7 @@ func TestAFollowerChangesInTheSameEntry(t *testing.T) {
 
 // noting notes what it is given to follow, and writes behind it.
 type noting struct {
-	*statetest.Register
+	*testtable.Register
 	given *[]string
 }
 
@@ -298,10 +299,10 @@ func (n noting) Follow(t *state.Turn, events []state.Event) {
 func TestAFollowerGetsEachEventOnceAndNoRoomBehind(t *testing.T) {
 	var given []string
 	r := statetest.NewReplica(t, func() []state.Table {
-		return []state.Table{noting{statetest.NewRegisterAs(400), &given}, statetest.NewRegisterAs(300), statetest.NewRegisterAs(301)}
+		return []state.Table{noting{testtable.NewRegisterAs(400), &given}, testtable.NewRegisterAs(300), testtable.NewRegisterAs(301)}
 	})
 	for _, table := range []state.TableID{300, 301, 300, 301} {
-		r.Do(0, state.Operation{Table: table, Data: statetest.Set("a", "", 5)})
+		r.Do(0, state.Operation{Table: table, Data: testtable.Set("a", "", 5)})
 	}
 	given, r.Events = nil, nil
 	r.Do(5)
@@ -318,7 +319,7 @@ func TestAFollowerGetsEachEventOnceAndNoRoomBehind(t *testing.T) {
 }
 
 // doubling is a register whose changes take two revisions.
-type doubling struct{ *statetest.Register }
+type doubling struct{ *testtable.Register }
 
 func (d doubling) Apply(t *state.Turn, c state.Command) state.Reply {
 	t.Next()
@@ -326,7 +327,7 @@ func (d doubling) Apply(t *state.Turn, c state.Command) state.Reply {
 }
 
 func TestTheLastRevisionOfAnOperationIsItsOwn(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{doubling{statetest.NewRegister()}} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{doubling{testtable.NewRegister()}} })
 	for i, res := range r.Do(1, set("a", ""), set("b", "")) {
 		if want := interrex.Revision(2 * (i + 1)); res.Err != nil || res.Revision != want {
 			t.Errorf("%+v, want revision %d", res, want)
@@ -336,7 +337,7 @@ func TestTheLastRevisionOfAnOperationIsItsOwn(t *testing.T) {
 
 // watcher looks, when events are published, at what a reader could see.
 type watcher struct {
-	table *statetest.Register
+	table *testtable.Register
 	state *state.State
 	errs  []error
 }
@@ -360,7 +361,7 @@ func (w *watcher) Publish(_ []state.Event, last interrex.Revision) {
 }
 
 func TestEventsArePublishedBeforeAnybodySeesTheirRevision(t *testing.T) {
-	w := &watcher{table: statetest.NewRegister()}
+	w := &watcher{table: testtable.NewRegister()}
 	s, err := state.New(state.Config{Tables: []state.Table{w.table}, Publisher: w})
 	if err != nil {
 		t.Fatal(err)
@@ -399,8 +400,8 @@ func TestPublishedEventsAreThePublishersOwn(t *testing.T) {
 func TestTablesAreToldApart(t *testing.T) {
 	for want, tables := range map[string][]state.Table{
 		"nil Table":    {nil},
-		"ID 0":         {statetest.NewRegisterAs(0)},
-		"ID 300 is in": {statetest.NewRegisterAs(300), statetest.NewRegisterAs(300)},
+		"ID 0":         {testtable.NewRegisterAs(0)},
+		"ID 300 is in": {testtable.NewRegisterAs(300), testtable.NewRegisterAs(300)},
 	} {
 		if _, err := state.New(state.Config{Tables: tables}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got %v", want, err)

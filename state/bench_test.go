@@ -6,13 +6,14 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
 
 // inert is a table that stores nothing and answers nothing, so that what is
 // measured is the state's own.
-type inert struct{ *statetest.Register }
+type inert struct{ *testtable.Register }
 
 func (inert) Decode([]byte) (state.Command, error)         { return nil, nil }
 func (inert) Check(state.Time, state.Command) error        { return nil }
@@ -22,7 +23,7 @@ func (inert) DecodeReply(b []byte) (state.Reply, error)    { return nil, nil }
 
 // BenchmarkApply: time and allocations are of one operation, in entries of 256.
 func BenchmarkApply(b *testing.B) {
-	quiet := func() []state.Table { return []state.Table{inert{statetest.NewRegister()}} }
+	quiet := func() []state.Table { return []state.Table{inert{testtable.NewRegister()}} }
 	for name, tables := range map[string]func() []state.Table{"nothing stored": quiet, "register": register} {
 		b.Run(name+"/no request id", func(b *testing.B) { benchmarkApply(b, tables, func(int, *state.Operation) {}) })
 		b.Run(name+"/counted", func(b *testing.B) {

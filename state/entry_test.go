@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -46,11 +47,11 @@ func exampleEntry() *state.Entry {
 	return &state.Entry{
 		Version: state.EntryVersion, Stamp: 12345678901, Wall: statetest.Wall(12345678901),
 		Operations: []state.Operation{
-			{Table: statetest.RegisterTable, Data: statetest.Set("a", "plain", 0)},
+			{Table: testtable.RegisterTable, Data: testtable.Set("a", "plain", 0)},
 			{
-				Table: statetest.RegisterTable, Caller: "ann", RequestID: "cli.7", Attempt: 2, Mark: 5,
+				Table: testtable.RegisterTable, Caller: "ann", RequestID: "cli.7", Attempt: 2, Mark: 5,
 				Fence: interrex.Fence{Key: interrex.Key{Namespace: "mine", Name: "leader"}, Token: 9},
-				Data:  statetest.Set("b", "all of the envelope", time.Minute),
+				Data:  testtable.Set("b", "all of the envelope", time.Minute),
 			},
 			{Table: state.SystemTable, Caller: "ann", Data: (&state.Retire{Name: "cli"}).Append(nil)},
 		},
@@ -74,13 +75,13 @@ func exampleGroup() *state.Entry {
 	return &state.Entry{
 		Version: state.EntryVersion, Stamp: 12345678902, Wall: statetest.Wall(12345678902),
 		Operations: []state.Operation{
-			{Group: []state.Part{{Table: statetest.RegisterTable, Data: statetest.Set("a", "alone", 0)}}},
+			{Group: []state.Part{{Table: testtable.RegisterTable, Data: testtable.Set("a", "alone", 0)}}},
 			{
 				Caller: "ann", RequestID: "cli.8", Attempt: 1, Mark: 5,
 				Fence: interrex.Fence{Key: interrex.Key{Namespace: "mine", Name: "leader"}, Token: 9},
 				Group: []state.Part{
-					{Table: statetest.RegisterTable, Data: statetest.Set("b", "minted", 0), Minted: []byte{1, 2, 3}},
-					{Table: statetest.RegisterTable, Data: statetest.Delete("c")},
+					{Table: testtable.RegisterTable, Data: testtable.Set("b", "minted", 0), Minted: []byte{1, 2, 3}},
+					{Table: testtable.RegisterTable, Data: testtable.Delete("c")},
 				},
 			},
 		},

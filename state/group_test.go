@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -60,7 +61,7 @@ func TestAGroupIsDoneAsAWholeOrNotAtAll(t *testing.T) {
 		text string
 	}{
 		"the second is refused":   {group(set("b", "1"), del("none"), set("c", "1")), interrex.KindNotFound, "operation 2: register: there is no key"},
-		"the third is malformed":  {group(set("b", "1"), del("a"), state.Operation{Table: statetest.RegisterTable, Data: []byte{9}}), interrex.KindInvalid, "operation 3: "},
+		"the third is malformed":  {group(set("b", "1"), del("a"), state.Operation{Table: testtable.RegisterTable, Data: []byte{9}}), interrex.KindInvalid, "operation 3: "},
 		"one key twice":           {group(set("b", "1"), set("c", "1"), set("b", "2")), interrex.KindInvalid, "operation 3: another operation of the group is about default/b"},
 		"what the group has made": {group(set("b", "1"), del("b")), interrex.KindNotFound, "operation 2: "},
 	} {
@@ -78,7 +79,7 @@ func TestAGroupIsDoneAsAWholeOrNotAtAll(t *testing.T) {
 }
 
 // nameless is a register of commands without a key.
-type nameless struct{ *statetest.Register }
+type nameless struct{ *testtable.Register }
 
 func (n nameless) Decode(data []byte) (state.Command, error) {
 	c, err := n.Register.Decode(data)
@@ -98,7 +99,7 @@ type withoutKey struct{ state.Command }
 func (withoutKey) About() state.About { return state.About{Name: "nameless"} }
 
 func TestOperationsWithoutAKeyStandAloneInAGroup(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{nameless{statetest.NewRegister()}} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{nameless{testtable.NewRegister()}} })
 	results := r.Do(1, group(set("a", "1"), set("b", "1")), group(set("a", "1")))
 	wantKinds(t, results, interrex.KindInvalid, "")
 	if err := results[0].Err; !strings.Contains(err.Error(), "operation 2: ") || !strings.Contains(err.Error(), "one by one") {
@@ -111,7 +112,7 @@ func TestAGroupHasOneRecord(t *testing.T) {
 		one, two := statetest.NewReplica(t, register), statetest.NewReplica(t, register)
 		first := group(set("a", "1"), set("b", "1"))
 		first.Caller, first.RequestID, first.Attempt = "ann", id, 1
-		again := group(set("a", "1"), state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("b", "1", 0), Minted: []byte{7}})
+		again := group(set("a", "1"), state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("b", "1", 0), Minted: []byte{7}})
 		again.Caller, again.RequestID, again.Attempt = "ann", id, 2
 		want := one.Do(1, first)[0]
 		two.Do(1, first)
@@ -123,7 +124,7 @@ func TestAGroupHasOneRecord(t *testing.T) {
 		if !got.Replayed || got.Attempt != 1 || got.Revision != 2 || !slices.Equal(revisions(parts(t, got)), revisions(parts(t, want))) {
 			t.Errorf("%s: %+v, want %+v replayed", id, got, want)
 		}
-		if v := parts(t, got)[1].Reply.(*statetest.RegisterReply).Value; v.Text != "1" || v.Revision != 2 {
+		if v := parts(t, got)[1].Reply.(*testtable.RegisterReply).Value; v.Text != "1" || v.Revision != 2 {
 			t.Errorf("%s: the second reply is %+v", id, v)
 		}
 		if r, found := two.State.Recorded(&again); !found || !r.Replayed {
@@ -135,7 +136,7 @@ func TestAGroupHasOneRecord(t *testing.T) {
 			"one less":       group(set("a", "1")),
 			"a single one":   set("a", "1"),
 			"another fence":  {Group: first.Group, Fence: interrex.Fence{Key: interrex.Key{Namespace: "a", Name: "b"}, Token: 1}},
-			"another cut":    {Group: []state.Part{{Table: statetest.RegisterTable, Data: slices.Concat(first.Group[0].Data, []byte{1, 9: 0}, first.Group[1].Data)}}},
+			"another cut":    {Group: []state.Part{{Table: testtable.RegisterTable, Data: slices.Concat(first.Group[0].Data, []byte{1, 9: 0}, first.Group[1].Data)}}},
 			"another caller": first,
 		} {
 			other.Caller, other.RequestID = "ann", id
@@ -151,9 +152,9 @@ func TestAGroupHasOneRecord(t *testing.T) {
 }
 
 func TestTheSameGroupForAnotherTableIsAnotherContent(t *testing.T) {
-	const other = statetest.RegisterTable + 1
+	const other = testtable.RegisterTable + 1
 	r := statetest.NewReplica(t, func() []state.Table {
-		return []state.Table{statetest.NewRegister(), statetest.NewRegisterAs(other)}
+		return []state.Table{testtable.NewRegister(), testtable.NewRegisterAs(other)}
 	})
 	here := group(set("a", "1"))
 	here.RequestID = "id"
@@ -182,17 +183,17 @@ func TestARefusedGroupLeavesNoRecord(t *testing.T) {
 }
 
 // sharing is a register whose operations of a group share one revision.
-type sharing struct{ *statetest.Register }
+type sharing struct{ *testtable.Register }
 
 func (sharing) SharesRevision() bool { return true }
 
 func TestATableMayShareOneRevisionInAGroup(t *testing.T) {
-	const other = statetest.RegisterTable + 1
+	const other = testtable.RegisterTable + 1
 	r := statetest.NewReplica(t, func() []state.Table {
-		return []state.Table{sharing{statetest.NewRegister()}, statetest.NewRegisterAs(other)}
+		return []state.Table{sharing{testtable.NewRegister()}, testtable.NewRegisterAs(other)}
 	})
 	elsewhere := func(key string) state.Operation {
-		return state.Operation{Table: other, Data: statetest.Set(key, "1", 0)}
+		return state.Operation{Table: other, Data: testtable.Set(key, "1", 0)}
 	}
 	results := r.Do(1, group(set("a", "1"), set("b", "1"), elsewhere("a"), elsewhere("b"), set("c", "1"), set("d", "1")))
 	if got := revisions(parts(t, results[0])); !slices.Equal(got, []interrex.Revision{1, 1, 2, 3, 4, 4}) || results[0].Revision != 4 {
@@ -214,12 +215,12 @@ type sharingIdle struct{ idle }
 func (sharingIdle) SharesRevision() bool { return true }
 
 // alone could share its revisions, and does not.
-type alone struct{ *statetest.Register }
+type alone struct{ *testtable.Register }
 
 func (alone) SharesRevision() bool { return false }
 
 func TestATableThatSharesNothingTakesARevisionForEach(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{alone{statetest.NewRegister()}} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{alone{testtable.NewRegister()}} })
 	if got := revisions(parts(t, r.Do(1, group(set("a", "1"), set("b", "1")))[0])); !slices.Equal(got, []interrex.Revision{1, 2}) {
 		t.Errorf("revisions %v", got)
 	}
@@ -233,7 +234,7 @@ func TestTheSizeOfAGroupIsNeverBelowItsBytes(t *testing.T) {
 }
 
 func TestWhatChangesNothingStandsBesideASharedRevision(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{sharingIdle{idle{statetest.NewRegister()}}} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{sharingIdle{idle{testtable.NewRegister()}}} })
 	g := parts(t, r.Do(1, group(set("a", "1"), del("none"), set("b", "1")))[0])
 	if got := revisions(g); !slices.Equal(got, []interrex.Revision{1, 1, 1}) {
 		t.Errorf("revisions %v", got)
@@ -241,7 +242,7 @@ func TestWhatChangesNothingStandsBesideASharedRevision(t *testing.T) {
 }
 
 // counting refuses groups of more than two, and says how many it was requested.
-type counting struct{ *statetest.Register }
+type counting struct{ *testtable.Register }
 
 func (counting) CheckGroup(_ state.Time, all []state.Command) error {
 	if len(all) > 2 {
@@ -251,7 +252,7 @@ func (counting) CheckGroup(_ state.Time, all []state.Command) error {
 }
 
 func TestARefusalIsThatOfTheOperationThatItNames(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{counting{statetest.NewRegister()}} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{counting{testtable.NewRegister()}} })
 	err := r.Do(1, group(set("a", "1"), set("b", "1"), set("c", "1"), set("d", "1"), set("e", "1")))[0].Err
 	var e *interrex.Error
 	if !errors.As(err, &e) || e.Message != "operation 3: 3 are too many" {
@@ -260,20 +261,20 @@ func TestARefusalIsThatOfTheOperationThatItNames(t *testing.T) {
 }
 
 // minting answers with what was minted for its operations.
-type minting struct{ *statetest.Register }
+type minting struct{ *testtable.Register }
 
 func (m minting) Apply(t *state.Turn, c state.Command) state.Reply {
 	m.Register.Apply(t, c)
-	return &statetest.RegisterReply{Value: statetest.Value{Text: string(t.Minted)}}
+	return &testtable.RegisterReply{Value: testtable.Value{Text: string(t.Minted)}}
 }
 
 func TestEachOperationOfAGroupHasWhatWasMintedForIt(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{minting{statetest.NewRegister()}} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{minting{testtable.NewRegister()}} })
 	a, b := set("a", "1"), set("b", "1")
 	a.Minted = []byte("of a")
 	g := parts(t, r.Do(1, group(a, b))[0])
 	for i, want := range []string{"of a", ""} {
-		if got := g[i].Reply.(*statetest.RegisterReply).Value.Text; got != want {
+		if got := g[i].Reply.(*testtable.RegisterReply).Value.Text; got != want {
 			t.Errorf("operation %d: %q, want %q", i, got, want)
 		}
 	}
@@ -282,7 +283,7 @@ func TestEachOperationOfAGroupHasWhatWasMintedForIt(t *testing.T) {
 // followed counts the calls of Follow and their events, and takes a revision for
 // each call.
 type followed struct {
-	*statetest.Register
+	*testtable.Register
 	calls *[]int
 }
 
@@ -293,7 +294,7 @@ func (f followed) Follow(t *state.Turn, events []state.Event) {
 
 func TestFollowersSeeAGroupAsAWhole(t *testing.T) {
 	var calls []int
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{followed{statetest.NewRegister(), &calls}} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{followed{testtable.NewRegister(), &calls}} })
 	results := r.Do(1, set("c", "1"), group(set("a", "1"), set("b", "1")), set("c", "1"))
 	if !slices.Equal(calls, []int{1, 2, 1}) || results[1].Revision != 4 || results[2].Revision != 6 {
 		t.Errorf("calls with %v events, and the revisions %d and %d", calls, results[1].Revision, results[2].Revision)
@@ -301,17 +302,17 @@ func TestFollowersSeeAGroupAsAWhole(t *testing.T) {
 }
 
 // idle is a register in which a delete of what is not there changes nothing.
-type idle struct{ *statetest.Register }
+type idle struct{ *testtable.Register }
 
 func (i idle) Check(now state.Time, c state.Command) error { return nil }
 
 func (i idle) Idle(c state.Command) (state.Reply, bool) {
 	err := i.Register.Check(0, c)
-	return &statetest.RegisterReply{}, err != nil
+	return &testtable.RegisterReply{}, err != nil
 }
 
 func TestWhatChangesNothingTakesNoRevision(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{idle{statetest.NewRegister()}} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{idle{testtable.NewRegister()}} })
 	results := r.Do(1, del("x"), set("a", "1"), del("x"))
 	wantKinds(t, results, "", "", "")
 	for i, want := range []interrex.Revision{0, 1, 1} {
@@ -325,7 +326,7 @@ func TestWhatChangesNothingTakesNoRevision(t *testing.T) {
 }
 
 func TestWhatChangesNothingTakesNoRevisionInAGroup(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{idle{statetest.NewRegister()}} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{idle{testtable.NewRegister()}} })
 	op := group(del("x"), set("a", "1"), del("y"))
 	op.RequestID = "some"
 	results := r.Do(1, op)
@@ -341,7 +342,7 @@ func TestWhatChangesNothingTakesNoRevisionInAGroup(t *testing.T) {
 
 // leased are a table of leases and a register.
 func leased() []state.Table {
-	return []state.Table{lease.New(), statetest.NewRegister()}
+	return []state.Table{lease.New(), testtable.NewRegister()}
 }
 
 func onLease(c state.Command) state.Operation {

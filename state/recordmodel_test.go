@@ -11,8 +11,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // What follows is a model of what docs/semantics.md says of request ids. It
@@ -492,12 +492,12 @@ func registerText(description string) string { return strings.SplitN(description
 // Now the real tables.
 
 // shelf is a register that keeps its replies itself.
-type shelf struct{ *statetest.Register }
+type shelf struct{ *testtable.Register }
 
-func (shelf) Keep(r state.Reply) state.Reply { return kept(r.(*statetest.RegisterReply).Value.Text) }
+func (shelf) Keep(r state.Reply) state.Reply { return kept(r.(*testtable.RegisterReply).Value.Text) }
 
 func (shelf) Kept(r state.Reply) state.Reply {
-	return &statetest.RegisterReply{Value: statetest.Value{Text: "kept " + string(r.(kept))}}
+	return &testtable.RegisterReply{Value: testtable.Value{Text: "kept " + string(r.(kept))}}
 }
 
 func (shelf) AppendReply(b []byte, r state.Reply) []byte { return append(b, r.(kept)...) }
@@ -506,8 +506,8 @@ func (shelf) DecodeReply(b []byte) (state.Reply, error) { return kept(b), nil }
 
 func modelTables() []state.Table {
 	return []state.Table{
-		lease.New(), statetest.NewRegisterAs(plainTable), doubling{statetest.NewRegisterAs(twiceTable)},
-		shelf{statetest.NewRegisterAs(shelfTable)}, idle{statetest.NewRegisterAs(stillTable)},
+		lease.New(), testtable.NewRegisterAs(plainTable), doubling{testtable.NewRegisterAs(twiceTable)},
+		shelf{testtable.NewRegisterAs(shelfTable)}, idle{testtable.NewRegisterAs(stillTable)},
 	}
 }
 
@@ -544,9 +544,9 @@ func (a act) data() []byte {
 	case "revoke", "force":
 		return (&lease.Revoke{Key: k, Token: token, Force: a.verb == "force"}).Append(nil)
 	case "set":
-		return statetest.Set(a.key, a.text, a.life)
+		return testtable.Set(a.key, a.text, a.life)
 	}
-	return statetest.Delete(a.key)
+	return testtable.Delete(a.key)
 }
 
 // answered is a real result as an answer.
@@ -563,7 +563,7 @@ func replied(reply state.Reply) string {
 	switch r := reply.(type) {
 	case nil:
 		return ""
-	case *statetest.RegisterReply:
+	case *testtable.RegisterReply:
 		return describeValue(modelValue{r.Value.Text, r.Value.Revision, r.Value.Expiry})
 	case *lease.Reply:
 		l := modelLease{r.Lease.Holder, interrex.Revision(r.Lease.Token), r.Lease.TTL, r.Lease.Expiry}

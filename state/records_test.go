@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -249,7 +250,7 @@ func (w *recordWorld) write() {
 
 func (w *recordWorld) persist(f raft.FSMSnapshot) []byte {
 	defer f.Release()
-	var sink statetest.Sink
+	var sink testtable.Sink
 	if err := f.Persist(&sink); err != nil {
 		w.t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -25,7 +26,7 @@ func systemOperation(c state.Command) state.Operation {
 }
 
 func withLeases() []state.Table {
-	return []state.Table{lease.New(), statetest.NewRegister()}
+	return []state.Table{lease.New(), testtable.NewRegister()}
 }
 
 func claim(name string, ttl time.Duration) state.Operation {

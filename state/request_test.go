@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -40,7 +41,7 @@ func TestARepeatedAttemptGetsTheSameAnswer(t *testing.T) {
 			if got.Err != nil || got.Revision != 1 || got.Attempt != 1 || got.Replayed != (i > 0) {
 				t.Errorf("%s: answer %d: %+v", id, i, got)
 			}
-			if reply := got.Reply.(*statetest.RegisterReply); reply.Value.Text != "text" {
+			if reply := got.Reply.(*testtable.RegisterReply); reply.Value.Text != "text" {
 				t.Errorf("%s: reply %d: %+v", id, i, reply)
 			}
 		}
@@ -61,7 +62,7 @@ func TestARecordIsOfOneCallerAndOneContent(t *testing.T) {
 	elsewhere := request("id", "a")
 	elsewhere.Table = 301
 	r = statetest.NewReplica(t, func() []state.Table {
-		return []state.Table{statetest.NewRegister(), statetest.NewRegisterAs(301)}
+		return []state.Table{testtable.NewRegister(), testtable.NewRegisterAs(301)}
 	})
 	wantKinds(t, r.Do(1, request("id", "a"), elsewhere), "", interrex.KindInvalid)
 }
@@ -248,7 +249,7 @@ func TestANameThatIsGivenBackIsForgotten(t *testing.T) {
 
 // strict is a register of which a reply may be given again only while its value
 // still stands.
-type strict struct{ *statetest.Register }
+type strict struct{ *testtable.Register }
 
 func (s strict) Replay(r state.Reply) error {
 	view := s.Freeze()
@@ -257,14 +258,14 @@ func (s strict) Replay(r state.Reply) error {
 	if err := view.Write(&content); err != nil {
 		return err
 	}
-	if !strings.Contains(content.String(), r.(*statetest.RegisterReply).Value.Text) {
+	if !strings.Contains(content.String(), r.(*testtable.RegisterReply).Value.Text) {
 		return interrex.Errorf(interrex.KindNotHeld, "overwritten")
 	}
 	return nil
 }
 
 func TestATableMayRefuseAReplay(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{strict{statetest.NewRegister()}} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{strict{testtable.NewRegister()}} })
 	op := request("id", "a")
 	r.Do(1, op)
 	if res, found := r.State.Recorded(&op); !found || res.Err != nil || !res.Replayed || res.Revision != 1 {
@@ -305,14 +306,14 @@ func TestALeaderAsksForARecordAndChangesNothing(t *testing.T) {
 // archive is a register that keeps its replies itself, by key: the record has only
 // the key.
 type archive struct {
-	*statetest.Register
+	*testtable.Register
 	replies map[string]state.Reply
 }
 
 type kept string
 
 func (k *archive) Keep(r state.Reply) state.Reply {
-	text := r.(*statetest.RegisterReply).Value.Text
+	text := r.(*testtable.RegisterReply).Value.Text
 	k.replies[text] = r
 	return kept(text)
 }
@@ -323,7 +324,7 @@ func (k *archive) AppendReply(b []byte, r state.Reply) []byte { return append(b,
 
 func TestATableMayKeepItsRepliesItself(t *testing.T) {
 	for _, id := range []string{"plain", "name.7"} {
-		k := &archive{statetest.NewRegister(), map[string]state.Reply{}}
+		k := &archive{testtable.NewRegister(), map[string]state.Reply{}}
 		r := statetest.NewReplica(t, func() []state.Table { return []state.Table{k} })
 		first := r.Do(1, request(id, "a"))[0]
 		if again := r.Do(1, request(id, "a"))[0]; !again.Replayed || again.Reply != first.Reply {

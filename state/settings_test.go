@@ -11,13 +11,14 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
 
 // tuned is a register that has settings, and records the values that it is given.
 type tuned struct {
-	*statetest.Register
+	*testtable.Register
 	declared []state.Setting
 	told     []string
 	minted   [][]byte
@@ -40,7 +41,7 @@ func (t *tuned) Apply(turn *state.Turn, c state.Command) state.Reply {
 }
 
 func (t *tuned) UseCodecs(of func(state.TableID) state.EventCodec) {
-	t.codec = of(statetest.RegisterTable)
+	t.codec = of(testtable.RegisterTable)
 }
 
 func (t *tuned) Record(now state.Time, last interrex.Revision, events []state.Event) {
@@ -55,7 +56,7 @@ func (t *tuned) AppendEvent(b []byte, _ any) []byte { return b }
 func (t *tuned) DecodeEvent([]byte) (any, error) { return nil, nil }
 
 func newTuned() *tuned {
-	return &tuned{Register: statetest.NewRegister(), declared: []state.Setting{
+	return &tuned{Register: testtable.NewRegister(), declared: []state.Setting{
 		state.IntSetting("register-256.size", "bytes", 10, 1, 100),
 		state.DurationSetting("register-256.age", "how long", 24*time.Hour, time.Second, 48*time.Hour),
 	}}
@@ -95,7 +96,7 @@ func TestSettingsAreSetOnEveryTableAndStay(t *testing.T) {
 		r.Restart()
 	}
 	// A name of request ids is held to it.
-	results = r.Do(2, state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("a", "b", time.Hour), RequestID: "n.8", Mark: 1})
+	results = r.Do(2, state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("a", "b", time.Hour), RequestID: "n.8", Mark: 1})
 	wantKinds(t, results, interrex.KindOverloaded)
 }
 
@@ -195,10 +196,10 @@ func TestOnlyAnOperatorSetsSettings(t *testing.T) {
 func TestWhatIsMintedReachesApplyAndIsNoContent(t *testing.T) {
 	table := newTuned()
 	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
-	op := state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("a", "b", time.Hour), RequestID: "mine", Minted: []byte("one")}
+	op := state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("a", "b", time.Hour), RequestID: "mine", Minted: []byte("one")}
 	again := op
 	again.Minted, again.Attempt = []byte("two"), 1
-	plain := state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("c", "d", time.Hour)}
+	plain := state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("c", "d", time.Hour)}
 	results := r.Do(1, op, again, plain)
 	wantKinds(t, results, "", "", "")
 	if !results[1].Replayed {
@@ -220,7 +221,7 @@ func TestARecorderGetsAllEventsOfEachEntry(t *testing.T) {
 		t.Errorf("the codec of its own events: %v", table.codec)
 	}
 	put := func(key string) state.Operation {
-		return state.Operation{Table: statetest.RegisterTable, Data: statetest.Set(key, "v", time.Hour)}
+		return state.Operation{Table: testtable.RegisterTable, Data: testtable.Set(key, "v", time.Hour)}
 	}
 	r.Do(1, put("a"), put("b"))
 	r.Do(5)
@@ -235,7 +236,7 @@ func TestARecorderGetsAllEventsOfEachEntry(t *testing.T) {
 // late is a recorder that a cluster has only got with a new version.
 type late struct{ *tuned }
 
-func (late) ID() state.TableID { return statetest.RegisterTable + 1 }
+func (late) ID() state.TableID { return testtable.RegisterTable + 1 }
 func (late) Name() string      { return "late" }
 
 func TestARecorderHearsWhatASnapshotDoesNotHaveForIt(t *testing.T) {
@@ -243,7 +244,7 @@ func TestARecorderHearsWhatASnapshotDoesNotHaveForIt(t *testing.T) {
 	before.Do(1, set("a", "1"), set("b", "1"))
 	table := late{newTuned()}
 	table.declared = nil
-	with := func() []state.Table { return []state.Table{statetest.NewRegister(), table} }
+	with := func() []state.Table { return []state.Table{testtable.NewRegister(), table} }
 	if err := statetest.NewReplica(t, with).Restore(before.Snapshot()); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -18,7 +19,7 @@ import (
 func exampleReplica(t testing.TB) *statetest.Replica {
 	r := statetest.NewReplica(t, register)
 	r.Do(1, setIdentity(identity(cluster)), marked("cli.7", 5), marked("cli.9", 6), request("plain", "b"))
-	r.Do(state.Time(time.Second), state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("c", "short", time.Minute)})
+	r.Do(state.Time(time.Second), state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("c", "short", time.Minute)})
 	return r
 }
 
@@ -38,7 +39,7 @@ func TestInspectSaysWhatIsInASnapshot(t *testing.T) {
 	if h != want {
 		t.Errorf("header: %+v", h)
 	}
-	if len(sections) != 2 || sections[0].Name != "state" || sections[1].Table != statetest.RegisterTable || sections[1].Name != "register-256" || sections[1].Version != 1 || sections[1].Bytes == 0 {
+	if len(sections) != 2 || sections[0].Name != "state" || sections[1].Table != testtable.RegisterTable || sections[1].Name != "register-256" || sections[1].Version != 1 || sections[1].Bytes == 0 {
 		t.Errorf("sections: %+v", sections)
 	}
 }
@@ -137,14 +138,14 @@ func TestASnapshotOfAnotherHistoryIsRefused(t *testing.T) {
 }
 
 // newer is a register of a later version.
-type newer struct{ *statetest.Register }
+type newer struct{ *testtable.Register }
 
 func (newer) Version() uint16 { return 2 }
 
 func TestASnapshotOfWhatIsNotKnownIsRefused(t *testing.T) {
 	for want, tables := range map[string]func() []state.Table{
-		"version 2":                     func() []state.Table { return []state.Table{newer{statetest.NewRegister()}} },
-		"table 300 \"register-300\" is": func() []state.Table { return []state.Table{statetest.NewRegisterAs(300)} },
+		"version 2":                     func() []state.Table { return []state.Table{newer{testtable.NewRegister()}} },
+		"table 300 \"register-300\" is": func() []state.Table { return []state.Table{testtable.NewRegisterAs(300)} },
 	} {
 		theirs := statetest.NewReplica(t, tables)
 		theirs.Do(1)
@@ -157,19 +158,19 @@ func TestASnapshotOfWhatIsNotKnownIsRefused(t *testing.T) {
 		}
 	}
 	// What is older is read.
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{newer{statetest.NewRegister()}} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{newer{testtable.NewRegister()}} })
 	if err := r.Restore(exampleReplica(t).Snapshot()); err != nil {
 		t.Error(err)
 	}
 }
 
 // unable is a register that restores nothing.
-type unable struct{ *statetest.Register }
+type unable struct{ *testtable.Register }
 
 func (unable) Restore(uint16, io.Reader) error { return errors.New("no room") }
 
 func TestATableThatCannotRestoreHaltsTheReplica(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{unable{statetest.NewRegister()}} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{unable{testtable.NewRegister()}} })
 	if err := r.Restore(exampleReplica(t).Snapshot()); err == nil || r.State.Halted() == nil {
 		t.Errorf("restored: %v, halted: %v", err, r.State.Halted())
 	}
@@ -192,7 +193,7 @@ func TestANewerSnapshotEndsAHalt(t *testing.T) {
 
 // fullSink takes so many bytes.
 type fullSink struct {
-	statetest.Sink
+	testtable.Sink
 	room int
 }
 
@@ -230,7 +231,7 @@ func TestRecordsStayAsTheyWereFrozen(t *testing.T) {
 	retire := state.Operation{Table: state.SystemTable, Caller: "ann", Data: (&state.Retire{Name: "cli"}).Append(nil)}
 	r.Do(state.Time(3*time.Second), retire)
 	r.Do(state.Time(48 * time.Hour))
-	var sink statetest.Sink
+	var sink testtable.Sink
 	if err := f.Persist(&sink); err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +251,7 @@ func TestANameWhoseMarkStaysIsFrozenToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Do(2, marked("n.2", 1))
-	var sink statetest.Sink
+	var sink testtable.Sink
 	if err := f.Persist(&sink); err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +322,7 @@ func TestASnapshotIsWrittenBesideApplies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var sink statetest.Sink
+	var sink testtable.Sink
 	done := make(chan error)
 	go func() {
 		r.State.Estimate()

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -47,14 +48,14 @@ func TestEncodingOfTheStatesOwnOperationsStays(t *testing.T) {
 
 func TestDecodeFindsTheTable(t *testing.T) {
 	s := statetest.NewReplica(t, register).State
-	c, err := s.Decode(statetest.RegisterTable, statetest.Delete("a"))
+	c, err := s.Decode(testtable.RegisterTable, testtable.Delete("a"))
 	if err != nil || c.About().Name != "delete" || c.About().Key.Name != "a" {
 		t.Errorf("%+v, %v", c, err)
 	}
 	cut := (&state.SetIdentity{Identity: identity(cluster)}).Append(nil)
 	for why, op := range map[string]state.Operation{
-		"unknown table 77":          {Table: 77, Data: statetest.Delete("a")},
-		"malformed":                 {Table: statetest.RegisterTable, Data: []byte{9}},
+		"unknown table 77":          {Table: 77, Data: testtable.Delete("a")},
+		"malformed":                 {Table: testtable.RegisterTable, Data: []byte{9}},
 		"unknown command":           {Table: state.SystemTable, Data: []byte{1, 99}},
 		"unknown command of the":    {Table: state.SystemTable, Data: []byte{2, 1}},
 		"identity: it has a malfor": {Table: state.SystemTable, Data: []byte{1, 1}},

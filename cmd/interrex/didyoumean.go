@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // otherWords maps the commands of other tools to ours: below each group, and, under
@@ -149,7 +149,7 @@ func meantBy(c *cobra.Command, word string) string {
 			names = append(names, sub.Name())
 		}
 	}
-	if near := config.Nearest(word, names); near != "" {
+	if near := wording.Nearest(word, names); near != "" {
 		return c.CommandPath() + " " + near
 	}
 	var elsewhere []string

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/wording"
 )
 
@@ -102,7 +101,7 @@ func unknownFlag(c *cobra.Command, unknown *pflag.NotExistError) string {
 	name := unknown.GetSpecifiedName()
 	var names []string
 	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	if near := config.Nearest(name, names); near != "" {
+	if near := wording.Nearest(name, names); near != "" {
 		return fmt.Sprintf("there is no flag --%s: did you mean --%s?", name, near)
 	}
 	return fmt.Sprintf("there is no flag --%s:", name)

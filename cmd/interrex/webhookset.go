@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -149,7 +149,7 @@ func (a *app) readHeaders(path string) (map[string]string, error) {
 // readSecretFile reads a file that only its owner should be able to read, and warns
 // if others can.
 func (a *app) readSecretFile(flag, path string) (string, error) {
-	text, err := config.ReadFile(path)
+	text, err := disk.ReadSmall(path)
 	if err != nil {
 		return "", usageError{fmt.Errorf("%s: %w", flag, err)}
 	}

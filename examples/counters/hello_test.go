@@ -11,7 +11,8 @@ import (
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/examples/counters"
-	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/interrextest"
+	"github.com/interrex/interrex/transport"
 )
 
 // notes is what an agent has logged.
@@ -32,16 +33,12 @@ func (n *notes) has(words *regexp.Regexp) bool {
 	return words.MatchString(n.text.String())
 }
 
-// member starts one of two agents of a future cluster.
-func member(t *testing.T, ca *certificates.CA, id string, join []string, tables ...agent.Table) (*agent.Agent, *notes) {
+// member starts one of two agents of a cluster that is to be.
+func member(t *testing.T, certificate transport.TLS, id string, join []string, tables ...agent.Table) (*agent.Agent, *notes) {
 	t.Helper()
-	certificates, err := ca.TLS(id)
-	if err != nil {
-		t.Fatal(err)
-	}
 	said := new(notes)
 	a, err := agent.New(agent.Config{
-		ID: id, TLS: certificates, Tables: tables, Logger: agent.Slog(slog.New(slog.NewTextHandler(said, nil))),
+		ID: id, TLS: certificate, Tables: tables, Logger: agent.Slog(slog.New(slog.NewTextHandler(said, nil))),
 		Cluster: agent.ClusterConfig{Listen: "127.0.0.1:0", Join: join, BootstrapExpect: 2},
 	})
 	if err != nil {
@@ -55,12 +52,9 @@ func member(t *testing.T, ca *certificates.CA, id string, join []string, tables 
 }
 
 func TestAgentsWithOtherTablesRefuseEachOther(t *testing.T) {
-	ca, err := certificates.DevCA()
-	if err != nil {
-		t.Fatal(err)
-	}
-	has, hasSaid := member(t, ca, "n1", []string{"127.0.0.1:1"}, counters.Table) // nothing listens there: n2 connects by itself
-	lacks, lacksSaid := member(t, ca, "n2", []string{has.Addrs()["cluster"]})
+	certificates := interrextest.Certificates(t)
+	has, hasSaid := member(t, certificates("n1"), "n1", []string{"127.0.0.1:1"}, counters.Table) // nobody is there: n2 comes by itself
+	lacks, lacksSaid := member(t, certificates("n2"), "n2", []string{has.Addrs()["cluster"]})
 	missing := regexp.MustCompile(`its tables are map\[[^]]*\], this agent's are map\[[^]]*counters\(256\):1`)
 	eventually(t, "both say which table is missing", func() bool {
 		return hasSaid.has(missing) && lacksSaid.has(missing)

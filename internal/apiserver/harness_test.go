@@ -31,6 +31,7 @@ import (
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/internal/wire"
@@ -38,7 +39,6 @@ import (
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // raft never answers entries that it applies while it shuts down
@@ -120,7 +120,7 @@ func (nd *node) start(transport raft.Transport, servers []raft.Server, all []*no
 	nd.ring = watch.New(watch.Config{})
 	nd.ring.Publish(nil, 1) // so that a watch since 1 is not one from the future
 	nd.t.Cleanup(nd.ring.Close)
-	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, nd.things, nd.hooks, nd.changes, statetest.NewRegister()}, Publisher: nd.ring})
+	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, nd.things, nd.hooks, nd.changes, testtable.NewRegister()}, Publisher: nd.ring})
 	nd.must(err)
 	nd.state = st
 	nd.t.Cleanup(st.Close)

@@ -18,7 +18,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/internal/wording"
 )
@@ -105,7 +104,7 @@ func unknownField(path, name string, d protoreflect.MessageDescriptor) error {
 		names = append(names, string(d.Fields().Get(i).Name()))
 	}
 	hint := "the fields are " + cmp.Or(strings.Join(names, ", "), "none")
-	if near := config.Nearest(name, names); near != "" {
+	if near := wording.Nearest(name, names); near != "" {
 		hint = fmt.Sprintf("did you mean %q? ", near) + hint
 	}
 	return interrex.Errorf(interrex.KindInvalid, "%s%s: %s has no such field: %s", path, shown([]byte(name)), d.Name(), hint)

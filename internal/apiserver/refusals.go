@@ -16,8 +16,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // refusals converts the errors that the RPC library makes by itself into the format
@@ -181,12 +181,12 @@ func (f refusals) nearestPath(path string) string {
 	for _, p := range served {
 		names = append(names, last(p))
 	}
-	near, best := config.Nearest(last(path), names), ""
+	near, best := wording.Nearest(last(path), names), ""
 	if last(path) == "" || near == "" {
 		return ""
 	}
 	for i, p := range served {
-		if names[i] == near && (best == "" || config.Distance(path, p) < config.Distance(path, best)) {
+		if names[i] == near && (best == "" || wording.Distance(path, p) < wording.Distance(path, best)) {
 			best = p
 		}
 	}

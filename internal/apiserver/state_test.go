@@ -15,8 +15,8 @@ import (
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 func proposeOp(table state.TableID, data []byte) *interrexv1.Operation {
@@ -25,7 +25,7 @@ func proposeOp(table state.TableID, data []byte) *interrexv1.Operation {
 
 func TestOnlyOperatorsPropose(t *testing.T) {
 	nd := cluster(t, 1)[0]
-	in := proposeOp(statetest.RegisterTable, statetest.Set("key", "text", 0))
+	in := proposeOp(testtable.RegisterTable, testtable.Set("key", "text", 0))
 	for _, test := range []struct {
 		name   string
 		caller admission.Caller
@@ -43,7 +43,7 @@ func TestOnlyOperatorsPropose(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if made := r.Operation(time.Now(), nil, nil); !made.Command.About().Privileged || made.Command.About().Name != "set" || made.Table != statetest.RegisterTable {
+		if made := r.Operation(time.Now(), nil, nil); !made.Command.About().Privileged || made.Command.About().Name != "set" || made.Table != testtable.RegisterTable {
 			t.Errorf("%s: %+v", test.name, made.Command.About())
 		}
 	}
@@ -63,7 +63,7 @@ func TestAProposalIsNoWayAroundADoor(t *testing.T) {
 
 func TestAProposalTakesWhatItsEnvelopeCarries(t *testing.T) {
 	nd := cluster(t, 1)[0]
-	in := proposeOp(statetest.RegisterTable, statetest.Set("key", "text", 0))
+	in := proposeOp(testtable.RegisterTable, testtable.Set("key", "text", 0))
 	in.RequestId, in.Attempt, in.Mark, in.Fence = "ann.7", 2, 3, &interrexv1.Fence{Key: "a/b", Token: 4}
 	r, err := nd.opened(admission.Caller{Operator: true}, in, time.Now())
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/disk"
 )
 
 // Files is a Source that reads PEM files. At each handshake they are read again if
@@ -114,7 +114,7 @@ func (f *Files) load() error {
 		f.cert = &cert
 		return nil
 	}
-	text, err := config.ReadFile(f.CA)
+	text, err := disk.ReadSmall(f.CA)
 	if err != nil {
 		return fmt.Errorf("cannot read the CA's certificate: %w", err)
 	}
@@ -130,11 +130,11 @@ func (f *Files) load() error {
 }
 
 func readPair(cert, key string) (tls.Certificate, error) {
-	certText, err := config.ReadFile(cert)
+	certText, err := disk.ReadSmall(cert)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	keyText, err := config.ReadFile(key)
+	keyText, err := disk.ReadSmall(key)
 	if err != nil {
 		return tls.Certificate{}, err
 	}

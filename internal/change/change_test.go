@@ -13,6 +13,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -29,7 +30,7 @@ func newWorld(t testing.TB, settings ...string) *world {
 	w := &world{t: t}
 	w.Replica = statetest.NewReplica(t, func() []state.Table {
 		w.feed = change.New()
-		return []state.Table{w.feed, statetest.NewRegister()}
+		return []state.Table{w.feed, testtable.NewRegister()}
 	})
 	for i := 0; i < len(settings); i += 2 {
 		w.set(settings[i], settings[i+1])
@@ -60,7 +61,7 @@ func (w *world) append(data string, tags ...string) interrex.Revision {
 // write changes the register.
 func (w *world) write(key string) interrex.Revision {
 	w.t.Helper()
-	return w.do(state.Operation{Table: statetest.RegisterTable, Data: statetest.Set(key, "x", time.Hour)}).Revision
+	return w.do(state.Operation{Table: testtable.RegisterTable, Data: testtable.Set(key, "x", time.Hour)}).Revision
 }
 
 // read reads all that there is.
@@ -284,7 +285,7 @@ func TestAChangeIsKeptForItsWholeAge(t *testing.T) {
 
 func TestWhatIsGoneOfAnEntryIsNotBeforeTheRest(t *testing.T) {
 	w := newWorld(t, "changes.keep-count", "2")
-	set := state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("a", "x", 0)}
+	set := state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("a", "x", 0)}
 	w.Do(w.now, set, set, set)
 	floor := w.feed.Floor()
 	if p := w.read(change.Query{Since: floor}); len(p.Items) != 2 || !p.AtStart {

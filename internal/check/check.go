@@ -21,6 +21,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/transport"
 )
@@ -64,7 +65,7 @@ func (files keyFiles) readable() error {
 		if f.path == "" {
 			continue
 		}
-		if _, err := config.ReadFile(f.path); err != nil {
+		if _, err := disk.ReadSmall(f.path); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", f.key, err))
 		}
 	}
@@ -264,7 +265,7 @@ func doubtful(c config.Config) []string {
 
 // certificateIn returns the first certificate of a file; nil: there is none.
 func certificateIn(path string) *x509.Certificate {
-	text, err := config.ReadFile(path)
+	text, err := disk.ReadSmall(path)
 	if err != nil {
 		return nil
 	}

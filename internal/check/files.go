@@ -13,6 +13,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/projection"
 	"github.com/interrex/interrex/transport"
 )
@@ -35,7 +36,7 @@ func APITLS(section config.APITLS) (files *certificates.Files, _ *tls.Config, ca
 	if section.ClientCA == "" {
 		return files, c, nil, nil
 	}
-	pem, err := config.ReadFile(section.ClientCA)
+	pem, err := disk.ReadSmall(section.ClientCA)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %w", err)
 	}
@@ -120,7 +121,7 @@ func (a Agent) HoldersDatabase(section config.Notify, dir string) (func() (*sql.
 	if section.LeaseHolders == config.NotifySQLite {
 		return func() (*sql.DB, error) { return a.SQLite(filepath.Join(dir, "lease-holders.db")) }, projection.SQLite, nil
 	}
-	text, err := config.ReadFile(section.LeaseHolders)
+	text, err := disk.ReadSmall(section.LeaseHolders)
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot read the PostgreSQL URL: %w", err)
 	}

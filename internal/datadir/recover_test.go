@@ -21,8 +21,8 @@ import (
 	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/internal/raftlog"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 const clusterID = "000102030405060708090a0b0c0d0e0f"
@@ -173,7 +173,7 @@ func (s *survivor) leads(want state.Identity, loss state.Loss) {
 
 func newState(t *testing.T) *state.State {
 	t.Helper()
-	st, err := state.New(state.Config{Tables: []state.Table{statetest.NewRegister()}, Logger: loggo.GetLogger("test")})
+	st, err := state.New(state.Config{Tables: []state.Table{testtable.NewRegister()}, Logger: loggo.GetLogger("test")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func newState(t *testing.T) *state.State {
 func entry(st *state.State, key string) []byte {
 	return state.AppendEntry(nil, &state.Entry{
 		Stamp: st.Now(), Wall: time.Now(),
-		Operations: []state.Operation{{Table: statetest.RegisterTable, Data: statetest.Set(key, "x", 0)}},
+		Operations: []state.Operation{{Table: testtable.RegisterTable, Data: testtable.Set(key, "x", 0)}},
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/fsm"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -119,7 +120,7 @@ func newReplica(t *testing.T) *replica {
 	r.Replica = statetest.NewReplica(t, func() []state.Table {
 		r.machine = &notebook{}
 		r.table = table(r.machine)
-		return []state.Table{r.table, statetest.NewRegister()}
+		return []state.Table{r.table, testtable.NewRegister()}
 	})
 	return r
 }
@@ -325,7 +326,7 @@ func TestOneThatDisagreesIsStopped(t *testing.T) {
 		t.Errorf("there it is answered %q at %d", got, results[1].Revision)
 	}
 	// The state's own bytes, and the others', are the same.
-	register := state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("k", "v", 0)}
+	register := state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("k", "v", 0)}
 	for _, r := range []*replica{leader, odd, even} {
 		if res := r.Do(2, register)[0]; res.Err != nil || res.Revision != 3 {
 			t.Errorf("another table: %+v", res)
@@ -370,13 +371,13 @@ func raise(t *testing.T, r *replica) []byte {
 }
 
 // written writes a snapshot.
-func written(r *replica) (*statetest.Sink, error) {
+func written(r *replica) (*testtable.Sink, error) {
 	f, err := r.State.Snapshot()
 	if err != nil {
 		return nil, err
 	}
 	defer f.Release()
-	sink := &statetest.Sink{}
+	sink := &testtable.Sink{}
 	return sink, f.Persist(sink)
 }
 
@@ -414,7 +415,7 @@ func TestAMachineThatCannotRestoreIsStoppedAndTheRestGoesOn(t *testing.T) {
 	r.Do(1, r.op(t, "a", "id"))
 	whole := r.Snapshot()
 	other := statetest.NewReplica(t, func() []state.Table {
-		return []state.Table{table(picky{&notebook{}}), statetest.NewRegister()}
+		return []state.Table{table(picky{&notebook{}}), testtable.NewRegister()}
 	})
 	if err := other.Restore(whole); err != nil || other.State.Halted() != nil {
 		t.Fatal(err, other.State.Halted())
@@ -440,7 +441,7 @@ func TestAMachineThatPanicsAtARestoreIsStopped(t *testing.T) {
 	r := newReplica(t)
 	r.Do(1, r.op(t, "a", "id"))
 	tab := table(shaky{&notebook{}})
-	other := statetest.NewReplica(t, func() []state.Table { return []state.Table{tab, statetest.NewRegister()} })
+	other := statetest.NewReplica(t, func() []state.Table { return []state.Table{tab, testtable.NewRegister()} })
 	if err := other.Restore(r.Snapshot()); err != nil {
 		t.Fatal(err)
 	}
@@ -483,7 +484,7 @@ func TestALeaderWhoseMachineIsStoppedTakesNoCommand(t *testing.T) {
 func TestACommandIsInNoGroup(t *testing.T) {
 	r := newReplica(t)
 	res := r.Do(1, state.Operation{Group: []state.Part{
-		{Table: statetest.RegisterTable, Data: statetest.Set("k", "v", 0)}, {Table: state.FSMTable, Data: []byte("a")},
+		{Table: testtable.RegisterTable, Data: testtable.Set("k", "v", 0)}, {Table: state.FSMTable, Data: []byte("a")},
 	}})[0]
 	if !errors.Is(res.Err, interrex.ErrInvalid) || len(r.Events) != 0 || len(r.machine.Notes) != 0 {
 		t.Errorf("%+v, %d events", res, len(r.Events))

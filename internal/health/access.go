@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/alarm"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 func (v View) apiDown() []alarm.Finding {
@@ -23,7 +23,7 @@ func (v View) apiDown() []alarm.Finding {
 func (v View) apiOpen() []alarm.Finding {
 	api := v.Config.API
 	host, _, err := net.SplitHostPort(api.Listen)
-	if err != nil || config.Loopback(host) || api.TLS.ClientCA != "" {
+	if err != nil || inbound.IsLoopback(host) || api.TLS.ClientCA != "" {
 		return nil
 	}
 	return alarm.Found(fmt.Sprintf("the API at %s accepts requests from everyone, operators' too, because it requires no client certificate", api.Listen))

@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
+	dt "github.com/juju/worker/v3/dependency/testing"
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex"
@@ -369,15 +370,15 @@ func runNotifyAt(t *testing.T, a *agent, target notify.Target, at far, clk clock
 	t.Helper()
 	ring := watch.New(watch.Config{})
 	t.Cleanup(ring.Close)
-	w, err := notify.NewWorker(notify.Config{
-		Source: ring, Leases: lease.New(), State: at, Target: target, Clock: clk,
-	})
+	m := notify.Manifold(notify.ManifoldConfig{ClockName: "clock", RingName: "ring", LeasesName: "leases", StateName: "state", TargetName: "target"})
+	w, err := m.Start(dt.StubContext(nil, map[string]any{"clock": clk, "ring": ring, "leases": lease.New(), "state": at, "target": target}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = worker.Stop(w) })
-	a.view.Notifier = w
-	return w
+	notifier := w.(*notify.Worker)
+	a.view.Notifier = notifier
+	return notifier
 }
 
 // find returns what a condition finds.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 func TestOnlyAClaimWantsItsKey(t *testing.T) {
@@ -39,7 +39,7 @@ func TestOnlyATakeoverByTheHolderPasses(t *testing.T) {
 
 func TestGuessesAboutCommandsOfOthersAreNo(t *testing.T) {
 	w := newWorld(t)
-	other := must(statetest.NewRegister().Decode(statetest.Delete("db")))
+	other := must(testtable.NewRegister().Decode(testtable.Delete("db")))
 	must(w.do(&lease.Claim{Key: key("db"), Holder: "ann", TTL: time.Second}))
 	for _, c := range []state.Command{other, nil} {
 		if _, wants := w.table.Wants(c); wants || w.table.Passes(c) || w.table.Frees(nil, c, 0) {

@@ -1,5 +1,4 @@
-// Package statetest owns the tests that every table must pass, and an example of
-// a table.
+// Package statetest owns the tests that every table must pass.
 package statetest
 
 import (
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 )
 
@@ -269,7 +269,7 @@ func testFrozenViewStays(t *testing.T, c Config, seed uint64) {
 	for range c.Entries / 2 {
 		l.learn(r.Apply(l.entry(c.New().ID())))
 	}
-	var sink Sink
+	var sink testtable.Sink
 	if err := f.Persist(&sink); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -21,7 +22,7 @@ const faultEnv = "STATETEST_FAULT"
 
 // sums is a table of 256 sums; each fault is planted by a test.
 type sums struct {
-	*statetest.Register // for what is not overridden
+	*testtable.Register // for what is not overridden
 	sums                [256]uint64
 	fault               string
 }
@@ -137,7 +138,7 @@ func TestSums(t *testing.T) {
 	}
 	config := statetest.Config{
 		New: func() state.Table {
-			return &sums{Register: statetest.NewRegister(), fault: os.Getenv(faultEnv)}
+			return &sums{Register: testtable.NewRegister(), fault: os.Getenv(faultEnv)}
 		},
 		Command: func(r *rand.Rand, _ []state.Reply) []byte { return []byte{byte(r.IntN(keys)), byte(1 + r.IntN(9))} },
 		Entries: 60,

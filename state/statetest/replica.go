@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 )
 
@@ -84,7 +85,7 @@ func (r *Replica) Snapshot() []byte {
 		r.t.Fatalf("cannot make a snapshot: %v", err)
 	}
 	defer f.Release()
-	var sink Sink
+	var sink testtable.Sink
 	if err := f.Persist(&sink); err != nil {
 		r.t.Fatalf("cannot write a snapshot: %v", err)
 	}
@@ -110,22 +111,4 @@ func (r *Replica) Restore(snapshot []byte) error {
 	return err
 }
 
-// Sink is a raft.SnapshotSink in memory.
-type Sink struct {
-	bytes.Buffer
-	Closed, Cancelled bool
-}
-
-// ID is part of raft.SnapshotSink.
-func (s *Sink) ID() string { return "in-memory" }
-
-// Close is part of raft.SnapshotSink.
-func (s *Sink) Close() error { s.Closed = true; return nil }
-
-// Cancel is part of raft.SnapshotSink.
-func (s *Sink) Cancel() error { s.Cancelled = true; return nil }
-
-var (
-	_ raft.SnapshotSink = (*Sink)(nil)
-	_ state.Publisher   = (*Replica)(nil)
-)
+var _ state.Publisher = (*Replica)(nil)

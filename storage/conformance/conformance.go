@@ -19,8 +19,8 @@ type Config struct {
 	Restart func(t *testing.T, s storage.Store)
 }
 
-// Patience is how long an eventual read, or a watch, may take to show a write.
-const Patience = 30 * time.Second
+// patience is how long an eventual read, or a watch, may take to show a write.
+const patience = 30 * time.Second
 
 // Run tests a store.
 func Run(t *testing.T, c Config) {
@@ -106,7 +106,7 @@ func settle(t *testing.T, mode storage.ReadConsistency, check func() error) {
 
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(Patience)
+	deadline := time.Now().Add(patience)
 	for {
 		err := check()
 		if err == nil {
@@ -131,7 +131,7 @@ func write(t *testing.T, s storage.Store, res interrex.Resource) interrex.Resour
 
 func bounded(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -1,4 +1,4 @@
-package statetest
+package testtable
 
 import (
 	"encoding/binary"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-
 	"sync"
 	"time"
 
@@ -27,8 +26,7 @@ const (
 )
 
 // Register is the smallest table that uses everything that a table can do: values
-// of a few bytes by key, each permanent or for a limited time. It is an example,
-// and the tests of package state are based on it.
+// of a few bytes by key, each permanent or for a limited time.
 type Register struct {
 	mu     sync.Mutex
 	id     state.TableID
