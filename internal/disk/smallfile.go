@@ -28,7 +28,7 @@ func ReadSmall(path string) ([]byte, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxSmall+1))
 	if len(data) > MaxSmall {
-		return nil, fmt.Errorf("%s has more than the %d bytes that are allowed", path, MaxSmall)
+		return nil, fmt.Errorf("%s exceeds the limit of %d bytes", path, MaxSmall)
 	}
 	return data, err
 }
