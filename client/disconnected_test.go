@@ -147,3 +147,32 @@ func TestAWatchAsksForItsKey(t *testing.T) {
 		t.Errorf("a key with a prefix: %v", err)
 	}
 }
+
+func TestAWatchContinuesAtAnotherAgentWhenItsFeatureIsSwitchedOff(t *testing.T) {
+	a, b := startAgent(t), startAgent(t)
+	off := interrex.Errorf(interrex.KindDisabled, "leases are off")
+	play(a, script{events(interrex.LeaseClaimed, off, 5), events(interrex.LeaseClaimed, off, 7)})
+	rest := func(*interrexv1.WatchRequest, func(string, uint64) error) error {
+		<-t.Context().Done()
+		return off
+	}
+	play(b, script{events(interrex.LeaseClaimed, off, 6), rest})
+	w := watch(t, dial(t, client.Config{}, a, b), interrex.WatchRequest{Since: 4})
+	for want := interrex.Revision(5); want <= 7; want++ {
+		if e, err := w.Next(t.Context()); err != nil || e.Revision != want {
+			t.Fatalf("revision %d, %v, want %d", e.Revision, err, want)
+		}
+	}
+}
+
+func TestAWatchEndsWhenNoAgentHasItsFeature(t *testing.T) {
+	a := startAgent(t)
+	play(a, script{events(interrex.LeaseClaimed, interrex.Errorf(interrex.KindDisabled, "leases are off"), 5)})
+	w := watch(t, dial(t, client.Config{}, a), interrex.WatchRequest{Since: 4})
+	if _, err := w.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Next(t.Context()); !errors.Is(err, interrex.ErrDisabled) {
+		t.Errorf("it ended with %v", err)
+	}
+}

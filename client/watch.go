@@ -116,7 +116,7 @@ func (w *Watch[E]) start(ctx context.Context) error {
 // and the watch continues; after any other error there are no more: KindCompacted
 // when the events after the last one are gone, KindWatchClosed when the watch was
 // closed or has lost its beginning, KindOtherCluster when every address leads to
-// another cluster now.
+// another cluster now, KindDisabled when no agent has the feature switched on.
 func (w *Watch[E]) Next(ctx context.Context) (next E, err error) {
 	for {
 		e, err := w.pop()
@@ -166,15 +166,18 @@ func (w *Watch[E]) Disconnected() (since time.Time, why error) {
 }
 
 // elsewhere records why an agent does not serve the watch, and returns an error
-// when every agent belongs to another cluster.
+// when none will: each belongs to another cluster, or has the feature switched off.
 func (w *Watch[E]) elsewhere(p *endpoint, err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.said[p] = err
 	for _, p := range w.c.endpoints {
-		if !errors.Is(w.said[p], interrex.ErrOtherCluster) {
+		if said := w.said[p]; !errors.Is(said, interrex.ErrOtherCluster) && !errors.Is(said, interrex.ErrDisabled) {
 			return nil
 		}
+	}
+	if errors.Is(err, interrex.ErrDisabled) {
+		return err
 	}
 	return fmt.Errorf("%s: %w", p.address, err)
 }
@@ -244,11 +247,11 @@ func (w *Watch[E]) run() error {
 		if w.life.Err() != nil {
 			return interrex.Errorf(interrex.KindWatchClosed, "the watch was closed").WithCause(context.Cause(w.life))
 		}
-		if kind := interrex.KindOf(err); !kind.Retryable() && kind != interrex.KindOutcomeUnknown {
+		if final(err) && interrex.KindOf(err) != interrex.KindDisabled {
 			return err
 		}
-		if other := w.elsewhere(p, err); other != nil {
-			return other
+		if nowhere := w.elsewhere(p, err); nowhere != nil {
+			return nowhere
 		}
 		since, present := w.position()
 		if present {
