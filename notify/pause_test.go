@@ -145,3 +145,22 @@ func TestAComparisonIsFollowedByARest(t *testing.T) {
 		f.wantInStep()
 	})
 }
+
+func TestAWorkerThatWaitsForItsClusterIsNotLate(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.world.cluster = ""
+		f.start()
+		f.settle(time.Hour)
+		if p := f.worker.Progress(); p.Lag != 0 {
+			t.Fatalf("before there is a cluster: %+v", p)
+		}
+		began := time.Now()
+		f.world.mu.Lock()
+		f.world.cluster = "one"
+		f.world.mu.Unlock()
+		f.world.claim("a", "ann")
+		if p := f.worker.Progress(); p.Lag > 0 && p.Fresh.Before(began) {
+			t.Errorf("at the first claim it is late since %s, the claim was made at %s", p.Fresh, began)
+		}
+	})
+}

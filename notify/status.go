@@ -78,10 +78,16 @@ func (s *status) recover() {
 	s.row = 0
 }
 
-func (s *status) progress(at interrex.Revision) Progress {
+// progress returns the progress of a copy of a state that is at a revision now. While
+// there is nothing to copy yet, the copy is up to date.
+func (s *status) progress(at interrex.Revision, now time.Time) Progress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := Progress{Lag: s.behind(at), Fresh: s.upToDate}
+	lag := s.behind(at)
+	if s.phase == phaseStarting && lag == 0 {
+		s.upToDate = now
+	}
+	p := Progress{Lag: lag, Fresh: s.upToDate}
 	if s.row > 0 {
 		p.Failures, p.Since, p.Err = s.row, s.since, s.last
 	}

@@ -24,6 +24,11 @@ func newReport(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "report",
 		Short: "Show the dependency engine: every worker, its state, inputs, starts and last error",
+		Long: `Shows the dependency engine: every worker, its state, inputs, starts and last error.
+
+A worker runs only while its inputs do. Inputs marked offers: and uses: are slots,
+which always run: a worker offers something there while it runs (raft, for example),
+and those that use the slot keep running while nothing is offered.`,
 		Example: `  interrex agent report
   interrex agent report -o dot | dot -Tsvg > engine.svg`,
 		Args: arguments(0, "no arguments"),
@@ -154,7 +159,7 @@ func dot(m *interrexv1.ReportResponse) string {
 			case "":
 				fmt.Fprintf(&b, "  %q -> %q;\n", input, w.GetName())
 			case "uses:":
-				fmt.Fprintf(&b, "  %q -> %q [style=dashed, label=\"uses\"];\n", input, w.GetName())
+				fmt.Fprintf(&b, "  %q -> %q [style=dashed, label=\"used by\"];\n", input, w.GetName())
 			default:
 				fmt.Fprintf(&b, "  %q -> %q [style=dashed, label=\"offers\"];\n", w.GetName(), input)
 			}

@@ -25,7 +25,7 @@ func TestDotColoursWorkersByTheirState(t *testing.T) {
 		`tooltip="cannot open: why", fillcolor="salmon"];`,
 		`fillcolor="khaki"];`,
 		"\"clock\" -> \"raft\";\n  \"transport\" -> \"raft\";",
-		`"raft-slot" -> "api" [style=dashed, label="uses"];`,
+		`"raft-slot" -> "api" [style=dashed, label="used by"];`,
 		`"raft-worker" -> "raft-slot" [style=dashed, label="offers"];`,
 	} {
 		if !strings.Contains(text, want) {
