@@ -24,8 +24,9 @@ const (
 	StopTimeout  = 30 * time.Second
 )
 
-// ErrStopped is returned by methods of an agent that is not running.
-var ErrStopped = errors.New("the agent does not run")
+// ErrStopped is the error, or the cause of the error, of methods of an agent that is
+// not running.
+var ErrStopped = errors.New("the agent is not running")
 
 // Agent is one agent. It may be restarted after Stop. Its methods are safe for
 // concurrent use.

@@ -201,6 +201,9 @@ func TestNewRefusesAWrongConfiguration(t *testing.T) {
 
 func TestLeadershipReplaysThePresent(t *testing.T) {
 	a := newAgent(t, quiet(t))
+	if _, err := a.Client(t.Context()); !errors.Is(err, agent.ErrStopped) || !errors.Is(err, interrex.ErrUnavailable) {
+		t.Errorf("the client of a stopped agent: %v", err)
+	}
 	if _, err := a.Leadership(); !errors.Is(err, agent.ErrStopped) {
 		t.Fatalf("got %v", err)
 	}

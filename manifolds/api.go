@@ -29,19 +29,19 @@ import (
 // startAPI starts the server, which outlives every restart of raft: it looks up what
 // it needs of raft when it needs it.
 func (s *Set) startAPI(u *unit) (worker.Worker, error) {
-	id := need[datadir.Identity](u, IdentityName)
+	id := need[datadir.Identity](u, identityName)
 	c := apiserver.Config{
 		Clock: need[clock.Clock](u, ClockName), State: need[*state.State](u, StateName),
 		Ring: need[*watch.Ring](u, StateName), Queue: need[*queue.Queue](u, QueueName),
 		Services:  need[[]method.Service](u, StateName),
-		Leases:    &services.Leases{Table: need[*lease.Table](u, StateName), Waiting: waiting(need[handle[*raftLife]](u, RaftSlotName))},
+		Leases:    &services.Leases{Table: need[*lease.Table](u, StateName), Waiting: waiting(need[handle[*raftLife]](u, raftSlotName))},
 		Resources: &services.Resources{Table: need[*resource.Table](u, StateName)},
 		Changes:   &services.Changes{Table: need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0},
-		Webhooks:  s.webhookService(need[*webhook.Table](u, StateName), need[handle[*hookcaller.Caller]](u, HookCallerSlotName)),
-		Switches:  need[*method.Switches](u, SwitchesName),
+		Webhooks:  s.webhookService(need[*webhook.Table](u, StateName), need[handle[*hookcaller.Caller]](u, hookCallerSlotName)),
+		Switches:  need[*method.Switches](u, switchesName),
 	}
 	engine := need[dependency.Reporter](u, EngineName)
-	rounds, forwarding := need[handle[*reads.Rounds]](u, ReadsSlotName), need[handle[*forward.Forwarder]](u, ForwarderSlotName)
+	rounds, forwarding := need[handle[*reads.Rounds]](u, readsSlotName), need[handle[*forward.Forwarder]](u, forwarderSlotName)
 	if u.err != nil {
 		return nil, u.err
 	}

@@ -38,8 +38,8 @@ func (c *localClient) drain(ctx context.Context) error {
 // startClient provides a *client.Client. It stops before the API and raft do, so that
 // the leases that are held through it can still be released.
 func (s *Set) startClient(u *unit) (worker.Worker, error) {
-	server, id := need[*apiserver.Server](u, APIName), need[datadir.Identity](u, IdentityName)
-	raft, engine := need[handle[*raftLife]](u, RaftSlotName), need[dependency.Reporter](u, EngineName)
+	server, id := need[*apiserver.Server](u, apiName), need[datadir.Identity](u, identityName)
+	raft, engine := need[handle[*raftLife]](u, raftSlotName), need[dependency.Reporter](u, EngineName)
 	if u.err != nil {
 		return nil, u.err
 	}
@@ -66,7 +66,7 @@ func (s *Set) startClient(u *unit) (worker.Worker, error) {
 		return err
 	})
 	u.give(c, mine)
-	together := togetherness{engine: engine, clock: s.config.Agent.Clock, names: s.names(ClientName, APIName), dying: u.tomb.Dying()}
+	together := togetherness{engine: engine, clock: s.config.Agent.Clock, names: s.names(ClientName, apiName), dying: u.tomb.Dying()}
 	visiting.Go(func() { s.visitRaft(raft, together.known, closed) })
 	return nil, nil
 }
@@ -75,7 +75,7 @@ func (s *Set) startClient(u *unit) (worker.Worker, error) {
 func (s *Set) startLeases(u *unit) (worker.Worker, error) {
 	c := need[*client.Client](u, ClientName)
 	if u.err == nil {
-		u.err = u.ctx.Get(s.name(LeasesFeatureName), nil)
+		u.err = u.ctx.Get(s.name(leasesFeatureName), nil)
 	}
 	if u.err != nil {
 		return nil, u.err

@@ -177,7 +177,7 @@ func Manifolds(c Config) dependency.Manifolds {
 	if err == nil {
 		return set.Manifolds
 	}
-	return dependency.Manifolds{c.Name(ConfigName): {
+	return dependency.Manifolds{c.Name(configName): {
 		Start: func(dependency.Context) (worker.Worker, error) {
 			return nil, fmt.Errorf("cannot run an agent: %w", err)
 		},

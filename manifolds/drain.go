@@ -67,13 +67,13 @@ func (s *Set) Extras() []string { return s.names(ProjectionName, NotifyName, Raf
 // Binders returns the names of the workers that take what may be in use already:
 // addresses, and the embedder's registry of metrics.
 func (s *Set) Binders() []string {
-	names := s.names(TransportName, MetricsName)
+	names := s.names(TransportName, metricsName)
 	current, _ := s.configuration.Current()
 	if current.API.Listen != "" {
 		names = append(names, s.name(APIListenerName))
 	}
 	if current.API.Socket != "" || s.config.Agent.DataDir != "" {
-		names = append(names, s.name(APISocketName))
+		names = append(names, s.name(apiSocketName))
 	}
 	return names
 }

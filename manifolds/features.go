@@ -16,10 +16,10 @@ type feature struct {
 
 func features() []feature {
 	return []feature{
-		{LeasesConfigName, method.LeasesSetting, func(c config.Config) config.Switch { return c.Features.Leases }},
-		{ResourcesConfigName, method.ResourcesSetting, func(c config.Config) config.Switch { return c.Features.Resources }},
-		{ChangesConfigName, method.ChangesSetting, func(c config.Config) config.Switch { return c.Features.Changes }},
-		{WebhooksConfigName, method.WebhooksSetting, func(c config.Config) config.Switch { return c.Features.Webhooks }},
+		{leasesConfigName, method.LeasesSetting, func(c config.Config) config.Switch { return c.Features.Leases }},
+		{resourcesConfigName, method.ResourcesSetting, func(c config.Config) config.Switch { return c.Features.Resources }},
+		{changesConfigName, method.ChangesSetting, func(c config.Config) config.Switch { return c.Features.Changes }},
+		{webhooksConfigName, method.WebhooksSetting, func(c config.Config) config.Switch { return c.Features.Webhooks }},
 	}
 }
 
@@ -42,9 +42,9 @@ func (s *Set) startSwitches(u *unit) (worker.Worker, error) {
 func (s *Set) featureNode(f feature) node {
 	n := sectionNode(s.configuration, f.pick)
 	start := n.start
-	n.offers = []string{SwitchesName}
+	n.offers = []string{switchesName}
 	n.start = func(u *unit) (worker.Worker, error) {
-		switches := need[*method.Switches](u, SwitchesName)
+		switches := need[*method.Switches](u, switchesName)
 		if u.err != nil {
 			return nil, u.err
 		}
@@ -56,7 +56,7 @@ func (s *Set) featureNode(f feature) node {
 
 // startLeasesFeature runs while leases are switched on.
 func (s *Set) startLeasesFeature(u *unit) (worker.Worker, error) {
-	if on := need[config.Switch](u, LeasesConfigName); u.err == nil && !on.On() {
+	if on := need[config.Switch](u, leasesConfigName); u.err == nil && !on.On() {
 		u.err = errOff
 	}
 	return nil, u.err

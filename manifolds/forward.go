@@ -14,7 +14,7 @@ import (
 
 func (s *Set) startForwarder(u *unit) (worker.Worker, error) {
 	now, t := need[clock.Clock](u, ClockName), need[*transport.Transport](u, TransportName)
-	slot := need[offerer[*forward.Forwarder]](u, ForwarderSlotName)
+	slot := need[offerer[*forward.Forwarder]](u, forwarderSlotName)
 	if u.err != nil {
 		return nil, u.err
 	}

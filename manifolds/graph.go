@@ -14,53 +14,53 @@ func (s *Set) graph() map[string]node {
 	nodes := map[string]node{
 		ClockName:          {start: s.startClock},
 		EngineName:         engineNode(noEngine{s}),
-		LoggingName:        {start: s.startLogging},
-		AlarmsName:         {start: func(*unit) (worker.Worker, error) { return s.health.Watch() }},
-		MetricsName:        {start: s.startMetrics},
-		PortsName:          {start: s.startPorts},
-		APIConfigName:      sectionNode(s.configuration, pickAPI),
-		SocketConfigName:   sectionNode(s.configuration, pickSocket),
-		ClusterConfigName:  sectionNode(s.configuration, pickCluster),
-		RaftConfigName:     sectionNode(s.configuration, pickRaft),
-		NotifyConfigName:   sectionNode(s.configuration, pickNotify),
-		SwitchesName:       {start: s.startSwitches},
-		IdentityName:       {start: s.startIdentity},
-		StateName:          {inputs: []string{ClockName}, visits: []string{IdentityName}, start: s.startState},
-		RaftSlotName:       slotNode[*raftLife](),
-		ReadsSlotName:      slotNode[*reads.Rounds](),
-		ForwarderSlotName:  slotNode[*forward.Forwarder](),
-		HookCallerSlotName: slotNode[*hookcaller.Caller](),
+		loggingName:        {start: s.startLogging},
+		alarmsName:         {start: func(*unit) (worker.Worker, error) { return s.health.Watch() }},
+		metricsName:        {start: s.startMetrics},
+		portsName:          {start: s.startPorts},
+		apiConfigName:      sectionNode(s.configuration, pickAPI),
+		socketConfigName:   sectionNode(s.configuration, pickSocket),
+		clusterConfigName:  sectionNode(s.configuration, pickCluster),
+		raftConfigName:     sectionNode(s.configuration, pickRaft),
+		notifyConfigName:   sectionNode(s.configuration, pickNotify),
+		switchesName:       {start: s.startSwitches},
+		identityName:       {start: s.startIdentity},
+		StateName:          {inputs: []string{ClockName}, visits: []string{identityName}, start: s.startState},
+		raftSlotName:       slotNode[*raftLife](),
+		readsSlotName:      slotNode[*reads.Rounds](),
+		forwarderSlotName:  slotNode[*forward.Forwarder](),
+		hookCallerSlotName: slotNode[*hookcaller.Caller](),
 		QueueName:          {inputs: []string{ClockName}, start: s.startQueue},
 		TransportName: {
-			inputs: []string{ClockName, PortsName, ClusterConfigName}, visits: []string{IdentityName, StateName},
+			inputs: []string{ClockName, portsName, clusterConfigName}, visits: []string{identityName, StateName},
 			start: s.startTransport,
 		},
 		RaftName: {
-			inputs: []string{ClockName, RaftConfigName}, visits: []string{IdentityName, StateName, QueueName, TransportName},
-			offers: []string{RaftSlotName}, start: s.startRaft,
+			inputs: []string{ClockName, raftConfigName}, visits: []string{identityName, StateName, QueueName, TransportName},
+			offers: []string{raftSlotName}, start: s.startRaft,
 		},
-		ReadsName:         {inputs: []string{ClockName, IdentityName}, visits: []string{StateName, RaftName}, offers: []string{ReadsSlotName}, start: s.startReads},
+		readsName:         {inputs: []string{ClockName, identityName}, visits: []string{StateName, RaftName}, offers: []string{readsSlotName}, start: s.startReads},
 		LeaderName:        s.leader(),
-		ForwarderName:     {inputs: []string{ClockName}, visits: []string{TransportName}, offers: []string{ForwarderSlotName}, start: s.startForwarder},
-		LeasesFeatureName: {inputs: []string{LeasesConfigName}, start: s.startLeasesFeature},
-		APIName: {
-			inputs: []string{ClockName, EngineName, IdentityName}, visits: []string{StateName, QueueName},
-			uses:  []string{RaftSlotName, ReadsSlotName, ForwarderSlotName, HookCallerSlotName, SwitchesName},
+		forwarderName:     {inputs: []string{ClockName}, visits: []string{TransportName}, offers: []string{forwarderSlotName}, start: s.startForwarder},
+		leasesFeatureName: {inputs: []string{leasesConfigName}, start: s.startLeasesFeature},
+		apiName: {
+			inputs: []string{ClockName, EngineName, identityName}, visits: []string{StateName, QueueName},
+			uses:  []string{raftSlotName, readsSlotName, forwarderSlotName, hookCallerSlotName, switchesName},
 			start: s.startAPI,
 		},
-		APIListenerName: {inputs: []string{APIName, APIConfigName, PortsName}, start: s.startAPIListener},
-		APISocketName: {
-			inputs: []string{APIName, SocketConfigName}, visits: []string{IdentityName},
+		APIListenerName: {inputs: []string{apiName, apiConfigName, portsName}, start: s.startAPIListener},
+		apiSocketName: {
+			inputs: []string{apiName, socketConfigName}, visits: []string{identityName},
 			start: s.startAPISocket,
 		},
-		APIPeersName:   {inputs: []string{APIName}, visits: []string{TransportName}, start: s.startAPIPeers},
-		ClientName:     {inputs: []string{EngineName, IdentityName}, visits: []string{APIName, LeasesConfigName}, uses: []string{RaftSlotName}, start: s.startClient},
-		LeasesName:     {inputs: []string{LeasesFeatureName}, visits: []string{ClientName}, start: s.startLeases},
-		ProjectionName: {inputs: []string{NotifyConfigName}, visits: []string{IdentityName}, start: s.startProjection},
+		apiPeersName:   {inputs: []string{apiName}, visits: []string{TransportName}, start: s.startAPIPeers},
+		ClientName:     {inputs: []string{EngineName, identityName}, visits: []string{apiName, leasesConfigName}, uses: []string{raftSlotName}, start: s.startClient},
+		LeasesName:     {inputs: []string{leasesFeatureName}, visits: []string{ClientName}, start: s.startLeases},
+		ProjectionName: {inputs: []string{notifyConfigName}, visits: []string{identityName}, start: s.startProjection},
 		NotifyName:     s.notify(),
-		HookCallerName: {inputs: []string{ClockName, IdentityName, WebhooksConfigName}, offers: []string{HookCallerSlotName}, start: s.startHookCaller},
+		hookCallerName: {inputs: []string{ClockName, identityName, webhooksConfigName}, offers: []string{hookCallerSlotName}, start: s.startHookCaller},
 		WebhooksName: {
-			flag: LeaderName, inputs: []string{ClockName, APIName}, visits: []string{StateName, QueueName, HookCallerName},
+			flag: LeaderName, inputs: []string{ClockName, apiName}, visits: []string{StateName, QueueName, hookCallerName},
 			start: s.startWebhooks,
 		},
 	}
@@ -68,7 +68,7 @@ func (s *Set) graph() map[string]node {
 		nodes[f.name] = s.featureNode(f)
 	}
 	if s.config.Agent.Observers != nil {
-		nodes[ObserversName] = node{visits: []string{StateName}, start: s.startObservers}
+		nodes[observersName] = node{visits: []string{StateName}, start: s.startObservers}
 	}
 	return nodes
 }

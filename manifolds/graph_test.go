@@ -22,7 +22,7 @@ func harmless(user string, value any) bool {
 	_, server := value.(*apiserver.Server)
 	return server && slices.Contains([]string{
 		// The server's end ends the streams that these wait for.
-		APIListenerName, APISocketName, APIPeersName,
+		APIListenerName, apiSocketName, apiPeersName,
 		// It makes events readable by it, which goes on.
 		WebhooksName,
 	}, user)
@@ -84,12 +84,12 @@ func (w *world) outlives(t *testing.T, owner, user string) {
 
 // The workers in which the API and what is held through the agent must not be
 // interrupted by a restart of others.
-var steady = []string{APIName, ClientName, LeasesName}
+var steady = []string{apiName, ClientName, LeasesName}
 
 // above are those that what is steady stands on.
 var above = []string{
-	ClockName, IdentityName, StateName, QueueName, LeasesConfigName, LeasesFeatureName, APIName, ClientName, LeasesName,
-	RaftSlotName, ReadsSlotName, ForwarderSlotName, HookCallerSlotName, SwitchesName,
+	ClockName, identityName, StateName, QueueName, leasesConfigName, leasesFeatureName, apiName, ClientName, LeasesName,
+	raftSlotName, readsSlotName, forwarderSlotName, hookCallerSlotName, switchesName,
 }
 
 func TestEveryWorkerMayFailAndComeBack(t *testing.T) {
@@ -176,7 +176,7 @@ func (w *world) tellsWhatItTook(t *testing.T, user string) {
 		} else if it.as.Comparable() && it.as.Kind() != reflect.Interface && out.Elem().Interface() != it.value {
 			t.Errorf("%s goes on with %s, which is another one now", user, it)
 		}
-		if it.from == SwitchesName {
+		if it.from == switchesName {
 			continue // who offers and who uses have the same
 		}
 		_, uses := it.value.(interface{ any() (any, bool) })

@@ -27,8 +27,8 @@ func (s *Set) leader() node {
 
 func (s *Set) startReads(u *unit) (worker.Worker, error) {
 	now, st := need[clock.Clock](u, ClockName), need[*state.State](u, StateName)
-	id, life := need[datadir.Identity](u, IdentityName), need[*raftLife](u, RaftName)
-	slot := need[offerer[*reads.Rounds]](u, ReadsSlotName)
+	id, life := need[datadir.Identity](u, identityName), need[*raftLife](u, RaftName)
+	slot := need[offerer[*reads.Rounds]](u, readsSlotName)
 	if u.err != nil {
 		return nil, u.err
 	}

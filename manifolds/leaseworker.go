@@ -20,7 +20,8 @@ type Held = interrex.Held
 
 // LeaseConfig describes a manifold that campaigns for a lease and holds it.
 type LeaseConfig struct {
-	// LeasesName is the manifold that provides interrex.Leases: LeasesName.
+	// LeasesName is the name of the manifold that provides interrex.Leases: the
+	// constant LeasesName, or Config.Name(LeasesName) under another prefix.
 	LeasesName string
 	Key        string
 	TTL        time.Duration // 0: interrex.DefaultTTL

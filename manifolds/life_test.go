@@ -290,7 +290,7 @@ func TestACampaignDoesNotHoldUpARestartOfTheAPI(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		for _, name := range []string{APIName, LeasesName, ClientName, StateName} {
+		for _, name := range []string{apiName, LeasesName, ClientName, StateName} {
 			owner := w.Starts.worker(name)
 			began := time.Now()
 			owner.Kill()
@@ -323,11 +323,11 @@ func TestWhatIsTakenIsTriedAgain(t *testing.T) {
 		})
 		w.settle(t)
 		for address, needs := range map[string][]string{
-			"unix":           {APISocketName},
+			"unix":           {apiSocketName},
 			"127.0.0.1:0":    {APIListenerName},
-			"127.0.0.1:7400": {APIPeersName, ForwarderName, LeaderName, RaftName, ReadsName, TransportName, WebhooksName},
+			"127.0.0.1:7400": {apiPeersName, forwarderName, LeaderName, RaftName, readsName, TransportName, WebhooksName},
 		} {
-			runs := w.runs(APIName)
+			runs := w.runs(apiName)
 			taken.Store(address)
 			for _, name := range needs {
 				if u, is := w.Starts.worker(name).(*unit); is {
@@ -340,7 +340,7 @@ func TestWhatIsTakenIsTriedAgain(t *testing.T) {
 			}
 			taken.Store("")
 			w.settle(t)
-			if is := w.runs(APIName); is != runs {
+			if is := w.runs(apiName); is != runs {
 				t.Errorf("the API was restarted with %s", address)
 			}
 		}
@@ -354,7 +354,7 @@ func TestADirectoryThatAnotherAgentHasIsWaitedFor(t *testing.T) {
 		first.settle(t)
 		second := newWorld(t, func(c *AgentConfig) { c.DataDir = first.config.Agent.DataDir })
 		time.Sleep(10 * time.Second)
-		if err := second.Starts.Down(IdentityName); err == nil || !strings.Contains(err.Error(), "agent a1, process") || !strings.Contains(err.Error(), filepath.Base(first.config.Agent.DataDir)) {
+		if err := second.Starts.Down(identityName); err == nil || !strings.Contains(err.Error(), "agent a1, process") || !strings.Contains(err.Error(), filepath.Base(first.config.Agent.DataDir)) {
 			t.Errorf("it says %v", err)
 		}
 		stop(t, first.engine)

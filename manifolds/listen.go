@@ -21,8 +21,8 @@ import (
 )
 
 func (s *Set) startAPIListener(u *unit) (worker.Worker, error) {
-	section, server := need[config.API](u, APIConfigName), need[*apiserver.Server](u, APIName)
-	open := need[*ports.Ports](u, PortsName)
+	section, server := need[config.API](u, apiConfigName), need[*apiserver.Server](u, apiName)
+	open := need[*ports.Ports](u, portsName)
 	if u.err == nil && section.Listen == "" {
 		u.err = errOff
 	}
@@ -48,11 +48,11 @@ func (s *Set) startAPIListener(u *unit) (worker.Worker, error) {
 }
 
 func (s *Set) startAPISocket(u *unit) (worker.Worker, error) {
-	section, dir := need[socket](u, SocketConfigName), need[*dataDir](u, IdentityName)
+	section, dir := need[socket](u, socketConfigName), need[*dataDir](u, identityName)
 	if u.err == nil && section == "" && s.config.Agent.DataDir == "" {
 		u.err = errOff
 	}
-	server := need[*apiserver.Server](u, APIName)
+	server := need[*apiserver.Server](u, apiName)
 	if u.err != nil {
 		return nil, u.err
 	}
@@ -95,7 +95,7 @@ func (s *Set) listenSocket(path string) (net.Listener, error) {
 
 // startAPIPeers serves what other agents forward.
 func (s *Set) startAPIPeers(u *unit) (worker.Worker, error) {
-	t, server := need[*transport.Transport](u, TransportName), need[*apiserver.Server](u, APIName)
+	t, server := need[*transport.Transport](u, TransportName), need[*apiserver.Server](u, apiName)
 	if u.err != nil {
 		return nil, u.err
 	}

@@ -18,7 +18,7 @@ const openTimeout = 10 * time.Second
 // startProjection opens the table of lease holders in SQL. Every agent does: writing
 // the same twice to a shared database is harmless.
 func (s *Set) startProjection(u *unit) (worker.Worker, error) {
-	section, dir := need[config.Notify](u, NotifyConfigName), need[*dataDir](u, IdentityName)
+	section, dir := need[config.Notify](u, notifyConfigName), need[*dataDir](u, identityName)
 	if u.err == nil && section.LeaseHolders == config.NotifyOff {
 		u.err = errOff
 	}

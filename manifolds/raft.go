@@ -30,10 +30,10 @@ type raftLife struct {
 // startRaft starts one life of raft. It is visited: a lease that is released while
 // everything stops still needs raft.
 func (s *Set) startRaft(u *unit) (worker.Worker, error) {
-	dir, t := need[*dataDir](u, IdentityName), need[*transport.Transport](u, TransportName)
-	slot := need[offerer[*raftLife]](u, RaftSlotName)
+	dir, t := need[*dataDir](u, identityName), need[*transport.Transport](u, TransportName)
+	slot := need[offerer[*raftLife]](u, raftSlotName)
 	if u.err == nil {
-		u.err = u.ctx.Get(s.name(RaftConfigName), nil)
+		u.err = u.ctx.Get(s.name(raftConfigName), nil)
 	}
 	if u.err != nil {
 		return nil, u.err

@@ -79,11 +79,11 @@ func TestTheReportTellsOffersFromUses(t *testing.T) {
 		t.Fatal(err)
 	}
 	workers := s.Report(noEngine{s})[dependency.KeyManifolds].(map[string]any)
-	raft, server := workers[RaftName].(map[string]any), workers[APIName].(map[string]any)
-	if offers := raft[apiserver.KeyOffers].([]string); !slices.Equal(offers, []string{RaftSlotName}) {
+	raft, server := workers[RaftName].(map[string]any), workers[apiName].(map[string]any)
+	if offers := raft[apiserver.KeyOffers].([]string); !slices.Equal(offers, []string{raftSlotName}) {
 		t.Errorf("raft offers %q", offers)
 	}
-	if uses := server[apiserver.KeyUses].([]string); !slices.Contains(uses, RaftSlotName) || slices.Contains(uses, StateName) {
+	if uses := server[apiserver.KeyUses].([]string); !slices.Contains(uses, raftSlotName) || slices.Contains(uses, StateName) {
 		t.Errorf("the API uses %q", uses)
 	}
 }
@@ -108,7 +108,7 @@ func TestEachSlotIsFilledByOneWorker(t *testing.T) {
 	for _, n := range s.nodes {
 		for _, slot := range n.uses {
 			want := 1
-			if slot == SwitchesName {
+			if slot == switchesName {
 				want = len(features()) // each moves its own
 			}
 			if offered[slot] != want {

@@ -23,7 +23,7 @@ import (
 )
 
 func (s *Set) startState(u *unit) (worker.Worker, error) {
-	now, dir := need[clock.Clock](u, ClockName), need[*dataDir](u, IdentityName)
+	now, dir := need[clock.Clock](u, ClockName), need[*dataDir](u, identityName)
 	if u.err != nil {
 		return nil, u.err
 	}

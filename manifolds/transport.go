@@ -17,9 +17,9 @@ import (
 )
 
 func (s *Set) startTransport(u *unit) (worker.Worker, error) {
-	now, section := need[clock.Clock](u, ClockName), need[config.Cluster](u, ClusterConfigName)
-	dir, st := need[*dataDir](u, IdentityName), need[*state.State](u, StateName)
-	open := need[*ports.Ports](u, PortsName)
+	now, section := need[clock.Clock](u, ClockName), need[config.Cluster](u, clusterConfigName)
+	dir, st := need[*dataDir](u, identityName), need[*state.State](u, StateName)
+	open := need[*ports.Ports](u, portsName)
 	if u.err != nil {
 		return nil, u.err
 	}

@@ -57,7 +57,7 @@ func (s *Set) view() health.View {
 		Ring:       running[*watch.Ring](s, StateName),
 		Queue:      running[*queue.Queue](s, QueueName),
 		Notifier:   running[*notify.Worker](s, NotifyName),
-		Caller:     running[*hookcaller.Caller](s, HookCallerName),
+		Caller:     running[*hookcaller.Caller](s, hookCallerName),
 		Teller:     running[*hookcaller.Worker](s, WebhooksName),
 		Transport:  running[*transport.Transport](s, TransportName),
 		ClusterTLS: running[transport.TLS](s, TransportName),
@@ -69,7 +69,7 @@ func (s *Set) view() health.View {
 	if o := s.config.Agent.Observers; o != nil {
 		v.Observers = &o.inner
 	}
-	if dir := running[*dataDir](s, IdentityName); dir != nil {
+	if dir := running[*dataDir](s, identityName); dir != nil {
 		v.ID, v.ClusterID, v.Directory = dir.ID, dir.ClusterID, dir.path
 	}
 	s.viewDown(&v)
@@ -121,7 +121,7 @@ func (s *Set) section() config.Config {
 
 // ID returns the agent's ID, "" before its identity was read.
 func (s *Set) ID() string {
-	if dir := running[*dataDir](s, IdentityName); dir != nil {
+	if dir := running[*dataDir](s, identityName); dir != nil {
 		return dir.ID
 	}
 	return ""
@@ -143,7 +143,7 @@ func (s *Set) Applied() interrex.Tracker {
 }
 
 // server returns the API's server, nil while it does not run.
-func (s *Set) server() *apiserver.Server { return running[*apiserver.Server](s, APIName) }
+func (s *Set) server() *apiserver.Server { return running[*apiserver.Server](s, apiName) }
 
 // Addresses returns what is bound now: "api", "cluster", "socket".
 func (s *Set) Addresses() map[string]string {

@@ -25,8 +25,8 @@ const noteTimeout = 2 * time.Second
 // startHookCaller makes the calls of webhooks, while they are switched on. Every
 // agent has one: any may be asked to test a webhook, and any may lead.
 func (s *Set) startHookCaller(u *unit) (worker.Worker, error) {
-	now, id := need[clock.Clock](u, ClockName), need[datadir.Identity](u, IdentityName)
-	on, slot := need[config.Switch](u, WebhooksConfigName), need[offerer[*hookcaller.Caller]](u, HookCallerSlotName)
+	now, id := need[clock.Clock](u, ClockName), need[datadir.Identity](u, identityName)
+	on, slot := need[config.Switch](u, webhooksConfigName), need[offerer[*hookcaller.Caller]](u, hookCallerSlotName)
 	if u.err == nil && !on.On() {
 		u.err = errOff
 	}
@@ -49,8 +49,8 @@ func (s *Set) startHookCaller(u *unit) (worker.Worker, error) {
 // agent leads.
 func (s *Set) startWebhooks(u *unit) (worker.Worker, error) {
 	c := hookcaller.WorkerConfig{
-		Logger: s.logger("webhooks"), Data: need[*apiserver.Server](u, APIName).Data,
-		Caller: need[*hookcaller.Caller](u, HookCallerName), Clock: need[clock.Clock](u, ClockName),
+		Logger: s.logger("webhooks"), Data: need[*apiserver.Server](u, apiName).Data,
+		Caller: need[*hookcaller.Caller](u, hookCallerName), Clock: need[clock.Clock](u, ClockName),
 		Table: need[*webhook.Table](u, StateName), Ring: need[*watch.Ring](u, StateName),
 		Queue: need[*queue.Queue](u, QueueName),
 	}

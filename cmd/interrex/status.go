@@ -66,7 +66,7 @@ func statusTable(m *interrexv1.StatusResponse) table {
 		{"revision", revisionLine(m)},
 		{"log", logLine(m)},
 		{"leases", fmt.Sprint(m.GetLeases())},
-		{"version", m.GetVersion() + ", up " + upFor(m)},
+		{"version", cmp.Or(m.GetVersion(), "unknown") + ", up " + upFor(m)},
 	}}
 	for _, member := range m.GetMembers() {
 		t.rows = append(t.rows, []string{"member " + member.GetId(), memberLine(member) + at(member.GetAddress()) + lag(member, m.GetLastIndex())})
