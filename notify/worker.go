@@ -51,7 +51,9 @@ func (w *Worker) Wait() error { return w.catacomb.Wait() }
 func (w *Worker) Report() map[string]any { return w.status.report(w.config.State.Revision()) }
 
 // Progress returns the progress of the notifications. It never blocks.
-func (w *Worker) Progress() Progress { return w.status.progress(w.config.State.Revision(), w.config.Clock.Now()) }
+func (w *Worker) Progress() Progress {
+	return w.status.progress(w.config.State.Revision(), w.config.Clock.Now())
+}
 
 func (w *Worker) loop() error {
 	ctx := w.catacomb.Context(context.Background())
