@@ -58,7 +58,7 @@ type ListChangesRequest struct {
 	// KindInvalid.
 	Since Revision
 	Limit int // 0: 100; at most 1 000
-	// Block is how long to wait for the first change if there is none yet, at most
+	// Block is how long to wait for the first change if no change matches yet, at most
 	// MaxBlock; 0: do not wait.
 	Block       time.Duration
 	MinRevision Revision // the agent waits until it has applied it
@@ -89,7 +89,7 @@ type WatchChangesRequest struct {
 type Changes interface {
 	Append(ctx context.Context, r AppendRequest) (AppendAnswer, error)
 	// Get returns the change of a revision, the first if there are several;
-	// KindNotFound if there is none or it is no longer kept.
+	// KindNotFound if it does not exist or is no longer kept.
 	Get(ctx context.Context, r Revision) (Change, error)
 	// List reads a part of the feed. The error is KindCompacted, with the
 	// FirstRevision to request, if what follows since is no longer kept.

@@ -197,7 +197,7 @@ func TestAnOperationStandsInOneProto(t *testing.T) {
 // Where all operations are told apart, a further one is forgotten.
 func TestNobodyTellsOperationsApart(t *testing.T) {
 	types, parts, message := commands(t), generated(), regexp.MustCompile(`(Request|Response)$`)
-	carries := map[string]bool{} // what carries any operation is none itself
+	carries := map[string]bool{} // messages that carry operations are not operations themselves
 	for i := range streams().Len() {
 		carries[string(streams().Get(i).Input().Name())], carries[string(streams().Get(i).Output().Name())] = true, true
 	}

@@ -29,7 +29,7 @@ import (
 // awaitAlarm waits until an alarm is raised, or is over when text is empty.
 func awaitAlarm(t *testing.T, a *agent.Agent, name, subject, text string) interrex.Alarm {
 	t.Helper()
-	for end := time.Now().Add(interrextest.Patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(interrextest.Patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) { // a poll
 		raised := false
 		for _, is := range a.Status().Alarms {
 			if is.Name != name || is.Subject != subject {

@@ -74,7 +74,7 @@ type Config struct {
 	// FSM makes a state machine of the embedder's own, empty, for what needs no
 	// table. It is called each time the replicated state starts: the newest one is
 	// the one in use. All agents of a cluster have it, or none. Agent.Propose, with
-	// no table, brings commands to it. nil: there is none.
+	// no table, sends commands to it. nil: no state machine.
 	FSM func() FSM
 	// Observers see what this agent applies. nil: there are none.
 	Observers *Observers

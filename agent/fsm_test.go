@@ -128,7 +128,7 @@ func tell(t *testing.T, by client.Caller, text string) interrex.ProposalAnswer {
 // keeps waits until a machine keeps these texts.
 func keeps(t *testing.T, f *faults, want string) {
 	t.Helper()
-	for end := time.Now().Add(interrextest.Patience); f.get().current.texts() != want; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(interrextest.Patience); f.get().current.texts() != want; time.Sleep(10 * time.Millisecond) { // a poll
 		if time.Now().After(end) {
 			t.Fatalf("a machine keeps %q, want %q", f.get().current.texts(), want)
 		}
@@ -222,7 +222,7 @@ func TestAMachineIsRestoredFromSnapshotAndLog(t *testing.T) {
 // snapshotOf waits until an agent has a snapshot.
 func snapshotOf(t *testing.T, c *interrextest.Cluster, i int) {
 	t.Helper()
-	for end := time.Now().Add(interrextest.Patience); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(interrextest.Patience); ; time.Sleep(20 * time.Millisecond) { // a poll: a file says nothing of itself
 		found, err := filepath.Glob(filepath.Join(c.Dir(i), "*", "snapshots", "*[0-9]", "state.bin")) // .tmp: not whole yet
 		if err == nil && len(found) > 0 {
 			return

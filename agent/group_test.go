@@ -225,7 +225,7 @@ func TestGroupsAreWholeWhileTheirLeaderGoes(t *testing.T) {
 	count := func() int { mu.Lock(); defer mu.Unlock(); return len(outcomes) }
 	more := func(n int) {
 		t.Helper()
-		for end := time.Now().Add(time.Minute); count() < n; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); count() < n; time.Sleep(5 * time.Millisecond) { // a poll
 			if time.Now().After(end) {
 				t.Fatalf("only %d groups in a minute", count())
 			}

@@ -149,7 +149,7 @@ func TestTheDoorRefusesWhatIsNoProposal(t *testing.T) {
 		"empty":          {interrex.Proposal{Table: 256}, "malformed"},
 		"unknown table":  {interrex.Proposal{Table: 300, Data: testtable.Set("a", "b", 0)}, "unknown table 300"},
 		"the leases":     {interrex.Proposal{Table: uint16(state.LeaseTable), Data: []byte{1}}, "those are 256 to 65535"},
-		"the state's":    {interrex.Proposal{Table: uint16(state.SystemTable), Data: []byte{1, 2}}, "there is none"},
+		"the state's":    {interrex.Proposal{Table: uint16(state.SystemTable), Data: []byte{1, 2}}, "own state machine, and there is none"},
 		"the machine's":  {interrex.Proposal{Table: uint16(state.FSMTable), Data: []byte{1, 2}}, "those are 256 to 65535"},
 		"the last known": {interrex.Proposal{Table: 255}, "those are 256 to 65535"},
 	} {

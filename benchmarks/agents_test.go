@@ -223,7 +223,7 @@ func eventually(b *testing.B, what string, check func() error) {
 		if time.Now().After(deadline) {
 			b.Fatalf("waited %s in vain until %s: %v", patience, what, err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // a poll
 	}
 }
 

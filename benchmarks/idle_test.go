@@ -25,7 +25,7 @@ func BenchmarkIdle(b *testing.B) {
 	for b.Loop() {
 		time.Sleep(time.Second) // after the work of the start
 		entries, used := c.logged(), c.used()
-		time.Sleep(idleFor)
+		time.Sleep(idleFor) // what is measured
 		b.ReportMetric(100*(c.used()-used).Seconds()/idleFor.Seconds(), "%cpu")
 		b.ReportMetric(float64(c.logged()-entries), "entries")
 	}

@@ -40,7 +40,7 @@ func BenchmarkProjection(b *testing.B) {
 	var idle [2]float64 // processor seconds per second
 	for i, c := range rivals {
 		used := c.used()
-		time.Sleep(projectionSlice)
+		time.Sleep(projectionSlice) // what is measured: idle agents
 		idle[i] = (c.used() - used).Seconds() / projectionSlice.Seconds()
 		claim[i] = claims(client.Config{})(b, c, projectionCallers)
 		c.spend(projectionSlice/4, 0, claim[i])

@@ -39,7 +39,7 @@ func (kv KV) Get(ctx context.Context, key string, o interrex.ReadOptions) (Value
 }
 
 // Put writes a value: with an empty version unconditionally, else only if version
-// is the stored one, or is Absent and there is none. Otherwise the error is
+// is the stored one, or is Absent and the key does not exist. Otherwise the error is
 // KindCASFailure.
 func (kv KV) Put(ctx context.Context, key string, value []byte, version string, o Options) (Value, error) {
 	data, err := wire.Value(value)

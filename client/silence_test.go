@@ -15,7 +15,7 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// asking returns a client of agents that are never called.
+// asking returns a client with addresses of agents that are never called.
 func asking(t *testing.T, agents int) *Client {
 	t.Helper()
 	var addresses []string

@@ -62,7 +62,7 @@ type Watch[E any] struct {
 	since   interrex.Revision     // of the next connection
 	present bool                  // within the snapshot
 	queue   fifo.Queue[*event[E]] // not read yet
-	way     *subscription         // nil while there is none
+	way     *subscription         // nil while not subscribed
 	read    int                   // events read since the last credit
 	lost    time.Time             // when the last subscription broke, or the watch began
 	said    map[*endpoint]error   // why each agent has not served it since then

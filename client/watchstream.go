@@ -246,7 +246,7 @@ func (st *watchStream) send(ctx context.Context, conn *watching) error {
 	}
 }
 
-// pick returns the next message; nil if there is none.
+// pick returns the next message; nil if no message is queued.
 func (st *watchStream) pick() *interrexv1.StreamServiceWatchRequest {
 	st.mu.Lock()
 	defer st.mu.Unlock()

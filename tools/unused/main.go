@@ -1,5 +1,5 @@
-// The command unused lists the functions that nothing reaches: first those that
-// not even a test does; then those that neither the binary, nor an example with
+// Command unused owns the list of functions that nothing reaches: first those that
+// not even a test reaches; then those that neither the binary, nor an example with
 // its tests, nor what the public rooms export (testdata/api) reaches, so that a
 // room's own test is no reason to keep one. It is run from the root, and takes
 // the path of deadcode.
@@ -27,6 +27,10 @@ const api = "testdata/api"
 var ofTests = regexp.MustCompile(`(?m)^internal/testtable/.*\n`)
 
 func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: unused PATH-OF-DEADCODE, from the root of the module")
+		os.Exit(2)
+	}
 	found, err := unused(os.Args[1])
 	switch {
 	case err != nil:
