@@ -55,7 +55,7 @@ type ListChangesRequest struct {
 	ChangeFilter
 	// Since is exclusive; 0: from the oldest that is kept. An agent that is behind
 	// it waits until it has caught up; one that the cluster has not reached is
-	// KindInvalid.
+	// ErrInvalid.
 	Since Revision
 	Limit int // 0: 100; at most 1 000
 	// Block is how long to wait for the first change if no change matches yet, at most
@@ -89,9 +89,9 @@ type WatchChangesRequest struct {
 type Changes interface {
 	Append(ctx context.Context, r AppendRequest) (AppendAnswer, error)
 	// Get returns the change of a revision, the first if there are several;
-	// KindNotFound if it does not exist or is no longer kept.
+	// ErrNotFound if it does not exist or is no longer kept.
 	Get(ctx context.Context, r Revision) (Change, error)
-	// List reads a part of the feed. The error is KindCompacted, with the
+	// List reads a part of the feed. The error is ErrCompacted, with the
 	// FirstRevision to request, if what follows since is no longer kept.
 	List(ctx context.Context, r ListChangesRequest) (ChangePage, error)
 	Watch(ctx context.Context, r WatchChangesRequest) (ChangeWatch, error)

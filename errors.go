@@ -7,36 +7,40 @@ import (
 )
 
 // Kind classifies an error: the same in Go, across the hop to the leader, in
-// RPC details, in JSON and in the exit code. Its text is stable.
+// RPC details, in JSON and in the exit code. Its text is stable. A Kind is itself
+// an error, to compare with errors.Is.
 type Kind string
+
+// Error returns the kind's text.
+func (k Kind) Error() string { return string(k) }
 
 // The kinds. The table of Numbers says what each means for a caller.
 const (
-	KindInvalid              Kind = "invalid"
-	KindTooLarge             Kind = "too large"
-	KindNotFound             Kind = "not found"
-	KindHeld                 Kind = "held"
-	KindNotHeld              Kind = "not held"
-	KindCASFailure           Kind = "cas failure"
-	KindWrongUID             Kind = "wrong uid"
-	KindGroupVersionMismatch Kind = "group version mismatch"
-	KindConflict             Kind = "conflict"
-	KindUnauthenticated      Kind = "unauthenticated"
-	KindDenied               Kind = "denied"
-	KindVetoed               Kind = "vetoed"
-	KindNotLeader            Kind = "not leader"
-	KindNoLeader             Kind = "no leader"
-	KindUnavailable          Kind = "unavailable"
-	KindInconsistent         Kind = "inconsistent"
-	KindOtherCluster         Kind = "other cluster"
-	KindDraining             Kind = "draining"
-	KindOverloaded           Kind = "overloaded"
-	KindTimeout              Kind = "timeout"
-	KindOutcomeUnknown       Kind = "outcome unknown"
-	KindNameGone             Kind = "name gone"
-	KindCompacted            Kind = "compacted"
-	KindWatchClosed          Kind = "watch closed"
-	KindDisabled             Kind = "disabled"
+	ErrInvalid              Kind = "invalid"
+	ErrTooLarge             Kind = "too large"
+	ErrNotFound             Kind = "not found"
+	ErrHeld                 Kind = "held"
+	ErrNotHeld              Kind = "not held"
+	ErrCASFailure           Kind = "cas failure"
+	ErrWrongUID             Kind = "wrong uid"
+	ErrGroupVersionMismatch Kind = "group version mismatch"
+	ErrConflict             Kind = "conflict"
+	ErrUnauthenticated      Kind = "unauthenticated"
+	ErrDenied               Kind = "denied"
+	ErrVetoed               Kind = "vetoed"
+	ErrNotLeader            Kind = "not leader"
+	ErrNoLeader             Kind = "no leader"
+	ErrUnavailable          Kind = "unavailable"
+	ErrInconsistent         Kind = "inconsistent"
+	ErrOtherCluster         Kind = "other cluster"
+	ErrDraining             Kind = "draining"
+	ErrOverloaded           Kind = "overloaded"
+	ErrTimeout              Kind = "timeout"
+	ErrOutcomeUnknown       Kind = "outcome unknown"
+	ErrNameGone             Kind = "name gone"
+	ErrCompacted            Kind = "compacted"
+	ErrWatchClosed          Kind = "watch closed"
+	ErrDisabled             Kind = "disabled"
 )
 
 // Numbers are the codes of a kind outside Go.
@@ -47,30 +51,30 @@ type Numbers struct {
 }
 
 // Numbers returns the kind's RPC code, HTTP status and exit code. An unknown kind
-// counts as KindOutcomeUnknown.
+// counts as ErrOutcomeUnknown.
 func (k Kind) Numbers() Numbers {
 	switch k {
-	case KindInvalid, KindTooLarge:
+	case ErrInvalid, ErrTooLarge:
 		return Numbers{3, 400, 2}
-	case KindNotFound:
+	case ErrNotFound:
 		return Numbers{5, 404, 3}
-	case KindHeld, KindNotHeld, KindCASFailure, KindWrongUID, KindGroupVersionMismatch, KindConflict:
+	case ErrHeld, ErrNotHeld, ErrCASFailure, ErrWrongUID, ErrGroupVersionMismatch, ErrConflict:
 		return Numbers{10, 409, 4}
-	case KindUnauthenticated:
+	case ErrUnauthenticated:
 		return Numbers{16, 401, 5}
-	case KindDenied, KindVetoed:
+	case ErrDenied, ErrVetoed:
 		return Numbers{7, 403, 5}
-	case KindNotLeader, KindNoLeader, KindUnavailable, KindInconsistent, KindOtherCluster, KindDraining:
+	case ErrNotLeader, ErrNoLeader, ErrUnavailable, ErrInconsistent, ErrOtherCluster, ErrDraining:
 		return Numbers{14, 503, 6}
-	case KindOverloaded:
+	case ErrOverloaded:
 		return Numbers{8, 429, 6}
-	case KindTimeout:
+	case ErrTimeout:
 		return Numbers{4, 504, 6}
-	case KindCompacted, KindWatchClosed:
+	case ErrCompacted, ErrWatchClosed:
 		return Numbers{11, 410, 8}
-	case KindNameGone:
+	case ErrNameGone:
 		return Numbers{9, 400, 7}
-	case KindDisabled:
+	case ErrDisabled:
 		return Numbers{12, 501, 1}
 	}
 	return Numbers{2, 500, 7}
@@ -80,7 +84,7 @@ func (k Kind) Numbers() Numbers {
 // later.
 func (k Kind) Retryable() bool {
 	switch k {
-	case KindNotLeader, KindNoLeader, KindUnavailable, KindInconsistent, KindOtherCluster, KindDraining, KindOverloaded, KindTimeout:
+	case ErrNotLeader, ErrNoLeader, ErrUnavailable, ErrInconsistent, ErrOtherCluster, ErrDraining, ErrOverloaded, ErrTimeout:
 		return true
 	}
 	return false
@@ -93,15 +97,15 @@ type Error struct {
 
 	LeaderID      string // the leader known to the agent
 	LeaderAddress string // its API address
-	Holder        string // for KindHeld: the current holder
+	Holder        string // for ErrHeld: the current holder
 	HeldSince     time.Time
-	Remaining     time.Duration // for KindHeld: the estimate until it is due
-	Waiting       int           // for KindHeld: number of waiters
-	FirstRevision Revision      // for KindCompacted: the first one to request
-	Lost          Revision      // for KindNameGone: this request id may have been used before this revision
+	Remaining     time.Duration // for ErrHeld: the estimate until it is due
+	Waiting       int           // for ErrHeld: number of waiters
+	FirstRevision Revision      // for ErrCompacted: the first one to request
+	Lost          Revision      // for ErrNameGone: this request id may have been used before this revision
 	RetryAfter    time.Duration // for kinds that are Retryable
-	Stored        []byte        // for KindGroupVersionMismatch: the stored resource
-	// RequestID, for KindOutcomeUnknown of a client.Config.OneShot client, is the
+	Stored        []byte        // for ErrGroupVersionMismatch: the stored resource
+	// RequestID, for ErrOutcomeUnknown of a client.Config.OneShot client, is the
 	// id with which the request can be repeated without being done twice.
 	RequestID string
 
@@ -119,10 +123,10 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, which does not cross the wire.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Is reports whether target is the sentinel of e's kind.
+// Is reports whether target is e's kind.
 func (e *Error) Is(target error) bool {
-	s, ok := target.(sentinel)
-	return ok && Kind(s) == e.Kind
+	k, ok := target.(Kind)
+	return ok && k == e.Kind
 }
 
 // WithCause returns e with a cause that errors.Is and errors.As see.
@@ -146,7 +150,7 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
-// KindOf returns the kind of the first *Error or sentinel in err's chain, or ""
+// KindOf returns the kind of the first *Error or Kind in err's chain, or ""
 // if there is none.
 func KindOf(err error) Kind {
 	if err == nil { // most often
@@ -156,42 +160,7 @@ func KindOf(err error) Kind {
 	if errors.As(err, &e) {
 		return e.Kind
 	}
-	var s sentinel
-	if errors.As(err, &s) {
-		return Kind(s)
-	}
-	return ""
+	var k Kind
+	errors.As(err, &k)
+	return k
 }
-
-type sentinel Kind
-
-func (s sentinel) Error() string { return string(s) }
-
-// The sentinels, to compare with errors.Is.
-const (
-	ErrInvalid              = sentinel(KindInvalid)
-	ErrTooLarge             = sentinel(KindTooLarge)
-	ErrNotFound             = sentinel(KindNotFound)
-	ErrHeld                 = sentinel(KindHeld)
-	ErrNotHeld              = sentinel(KindNotHeld)
-	ErrCASFailure           = sentinel(KindCASFailure)
-	ErrWrongUID             = sentinel(KindWrongUID)
-	ErrGroupVersionMismatch = sentinel(KindGroupVersionMismatch)
-	ErrConflict             = sentinel(KindConflict)
-	ErrUnauthenticated      = sentinel(KindUnauthenticated)
-	ErrDenied               = sentinel(KindDenied)
-	ErrVetoed               = sentinel(KindVetoed)
-	ErrNotLeader            = sentinel(KindNotLeader)
-	ErrNoLeader             = sentinel(KindNoLeader)
-	ErrUnavailable          = sentinel(KindUnavailable)
-	ErrInconsistent         = sentinel(KindInconsistent)
-	ErrOtherCluster         = sentinel(KindOtherCluster)
-	ErrDraining             = sentinel(KindDraining)
-	ErrOverloaded           = sentinel(KindOverloaded)
-	ErrTimeout              = sentinel(KindTimeout)
-	ErrOutcomeUnknown       = sentinel(KindOutcomeUnknown)
-	ErrNameGone             = sentinel(KindNameGone)
-	ErrCompacted            = sentinel(KindCompacted)
-	ErrWatchClosed          = sentinel(KindWatchClosed)
-	ErrDisabled             = sentinel(KindDisabled)
-)

@@ -17,35 +17,34 @@ import (
 // kinds is the contract's table, row by row.
 var kinds = []struct {
 	kind      interrex.Kind
-	sentinel  error
 	numbers   interrex.Numbers
 	retryable bool
 }{
-	{interrex.KindInvalid, interrex.ErrInvalid, interrex.Numbers{RPC: 3, HTTP: 400, Exit: 2}, false},
-	{interrex.KindTooLarge, interrex.ErrTooLarge, interrex.Numbers{RPC: 3, HTTP: 400, Exit: 2}, false},
-	{interrex.KindNotFound, interrex.ErrNotFound, interrex.Numbers{RPC: 5, HTTP: 404, Exit: 3}, false},
-	{interrex.KindHeld, interrex.ErrHeld, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
-	{interrex.KindNotHeld, interrex.ErrNotHeld, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
-	{interrex.KindCASFailure, interrex.ErrCASFailure, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
-	{interrex.KindWrongUID, interrex.ErrWrongUID, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
-	{interrex.KindGroupVersionMismatch, interrex.ErrGroupVersionMismatch, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
-	{interrex.KindConflict, interrex.ErrConflict, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
-	{interrex.KindUnauthenticated, interrex.ErrUnauthenticated, interrex.Numbers{RPC: 16, HTTP: 401, Exit: 5}, false},
-	{interrex.KindDenied, interrex.ErrDenied, interrex.Numbers{RPC: 7, HTTP: 403, Exit: 5}, false},
-	{interrex.KindVetoed, interrex.ErrVetoed, interrex.Numbers{RPC: 7, HTTP: 403, Exit: 5}, false},
-	{interrex.KindNotLeader, interrex.ErrNotLeader, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
-	{interrex.KindNoLeader, interrex.ErrNoLeader, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
-	{interrex.KindUnavailable, interrex.ErrUnavailable, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
-	{interrex.KindInconsistent, interrex.ErrInconsistent, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
-	{interrex.KindOtherCluster, interrex.ErrOtherCluster, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
-	{interrex.KindDraining, interrex.ErrDraining, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
-	{interrex.KindOverloaded, interrex.ErrOverloaded, interrex.Numbers{RPC: 8, HTTP: 429, Exit: 6}, true},
-	{interrex.KindTimeout, interrex.ErrTimeout, interrex.Numbers{RPC: 4, HTTP: 504, Exit: 6}, true},
-	{interrex.KindOutcomeUnknown, interrex.ErrOutcomeUnknown, interrex.Numbers{RPC: 2, HTTP: 500, Exit: 7}, false},
-	{interrex.KindNameGone, interrex.ErrNameGone, interrex.Numbers{RPC: 9, HTTP: 400, Exit: 7}, false},
-	{interrex.KindCompacted, interrex.ErrCompacted, interrex.Numbers{RPC: 11, HTTP: 410, Exit: 8}, false},
-	{interrex.KindWatchClosed, interrex.ErrWatchClosed, interrex.Numbers{RPC: 11, HTTP: 410, Exit: 8}, false},
-	{interrex.KindDisabled, interrex.ErrDisabled, interrex.Numbers{RPC: 12, HTTP: 501, Exit: 1}, false},
+	{interrex.ErrInvalid, interrex.Numbers{RPC: 3, HTTP: 400, Exit: 2}, false},
+	{interrex.ErrTooLarge, interrex.Numbers{RPC: 3, HTTP: 400, Exit: 2}, false},
+	{interrex.ErrNotFound, interrex.Numbers{RPC: 5, HTTP: 404, Exit: 3}, false},
+	{interrex.ErrHeld, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
+	{interrex.ErrNotHeld, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
+	{interrex.ErrCASFailure, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
+	{interrex.ErrWrongUID, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
+	{interrex.ErrGroupVersionMismatch, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
+	{interrex.ErrConflict, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
+	{interrex.ErrUnauthenticated, interrex.Numbers{RPC: 16, HTTP: 401, Exit: 5}, false},
+	{interrex.ErrDenied, interrex.Numbers{RPC: 7, HTTP: 403, Exit: 5}, false},
+	{interrex.ErrVetoed, interrex.Numbers{RPC: 7, HTTP: 403, Exit: 5}, false},
+	{interrex.ErrNotLeader, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
+	{interrex.ErrNoLeader, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
+	{interrex.ErrUnavailable, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
+	{interrex.ErrInconsistent, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
+	{interrex.ErrOtherCluster, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
+	{interrex.ErrDraining, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
+	{interrex.ErrOverloaded, interrex.Numbers{RPC: 8, HTTP: 429, Exit: 6}, true},
+	{interrex.ErrTimeout, interrex.Numbers{RPC: 4, HTTP: 504, Exit: 6}, true},
+	{interrex.ErrOutcomeUnknown, interrex.Numbers{RPC: 2, HTTP: 500, Exit: 7}, false},
+	{interrex.ErrNameGone, interrex.Numbers{RPC: 9, HTTP: 400, Exit: 7}, false},
+	{interrex.ErrCompacted, interrex.Numbers{RPC: 11, HTTP: 410, Exit: 8}, false},
+	{interrex.ErrWatchClosed, interrex.Numbers{RPC: 11, HTTP: 410, Exit: 8}, false},
+	{interrex.ErrDisabled, interrex.Numbers{RPC: 12, HTTP: 501, Exit: 1}, false},
 }
 
 func TestEachKindHasItsNumbers(t *testing.T) {
@@ -64,7 +63,7 @@ func TestTheStatusIsThatOfTheAnswer(t *testing.T) {
 	post.Header.Set("Content-Type", "application/json")
 	for _, row := range kinds {
 		answer := httptest.NewRecorder()
-		if err := connect.NewErrorWriter().Write(answer, post, wire.Error(row.sentinel)); err != nil {
+		if err := connect.NewErrorWriter().Write(answer, post, wire.Error(row.kind)); err != nil {
 			t.Fatal(err)
 		}
 		want := row.kind.Numbers().HTTP
@@ -78,7 +77,7 @@ func TestTheStatusIsThatOfTheAnswer(t *testing.T) {
 }
 
 func TestUnknownKindCountsAsOutcomeUnknown(t *testing.T) {
-	if got, want := interrex.Kind("of tomorrow").Numbers(), interrex.KindOutcomeUnknown.Numbers(); got != want {
+	if got, want := interrex.Kind("of tomorrow").Numbers(), interrex.ErrOutcomeUnknown.Numbers(); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if interrex.Kind("of tomorrow").Retryable() {
@@ -90,15 +89,15 @@ func TestAnErrorIsItsKindsSentinelAndNoOther(t *testing.T) {
 	for _, row := range kinds {
 		err := fmt.Errorf("cannot do it: %w", interrex.Errorf(row.kind, "since %d", 1))
 		for _, other := range kinds {
-			if got, want := errors.Is(err, other.sentinel), row.kind == other.kind; got != want {
-				t.Errorf("errors.Is(%v, %v) = %t", err, other.sentinel, got)
+			if got, want := errors.Is(err, other.kind), row.kind == other.kind; got != want {
+				t.Errorf("errors.Is(%v, %v) = %t", err, other.kind, got)
 			}
 		}
 		if interrex.KindOf(err) != row.kind {
 			t.Errorf("KindOf(%v) = %q", err, interrex.KindOf(err))
 		}
-		if got := interrex.KindOf(fmt.Errorf("cannot: %w", row.sentinel)); got != row.kind {
-			t.Errorf("KindOf of the sentinel %v = %q", row.sentinel, got)
+		if got := interrex.KindOf(fmt.Errorf("cannot: %w", row.kind)); got != row.kind {
+			t.Errorf("KindOf of the kind %v = %q", row.kind, got)
 		}
 	}
 }
@@ -113,16 +112,16 @@ func TestKindOfAStrangerIsEmpty(t *testing.T) {
 }
 
 func TestTheTextSaysKindThenMessage(t *testing.T) {
-	if got := interrex.Errorf(interrex.KindHeld, "by %s", "ann").Error(); got != "held: by ann" {
+	if got := interrex.Errorf(interrex.ErrHeld, "by %s", "ann").Error(); got != "held: by ann" {
 		t.Errorf("text: %q", got)
 	}
-	if got := (&interrex.Error{Kind: interrex.KindNoLeader}).Error(); got != "no leader" {
+	if got := (&interrex.Error{Kind: interrex.ErrNoLeader}).Error(); got != "no leader" {
 		t.Errorf("text without a message: %q", got)
 	}
 }
 
 func TestTheCauseIsSeen(t *testing.T) {
-	err := interrex.Errorf(interrex.KindUnavailable, "the log is closed").WithCause(io.ErrClosedPipe)
+	err := interrex.Errorf(interrex.ErrUnavailable, "the log is closed").WithCause(io.ErrClosedPipe)
 	if !errors.Is(err, io.ErrClosedPipe) || !errors.Is(err, interrex.ErrUnavailable) {
 		t.Errorf("%v hides its cause or its kind", err)
 	}

@@ -13,7 +13,7 @@ import "time"
 type FSM interface {
 	// Apply executes one command, and returns its result, of at most 1 MiB less 4 KiB,
 	// or its refusal. Either is stored, and returned again for a repeated request. An
-	// *Error keeps its kind and its message; any other error becomes KindConflict with
+	// *Error keeps its kind and its message; any other error becomes ErrConflict with
 	// its text, and so does a kind that means that nothing has happened. What was
 	// changed before an error stays changed. The result is copied. A panic stops the
 	// machine on this agent.

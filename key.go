@@ -30,7 +30,7 @@ type Key struct {
 }
 
 // ParseKey parses NAMESPACE/NAME; a string without a slash is a name in the
-// namespace "default". The error is of kind KindInvalid.
+// namespace "default". The error is of kind ErrInvalid.
 func ParseKey(s string) (Key, error) {
 	k := Key{Namespace: DefaultNamespace, Name: s}
 	if namespace, name, found := strings.Cut(s, "/"); found {
@@ -50,7 +50,7 @@ func (k Key) Compare(o Key) int {
 	return cmp.Compare(k.Name, o.Name)
 }
 
-// Validate returns a KindInvalid error that says which part of the key is
+// Validate returns a ErrInvalid error that says which part of the key is
 // malformed.
 func (k Key) Validate() error {
 	if err := ValidateNamespace(k.Namespace); err != nil {
@@ -59,42 +59,42 @@ func (k Key) Validate() error {
 	return checkText("key: name", k.Name, MaxName)
 }
 
-// ValidateNamespace checks a namespace; the error is KindInvalid.
+// ValidateNamespace checks a namespace; the error is ErrInvalid.
 func ValidateNamespace(s string) error {
 	if len(s) == 0 || len(s) > MaxNamespace {
-		return Errorf(KindInvalid, "key: a namespace has 1 to %d bytes, not %d: use NAMESPACE/NAME, or only NAME for the namespace %q", MaxNamespace, len(s), DefaultNamespace)
+		return Errorf(ErrInvalid, "key: a namespace has 1 to %d bytes, not %d: use NAMESPACE/NAME, or only NAME for the namespace %q", MaxNamespace, len(s), DefaultNamespace)
 	}
 	for i := range len(s) {
 		c := s[i]
 		plain := c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
 		if !plain && (i == 0 || c != '.' && c != '_' && c != '-') {
-			return Errorf(KindInvalid, "key: namespace %q: allowed are a-z 0-9 . _ - after a first letter or digit", s)
+			return Errorf(ErrInvalid, "key: namespace %q: allowed are a-z 0-9 . _ - after a first letter or digit", s)
 		}
 	}
 	return nil
 }
 
-// ValidateHolder checks a holder's name; the error is KindInvalid.
+// ValidateHolder checks a holder's name; the error is ErrInvalid.
 func ValidateHolder(s string) error { return checkText("holder", s, MaxHolder) }
 
 // ValidateNewHolder checks the new holder of a transfer; the error is
-// KindInvalid.
+// ErrInvalid.
 func ValidateNewHolder(s string) error { return checkText("to", s, MaxHolder) }
 
-// ValidateOwner checks a pin's owner; the error is KindInvalid.
+// ValidateOwner checks a pin's owner; the error is ErrInvalid.
 func ValidateOwner(s string) error { return checkText("owner", s, MaxHolder) }
 
 // checkText requires 1 to limit bytes of printable UTF-8.
 func checkText(field, s string, limit int) error {
 	if len(s) == 0 || len(s) > limit {
-		return Errorf(KindInvalid, "%s: 1 to %d bytes are allowed, not %d", field, limit, len(s))
+		return Errorf(ErrInvalid, "%s: 1 to %d bytes are allowed, not %d", field, limit, len(s))
 	}
 	if !utf8.ValidString(s) {
-		return Errorf(KindInvalid, "%s: %q is not UTF-8", field, s)
+		return Errorf(ErrInvalid, "%s: %q is not UTF-8", field, s)
 	}
 	for _, r := range s {
 		if !unicode.IsPrint(r) {
-			return Errorf(KindInvalid, "%s: %q contains the unprintable character %U", field, s, r)
+			return Errorf(ErrInvalid, "%s: %q contains the unprintable character %U", field, s, r)
 		}
 	}
 	return nil
@@ -114,7 +114,7 @@ type Revision uint64
 // String returns the revision in decimal.
 func (r Revision) String() string { return strconv.FormatUint(uint64(r), 10) }
 
-// Fence makes a write conditional: it fails with KindNotHeld unless the lease of
+// Fence makes a write conditional: it fails with ErrNotHeld unless the lease of
 // Key is held under Token when the write is applied. The zero Fence means no
 // fence.
 type Fence struct {
@@ -122,13 +122,13 @@ type Fence struct {
 	Token Token
 }
 
-// Validate checks a fence; the error is KindInvalid. The zero Fence is valid.
+// Validate checks a fence; the error is ErrInvalid. The zero Fence is valid.
 func (f Fence) Validate() error {
 	if f == (Fence{}) {
 		return nil
 	}
 	if f.Token == 0 {
-		return Errorf(KindInvalid, "fence: token: missing: give the token under which %s is held", f.Key)
+		return Errorf(ErrInvalid, "fence: token: missing: give the token under which %s is held", f.Key)
 	}
 	if e, wrong := errors.AsType[*Error](f.Key.Validate()); wrong {
 		return Errorf(e.Kind, "fence: %s", e.Message)

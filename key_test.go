@@ -50,7 +50,7 @@ func TestParseKeyRefusesTheRestAndNamesThePart(t *testing.T) {
 		"team/a\xffb":                      "not UTF-8",
 	} {
 		_, err := interrex.ParseKey(text)
-		if interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), part) {
+		if interrex.KindOf(err) != interrex.ErrInvalid || !strings.Contains(err.Error(), part) {
 			t.Errorf("ParseKey(%q): %v, want it to name %q", text, err, part)
 		}
 	}
@@ -80,7 +80,7 @@ func TestHolderAndOwnerHaveOneTo256Bytes(t *testing.T) {
 		}
 		for _, bad := range []string{"", strings.Repeat("x", 257), "a\tb", "\xff"} {
 			err := validate(bad)
-			if interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), field+":") {
+			if interrex.KindOf(err) != interrex.ErrInvalid || !strings.Contains(err.Error(), field+":") {
 				t.Errorf("%s %q: %v", field, bad, err)
 			}
 		}

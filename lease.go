@@ -20,31 +20,31 @@ const (
 	MaxRequestID = 64 // bytes
 )
 
-// ValidateTTL checks a ttl; the error is KindInvalid. 0, which in most requests
+// ValidateTTL checks a ttl; the error is ErrInvalid. 0, which in most requests
 // means a default, is not allowed.
 func ValidateTTL(d time.Duration) error {
 	if d < MinTTL || d > MaxTTL {
-		return Errorf(KindInvalid, "ttl: %s to %s are allowed, not %v", FormatDuration(MinTTL), FormatDuration(MaxTTL), d)
+		return Errorf(ErrInvalid, "ttl: %s to %s are allowed, not %v", FormatDuration(MinTTL), FormatDuration(MaxTTL), d)
 	}
 	return nil
 }
 
-// ValidateWait returns KindInvalid when a claim may not wait for that long.
+// ValidateWait returns ErrInvalid when a claim may not wait for that long.
 func ValidateWait(d time.Duration) error {
 	if d < 0 || d > MaxWait {
-		return Errorf(KindInvalid, "wait: 0 s to %s are allowed, not %v", FormatDuration(MaxWait), d)
+		return Errorf(ErrInvalid, "wait: 0 s to %s are allowed, not %v", FormatDuration(MaxWait), d)
 	}
 	return nil
 }
 
-// ValidateRequestID checks a request id; the error is KindInvalid. An empty one
+// ValidateRequestID checks a request id; the error is ErrInvalid. An empty one
 // means no id, and is allowed.
 func ValidateRequestID(id string) error {
 	if len(id) > MaxRequestID {
-		return Errorf(KindInvalid, "request_id: at most %d bytes are allowed, not %d", MaxRequestID, len(id))
+		return Errorf(ErrInvalid, "request_id: at most %d bytes are allowed, not %d", MaxRequestID, len(id))
 	}
 	if !utf8.ValidString(id) {
-		return Errorf(KindInvalid, "request_id: %q is not UTF-8", id)
+		return Errorf(ErrInvalid, "request_id: %q is not UTF-8", id)
 	}
 	return nil
 }
@@ -250,7 +250,7 @@ type WatchRequest struct {
 	// Key selects one lease; Namespace and Prefix must then be empty.
 	Key Key
 	// Since is exclusive. 0: the current leases first, then EndOfSnapshot, then
-	// changes. A revision that the cluster has not reached is KindInvalid.
+	// changes. A revision that the cluster has not reached is ErrInvalid.
 	Since Revision
 }
 
@@ -260,11 +260,11 @@ type WatchRequest struct {
 // error of the release, if the lease could not be released.
 var ErrStopCampaign = errors.New("stop the campaign")
 
-// Validate checks a request; the error is KindInvalid.
+// Validate checks a request; the error is ErrInvalid.
 func (r WatchRequest) Validate() error {
 	if r.Key != (Key{}) {
 		if r.Namespace != "" || r.Prefix != "" {
-			return Errorf(KindInvalid, "key: %s is one lease: leave out namespace and prefix", r.Key)
+			return Errorf(ErrInvalid, "key: %s is one lease: leave out namespace and prefix", r.Key)
 		}
 		return r.Key.Validate()
 	}
@@ -278,7 +278,7 @@ func (r WatchRequest) Validate() error {
 // with errors.Is and the sentinels of this package.
 type Leases interface {
 	// Hold claims the lease of key and keeps it extended until Release, loss, or
-	// the end of ctx. If ctx has already ended, the error is KindTimeout and
+	// the end of ctx. If ctx has already ended, the error is ErrTimeout and
 	// nothing has happened; if ctx ends during the claim, Hold releases a lease
 	// that it was granted, if it learns of it within half a second.
 	Hold(ctx context.Context, key string, o HoldOptions) (Held, error)
@@ -286,7 +286,7 @@ type Leases interface {
 	// releases, and campaigns again with backoff until ctx ends; then it returns
 	// the cause of ctx. An error of fn is logged as a warning and does not end Run,
 	// unless it is or wraps ErrStopCampaign. An error that a retry cannot fix
-	// (KindInvalid, KindDenied and the like) ends it earlier.
+	// (ErrInvalid, ErrDenied and the like) ends it earlier.
 	Run(ctx context.Context, key string, o HoldOptions, fn func(ctx context.Context, held Held) error) error
 
 	Claim(ctx context.Context, r ClaimRequest) (LeaseAnswer, error)
@@ -305,9 +305,9 @@ type Leases interface {
 // LeaseWatch yields lease events in the order of their revisions.
 type LeaseWatch interface {
 	// Next blocks until there is an event. If ctx ends first, the error is
-	// KindTimeout, and the watch continues; after any other error there are no more
-	// events. After KindCompacted and KindWatchClosed list again; after
-	// KindOtherCluster make a new client, because every address now leads to
+	// ErrTimeout, and the watch continues; after any other error there are no more
+	// events. After ErrCompacted and ErrWatchClosed list again; after
+	// ErrOtherCluster make a new client, because every address now leads to
 	// another cluster.
 	Next(ctx context.Context) (LeaseEvent, error)
 	// Disconnected reports since when no agent has served the watch, and the last

@@ -34,7 +34,7 @@ func TestLimitsOfARequestAreToldInOneWay(t *testing.T) {
 	} {
 		got, kind := "", interrex.Kind("")
 		if c.err != nil {
-			got, kind = strings.TrimPrefix(c.err.Error(), "invalid: "), interrex.KindInvalid
+			got, kind = strings.TrimPrefix(c.err.Error(), "invalid: "), interrex.ErrInvalid
 		}
 		if got != c.want || interrex.KindOf(c.err) != kind {
 			t.Errorf("%q of kind %q, want %q", got, interrex.KindOf(c.err), c.want)
@@ -52,7 +52,7 @@ func TestAWatchIsOfOneKeyOrOfMany(t *testing.T) {
 	for _, r := range []interrex.WatchRequest{
 		{Key: k, Namespace: "a"}, {Key: k, Prefix: "x"}, {Key: interrex.Key{Name: "x"}}, {Namespace: "A"},
 	} {
-		if err := r.Validate(); interrex.KindOf(err) != interrex.KindInvalid {
+		if err := r.Validate(); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("%+v: %v", r, err)
 		}
 	}

@@ -36,12 +36,12 @@ type ResourceType struct {
 var ValueType = ResourceType{Group: "interrex", GroupVersion: "v1", Kind: "Value"}
 
 // ParseResourceType reads GROUP.VERSION.KIND. The group may contain dots. The
-// error is of kind KindInvalid.
+// error is of kind ErrInvalid.
 func ParseResourceType(s string) (ResourceType, error) {
 	rest, kind, both := cutLast(s)
 	group, version, three := cutLast(rest)
 	if !both || !three {
-		return ResourceType{}, Errorf(KindInvalid, "type: %q is not GROUP.VERSION.KIND, such as demo.v1.Server", s)
+		return ResourceType{}, Errorf(ErrInvalid, "type: %q is not GROUP.VERSION.KIND, such as demo.v1.Server", s)
 	}
 	t := ResourceType{Group: group, GroupVersion: version, Kind: kind}
 	return t, t.Validate()
@@ -58,7 +58,7 @@ func cutLast(s string) (before, after string, found bool) {
 // String returns GROUP.VERSION.KIND, which ParseResourceType reads.
 func (t ResourceType) String() string { return t.Group + "." + t.GroupVersion + "." + t.Kind }
 
-// Validate returns a KindInvalid error that says which part of the type is
+// Validate returns a ErrInvalid error that says which part of the type is
 // malformed.
 func (t ResourceType) Validate() error {
 	if err := validateWord("type: group", t.Group, "._-", true); err != nil {
@@ -74,7 +74,7 @@ func (t ResourceType) Validate() error {
 // the first one a letter or digit.
 func validateWord(field, s, others string, capitals bool) error {
 	if len(s) == 0 || len(s) > MaxTypePart {
-		return Errorf(KindInvalid, "%s: 1 to %d bytes are allowed, not %d", field, MaxTypePart, len(s))
+		return Errorf(ErrInvalid, "%s: 1 to %d bytes are allowed, not %d", field, MaxTypePart, len(s))
 	}
 	for i := range len(s) {
 		c := s[i]
@@ -84,7 +84,7 @@ func validateWord(field, s, others string, capitals bool) error {
 			if capitals {
 				letters = "a-z A-Z 0-9"
 			}
-			return Errorf(KindInvalid, "%s: %q: allowed are %s %s after a first letter or digit", field, s, letters, strings.Join(strings.Split(others, ""), " "))
+			return Errorf(ErrInvalid, "%s: %q: allowed are %s %s after a first letter or digit", field, s, letters, strings.Join(strings.Split(others, ""), " "))
 		}
 	}
 	return nil
@@ -102,7 +102,7 @@ func (t Tenancy) WithDefaults() Tenancy {
 	return Tenancy{Partition: cmp.Or(t.Partition, DefaultTenancy), Namespace: cmp.Or(t.Namespace, DefaultTenancy)}
 }
 
-// Validate returns a KindInvalid error that says which part is malformed. An
+// Validate returns a ErrInvalid error that says which part is malformed. An
 // empty part is malformed too.
 func (t Tenancy) Validate() error {
 	if err := validateWord("tenancy: partition", t.Partition, "._-", false); err != nil {
@@ -133,12 +133,12 @@ func (id ResourceID) String() string {
 }
 
 // ParseResourceKey reads what String returns: an ID without group version and uid.
-// The error is of kind KindInvalid.
+// The error is of kind ErrInvalid.
 func ParseResourceKey(s string) (ResourceID, error) {
 	parts := strings.SplitN(s, "/", 4)
 	group, kind, both := cutLast(parts[0])
 	if len(parts) < 4 || !both {
-		return ResourceID{}, Errorf(KindInvalid, "resource: %q is not GROUP.KIND/PARTITION/NAMESPACE/NAME, such as demo.Server/default/default/web", s)
+		return ResourceID{}, Errorf(ErrInvalid, "resource: %q is not GROUP.KIND/PARTITION/NAMESPACE/NAME, such as demo.Server/default/default/web", s)
 	}
 	id := ResourceID{Type: ResourceType{Group: group, Kind: kind}, Tenancy: Tenancy{Partition: parts[1], Namespace: parts[2]}, Name: parts[3]}
 	whole := id
@@ -146,7 +146,7 @@ func ParseResourceKey(s string) (ResourceID, error) {
 	return id, whole.Validate()
 }
 
-// Validate returns a KindInvalid error that says which part is malformed.
+// Validate returns a ErrInvalid error that says which part is malformed.
 func (id ResourceID) Validate() error {
 	if err := id.Type.Validate(); err != nil {
 		return err
@@ -289,7 +289,7 @@ type ResourceSelection struct {
 	NamePrefix string
 }
 
-// Validate returns a KindInvalid error that says which part is malformed.
+// Validate returns a ErrInvalid error that says which part is malformed.
 func (s ResourceSelection) Validate() error {
 	if err := validateWord("type: group", s.Type.Group, "._-", true); err != nil {
 		return err
@@ -298,7 +298,7 @@ func (s ResourceSelection) Validate() error {
 		return err
 	}
 	if len(s.NamePrefix) > MaxName {
-		return Errorf(KindInvalid, "name_prefix: at most %d bytes are allowed, not %d", MaxName, len(s.NamePrefix))
+		return Errorf(ErrInvalid, "name_prefix: at most %d bytes are allowed, not %d", MaxName, len(s.NamePrefix))
 	}
 	t := s.Tenancy
 	if t.Partition == Wildcard {
@@ -347,7 +347,7 @@ type ResourcePage struct {
 type WatchResourcesRequest struct {
 	ResourceSelection
 	// Since is exclusive. 0: the current resources first, then EndOfSnapshot, then
-	// changes. A revision that the cluster has not reached is KindInvalid.
+	// changes. A revision that the cluster has not reached is ErrInvalid.
 	Since Revision
 }
 
@@ -356,17 +356,17 @@ type WatchResourcesRequest struct {
 // namespace is "default" everywhere.
 type Resources interface {
 	// Read returns one resource. If the ID has a UID, it must match, else the error
-	// is KindNotFound; if the resource is stored in another group version, it is
-	// KindGroupVersionMismatch, with the stored resource as a message of the API in
+	// is ErrNotFound; if the resource is stored in another group version, it is
+	// ErrGroupVersionMismatch, with the stored resource as a message of the API in
 	// Error.Stored.
 	Read(ctx context.Context, id ResourceID, o ReadOptions) (Resource, Revision, error)
-	// Write creates or replaces a resource: KindCASFailure if its version is not
-	// the stored one, KindWrongUID if its uid is not.
+	// Write creates or replaces a resource: ErrCASFailure if its version is not
+	// the stored one, ErrWrongUID if its uid is not.
 	Write(ctx context.Context, r WriteResourceRequest) (WriteResourceAnswer, error)
-	// Delete deletes a resource: KindCASFailure if a version is given that is not
+	// Delete deletes a resource: ErrCASFailure if a version is given that is not
 	// the stored one.
 	Delete(ctx context.Context, r DeleteResourceRequest) (DeleteResourceAnswer, error)
-	// Clear deletes all selected resources atomically; KindTooLarge if there are
+	// Clear deletes all selected resources atomically; ErrTooLarge if there are
 	// more than 1 000.
 	Clear(ctx context.Context, r ClearResourcesRequest) (ClearResourcesAnswer, error)
 	List(ctx context.Context, r ListResourcesRequest) (ResourcePage, error)

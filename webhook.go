@@ -132,11 +132,11 @@ type WebhookTest struct {
 
 // Webhooks sets and reads webhooks: the same on every agent.
 type Webhooks interface {
-	// Set is for operators. A 17th webhook is KindConflict.
+	// Set is for operators. A 17th webhook is ErrConflict.
 	Set(ctx context.Context, r WebhookRequest) (WebhookAnswer, error)
-	// Delete is for operators. One that does not exist is KindNotFound.
+	// Delete is for operators. One that does not exist is ErrNotFound.
 	Delete(ctx context.Context, r WebhookDeletion) (replayed bool, at Revision, err error)
-	// Get returns one webhook. One that does not exist is KindNotFound.
+	// Get returns one webhook. One that does not exist is ErrNotFound.
 	Get(ctx context.Context, name string, o ReadOptions) (WebhookState, Revision, error)
 	// List returns all webhooks by name.
 	List(ctx context.Context, o ReadOptions) ([]WebhookState, Revision, error)

@@ -78,7 +78,7 @@ func TestWhatIsNoNumberOrConsistencyIsRefused(t *testing.T) {
 			return err
 		},
 	} {
-		if err := call(); interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), what) {
+		if err := call(); interrex.KindOf(err) != interrex.ErrInvalid || !strings.Contains(err.Error(), what) {
 			t.Errorf("want %q, got %v", what, err)
 		}
 	}
@@ -99,7 +99,7 @@ func TestTheFeedIsAskedForWhatOnesOwnMachineDid(t *testing.T) {
 		t.Error(err)
 	}
 	hook.When = interrex.WebhookBefore
-	if _, err := a.Webhooks().Set(t.Context(), interrex.WebhookRequest{Webhook: hook}); interrex.KindOf(err) != interrex.KindInvalid {
+	if _, err := a.Webhooks().Set(t.Context(), interrex.WebhookRequest{Webhook: hook}); interrex.KindOf(err) != interrex.ErrInvalid {
 		t.Errorf("before: %v", err)
 	}
 }

@@ -26,7 +26,7 @@ func (a *Agent) Client(ctx context.Context) (*client.Client, error) {
 	end := a.end()
 	r := a.running()
 	if r == nil {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "%v", ErrStopped).WithCause(ErrStopped)
+		return nil, interrex.Errorf(interrex.ErrUnavailable, "%v", ErrStopped).WithCause(ErrStopped)
 	}
 	ctx, cancel := context.WithTimeout(ctx, restartWait)
 	defer cancel()
@@ -38,9 +38,9 @@ func (a *Agent) Client(ctx context.Context) (*client.Client, error) {
 		select {
 		case <-changed:
 		case <-end:
-			return nil, interrex.Errorf(interrex.KindUnavailable, "%v", ErrStopped).WithCause(ErrStopped)
+			return nil, interrex.Errorf(interrex.ErrUnavailable, "%v", ErrStopped).WithCause(ErrStopped)
 		case <-ctx.Done():
-			return nil, interrex.Errorf(interrex.KindUnavailable, "the agent's API is being restarted: try again").WithCause(ctx.Err())
+			return nil, interrex.Errorf(interrex.ErrUnavailable, "the agent's API is being restarted: try again").WithCause(ctx.Err())
 		}
 	}
 }

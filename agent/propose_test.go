@@ -91,7 +91,7 @@ func TestAProposalIsDoneOnceForItsRequestID(t *testing.T) {
 	// meanwhile.
 	ask := func(a *agent.Agent) (answer interrex.ProposalAnswer, err error) {
 		for range 10 {
-			if answer, err = a.Propose(t.Context(), p); interrex.KindOf(err) != interrex.KindOutcomeUnknown {
+			if answer, err = a.Propose(t.Context(), p); interrex.KindOf(err) != interrex.ErrOutcomeUnknown {
 				break
 			}
 			p.Attempt++

@@ -30,7 +30,7 @@ type Method struct {
 // Write returns a method that proposes a command to a table. procedure is its
 // name in generated code: /interrex.v1.LeaseService/Claim.
 //
-// command returns the command of a request; its error is of KindInvalid and names
+// command returns the command of a request; its error is of ErrInvalid and names
 // the field. The command is validated by its own Validate. The server handles the
 // fields request_id, attempt, wait and fence: see interrex.v1.Operation. answer
 // returns the response for the log's result, which is never an error.

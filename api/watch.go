@@ -20,7 +20,7 @@ type Feed[E proto.Message] struct {
 	// table. It is called for every event, and must not write to it.
 	Match func(*state.Event) bool
 	// Snapshot is optional. Without it a watch since 0 begins with the first event,
-	// and fails with KindCompacted if that is no longer kept.
+	// and fails with ErrCompacted if that is no longer kept.
 	Snapshot *Snapshot[E]
 }
 
@@ -67,7 +67,7 @@ type WatchMethod struct {
 // code: /interrex.v1.LeaseService/Watch. Its .proto declares it as CLASS_WATCH; the
 // first field of its response A is "repeated E events = 1".
 //
-// read returns the feed of a request; its error is of KindInvalid and names the
+// read returns the feed of a request; its error is of ErrInvalid and names the
 // field. event returns the message of an event that a feed of the method matches. It
 // is called once for all watches of the method, so it must not depend on the request.
 func Watch[A, Q, E any, PA Message[A], PQ Message[Q], PE Message[E]](procedure string, read func(PQ, *state.State) (Feed[PE], error), event func(*state.Event, *state.State) (PE, error)) WatchMethod {

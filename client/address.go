@@ -26,7 +26,7 @@ func (a address) String() string { return a.scheme + "://" + a.host + a.path }
 // this machine.
 func parseAddress(s string) (address, error) {
 	if s == "" {
-		return address{}, interrex.Errorf(interrex.KindInvalid, "client: an address is empty: use %s", addressForms)
+		return address{}, interrex.Errorf(interrex.ErrInvalid, "client: an address is empty: use %s", addressForms)
 	}
 	if host, port, err := net.SplitHostPort(s); err == nil && isPort(port) && !strings.ContainsAny(host, "/@") {
 		if host == "" {
@@ -42,7 +42,7 @@ func parseAddress(s string) (address, error) {
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.Trim(u.Path, "/") == "" && u.User == nil && u.RawQuery == "":
 		return address{scheme: u.Scheme, host: u.Host}, nil
 	}
-	return address{}, interrex.Errorf(interrex.KindInvalid, "client: address %q is not valid%s: use %s", s, addressFault(s), addressForms)
+	return address{}, interrex.Errorf(interrex.ErrInvalid, "client: address %q is not valid%s: use %s", s, addressFault(s), addressForms)
 }
 
 func isPort(s string) bool {

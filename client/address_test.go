@@ -49,7 +49,7 @@ func TestAnAddressMayBeHostAndPort(t *testing.T) {
 		"http://localhost:7400?x": "is not valid",
 	} {
 		_, err := parseAddress(text)
-		if interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), addressForms) {
+		if interrex.KindOf(err) != interrex.ErrInvalid || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), addressForms) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -140,7 +140,7 @@ func TestAPortWithoutAnAnswerIsMute(t *testing.T) {
 
 func TestAnAgentThatFallsSilentOnAStreamIsMute(t *testing.T) {
 	err := connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("protocol error: incomplete envelope: %w", errors.New(lostPing)))
-	lost := interrex.Errorf(interrex.KindOutcomeUnknown, "the stream broke: %s", reason(err)).WithCause(err)
+	lost := interrex.Errorf(interrex.ErrOutcomeUnknown, "the stream broke: %s", reason(err)).WithCause(err)
 	for _, got := range []string{reason(err), silence(err), silence(lost)} {
 		if got != "no answer" {
 			t.Errorf("it says: %s", got)

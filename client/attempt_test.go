@@ -24,9 +24,9 @@ func (s telling) call(context.Context, time.Duration, *interrexv1.Operation) ([]
 func TestAnAnswerIsHeardAndARefusalForGoodIsOne(t *testing.T) {
 	for kind, want := range map[interrex.Kind]struct{ answered, inFlight bool }{
 		"":                          {answered: true},
-		interrex.KindHeld:           {answered: true},
-		interrex.KindUnavailable:    {},
-		interrex.KindOutcomeUnknown: {inFlight: true},
+		interrex.ErrHeld:           {answered: true},
+		interrex.ErrUnavailable:    {},
+		interrex.ErrOutcomeUnknown: {inFlight: true},
 	} {
 		c, err := Dial(t.Context(), Config{Addresses: []string{"http://127.0.0.1:1"}, Timeout: time.Millisecond})
 		if err != nil {
@@ -61,11 +61,11 @@ func TestOfAReadNothingIsUnknown(t *testing.T) {
 		kind  interrex.Kind
 		want  interrex.Kind
 	}{
-		{t.Context(), interrexv1.Class_CLASS_READ, interrex.KindOutcomeUnknown, interrex.KindUnavailable},
-		{gone, interrexv1.Class_CLASS_READ, interrex.KindOutcomeUnknown, interrex.KindTimeout},
-		{gone, interrexv1.Class_CLASS_READ, interrex.KindNotFound, interrex.KindNotFound},
-		{t.Context(), interrexv1.Class_CLASS_HARMLESS, interrex.KindOutcomeUnknown, interrex.KindOutcomeUnknown},
-		{gone, interrexv1.Class_CLASS_RECORDED, interrex.KindOutcomeUnknown, interrex.KindOutcomeUnknown},
+		{t.Context(), interrexv1.Class_CLASS_READ, interrex.ErrOutcomeUnknown, interrex.ErrUnavailable},
+		{gone, interrexv1.Class_CLASS_READ, interrex.ErrOutcomeUnknown, interrex.ErrTimeout},
+		{gone, interrexv1.Class_CLASS_READ, interrex.ErrNotFound, interrex.ErrNotFound},
+		{t.Context(), interrexv1.Class_CLASS_HARMLESS, interrex.ErrOutcomeUnknown, interrex.ErrOutcomeUnknown},
+		{gone, interrexv1.Class_CLASS_RECORDED, interrex.ErrOutcomeUnknown, interrex.ErrOutcomeUnknown},
 	} {
 		r := &request{method: wire.Method{Class: test.class}}
 		told := interrex.Errorf(test.kind, "told so")
@@ -74,8 +74,8 @@ func TestOfAReadNothingIsUnknown(t *testing.T) {
 		}
 	}
 	read := &request{method: wire.Method{Class: interrexv1.Class_CLASS_READ}}
-	late := interrex.Errorf(interrex.KindOutcomeUnknown, "no answer").WithCause(context.DeadlineExceeded)
-	if err := read.known(t.Context(), late); interrex.KindOf(err) != interrex.KindTimeout {
+	late := interrex.Errorf(interrex.ErrOutcomeUnknown, "no answer").WithCause(context.DeadlineExceeded)
+	if err := read.known(t.Context(), late); interrex.KindOf(err) != interrex.ErrTimeout {
 		t.Errorf("the attempt's time is over: %v", err)
 	}
 	if err := (&request{}).known(gone, errors.New("other")); err == nil || err.Error() != "other" {
@@ -85,8 +85,8 @@ func TestOfAReadNothingIsUnknown(t *testing.T) {
 
 func TestAnotherAgentIsAskedWhereItMayDoBetter(t *testing.T) {
 	for kind, want := range map[interrex.Kind]bool{
-		interrex.KindNoLeader: true, interrex.KindNotLeader: true, interrex.KindUnavailable: true, interrex.KindDraining: true,
-		interrex.KindOutcomeUnknown: true, interrex.KindDisabled: true, interrex.KindOverloaded: false, interrex.KindHeld: false, interrex.KindInvalid: false,
+		interrex.ErrNoLeader: true, interrex.ErrNotLeader: true, interrex.ErrUnavailable: true, interrex.ErrDraining: true,
+		interrex.ErrOutcomeUnknown: true, interrex.ErrDisabled: true, interrex.ErrOverloaded: false, interrex.ErrHeld: false, interrex.ErrInvalid: false,
 	} {
 		if moves(kind) != want {
 			t.Errorf("%s: %v", kind, !want)
@@ -140,7 +140,7 @@ func TestACallerThatGoesAmidACallIsNoReasonEither(t *testing.T) {
 
 func TestWhatAStoppingAgentHasNotReadHasNotHappened(t *testing.T) {
 	s := &Stream{config: StreamConfig{BaseURL: "http://a"}}
-	stops := interrex.Errorf(interrex.KindDraining, "this agent is stopping; nothing has happened")
+	stops := interrex.Errorf(interrex.ErrDraining, "this agent is stopping; nothing has happened")
 	if err := s.lost(wire.Error(stops)); !errors.Is(err, interrex.ErrDraining) {
 		t.Errorf("of an agent that stops: %v", err)
 	}

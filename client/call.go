@@ -42,7 +42,7 @@ func (c *Client) Client(context.Context) (*Client, error) { return c, nil }
 // clientOf returns the client of a Caller; an embedder may have passed nil.
 func clientOf(ctx context.Context, by Caller) (*Client, error) {
 	if by == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot call an agent: the Caller is nil; give a *client.Client or an *agent.Agent")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot call an agent: the Caller is nil; give a *client.Client or an *agent.Agent")
 	}
 	return by.Client(ctx)
 }
@@ -50,7 +50,7 @@ func clientOf(ctx context.Context, by Caller) (*Client, error) {
 // count converts a number in a request, such as a page size.
 func count(field string, n int) (uint32, error) {
 	if n < 0 || n > math.MaxInt32 {
-		return 0, interrex.Errorf(interrex.KindInvalid, "%s: %d is not allowed; 0 is the default", field, n)
+		return 0, interrex.Errorf(interrex.ErrInvalid, "%s: %d is not allowed; 0 is the default", field, n)
 	}
 	return uint32(n), nil
 }
@@ -120,7 +120,7 @@ func callInto(ctx context.Context, do doer, procedure string, in, out proto.Mess
 // unreadable returns the error for a response that cannot be decoded: the outcome is
 // unknown.
 func unreadable(err error) error {
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the agent's answer: %v", err)
+	return interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the agent's answer: %v", err)
 }
 
 // request is what all attempts of one request have in common.
@@ -136,13 +136,13 @@ type request struct {
 func newRequest(procedure string, in proto.Message, o Options) (*request, error) {
 	body, err := proto.Marshal(in)
 	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot call %s: %v", procedure, err)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot call %s: %v", procedure, err)
 	}
 	if !utf8.ValidString(o.RequestID) || !utf8.ValidString(o.Fence.Key.String()) {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot call %s: its request id or fence is not UTF-8", procedure)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot call %s: its request id or fence is not UTF-8", procedure)
 	}
 	if len(body) > wire.MaxBody { // sending it would end the stream, with the operations of others
-		return nil, interrex.Errorf(interrex.KindTooLarge, "cannot call %s: its request has %d bytes, at most %d are allowed", procedure, len(body), wire.MaxBody)
+		return nil, interrex.Errorf(interrex.ErrTooLarge, "cannot call %s: its request has %d bytes, at most %d are allowed", procedure, len(body), wire.MaxBody)
 	}
 	return &request{procedure: procedure, message: in, body: body, fence: wire.Fence(o.Fence), Options: o}, nil
 }
@@ -158,7 +158,7 @@ func (c *Client) prepare(r *request) error {
 		err = errors.New("it is not a unary method")
 	}
 	if err != nil {
-		return interrex.Errorf(interrex.KindInvalid, "cannot call %s: %v", r.procedure, err)
+		return interrex.Errorf(interrex.ErrInvalid, "cannot call %s: %v", r.procedure, err)
 	}
 	c.methods.Store(r.procedure, m)
 	r.method = m
@@ -199,7 +199,7 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 		answer, unsure, err := c.insist(ctx, end, r, id)
 		done()
 		// A recovery has dropped the name of an id under which nothing was done.
-		if unsure || interrex.KindOf(err) != interrex.KindNameGone || !c.sleep(ctx, end, backoff.Next(minPause, maxPause, 0)) {
+		if unsure || interrex.KindOf(err) != interrex.ErrNameGone || !c.sleep(ctx, end, backoff.Next(minPause, maxPause, 0)) {
 			return answer, c.repeatable(err, id)
 		}
 	}
@@ -208,7 +208,7 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 // begin prepares a request, and fails if ctx has ended.
 func (c *Client) begin(ctx context.Context, r *request) error {
 	if ctx.Err() != nil {
-		return interrex.Errorf(interrex.KindTimeout, "cannot call %s: nothing was sent and nothing has happened: %v", r.procedure, context.Cause(ctx)).
+		return interrex.Errorf(interrex.ErrTimeout, "cannot call %s: nothing was sent and nothing has happened: %v", r.procedure, context.Cause(ctx)).
 			WithCause(errors.Join(ctx.Err(), context.Cause(ctx)))
 	}
 	return c.prepare(r)
@@ -232,7 +232,7 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 		p := c.endpoint()
 		answer, err := c.once(ctx, end, p, r, r.attempt(id, uint32(n)))
 		kind := interrex.KindOf(err)
-		if disabled++; kind != interrex.KindDisabled {
+		if disabled++; kind != interrex.ErrDisabled {
 			disabled = 0
 		}
 		switch {
@@ -241,11 +241,11 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 		case disabled == len(c.endpoints): // which does not tell what happened to an earlier attempt
 			return nil, unsure, late(err, unsure)
 		}
-		unsure = unsure || kind == interrex.KindOutcomeUnknown
-		if wire.Answered(err) && (said == nil || kind != interrex.KindTimeout && kind != interrex.KindDisabled) {
+		unsure = unsure || kind == interrex.ErrOutcomeUnknown
+		if wire.Answered(err) && (said == nil || kind != interrex.ErrTimeout && kind != interrex.ErrDisabled) {
 			said = err
 		}
-		if kind == interrex.KindTimeout && said != nil {
+		if kind == interrex.ErrTimeout && said != nil {
 			err = said // more informative than a timeout
 		}
 		pause := max(backoff.Next(minPause, maxPause, n), interrex.RetryAfter(err))
@@ -297,7 +297,7 @@ func (c *Client) single(ctx context.Context, r *request) (answer []byte, err err
 		if ctx.Err() == nil && moves(kind) {
 			c.leave(p)
 		}
-		if kind != interrex.KindDisabled {
+		if kind != interrex.ErrDisabled {
 			break
 		}
 	}
@@ -362,13 +362,13 @@ func (r *request) known(ctx context.Context, err error) error {
 		return err
 	}
 	var e *interrex.Error
-	if !errors.As(err, &e) || e.Kind != interrex.KindOutcomeUnknown {
+	if !errors.As(err, &e) || e.Kind != interrex.ErrOutcomeUnknown {
 		return err
 	}
 	told := *e
-	told.Kind = interrex.KindUnavailable
+	told.Kind = interrex.ErrUnavailable
 	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
-		told.Kind = interrex.KindTimeout
+		told.Kind = interrex.ErrTimeout
 	}
 	return &told
 }
@@ -378,19 +378,19 @@ func late(err error, unsure bool) error {
 	if !unsure || errors.Is(err, interrex.ErrOutcomeUnknown) {
 		return err
 	}
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "an attempt was not answered, and the last one failed: %v", err).WithCause(err)
+	return interrex.Errorf(interrex.ErrOutcomeUnknown, "an attempt was not answered, and the last one failed: %v", err).WithCause(err)
 }
 
 // final reports whether an error is final for its request: no other attempt is
 // made.
 func final(err error) bool {
 	kind := interrex.KindOf(err)
-	return !kind.Retryable() && kind != interrex.KindOutcomeUnknown
+	return !kind.Retryable() && kind != interrex.ErrOutcomeUnknown
 }
 
 // moves reports whether another agent may succeed after an error of this kind.
 func moves(k interrex.Kind) bool {
-	return k != interrex.KindOverloaded && (k.Retryable() || k == interrex.KindOutcomeUnknown || k == interrex.KindDisabled)
+	return k != interrex.ErrOverloaded && (k.Retryable() || k == interrex.ErrOutcomeUnknown || k == interrex.ErrDisabled)
 }
 
 // sleep waits for d, and reports whether there is time for another attempt: not
@@ -411,5 +411,5 @@ func (c *Client) sleep(ctx context.Context, end time.Time, d time.Duration) bool
 }
 
 func errClientClosed() error {
-	return interrex.Errorf(interrex.KindUnavailable, "the client is closed")
+	return interrex.Errorf(interrex.ErrUnavailable, "the client is closed")
 }

@@ -25,7 +25,7 @@ func TestACallWithoutACallerIsRefused(t *testing.T) {
 			return err
 		},
 	} {
-		if err := call(); interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), "Caller is nil") {
+		if err := call(); interrex.KindOf(err) != interrex.ErrInvalid || !strings.Contains(err.Error(), "Caller is nil") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -33,7 +33,7 @@ func TestACallWithoutACallerIsRefused(t *testing.T) {
 
 func TestAGroupWithoutOneOfItsOperationsIsRefused(t *testing.T) {
 	_, err := client.Group(t.Context(), silent{}, []proto.Message{new(interrexv1.ClaimRequest), nil}, client.Options{})
-	if interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), "operation 2: it is nil") {
+	if interrex.KindOf(err) != interrex.ErrInvalid || !strings.Contains(err.Error(), "operation 2: it is nil") {
 		t.Error(err)
 	}
 }
@@ -62,7 +62,7 @@ func TestANumberOutOfItsRangeIsRefused(t *testing.T) {
 		},
 	} {
 		for _, n := range []int{-1, 1 << 32} {
-			if err := call(n); interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), name) {
+			if err := call(n); interrex.KindOf(err) != interrex.ErrInvalid || !strings.Contains(err.Error(), name) {
 				t.Errorf("%s%d: %v", name, n, err)
 			}
 		}
@@ -73,5 +73,5 @@ func TestANumberOutOfItsRangeIsRefused(t *testing.T) {
 type silent struct{}
 
 func (silent) Client(context.Context) (*client.Client, error) {
-	return nil, interrex.Errorf(interrex.KindUnavailable, "no client")
+	return nil, interrex.Errorf(interrex.ErrUnavailable, "no client")
 }

@@ -25,7 +25,7 @@ type changes struct{ by Caller }
 
 func (c changes) Append(ctx context.Context, r interrex.AppendRequest) (interrex.AppendAnswer, error) {
 	if len(r.Data) == 0 {
-		return interrex.AppendAnswer{}, interrex.Errorf(interrex.KindInvalid, "data: missing: give any JSON value, which may be null")
+		return interrex.AppendAnswer{}, interrex.Errorf(interrex.ErrInvalid, "data: missing: give any JSON value, which may be null")
 	}
 	m, err := Call[interrexv1.ChangeServiceAppendRequest, interrexv1.ChangeServiceAppendResponse](ctx, c.by, interrexv1.ChangeServiceAppendProcedure,
 		&interrexv1.ChangeServiceAppendRequest{Json: string(r.Data), Tags: r.Tags},

@@ -77,7 +77,7 @@ func Dial(_ context.Context, c Config) (*Client, error) {
 func (c *Client) open() error {
 	tlsConfig, err := c.config.TLS.load()
 	if err != nil {
-		return interrex.Errorf(interrex.KindInvalid, "client: %v", err).WithCause(err)
+		return interrex.Errorf(interrex.ErrInvalid, "client: %v", err).WithCause(err)
 	}
 	for _, a := range c.config.Addresses {
 		p, err := newEndpoint(a, tlsConfig, c.config, &c.epochs)

@@ -73,8 +73,8 @@ func TestEveryMethodIsAnswered(t *testing.T) {
 func TestARequestIsAskedAgainUnderItsID(t *testing.T) {
 	a := startAgent(t)
 	kinds := []interrex.Kind{
-		interrex.KindNoLeader, interrex.KindOutcomeUnknown, interrex.KindUnavailable,
-		interrex.KindOverloaded, interrex.KindDraining, interrex.KindTimeout, interrex.KindNotLeader,
+		interrex.ErrNoLeader, interrex.ErrOutcomeUnknown, interrex.ErrUnavailable,
+		interrex.ErrOverloaded, interrex.ErrDraining, interrex.ErrTimeout, interrex.ErrNotLeader,
 	}
 	a.set(func(a *agent) { a.answer = first(kinds...) })
 	answer, err := claim(t, dial(t, client.Config{}, a))
@@ -92,10 +92,10 @@ func TestARequestIsAskedAgainUnderItsID(t *testing.T) {
 // A recovery drops the names of request ids. If nothing can have been done under
 // one, the request continues under another id.
 func TestARequestWhoseNameIsGone(t *testing.T) {
-	for _, before := range []interrex.Kind{interrex.KindNoLeader, interrex.KindOutcomeUnknown} {
+	for _, before := range []interrex.Kind{interrex.ErrNoLeader, interrex.ErrOutcomeUnknown} {
 		a := startAgent(t)
 		a.set(func(a *agent) {
-			said := []interrex.Kind{before, interrex.KindNameGone}
+			said := []interrex.Kind{before, interrex.ErrNameGone}
 			a.answer = func(op *operation) *interrexv1.Answer {
 				if len(said) == 0 {
 					return granted(op)
@@ -107,8 +107,8 @@ func TestARequestWhoseNameIsGone(t *testing.T) {
 		})
 		answer, err := claim(t, dial(t, client.Config{}, a))
 		ops := a.received()
-		if before == interrex.KindOutcomeUnknown {
-			if interrex.KindOf(err) != interrex.KindNameGone || len(ops) != 2 {
+		if before == interrex.ErrOutcomeUnknown {
+			if interrex.KindOf(err) != interrex.ErrNameGone || len(ops) != 2 {
 				t.Errorf("after %s: %v, %d attempts", before, err, len(ops))
 			}
 			continue
@@ -122,7 +122,7 @@ func TestARequestWhoseNameIsGone(t *testing.T) {
 func TestARefusalIsFinal(t *testing.T) {
 	a := startAgent(t)
 	c := dial(t, client.Config{}, a)
-	for i, kind := range []interrex.Kind{interrex.KindHeld, interrex.KindNotHeld, interrex.KindInvalid, interrex.KindDenied, interrex.KindVetoed, interrex.KindNotFound} {
+	for i, kind := range []interrex.Kind{interrex.ErrHeld, interrex.ErrNotHeld, interrex.ErrInvalid, interrex.ErrDenied, interrex.ErrVetoed, interrex.ErrNotFound} {
 		a.set(func(a *agent) { a.answer = first(kind) })
 		if _, err := claim(t, c); interrex.KindOf(err) != kind {
 			t.Errorf("%s: %v", kind, err)
@@ -136,7 +136,7 @@ func TestARefusalIsFinal(t *testing.T) {
 func TestARequestWithItsCallersIDIsOneAttempt(t *testing.T) {
 	a := startAgent(t)
 	a.set(func(a *agent) {
-		a.answer = first(interrex.KindNoLeader, interrex.KindNoLeader, interrex.KindNoLeader, interrex.KindNoLeader)
+		a.answer = first(interrex.ErrNoLeader, interrex.ErrNoLeader, interrex.ErrNoLeader, interrex.ErrNoLeader)
 	})
 	c := dial(t, client.Config{}, a)
 	_, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key, RequestID: "mine", Attempt: 3})
@@ -173,7 +173,7 @@ func TestTheNextAddressIsTried(t *testing.T) {
 	dead, sick, well := startAgent(t), startAgent(t), startAgent(t)
 	dead.Close()
 	sick.set(func(a *agent) {
-		a.answer = func(*operation) *interrexv1.Answer { return failing(interrex.KindNoLeader) }
+		a.answer = func(*operation) *interrexv1.Answer { return failing(interrex.ErrNoLeader) }
 	})
 	c := dial(t, client.Config{}, dead, sick, well)
 	for range 2 {
@@ -196,16 +196,16 @@ func TestTimeThatIsOverIsAnUnknownOutcomeOnlyIfSomethingWasSent(t *testing.T) {
 	a.set(func(a *agent) {
 		a.answer = func(op *operation) *interrexv1.Answer {
 			if op.Attempt == 0 {
-				return failing(interrex.KindOutcomeUnknown)
+				return failing(interrex.ErrOutcomeUnknown)
 			}
-			return failing(interrex.KindNoLeader)
+			return failing(interrex.ErrNoLeader)
 		}
 	})
 	if _, err := claim(t, dial(t, client.Config{Timeout: time.Second}, a)); !errors.Is(err, interrex.ErrOutcomeUnknown) {
 		t.Errorf("the first attempt is unknown: %v", err)
 	}
 	a.set(func(a *agent) {
-		a.answer = func(*operation) *interrexv1.Answer { return failing(interrex.KindNoLeader) }
+		a.answer = func(*operation) *interrexv1.Answer { return failing(interrex.ErrNoLeader) }
 	})
 	if _, err := claim(t, dial(t, client.Config{Timeout: time.Second}, a)); !errors.Is(err, interrex.ErrNoLeader) {
 		t.Errorf("nobody leads: %v", err)
@@ -243,7 +243,7 @@ func TestAllAgentsAreAskedBeforeThePauseAndNotWithoutOne(t *testing.T) {
 	a, b := startAgent(t), startAgent(t)
 	for _, each := range []*agent{a, b} {
 		each.set(func(a *agent) {
-			a.answer = func(*operation) *interrexv1.Answer { return failing(interrex.KindNoLeader) }
+			a.answer = func(*operation) *interrexv1.Answer { return failing(interrex.ErrNoLeader) }
 		})
 	}
 	if _, err := claim(t, dial(t, client.Config{Timeout: 300 * time.Millisecond}, a, b)); err == nil {
@@ -276,7 +276,7 @@ func (r *reasons) Warningf(string, ...any)  {}
 
 func TestTimeThatIsOverIsNotTheReasonWhereAnotherIsKnown(t *testing.T) {
 	a := startAgent(t)
-	a.set(func(a *agent) { a.answer = first(interrex.KindNoLeader, interrex.KindTimeout) })
+	a.set(func(a *agent) { a.answer = first(interrex.ErrNoLeader, interrex.ErrTimeout) })
 	var told reasons
 	if _, err := claim(t, dial(t, client.Config{Logger: &told}, a)); err != nil {
 		t.Fatal(err)
@@ -288,7 +288,7 @@ func TestTimeThatIsOverIsNotTheReasonWhereAnotherIsKnown(t *testing.T) {
 
 func TestAnAgentThatIsOverloadedIsNotLeft(t *testing.T) {
 	a, b := startAgent(t), startAgent(t)
-	a.set(func(a *agent) { a.answer = first(interrex.KindOverloaded) })
+	a.set(func(a *agent) { a.answer = first(interrex.ErrOverloaded) })
 	if _, err := claim(t, dial(t, client.Config{}, a, b)); err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func TestAnAgentThatIsOverloadedIsNotLeft(t *testing.T) {
 
 func TestAnAgentSaysWhenToAskAgain(t *testing.T) {
 	a := startAgent(t)
-	later := failing(interrex.KindNoLeader)
+	later := failing(interrex.ErrNoLeader)
 	later.GetError().RetryAfter = durationpb.New(time.Hour) // more than the call has
 	a.set(func(a *agent) { a.answer = func(*operation) *interrexv1.Answer { return proto.CloneOf(later) } })
 	if _, err := claim(t, dial(t, client.Config{Timeout: 2 * time.Second}, a)); !errors.Is(err, interrex.ErrNoLeader) || len(a.received()) != 1 {
@@ -343,7 +343,7 @@ func TestAClientNeverGoesToALowerEpochNorBetweenTwoOfOneNumber(t *testing.T) {
 				t.Fatal(err)
 			}
 			now.set(func(a *agent) {
-				a.answer = func(*operation) *interrexv1.Answer { return failing(interrex.KindNoLeader) }
+				a.answer = func(*operation) *interrexv1.Answer { return failing(interrex.ErrNoLeader) }
 			})
 			if _, err := claim(t, c); err == nil {
 				t.Errorf("epoch %s after 2-aaaa was believed (one-shot: %v)", epoch, oneShot)
@@ -361,7 +361,7 @@ func TestAClientNeverGoesToALowerEpochNorBetweenTwoOfOneNumber(t *testing.T) {
 
 func TestOneShotCallsAreUnaryWithPlainIDs(t *testing.T) {
 	a := startAgent(t)
-	a.set(func(a *agent) { a.answer = first(interrex.KindOutcomeUnknown) })
+	a.set(func(a *agent) { a.answer = first(interrex.ErrOutcomeUnknown) })
 	if answer, err := claim(t, dial(t, client.Config{OneShot: true}, a)); err != nil || answer.Attempt != 1 {
 		t.Errorf("got %+v, %v", answer, err)
 	}
@@ -398,7 +398,7 @@ func TestAClientGivesItsNamesBack(t *testing.T) {
 // A late copy of an attempt would be executed, perhaps a second time, once the mark
 // is dropped with the name.
 func TestANameWithACopyUnderWayIsLeftToAge(t *testing.T) {
-	for kind, retired := range map[interrex.Kind]bool{interrex.KindUnavailable: true, interrex.KindHeld: true, interrex.KindOutcomeUnknown: false} {
+	for kind, retired := range map[interrex.Kind]bool{interrex.ErrUnavailable: true, interrex.ErrHeld: true, interrex.ErrOutcomeUnknown: false} {
 		a := startAgent(t)
 		a.set(func(a *agent) { a.answer = first(kind) })
 		c := dial(t, client.Config{}, a)
@@ -465,7 +465,7 @@ func TestAHoldIsExtendedAtAnotherAgentWhenItsOwnIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.set(func(a *agent) { a.refuse = interrex.Errorf(interrex.KindDraining, "bye") })
+	a.set(func(a *agent) { a.refuse = interrex.Errorf(interrex.ErrDraining, "bye") })
 	a.CloseClientConnections()
 	eventually(t, "it is extended at the other agent", func() bool {
 		ops := b.received()

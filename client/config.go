@@ -57,18 +57,18 @@ type TLSFiles struct {
 	Key  string // its key; empty: none
 }
 
-// Validate checks the configuration; the error is KindInvalid.
+// Validate checks the configuration; the error is ErrInvalid.
 func (c Config) Validate() error {
 	switch {
 	case len(c.Addresses) == 0:
-		return interrex.Errorf(interrex.KindInvalid, "client: no address: use %s", addressForms)
+		return interrex.Errorf(interrex.ErrInvalid, "client: no address: use %s", addressForms)
 	case c.Timeout < 0:
-		return interrex.Errorf(interrex.KindInvalid, "client: timeout: %s is not valid: give a duration above zero", c.Timeout)
+		return interrex.Errorf(interrex.ErrInvalid, "client: timeout: %s is not valid: give a duration above zero", c.Timeout)
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
-		return interrex.Errorf(interrex.KindInvalid, "client: tls: a certificate and its key go together")
+		return interrex.Errorf(interrex.ErrInvalid, "client: tls: a certificate and its key go together")
 	}
 	if c.RequestID != "" && !c.OneShot {
-		return interrex.Errorf(interrex.KindInvalid, "client: a request id is for a one-shot client")
+		return interrex.Errorf(interrex.ErrInvalid, "client: a request id is for a one-shot client")
 	}
 	if err := interrex.ValidateRequestID(c.RequestID); err != nil {
 		return err

@@ -80,7 +80,7 @@ func (c *conversation[Q, A]) receive(cancel func(), greeted chan<- struct{}) err
 	timer := time.AfterFunc(greetTimeout, cancel)
 	header := c.conn.ResponseHeader()
 	if !timer.Stop() {
-		return interrex.Errorf(interrex.KindUnavailable, "the agent has not answered the connection within %s", greetTimeout)
+		return interrex.Errorf(interrex.ErrUnavailable, "the agent has not answered the connection within %s", greetTimeout)
 	}
 	if len(header) > 0 { // otherwise the request has failed, and Receive returns the reason
 		if c.accept != nil {

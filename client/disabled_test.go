@@ -25,7 +25,7 @@ func (f *forgetful) Claim(context.Context, *connect.Request[interrexv1.ClaimRequ
 	if f.asked.Add(1) == 1 {
 		return nil, connect.NewError(connect.CodeUnknown, context.Canceled)
 	}
-	return nil, wire.Error(interrex.Errorf(interrex.KindDisabled, "leases are switched off"))
+	return nil, wire.Error(interrex.Errorf(interrex.ErrDisabled, "leases are switched off"))
 }
 
 func TestAnAgentThatIsSwitchedOffSaysNothingAboutAnEarlierAttempt(t *testing.T) {
@@ -43,7 +43,7 @@ func TestAnAgentThatIsSwitchedOffSaysNothingAboutAnEarlierAttempt(t *testing.T) 
 	defer c.Close()
 	_, err = c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: interrex.Key{Namespace: "default", Name: "db"}, Holder: "ann"})
 	var e *interrex.Error
-	if !errors.As(err, &e) || e.Kind != interrex.KindOutcomeUnknown || e.RequestID == "" {
+	if !errors.As(err, &e) || e.Kind != interrex.ErrOutcomeUnknown || e.RequestID == "" {
 		t.Errorf("got %v, want an unknown outcome with its request id", err)
 	}
 }

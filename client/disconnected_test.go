@@ -20,7 +20,7 @@ func silence(a *agent) {
 	a.set(func(a *agent) {
 		a.watch = func(_ *interrexv1.WatchRequest, _ func(string, uint64) error) error {
 			<-a.gone
-			return interrex.Errorf(interrex.KindUnavailable, "gone")
+			return interrex.Errorf(interrex.ErrUnavailable, "gone")
 		}
 	})
 }
@@ -88,11 +88,11 @@ func TestAWatchEndsWhenEveryAgentIsOfAnotherCluster(t *testing.T) {
 	replaced := func(a *agent, revision uint64) func(*interrexv1.WatchRequest, func(string, uint64) error) error {
 		return func(_ *interrexv1.WatchRequest, send func(string, uint64) error) error {
 			a.set(func(a *agent) { a.epoch = "0-bbbb" })
-			return errors.Join(send(interrex.LeaseClaimed, revision), interrex.Errorf(interrex.KindUnavailable, "gone"))
+			return errors.Join(send(interrex.LeaseClaimed, revision), interrex.Errorf(interrex.ErrUnavailable, "gone"))
 		}
 	}
 	play(a, script{
-		events(interrex.LeaseClaimed, interrex.Errorf(interrex.KindUnavailable, "gone"), 5),
+		events(interrex.LeaseClaimed, interrex.Errorf(interrex.ErrUnavailable, "gone"), 5),
 		replaced(a, 7),
 	})
 	play(b, script{replaced(b, 6)})
@@ -115,12 +115,12 @@ func TestAWatchResumesFromWhereItHasSeenEverything(t *testing.T) {
 	a := startAgent(t)
 	since := play(a, script{
 		func(_ *interrexv1.WatchRequest, send func(string, uint64) error) error {
-			return errors.Join(send("progress", 500), send("progress", 300), send("progress of others", 900), interrex.Errorf(interrex.KindUnavailable, "gone"))
+			return errors.Join(send("progress", 500), send("progress", 300), send("progress of others", 900), interrex.Errorf(interrex.ErrUnavailable, "gone"))
 		},
 		func(_ *interrexv1.WatchRequest, send func(string, uint64) error) error {
-			return errors.Join(send(interrex.LeaseClaimed, 600), interrex.Errorf(interrex.KindUnavailable, "gone"))
+			return errors.Join(send(interrex.LeaseClaimed, 600), interrex.Errorf(interrex.ErrUnavailable, "gone"))
 		},
-		events("", interrex.Errorf(interrex.KindCompacted, "too late")),
+		events("", interrex.Errorf(interrex.ErrCompacted, "too late")),
 	})
 	seen, _ := follow(t, watch(t, dial(t, client.Config{}, a), interrex.WatchRequest{Since: 4}))
 	if want := []uint64{4, 500, 600}; !reflect.DeepEqual(since(), want) {
@@ -136,7 +136,7 @@ func TestAWatchAsksForItsKey(t *testing.T) {
 	asked := make(chan *interrexv1.WatchRequest, 1)
 	play(a, script{func(r *interrexv1.WatchRequest, _ func(string, uint64) error) error {
 		asked <- r
-		return interrex.Errorf(interrex.KindCompacted, "done")
+		return interrex.Errorf(interrex.ErrCompacted, "done")
 	}})
 	c := dial(t, client.Config{}, a)
 	_, _ = follow(t, watch(t, c, interrex.WatchRequest{Key: key}))
@@ -150,7 +150,7 @@ func TestAWatchAsksForItsKey(t *testing.T) {
 
 func TestAWatchContinuesAtAnotherAgentWhenItsFeatureIsSwitchedOff(t *testing.T) {
 	a, b := startAgent(t), startAgent(t)
-	off := interrex.Errorf(interrex.KindDisabled, "leases are off")
+	off := interrex.Errorf(interrex.ErrDisabled, "leases are off")
 	play(a, script{events(interrex.LeaseClaimed, off, 5), events(interrex.LeaseClaimed, off, 7)})
 	rest := func(*interrexv1.WatchRequest, func(string, uint64) error) error {
 		<-t.Context().Done()
@@ -167,7 +167,7 @@ func TestAWatchContinuesAtAnotherAgentWhenItsFeatureIsSwitchedOff(t *testing.T) 
 
 func TestAWatchEndsWhenNoAgentHasItsFeature(t *testing.T) {
 	a := startAgent(t)
-	play(a, script{events(interrex.LeaseClaimed, interrex.Errorf(interrex.KindDisabled, "leases are off"), 5)})
+	play(a, script{events(interrex.LeaseClaimed, interrex.Errorf(interrex.ErrDisabled, "leases are off"), 5)})
 	w := watch(t, dial(t, client.Config{}, a), interrex.WatchRequest{Since: 4})
 	if _, err := w.Next(t.Context()); err != nil {
 		t.Fatal(err)

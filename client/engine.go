@@ -34,7 +34,7 @@ func (c *Client) Report(ctx context.Context) (*interrexv1.ReportResponse, error)
 }
 
 // Health reports whether any agent is ready, trying one address after another.
-// The error is KindUnavailable, and says what is missing.
+// The error is ErrUnavailable, and says what is missing.
 func (c *Client) Health(ctx context.Context) error {
 	_, err := anyAgent(ctx, c, func(ctx context.Context, p *endpoint) (struct{}, error) {
 		return struct{}{}, p.ready(ctx)
@@ -115,7 +115,7 @@ func anyAgent[A any](ctx context.Context, c *Client, ask func(context.Context, *
 func (p *endpoint) ready(ctx context.Context) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/readyz?verbose", nil)
 	if err != nil {
-		return interrex.Errorf(interrex.KindInvalid, "cannot query %s: %v", p.url, err)
+		return interrex.Errorf(interrex.ErrInvalid, "cannot query %s: %v", p.url, err)
 	}
 	answer, err := p.calls.Do(r)
 	if err != nil {
@@ -127,7 +127,7 @@ func (p *endpoint) ready(ctx context.Context) error {
 		return wire.FromError(connect.NewError(connect.CodeUnavailable, err), false)
 	}
 	if answer.StatusCode != http.StatusOK {
-		return interrex.Errorf(interrex.KindUnavailable, "%s is not ready: %s", p.url, strings.TrimSpace(string(text)))
+		return interrex.Errorf(interrex.ErrUnavailable, "%s is not ready: %s", p.url, strings.TrimSpace(string(text)))
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ type epochs struct {
 	bits   string
 }
 
-// accept checks the header of a response. Its error is KindOtherCluster; another
+// accept checks the header of a response. Its error is ErrOtherCluster; another
 // agent may succeed.
 func (e *epochs) accept(h http.Header) error {
 	text := h.Get(wire.HeaderEpoch)
@@ -43,7 +43,7 @@ func (e *epochs) accept(h http.Header) error {
 	case !e.seen || number > e.number:
 		e.seen, e.number, e.bits = true, number, bits
 	case number < e.number || bits != e.bits:
-		return interrex.Errorf(interrex.KindOtherCluster, "the agent is in epoch %s, and this client has seen epoch %d%s: this address belongs to another cluster now, or a recovery has left the agent behind: use an address of the same cluster, or make a new client, whose watches start since 0; leases, tokens, revisions and watch positions that this client has seen are not valid there", text, e.number, e.bits)
+		return interrex.Errorf(interrex.ErrOtherCluster, "the agent is in epoch %s, and this client has seen epoch %d%s: this address belongs to another cluster now, or a recovery has left the agent behind: use an address of the same cluster, or make a new client, whose watches start since 0; leases, tokens, revisions and watch positions that this client has seen are not valid there", text, e.number, e.bits)
 	}
 	return nil
 }

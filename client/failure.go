@@ -74,7 +74,7 @@ func (s *Stream) takeWaiting() (calls []*call) {
 // not one.
 func (s *Stream) refusal(err error) error {
 	classified := wire.FromError(err, true)
-	if kind := interrex.KindOf(classified); kind.Retryable() || kind == interrex.KindOutcomeUnknown {
+	if kind := interrex.KindOf(classified); kind.Retryable() || kind == interrex.ErrOutcomeUnknown {
 		return nil
 	}
 	return classified
@@ -84,10 +84,10 @@ func (s *Stream) refusal(err error) error {
 // stopping agent ends a stream once it has answered everything that it has read
 // there: an operation without an answer has not happened.
 func (s *Stream) lost(err error) error {
-	if stops := wire.FromError(err, true); interrex.KindOf(stops) == interrex.KindDraining {
+	if stops := wire.FromError(err, true); interrex.KindOf(stops) == interrex.ErrDraining {
 		return stops
 	}
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "the stream to %s broke before its answer: %s", s.config.BaseURL, reason(err)).WithCause(err)
+	return interrex.Errorf(interrex.ErrOutcomeUnknown, "the stream to %s broke before its answer: %s", s.config.BaseURL, reason(err)).WithCause(err)
 }
 
 // reason returns an error's text without the code that a library prepends.
@@ -106,7 +106,7 @@ func (s *Stream) unavailable(err error, wait time.Duration) error {
 	if refusal := s.refusal(err); refusal != nil {
 		return refusal
 	}
-	e := interrex.Errorf(interrex.KindUnavailable, "%s cannot be reached: %s", s.config.BaseURL, reason(err)).WithCause(err)
+	e := interrex.Errorf(interrex.ErrUnavailable, "%s cannot be reached: %s", s.config.BaseURL, reason(err)).WithCause(err)
 	e.RetryAfter = max(interrex.RetryAfter(wire.FromError(err, false)), wait)
 	return e
 }

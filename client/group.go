@@ -32,11 +32,11 @@ func Group(ctx context.Context, by Caller, operations []proto.Message, o Options
 	in := &interrexv1.GroupRequest{}
 	for i, m := range operations {
 		if m == nil {
-			return GroupAnswer{}, interrex.Errorf(interrex.KindInvalid, "operation %d: it is nil", i+1)
+			return GroupAnswer{}, interrex.Errorf(interrex.ErrInvalid, "operation %d: it is nil", i+1)
 		}
 		packed, err := anypb.New(m)
 		if err != nil {
-			return GroupAnswer{}, interrex.Errorf(interrex.KindInvalid, "operation %d: %v", i+1, err)
+			return GroupAnswer{}, interrex.Errorf(interrex.ErrInvalid, "operation %d: %v", i+1, err)
 		}
 		in.Operations = append(in.Operations, packed)
 	}

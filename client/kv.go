@@ -29,7 +29,7 @@ type Value struct {
 // Absent, as a version, means that the key must not exist.
 const Absent = wire.AbsentValue
 
-// Get returns the value of a key; KindNotFound if it does not exist.
+// Get returns the value of a key; ErrNotFound if it does not exist.
 func (kv KV) Get(ctx context.Context, key string, o interrex.ReadOptions) (Value, error) {
 	r, _, err := ResourcesOf(kv.By).Read(ctx, wire.ValueID(kv.Namespace, key), o)
 	if err != nil {
@@ -40,7 +40,7 @@ func (kv KV) Get(ctx context.Context, key string, o interrex.ReadOptions) (Value
 
 // Put writes a value: with an empty version unconditionally, else only if version
 // is the stored one, or is Absent and the key does not exist. Otherwise the error is
-// KindCASFailure.
+// ErrCASFailure.
 func (kv KV) Put(ctx context.Context, key string, value []byte, version string, o Options) (Value, error) {
 	data, err := wire.Value(value)
 	if err != nil {
@@ -70,7 +70,7 @@ func (kv KV) Delete(ctx context.Context, key, version string, o Options) error {
 }
 
 // Clear deletes all keys with a prefix atomically, and returns their number;
-// KindTooLarge if there are more than 1 000.
+// ErrTooLarge if there are more than 1 000.
 func (kv KV) Clear(ctx context.Context, prefix string, o Options) (int, error) {
 	a, err := ResourcesOf(kv.By).Clear(ctx, interrex.ClearResourcesRequest{
 		ResourceSelection: kv.selection(prefix), RequestID: o.RequestID, Attempt: o.Attempt, Fence: o.Fence,

@@ -74,9 +74,9 @@ func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.Le
 
 // Watch yields lease events, and resumes by itself after the last one when the
 // connection or the agent is lost; ctx ends it. When the events after the last
-// one are gone it ends with KindCompacted, and when it is lost amid the present
-// leases of its beginning with KindWatchClosed: then start a new watch, from 0.
-// It ends with KindOtherCluster when every agent of Config.Addresses belongs to
+// one are gone it ends with ErrCompacted, and when it is lost amid the present
+// leases of its beginning with ErrWatchClosed: then start a new watch, from 0.
+// It ends with ErrOtherCluster when every agent of Config.Addresses belongs to
 // another cluster than before: then make a new client.
 func (l leases) Watch(ctx context.Context, r interrex.WatchRequest) (interrex.LeaseWatch, error) {
 	return newLeaseWatch(ctx, l.by, r)

@@ -52,13 +52,13 @@ func newNames(c hold.Clock) *names {
 }
 
 // Open numbers a new request: see hold.IDs. If the name's window is full of
-// numbers above one that is still open, the error is KindOverloaded.
+// numbers above one that is still open, the error is ErrOverloaded.
 func (s *names) Open(waits bool) (id string, done func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.use(waits)
 	if n.next == n.mark+window {
-		e := interrex.Errorf(interrex.KindOverloaded, "request %s.%d is still open, and %d were numbered after it", n.text, n.mark, window-1)
+		e := interrex.Errorf(interrex.ErrOverloaded, "request %s.%d is still open, and %d were numbered after it", n.text, n.mark, window-1)
 		e.RetryAfter = overloadPause
 		return "", nil, e
 	}
@@ -139,7 +139,7 @@ func (s *names) sending(id string) (mark uint64, err error) {
 		return 0, nil
 	}
 	if s.old(n) {
-		return 0, interrex.Errorf(interrex.KindOutcomeUnknown, "request %s was abandoned: nothing was answered for %s", id, renewAfter)
+		return 0, interrex.Errorf(interrex.ErrOutcomeUnknown, "request %s was abandoned: nothing was answered for %s", id, renewAfter)
 	}
 	return n.mark, nil
 }

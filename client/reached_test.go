@@ -59,7 +59,7 @@ func TestAWatchThatWasServedForgetsWhyItWasNot(t *testing.T) {
 	for _, began := range []bool{true, false} {
 		w, s := aside(streamAside(), 1, began)
 		long := time.Now().Add(-time.Hour)
-		w.lost, w.said[nil] = long, interrex.Errorf(interrex.KindUnavailable, "gone")
+		w.lost, w.said[nil] = long, interrex.Errorf(interrex.ErrUnavailable, "gone")
 		w.unsubscribe(s)
 		if served := w.lost.After(long); served != began || (len(w.said) == 0) != began {
 			t.Errorf("began %v: lost since %v, said %v", began, w.lost, w.said)

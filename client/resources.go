@@ -121,11 +121,11 @@ func resourcePage(m interface {
 
 // NewDocument returns the data of a plain document: a google.protobuf.Struct. Its
 // values are those of encoding/json: nil, bool, numbers, string, []any and
-// map[string]any. The error is of kind KindInvalid.
+// map[string]any. The error is of kind ErrInvalid.
 func NewDocument(fields map[string]any) (interrex.ResourceData, error) {
 	s, err := structpb.NewStruct(fields)
 	if err != nil {
-		return interrex.ResourceData{}, interrex.Errorf(interrex.KindInvalid, "data: %v", err)
+		return interrex.ResourceData{}, interrex.Errorf(interrex.ErrInvalid, "data: %v", err)
 	}
 	return wire.Document(s)
 }

@@ -37,7 +37,7 @@ func TestADocumentComesBack(t *testing.T) {
 	if _, is := Document(interrex.ResourceData{TypeURL: "example.com/x.Unknown"}); is {
 		t.Error("another type is taken for a document")
 	}
-	if _, err := NewDocument(map[string]any{"f": func() {}}); interrex.KindOf(err) != interrex.KindInvalid {
+	if _, err := NewDocument(map[string]any{"f": func() {}}); interrex.KindOf(err) != interrex.ErrInvalid {
 		t.Error(err)
 	}
 }

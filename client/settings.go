@@ -22,7 +22,7 @@ func Settings(ctx context.Context, by Caller, o interrex.ReadOptions) ([]interre
 
 // SetSettings sets replicated settings atomically; an empty value restores the
 // default. It is for operators. A name that no table has, or a value that is not
-// allowed, is KindInvalid.
+// allowed, is ErrInvalid.
 func SetSettings(ctx context.Context, by Caller, values map[string]string) (interrex.Revision, error) {
 	m, err := Call[interrexv1.SetSettingsRequest, interrexv1.SetSettingsResponse](ctx, by, interrexv1.StateServiceSetSettingsProcedure,
 		&interrexv1.SetSettingsRequest{Values: values}, Options{})

@@ -41,7 +41,7 @@ func TestAnAgentIsSilentUntilItAnswers(t *testing.T) {
 	p := c.endpoints[0]
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	said := interrex.Errorf(interrex.KindNoLeader, "nobody leads")
+	said := interrex.Errorf(interrex.ErrNoLeader, "nobody leads")
 	for _, step := range []struct {
 		what string
 		ctx  context.Context
@@ -53,7 +53,7 @@ func TestAnAgentIsSilentUntilItAnswers(t *testing.T) {
 		{"the caller goes with an answer", gone, nil, "connection refused"},
 		{"it says no", t.Context(), said, ""},
 		{"the caller goes", gone, refused(), ""},
-		{"it is late", t.Context(), interrex.Errorf(interrex.KindTimeout, "late").WithCause(context.DeadlineExceeded), "no answer"},
+		{"it is late", t.Context(), interrex.Errorf(interrex.ErrTimeout, "late").WithCause(context.DeadlineExceeded), "no answer"},
 		{"it answers", t.Context(), nil, ""},
 	} {
 		p.note(step.ctx, step.err)
@@ -80,8 +80,8 @@ func TestAnErrorNamesSoManyAgentsAndNoMore(t *testing.T) {
 
 func TestTheVerdictIsWhatSaysMost(t *testing.T) {
 	c := asking(t, 1)
-	said := interrex.Errorf(interrex.KindNoLeader, "nobody leads")
-	late := interrex.Errorf(interrex.KindTimeout, "late")
+	said := interrex.Errorf(interrex.ErrNoLeader, "nobody leads")
+	late := interrex.Errorf(interrex.ErrTimeout, "late")
 	if err := c.verdict(said, late); err != error(said) {
 		t.Errorf("what an agent said, when each has answered: %v", err)
 	}
@@ -92,7 +92,7 @@ func TestTheVerdictIsWhatSaysMost(t *testing.T) {
 	if err := c.verdict(said, late); !errors.Is(err, interrex.ErrNoLeader) || !strings.Contains(err.Error(), "nobody leads (http://127.0.0.1:1: connection refused)") {
 		t.Errorf("what an agent said, beside one that is silent: %v", err)
 	}
-	for kind, asks := range map[interrex.Kind]bool{interrex.KindUnavailable: true, interrex.KindOutcomeUnknown: false} {
+	for kind, asks := range map[interrex.Kind]bool{interrex.ErrUnavailable: true, interrex.ErrOutcomeUnknown: false} {
 		err := c.verdict(nil, interrex.Errorf(kind, "gone"))
 		if interrex.KindOf(err) != kind || strings.Contains(err.Error(), "is an agent running?") != asks {
 			t.Errorf("%s: %v", kind, err)
@@ -104,10 +104,10 @@ func TestOnlyTheRequestOfAOneShotClientCanBeRepeated(t *testing.T) {
 	for _, oneShot := range []bool{true, false} {
 		c := asking(t, 1)
 		c.config.OneShot = oneShot
-		for _, kind := range []interrex.Kind{interrex.KindOutcomeUnknown, interrex.KindUnavailable} {
+		for _, kind := range []interrex.Kind{interrex.ErrOutcomeUnknown, interrex.ErrUnavailable} {
 			var e *interrex.Error
 			err := c.repeatable(interrex.Errorf(kind, "gone"), "id")
-			if !errors.As(err, &e) || (e.RequestID != "") != (oneShot && kind == interrex.KindOutcomeUnknown) {
+			if !errors.As(err, &e) || (e.RequestID != "") != (oneShot && kind == interrex.ErrOutcomeUnknown) {
 				t.Errorf("one shot %v, %s: the request %q", oneShot, kind, e.RequestID)
 			}
 		}

@@ -109,7 +109,7 @@ func NewStream(c StreamConfig) (*Stream, error) {
 }
 
 // Close ends the connection and waits until it is gone. Operations that were
-// sent are KindOutcomeUnknown, the others KindUnavailable.
+// sent are ErrOutcomeUnknown, the others ErrUnavailable.
 func (s *Stream) Close() error {
 	s.end()
 	<-s.ended
@@ -121,7 +121,7 @@ func (s *Stream) Close() error {
 //
 // An answer that is an error is returned as an *interrex.Error. When the
 // connection breaks, or ctx ends, an operation that was sent is
-// KindOutcomeUnknown; one that never left is KindUnavailable, or KindTimeout when
+// ErrOutcomeUnknown; one that never left is ErrUnavailable, or ErrTimeout when
 // ctx ended. The agent is told when a caller has gone.
 func (s *Stream) Call(ctx context.Context, op *interrexv1.Operation) ([]byte, error) {
 	return s.call(ctx, math.MaxInt64, op)
@@ -215,9 +215,9 @@ func (s *Stream) submit(calls ...*call) {
 func (s *Stream) refusalOf() error {
 	switch {
 	case s.life.Err() != nil:
-		return interrex.Errorf(interrex.KindUnavailable, "the stream to %s is closed", s.config.BaseURL)
+		return interrex.Errorf(interrex.ErrUnavailable, "the stream to %s is closed", s.config.BaseURL)
 	case len(s.open)+len(s.waiting) >= s.config.MaxOpen:
-		e := interrex.Errorf(interrex.KindOverloaded, "%d operations are open on the stream to %s", s.config.MaxOpen, s.config.BaseURL)
+		e := interrex.Errorf(interrex.ErrOverloaded, "%d operations are open on the stream to %s", s.config.MaxOpen, s.config.BaseURL)
 		e.RetryAfter = overloadPause
 		return e
 	}
@@ -238,7 +238,7 @@ func (s *Stream) abandon(c *call, cause error) {
 		s.mu.Unlock()
 		return
 	}
-	err := interrex.Errorf(interrex.KindTimeout, "no response from %s in time, and nothing was sent to it", s.config.BaseURL)
+	err := interrex.Errorf(interrex.ErrTimeout, "no response from %s in time, and nothing was sent to it", s.config.BaseURL)
 	if s.open[op.Id] == c {
 		delete(s.open, op.Id)
 		// The cancel only saves work: without it the response is dropped.
@@ -246,7 +246,7 @@ func (s *Stream) abandon(c *call, cause error) {
 			s.cancels = append(s.cancels, op.Id)
 			s.wake()
 		}
-		err = interrex.Errorf(interrex.KindOutcomeUnknown, "%s has not answered in time", s.config.BaseURL)
+		err = interrex.Errorf(interrex.ErrOutcomeUnknown, "%s has not answered in time", s.config.BaseURL)
 	}
 	c.op = nil
 	s.mu.Unlock()

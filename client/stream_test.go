@@ -84,7 +84,7 @@ func TestEveryCallGetsItsOwnAnswerInAnyOrder(t *testing.T) {
 		a.answer = func(op *operation) *interrexv1.Answer {
 			token := op.GetRevoke().GetToken()
 			if token%7 == 0 {
-				return failing(interrex.KindNotHeld)
+				return failing(interrex.ErrNotHeld)
 			}
 			return answered(&interrexv1.RevokeResponse{Revision: token})
 		}
@@ -230,14 +230,14 @@ func TestAFullStreamIsOverloaded(t *testing.T) {
 }
 
 func TestARefusedStreamRefusesItsCalls(t *testing.T) {
-	for _, kind := range []interrex.Kind{interrex.KindUnauthenticated, interrex.KindDenied, interrex.KindDraining} {
+	for _, kind := range []interrex.Kind{interrex.ErrUnauthenticated, interrex.ErrDenied, interrex.ErrDraining} {
 		a := startAgent(t)
 		a.set(func(a *agent) { a.refuse = interrex.Errorf(kind, "go away") })
 		s := newStream(t, a.URL, nil)
 		_, err := s.Call(t.Context(), revoke(1))
 		switch got := interrex.KindOf(err); {
 		case got == kind:
-		case kind == interrex.KindDraining && (got == interrex.KindUnavailable || got == interrex.KindOutcomeUnknown):
+		case kind == interrex.ErrDraining && (got == interrex.ErrUnavailable || got == interrex.ErrOutcomeUnknown):
 			// for now: another agent will do, and the operation may have been sent
 		default:
 			t.Errorf("%s: %v", kind, err)
@@ -248,7 +248,7 @@ func TestARefusedStreamRefusesItsCalls(t *testing.T) {
 func TestNothingIsSentToAnAgentWhoseHeadersAreNotAccepted(t *testing.T) {
 	a := startAgent(t)
 	s := newStream(t, a.URL, func(c *client.StreamConfig) {
-		c.Accept = func(http.Header) error { return interrex.Errorf(interrex.KindUnavailable, "another cluster") }
+		c.Accept = func(http.Header) error { return interrex.Errorf(interrex.ErrUnavailable, "another cluster") }
 	})
 	if _, err := s.Call(t.Context(), revoke(1)); !errors.Is(err, interrex.ErrUnavailable) {
 		t.Errorf("got %v", err)

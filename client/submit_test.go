@@ -107,7 +107,7 @@ func TestABreakEndsWhatWaitsIfTheStreamIsClosedOrNobodyAnswered(t *testing.T) {
 	}{
 		{"it broke", false, 1, errors.New("it broke"), interrex.ErrOutcomeUnknown, nil},
 		{"it never answered", false, 0, errors.New("it broke"), interrex.ErrOutcomeUnknown, interrex.ErrUnavailable},
-		{"it was refused", false, 0, wire.Error(interrex.Errorf(interrex.KindDenied, "go away")), interrex.ErrDenied, interrex.ErrDenied},
+		{"it was refused", false, 0, wire.Error(interrex.Errorf(interrex.ErrDenied, "go away")), interrex.ErrDenied, interrex.ErrDenied},
 		{"it was closed", true, 1, errClosed, interrex.ErrOutcomeUnknown, interrex.ErrUnavailable},
 	} {
 		s := lying(t, 10)
@@ -206,7 +206,7 @@ func TestWhoHasGoneIsNotAnsweredByABreak(t *testing.T) {
 }
 
 func TestAnAgentThatRefusesAStreamSaysWhenToComeAgain(t *testing.T) {
-	refusal := interrex.Errorf(interrex.KindDraining, "bye")
+	refusal := interrex.Errorf(interrex.ErrDraining, "bye")
 	refusal.RetryAfter = time.Minute
 	s := lying(t, 10)
 	for _, test := range []struct{ pause, want time.Duration }{{time.Second, time.Minute}, {time.Hour, time.Hour}} {

@@ -167,7 +167,7 @@ func TestEveryFieldOfATablesAnswerIsRead(t *testing.T) {
 	equal("settings", settings, []interrex.Setting{{Name: "n", Value: "v", Default: "d", About: "a"}}, err)
 	equal("their revision", revision, interrex.Revision(9), err)
 
-	refused := interrex.Errorf(interrex.KindConflict, "no")
+	refused := interrex.Errorf(interrex.ErrConflict, "no")
 	answer(&interrexv1.ProposeResponse{Reply: []byte("r"), Replayed: true, Revision: 9, Refused: wire.Detail(refused)})
 	proposed, err := client.Propose(ctx, c, interrex.Proposal{Data: []byte("d")})
 	if !errors.Is(err, interrex.ErrConflict) {
@@ -203,7 +203,7 @@ func TestAnErrorNamesAKeyAsItsUserWroteIt(t *testing.T) {
 	a := startAgent(t)
 	a.set(func(a *agent) {
 		a.answer = func(*operation) *interrexv1.Answer {
-			e := interrex.Errorf(interrex.KindCASFailure, "cannot write %s: it is newer", wire.ValueID("team", "a/b"))
+			e := interrex.Errorf(interrex.ErrCASFailure, "cannot write %s: it is newer", wire.ValueID("team", "a/b"))
 			return &interrexv1.Answer{Result: &interrexv1.Answer_Error{Error: wire.Detail(e)}}
 		}
 	})

@@ -32,7 +32,7 @@ func (u unary) call(ctx context.Context, limit time.Duration, op *interrexv1.Ope
 	}
 	body, err := proto.Marshal(m)
 	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot call %s: %v", u.request.procedure, err)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot call %s: %v", u.request.procedure, err)
 	}
 	c := connect.NewClient[[]byte, []byte](u.calls, u.url+u.request.procedure,
 		connect.WithCodec(bytesCodec{}), connect.WithInterceptors(connect.UnaryInterceptorFunc(u.epochs.unary)))
@@ -49,7 +49,7 @@ func (r *request) put(m protoreflect.Message, op *interrexv1.Operation) (err err
 		if f := m.Descriptor().Fields().ByName(name); f != nil {
 			m.Set(f, v)
 		} else {
-			err = interrex.Errorf(interrex.KindInvalid, "%s: a unary call of %s carries none", name, r.procedure)
+			err = interrex.Errorf(interrex.ErrInvalid, "%s: a unary call of %s carries none", name, r.procedure)
 		}
 	}
 	if op.RequestId != "" {

@@ -72,7 +72,7 @@ func (c *Client) verdict(said, last error) error {
 	}
 	told := *e
 	told.Message = "no agent answers at " + why
-	if e.Kind != interrex.KindOutcomeUnknown && !distrusted(last) {
+	if e.Kind != interrex.ErrOutcomeUnknown && !distrusted(last) {
 		told.Message += "; is an agent running?"
 	}
 	return told.WithCause(last)
@@ -97,7 +97,7 @@ func (c *Client) silences() string {
 // outcome is unknown and the id has a record of its own.
 func (c *Client) repeatable(err error, id string) error {
 	var e *interrex.Error
-	if !c.config.OneShot || id == "" || !errors.As(err, &e) || e.Kind != interrex.KindOutcomeUnknown {
+	if !c.config.OneShot || id == "" || !errors.As(err, &e) || e.Kind != interrex.ErrOutcomeUnknown {
 		return err
 	}
 	told := *e

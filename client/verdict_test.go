@@ -40,7 +40,7 @@ func ways(c *client.Client) map[string]func(context.Context) error {
 
 func TestTheMostTellingErrorWins(t *testing.T) {
 	sick, dead, gone := startAgent(t), startAgent(t), startAgent(t)
-	sick.set(answering(interrex.KindNoLeader))
+	sick.set(answering(interrex.ErrNoLeader))
 	dead.Close()
 	gone.Close()
 	for _, oneShot := range []bool{true, false} {
@@ -78,7 +78,7 @@ func TestThatNobodyAnswersNamesEachAddress(t *testing.T) {
 
 func TestAnAgentThatDoesNotServeAMethodIsPassedOver(t *testing.T) {
 	off, well := startAgent(t), startAgent(t)
-	off.set(answering(interrex.KindDisabled))
+	off.set(answering(interrex.ErrDisabled))
 	for _, oneShot := range []bool{true, false} {
 		for _, name := range []string{"claim", "hold"} {
 			c := dial(t, client.Config{OneShot: oneShot}, off, well)
@@ -87,7 +87,7 @@ func TestAnAgentThatDoesNotServeAMethodIsPassedOver(t *testing.T) {
 			}
 		}
 	}
-	well.set(answering(interrex.KindDisabled))
+	well.set(answering(interrex.ErrDisabled))
 	for name, claim := range ways(dial(t, client.Config{}, off, well)) {
 		n := len(off.received()) + len(well.received())
 		if err := claim(t.Context()); !errors.Is(err, interrex.ErrDisabled) {
@@ -115,11 +115,11 @@ func TestACallWhoseContextHasEndedSendsNothing(t *testing.T) {
 
 func TestAnUnknownOutcomeOfAOneShotClientNamesItsRequest(t *testing.T) {
 	a := startAgent(t)
-	a.set(answering(interrex.KindOutcomeUnknown))
+	a.set(answering(interrex.ErrOutcomeUnknown))
 	c := dial(t, client.Config{Timeout: 300 * time.Millisecond, OneShot: true}, a)
 	_, err := claim(t, c)
 	var e *interrex.Error
-	if !errors.As(err, &e) || e.Kind != interrex.KindOutcomeUnknown || e.RequestID == "" || e.RequestID != a.received()[0].RequestId {
+	if !errors.As(err, &e) || e.Kind != interrex.ErrOutcomeUnknown || e.RequestID == "" || e.RequestID != a.received()[0].RequestId {
 		t.Fatalf("the request %s: %v", a.received()[0].RequestId, err)
 	}
 	a.set(func(a *agent) { a.answer = granted })

@@ -26,7 +26,7 @@ type Position struct {
 	Revision interrex.Revision // of the event
 	// Present is set for a row that was present when the watch began, unless it ends
 	// the snapshot: a watch that is lost there is not resumed, but ends with
-	// KindWatchClosed.
+	// ErrWatchClosed.
 	Present bool
 }
 
@@ -88,7 +88,7 @@ func NewWatch[E any, M proto.Message](ctx context.Context, by Caller, w WatchCon
 		err = errors.New("it streams no events")
 	}
 	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot watch %s: %v", w.Procedure, err)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot watch %s: %v", w.Procedure, err)
 	}
 	out := &Watch[E]{c: c, method: method, ask: w.Request, decoder: w.decode, since: w.Since, ready: make(chan struct{}, 1), lost: time.Now(), said: map[*endpoint]error{}}
 	return out, out.start(ctx)
@@ -112,11 +112,11 @@ func (w *Watch[E]) start(ctx context.Context) error {
 }
 
 // Next blocks until there is an event. Watches of the client that get the same
-// event share it: do not modify it. If ctx ends first, the error is KindTimeout,
-// and the watch continues; after any other error there are no more: KindCompacted
-// when the events after the last one are gone, KindWatchClosed when the watch was
-// closed or has lost its beginning, KindOtherCluster when every address leads to
-// another cluster now, KindDisabled when no agent has the feature switched on.
+// event share it: do not modify it. If ctx ends first, the error is ErrTimeout,
+// and the watch continues; after any other error there are no more: ErrCompacted
+// when the events after the last one are gone, ErrWatchClosed when the watch was
+// closed or has lost its beginning, ErrOtherCluster when every address leads to
+// another cluster now, ErrDisabled when no agent has the feature switched on.
 func (w *Watch[E]) Next(ctx context.Context) (next E, err error) {
 	for {
 		e, err := w.pop()
@@ -137,9 +137,9 @@ func (w *Watch[E]) Next(ctx context.Context) (next E, err error) {
 // late returns the error of a Next that has timed out.
 func (w *Watch[E]) late(cause error) error {
 	if since, why := w.Disconnected(); !since.IsZero() {
-		return interrex.Errorf(interrex.KindTimeout, "no event in time: no agent serves the watch since %s: %v", since.UTC().Format(time.RFC3339), why).WithCause(cause)
+		return interrex.Errorf(interrex.ErrTimeout, "no event in time: no agent serves the watch since %s: %v", since.UTC().Format(time.RFC3339), why).WithCause(cause)
 	}
-	return interrex.Errorf(interrex.KindTimeout, "no event in time").WithCause(cause)
+	return interrex.Errorf(interrex.ErrTimeout, "no event in time").WithCause(cause)
 }
 
 // Disconnected reports since when no agent has served the watch, and the last
@@ -155,14 +155,14 @@ func (w *Watch[E]) Disconnected() (since time.Time, why error) {
 	var all []error
 	for _, p := range w.c.endpoints {
 		if err := w.said[p]; err != nil {
-			text := strings.TrimPrefix(reason(err), string(interrex.KindUnavailable)+": ")
+			text := strings.TrimPrefix(reason(err), string(interrex.ErrUnavailable)+": ")
 			texts, all = append(texts, p.address.String()+": "+text), append(all, err)
 		}
 	}
 	if len(all) == 0 {
-		return w.lost, interrex.Errorf(interrex.KindUnavailable, "%s: it has not responded yet", w.c.endpoint().address)
+		return w.lost, interrex.Errorf(interrex.ErrUnavailable, "%s: it has not responded yet", w.c.endpoint().address)
 	}
-	return w.lost, interrex.Errorf(interrex.KindUnavailable, "%s", strings.Join(texts, "; ")).WithCause(errors.Join(all...))
+	return w.lost, interrex.Errorf(interrex.ErrUnavailable, "%s", strings.Join(texts, "; ")).WithCause(errors.Join(all...))
 }
 
 // elsewhere records why an agent does not serve the watch, and returns an error
@@ -245,9 +245,9 @@ func (w *Watch[E]) run() error {
 		p := w.c.endpoint()
 		began, err := w.connect(p)
 		if w.life.Err() != nil {
-			return interrex.Errorf(interrex.KindWatchClosed, "the watch was closed").WithCause(context.Cause(w.life))
+			return interrex.Errorf(interrex.ErrWatchClosed, "the watch was closed").WithCause(context.Cause(w.life))
 		}
-		if final(err) && interrex.KindOf(err) != interrex.KindDisabled {
+		if final(err) && interrex.KindOf(err) != interrex.ErrDisabled {
 			return err
 		}
 		if nowhere := w.elsewhere(p, err); nowhere != nil {
@@ -255,7 +255,7 @@ func (w *Watch[E]) run() error {
 		}
 		since, present := w.position()
 		if present {
-			return interrex.Errorf(interrex.KindWatchClosed, "the watch broke before its snapshot was complete: watch again from 0: %v", err).WithCause(err)
+			return interrex.Errorf(interrex.ErrWatchClosed, "the watch broke before its snapshot was complete: watch again from 0: %v", err).WithCause(err)
 		}
 		w.c.config.Logger.Debugf("%s: the watch broke: %v: resuming after revision %d", p.url, err, since)
 		w.c.leave(p)
@@ -295,10 +295,10 @@ func (w *Watch[E]) subscribe(s *subscription) (*interrexv1.WatchOpen, error) {
 	defer w.mu.Unlock()
 	body, err := proto.Marshal(w.ask(w.since))
 	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot request a watch: %v", err)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot request a watch: %v", err)
 	}
 	if len(body) > maxWatchBody {
-		return nil, interrex.Errorf(interrex.KindTooLarge, "the request for a watch has %d bytes, at most %d are allowed", len(body), maxWatchBody)
+		return nil, interrex.Errorf(interrex.ErrTooLarge, "the request for a watch has %d bytes, at most %d are allowed", len(body), maxWatchBody)
 	}
 	room := watchBuffer - w.queue.Len()
 	w.way, w.read = s, min(0, room)
@@ -332,7 +332,7 @@ func (c WatchConfig[E, M]) decode(b []byte) (*event[E], error) {
 }
 
 func errUnreadable(why any) error {
-	return interrex.Errorf(interrex.KindWatchClosed, "cannot read an event: %v", why)
+	return interrex.Errorf(interrex.ErrWatchClosed, "cannot read an event: %v", why)
 }
 
 // decode decodes an event for all watches of its kind that get it.

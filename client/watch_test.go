@@ -73,10 +73,10 @@ func watch(t *testing.T, c *client.Client, r interrex.WatchRequest) interrex.Lea
 func TestAWatchResumesAfterItsLastEvent(t *testing.T) {
 	a := startAgent(t)
 	since := play(a, script{
-		events(interrex.LeaseClaimed, interrex.Errorf(interrex.KindDraining, "bye"), 5, 6),
+		events(interrex.LeaseClaimed, interrex.Errorf(interrex.ErrDraining, "bye"), 5, 6),
 		events("", nil), // ends with nothing said
-		events(interrex.LeaseReleased, interrex.Errorf(interrex.KindUnavailable, "gone"), 7),
-		events("", interrex.Errorf(interrex.KindCompacted, "too late")),
+		events(interrex.LeaseReleased, interrex.Errorf(interrex.ErrUnavailable, "gone"), 7),
+		events("", interrex.Errorf(interrex.ErrCompacted, "too late")),
 	})
 	seen, err := follow(t, watch(t, dial(t, client.Config{}, a), interrex.WatchRequest{Since: 4}))
 	if want := []string{"lease.claimed 5", "lease.claimed 6", "lease.released 7"}; !reflect.DeepEqual(seen, want) {
@@ -92,8 +92,8 @@ func TestAWatchResumesAfterItsLastEvent(t *testing.T) {
 
 func TestAWatchGoesOnAtAnotherAgent(t *testing.T) {
 	a, b := startAgent(t), startAgent(t)
-	play(a, script{events(interrex.LeaseClaimed, interrex.Errorf(interrex.KindUnavailable, "gone"), 5)})
-	since := play(b, script{events(interrex.LeaseClaimed, interrex.Errorf(interrex.KindWatchClosed, "restored"), 6)})
+	play(a, script{events(interrex.LeaseClaimed, interrex.Errorf(interrex.ErrUnavailable, "gone"), 5)})
+	since := play(b, script{events(interrex.LeaseClaimed, interrex.Errorf(interrex.ErrWatchClosed, "restored"), 6)})
 	seen, err := follow(t, watch(t, dial(t, client.Config{}, a, b), interrex.WatchRequest{Since: 4}))
 	if len(seen) != 2 || !reflect.DeepEqual(since(), []uint64{5}) || !errors.Is(err, interrex.ErrWatchClosed) {
 		t.Errorf("saw %v, went on after %v, ended with %v", seen, since(), err)
@@ -102,7 +102,7 @@ func TestAWatchGoesOnAtAnotherAgent(t *testing.T) {
 
 func TestAWatchThatBreaksAmidThePresentLeasesIsClosed(t *testing.T) {
 	a := startAgent(t)
-	play(a, script{events(interrex.LeasePresent, interrex.Errorf(interrex.KindUnavailable, "gone"), 3, 2)})
+	play(a, script{events(interrex.LeasePresent, interrex.Errorf(interrex.ErrUnavailable, "gone"), 3, 2)})
 	seen, err := follow(t, watch(t, dial(t, client.Config{}, a), interrex.WatchRequest{}))
 	if len(seen) != 2 || !errors.Is(err, interrex.ErrWatchClosed) {
 		t.Errorf("saw %v, ended with %v", seen, err)
@@ -113,9 +113,9 @@ func TestAWatchResumesAfterTheEndOfItsSnapshot(t *testing.T) {
 	a := startAgent(t)
 	since := play(a, script{
 		func(_ *interrexv1.WatchRequest, send func(string, uint64) error) error {
-			return errors.Join(send(interrex.LeasePresent, 3), send(interrex.EndOfSnapshot, 9), interrex.Errorf(interrex.KindUnavailable, "gone"))
+			return errors.Join(send(interrex.LeasePresent, 3), send(interrex.EndOfSnapshot, 9), interrex.Errorf(interrex.ErrUnavailable, "gone"))
 		},
-		events("", interrex.Errorf(interrex.KindCompacted, "too late")),
+		events("", interrex.Errorf(interrex.ErrCompacted, "too late")),
 	})
 	_, _ = follow(t, watch(t, dial(t, client.Config{}, a), interrex.WatchRequest{}))
 	if want := []uint64{0, 9}; !reflect.DeepEqual(since(), want) {
@@ -167,7 +167,7 @@ func TestNextMayBeAskedAgainAfterItsTimeWasOver(t *testing.T) {
 	release := make(chan struct{})
 	play(a, script{func(_ *interrexv1.WatchRequest, send func(string, uint64) error) error {
 		<-release
-		return errors.Join(send(interrex.LeaseClaimed, 5), interrex.Errorf(interrex.KindCompacted, "done"))
+		return errors.Join(send(interrex.LeaseClaimed, 5), interrex.Errorf(interrex.ErrCompacted, "done"))
 	}})
 	w := watch(t, dial(t, client.Config{}, a), interrex.WatchRequest{Since: 4})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -272,7 +272,7 @@ func TestTheBufferIsBoundedAcrossConnections(t *testing.T) {
 					return err
 				}
 			}
-			return interrex.Errorf(interrex.KindUnavailable, "gone")
+			return interrex.Errorf(interrex.ErrUnavailable, "gone")
 		},
 		endless,
 	})
@@ -328,8 +328,8 @@ func TestAWatchDoesNotBelieveAnAgentOfAnEpochThatIsOver(t *testing.T) {
 	old.set(func(a *agent) { a.epoch = "1-aaaa" })
 	old.set(func(a *agent) { a.watch = endless })
 	play(now, script{
-		events(interrex.LeaseClaimed, interrex.Errorf(interrex.KindUnavailable, "gone"), 5),
-		events(interrex.LeaseClaimed, interrex.Errorf(interrex.KindCompacted, "too late"), 6),
+		events(interrex.LeaseClaimed, interrex.Errorf(interrex.ErrUnavailable, "gone"), 5),
+		events(interrex.LeaseClaimed, interrex.Errorf(interrex.ErrCompacted, "too late"), 6),
 	})
 	seen, err := follow(t, watch(t, dial(t, client.Config{}, now, old), interrex.WatchRequest{Since: 4}))
 	if want := []string{"lease.claimed 5", "lease.claimed 6"}; !reflect.DeepEqual(seen, want) || !errors.Is(err, interrex.ErrCompacted) {

@@ -122,7 +122,7 @@ func (st *watchStream) connect() error {
 		deliver: st.deliver,
 	}).run(ctx, cancel)
 	if errors.Is(err, io.EOF) {
-		err = interrex.Errorf(interrex.KindUnavailable, "the agent has ended the watch")
+		err = interrex.Errorf(interrex.ErrUnavailable, "the agent has ended the watch")
 	}
 	return err
 }
@@ -169,7 +169,7 @@ func (st *watchStream) finishAll(all []*interrexv1.WatchEnd) {
 			st.finish(e.GetId(), why)
 			continue
 		}
-		st.finish(e.GetId(), interrex.Errorf(interrex.KindUnavailable, "the agent has ended the watch"))
+		st.finish(e.GetId(), interrex.Errorf(interrex.ErrUnavailable, "the agent has ended the watch"))
 	}
 }
 

@@ -15,14 +15,14 @@ func TestOneAgentBootsLeadsAndApplies(t *testing.T) {
 	}
 	leases := c.Agent(0).Leases()
 	before, _, err := leases.Get(t.Context(), key("app/db"), interrex.ReadOptions{})
-	if interrex.KindOf(err) != interrex.KindNotFound {
+	if interrex.KindOf(err) != interrex.ErrNotFound {
 		t.Errorf("a name that nobody claimed returns %+v, %v", before, err)
 	}
 	won, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "bob"}); interrex.KindOf(err) != interrex.KindHeld {
+	if _, err = leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "bob"}); interrex.KindOf(err) != interrex.ErrHeld {
 		t.Errorf("a second holder's claim returns %v, want held", err)
 	}
 

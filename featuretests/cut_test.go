@@ -90,7 +90,7 @@ func TestLeaderThatIsCutOffAnswersNoStrongRead(t *testing.T) {
 		t.Errorf("the others do not go on: %v", err)
 	}
 	c.Heal()
-	if _, _, err := cut.Get(t.Context(), won.Lease.Key, interrex.ReadOptions{}); interrex.KindOf(err) != interrex.KindNotFound {
+	if _, _, err := cut.Get(t.Context(), won.Lease.Key, interrex.ReadOptions{}); interrex.KindOf(err) != interrex.ErrNotFound {
 		t.Errorf("after the cut, a strong read returns %v, want not found", err)
 	}
 }

@@ -73,7 +73,7 @@ func TestFullDiskIsATypedErrorAndNoCrash(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	err := fillLog(ctx, leases, key("app/db"))
-	if kind := interrex.KindOf(err); kind != interrex.KindOutcomeUnknown && !kind.Retryable() {
+	if kind := interrex.KindOf(err); kind != interrex.ErrOutcomeUnknown && !kind.Retryable() {
 		t.Errorf("the claims ended with %v (%s), want an error that says that the agent cannot now", err, kind)
 	}
 	t.Logf("the first call that failed: %v", err)
@@ -83,7 +83,7 @@ func TestFullDiskIsATypedErrorAndNoCrash(t *testing.T) {
 	}
 	f.alarms(0, "disk-full", "disk-low")
 	_, _, err = leases.Get(t.Context(), key("app/nobody"), interrex.ReadOptions{Consistency: interrex.Eventual})
-	if interrex.KindOf(err) != interrex.KindNotFound {
+	if interrex.KindOf(err) != interrex.ErrNotFound {
 		t.Errorf("a read of what is there returns %v, want not found", err)
 	}
 	f.lives(0)

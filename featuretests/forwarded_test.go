@@ -234,7 +234,7 @@ func TestWaitersOfAnAgentThatStopsLeaveTheLine(t *testing.T) {
 		for i, q := range line {
 			a, err := q.answered()
 			// The agent does not wait until the leader confirms that it has left.
-			if kind := interrex.KindOf(a.err); err != nil || kind != interrex.KindDraining && kind != interrex.KindOutcomeUnknown {
+			if kind := interrex.KindOf(a.err); err != nil || kind != interrex.ErrDraining && kind != interrex.ErrOutcomeUnknown {
 				return fmt.Errorf("by %s the one who waits is answered %v, %v", by[i].name, a.err, err)
 			}
 			if err := stood(t.Context(), at, q.key, 0); err != nil {

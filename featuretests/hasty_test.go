@@ -95,7 +95,7 @@ func (h *hasty) check(leases interrex.Leases) {
 			h.t.Errorf("by %s the lease is granted under %s, and there is %+v (%v)", h.ways[i].name, a.Lease.Token, l, err)
 		case kind.Retryable() && !errors.Is(err, interrex.ErrNotFound):
 			h.t.Errorf("by %s the answer is that nothing has happened (%v), and there is %+v (%v)", h.ways[i].name, a.err, l, err)
-		case a.err != nil && !kind.Retryable() && kind != interrex.KindOutcomeUnknown:
+		case a.err != nil && !kind.Retryable() && kind != interrex.ErrOutcomeUnknown:
 			h.t.Errorf("by %s the answer is %v", h.ways[i].name, a.err)
 		}
 	}

@@ -80,7 +80,7 @@ func outcomeOf(err error) outcome {
 	switch kind := interrex.KindOf(err); {
 	case err == nil:
 		return granted
-	case kind == interrex.KindHeld || kind == interrex.KindNotHeld || kind == interrex.KindNotFound || kind == interrex.KindCASFailure:
+	case kind == interrex.ErrHeld || kind == interrex.ErrNotHeld || kind == interrex.ErrNotFound || kind == interrex.ErrCASFailure:
 		return refused
 	case kind.Retryable():
 		return nothing

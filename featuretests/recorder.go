@@ -20,7 +20,7 @@ func (r Recorder) Claim(ctx context.Context, key interrex.Key, holder string, tt
 	done := r.History.call(r.Client, request{verb: claim, key: key, holder: holder, ttl: ttl})
 	a, err := r.Leases.Claim(ctx, interrex.ClaimRequest{Key: key, Holder: holder, TTL: ttl})
 	out := answer{result: outcomeOf(err), holder: holder, token: a.Lease.Token}
-	if interrex.KindOf(err) == interrex.KindNotHeld {
+	if interrex.KindOf(err) == interrex.ErrNotHeld {
 		out.result = unknown // granted to an earlier attempt, and over
 	}
 	done(out)

@@ -114,7 +114,7 @@ func TestResourcesOutliveTheirAgents(t *testing.T) {
 func TestResourcesAreSwitchedOffByConfiguration(t *testing.T) {
 	a := interrextest.Start(t, agent.Config{Features: config.Features{Resources: config.Off}})
 	_, err := a.Resources().Write(t.Context(), interrex.WriteResourceRequest{Resource: interrex.Resource{ID: server("web")}})
-	if interrex.KindOf(err) != interrex.KindDisabled {
+	if interrex.KindOf(err) != interrex.ErrDisabled {
 		t.Errorf("a write: %v", err)
 	}
 	w, err := a.Resources().Watch(t.Context(), interrex.WatchResourcesRequest{ResourceSelection: interrex.ResourceSelection{Type: servers}})
@@ -122,7 +122,7 @@ func TestResourcesAreSwitchedOffByConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	if _, err := w.Next(t.Context()); interrex.KindOf(err) != interrex.KindDisabled {
+	if _, err := w.Next(t.Context()); interrex.KindOf(err) != interrex.ErrDisabled {
 		t.Errorf("a watch: %v", err)
 	}
 }

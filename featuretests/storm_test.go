@@ -165,7 +165,7 @@ func (s *storm) refused(i int, there interrex.Lease, again claimed) {
 	a := s.answers[i]
 	kind := interrex.KindOf(a.err)
 	switch {
-	case !kind.Retryable() && kind != interrex.KindOutcomeUnknown:
+	case !kind.Retryable() && kind != interrex.ErrOutcomeUnknown:
 		s.t.Errorf("claim %d: %v", i, a.err)
 	case kind.Retryable() && (there.Token != 0 || again.Replayed):
 		s.t.Errorf("claim %d was answered that nothing has happened (%v), and there is %+v", i, a.err, there)

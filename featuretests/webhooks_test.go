@@ -182,7 +182,7 @@ func TestAWebhookThatHangsHoldsUpNobodyElse(t *testing.T) {
 	}
 	select {
 	case err := <-failed: // on a slow machine the others take all of the hook's time
-		if kind := interrex.KindOf(err); kind != interrex.KindTimeout && kind != interrex.KindVetoed && kind != interrex.KindOutcomeUnknown {
+		if kind := interrex.KindOf(err); kind != interrex.ErrTimeout && kind != interrex.ErrVetoed && kind != interrex.ErrOutcomeUnknown {
 			t.Errorf("what waits for the webhook is answered %v", err)
 		}
 	default:

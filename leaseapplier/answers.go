@@ -23,7 +23,7 @@ func (a *answers) answer(op *queue.Operation, r state.Result) {
 			a.config.Logger.Errorf("an operation's Done panicked: %v\n%s", p, debug.Stack())
 		}
 	}()
-	if e, is := r.Err.(*interrex.Error); is && e.Kind == interrex.KindHeld {
+	if e, is := r.Err.(*interrex.Error); is && e.Kind == interrex.ErrHeld {
 		r.Err = a.withWaiting(op, e)
 	}
 	if op.Answer(r) {
@@ -36,7 +36,7 @@ func (a *answers) refuse(op *queue.Operation, err error) {
 	a.answer(op, state.Result{Attempt: op.Attempt, Err: err})
 }
 
-// withWaiting adds the number of waiters to an error of KindHeld, in a copy, since
+// withWaiting adds the number of waiters to an error of ErrHeld, in a copy, since
 // the error may be shared. A group's error does not say which claim it is about, so
 // it gets no number.
 func (a *answers) withWaiting(op *queue.Operation, e *interrex.Error) error {

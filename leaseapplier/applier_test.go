@@ -90,7 +90,7 @@ func TestFollowerNamesTheLeader(t *testing.T) {
 		if m := e.AsMap(); m["server-id"] != "you" || m["server-address"] != "you:7400" || len(m) != 2 {
 			t.Fatalf("%v", m)
 		}
-		c.want(interrex.KindNotLeader)
+		c.want(interrex.ErrNotLeader)
 		var kind *interrex.Error
 		if !errors.As(e, &kind) || kind.LeaderID != "you" || kind.LeaderAddress != "you:7400" || kind.RetryAfter == 0 {
 			t.Fatalf("%+v", kind)
@@ -103,7 +103,7 @@ func TestNobodyIsNamedWhenNoLeaderIsKnown(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.raft.lose("", 0)
 		c := r.put(r.claim(db, "ann", time.Minute))
-		c.want(interrex.KindNoLeader)
+		c.want(interrex.ErrNoLeader)
 		if err := c.result().Err; err.Error() != "not currently the leader, and no leader is known here" || !errors.Is(err, interrex.ErrNoLeader) {
 			t.Fatal(err)
 		}
@@ -120,7 +120,7 @@ func TestWrongResponseIsAnErrorAndNoPanic(t *testing.T) {
 			bubble(t, func(t *testing.T, r *rig) {
 				r.raft.set(func(m *memRaft) { m.tamper = func(any) any { return wrong } })
 				c := r.do(r.claim(db, "ann", time.Minute))
-				c.want(interrex.KindOutcomeUnknown)
+				c.want(interrex.ErrOutcomeUnknown)
 				if !strings.Contains(c.result().Err.Error(), "invalid FSM response") || r.logs.count("critical") != 1 {
 					t.Fatalf("%v, %d critical logs", c.result().Err, r.logs.count("critical"))
 				}
@@ -136,7 +136,7 @@ func TestWhatRaftDidNotGiveToTheStateIsOutcomeUnknown(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.raft.set(func(m *memRaft) { m.tamper = func(any) any { return errors.New("the disk has failed") } })
 		c := r.do(r.claim(db, "ann", time.Minute))
-		c.want(interrex.KindOutcomeUnknown)
+		c.want(interrex.ErrOutcomeUnknown)
 		if !strings.Contains(c.result().Err.Error(), "the disk has failed") || r.logs.count("critical") != 0 {
 			t.Errorf("%v, %d critical logs", c.result().Err, r.logs.count("critical"))
 		}
@@ -150,11 +150,11 @@ func TestDoneThatPanicsHarmsNobodyElse(t *testing.T) {
 		bad, good := r.claim(db, "ann", time.Minute), r.claim(db, "bob", time.Minute)
 		bad.Done = func(state.Result) { panic("boom") }
 		r.do2(bad, good)
-		good.want(interrex.KindHeld)
+		good.want(interrex.ErrHeld)
 		if r.logs.count("error") != 1 {
 			t.Fatal("nothing was logged")
 		}
-		r.do(r.claim(db, "cat", time.Minute)).want(interrex.KindHeld)
+		r.do(r.claim(db, "cat", time.Minute)).want(interrex.ErrHeld)
 	})
 }
 
@@ -164,7 +164,7 @@ func TestLaterOperationsRunAfterAnEarlierFailure(t *testing.T) {
 		first, second, third := r.claim(db, "ann", time.Minute), r.claim(db, "bob", time.Minute), r.claim(interrex.Key{Namespace: "a", Name: "b"}, "cat", time.Minute)
 		r.do2(first, second, third)
 		first.want("")
-		second.want(interrex.KindHeld)
+		second.want(interrex.ErrHeld)
 		third.want("")
 	})
 }
@@ -179,8 +179,8 @@ func TestLeadershipLostInMidBatchIsOutcomeUnknown(t *testing.T) {
 				r.put(a, b)
 				r.raft.lose("you", keep)
 				synctest.Wait()
-				a.want(interrex.KindOutcomeUnknown)
-				b.want(interrex.KindOutcomeUnknown)
+				a.want(interrex.ErrOutcomeUnknown)
+				b.want(interrex.ErrOutcomeUnknown)
 				if IsNotLeaderError(a.result().Err) || !errors.Is(a.result().Err, raft.ErrLeadershipLost) {
 					t.Fatal(a.result().Err)
 				}
@@ -195,13 +195,13 @@ func TestErrorsOfRaftAreToldApart(t *testing.T) {
 		err  error
 		kind interrex.Kind
 	}{
-		{raft.ErrNotLeader, interrex.KindNotLeader},
-		{raft.ErrEnqueueTimeout, interrex.KindTimeout},
-		{raft.ErrLeadershipTransferInProgress, interrex.KindUnavailable},
-		{raft.ErrLeadershipLost, interrex.KindOutcomeUnknown},
-		{raft.ErrRaftShutdown, interrex.KindOutcomeUnknown},
-		{raft.ErrAbortedByRestore, interrex.KindOutcomeUnknown},
-		{errors.New("boom"), interrex.KindOutcomeUnknown},
+		{raft.ErrNotLeader, interrex.ErrNotLeader},
+		{raft.ErrEnqueueTimeout, interrex.ErrTimeout},
+		{raft.ErrLeadershipTransferInProgress, interrex.ErrUnavailable},
+		{raft.ErrLeadershipLost, interrex.ErrOutcomeUnknown},
+		{raft.ErrRaftShutdown, interrex.ErrOutcomeUnknown},
+		{raft.ErrAbortedByRestore, interrex.ErrOutcomeUnknown},
+		{errors.New("boom"), interrex.ErrOutcomeUnknown},
 	} {
 		t.Run(c.err.Error(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, r *rig) {
@@ -227,16 +227,16 @@ func TestEntryWithoutAnswerIsOutcomeUnknownInTime(t *testing.T) {
 		if !c.isOpen() {
 			t.Fatal("answered early")
 		}
-		late.want(interrex.KindTimeout) // it never entered the log
+		late.want(interrex.ErrTimeout) // it never entered the log
 		r.pass(2 * time.Millisecond)
-		c.want(interrex.KindOutcomeUnknown)
+		c.want(interrex.ErrOutcomeUnknown)
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(10 * time.Millisecond)
-		c.want(interrex.KindOutcomeUnknown) // still the one answer
+		c.want(interrex.ErrOutcomeUnknown) // still the one answer
 		if n := r.logs.count("warning"); n != 1 {
 			t.Errorf("%d warnings, want one", n)
 		}
-		r.do(r.claim(db, "cat", time.Minute)).want(interrex.KindHeld)
+		r.do(r.claim(db, "cat", time.Minute)).want(interrex.ErrHeld)
 	})
 }
 
@@ -246,18 +246,18 @@ func TestRaftIsGivenItsTimeForEachEntry(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		const long, short = InitialApplyTimeout, ApplyTimeout
 		r.do(r.claim(db, "ann", time.Hour)).want("")
-		r.do(r.claim(db, "bob", time.Hour)).want(interrex.KindHeld)
+		r.do(r.claim(db, "bob", time.Hour)).want(interrex.ErrHeld)
 		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrEnqueueTimeout })
-		r.put(r.claim(db, "cat", time.Hour)).want(interrex.KindTimeout)
+		r.put(r.claim(db, "cat", time.Hour)).want(interrex.ErrTimeout)
 		r.raft.set(func(m *memRaft) { m.refusal = nil })
 		r.pass(time.Second)
-		r.do(r.claim(db, "dan", time.Hour)).want(interrex.KindHeld)
+		r.do(r.claim(db, "dan", time.Hour)).want(interrex.ErrHeld)
 		r.raft.lose("", 0)
 		r.raft.lead()
 		r.applier.LeadershipChanged()
 		r.pass(time.Second)
-		r.do(r.claim(db, "eve", time.Hour)).want(interrex.KindHeld)
-		r.do(r.claim(db, "fay", time.Hour)).want(interrex.KindHeld)
+		r.do(r.claim(db, "eve", time.Hour)).want(interrex.ErrHeld)
+		r.do(r.claim(db, "fay", time.Hour)).want(interrex.ErrHeld)
 		want := []time.Duration{
 			long, long, short, // barrier, ann, bob
 			short, long, long, short, // cat; a barrier, refused and tried again; dan
@@ -309,7 +309,7 @@ func TestStopAnswersWhatIsInTheLog(t *testing.T) {
 		if err := r.applier.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		c.want(interrex.KindOutcomeUnknown)
+		c.want(interrex.ErrOutcomeUnknown)
 		if d := time.Since(start); d != 200*time.Millisecond {
 			t.Fatalf("it took %v", d)
 		}
@@ -345,8 +345,8 @@ func TestPanicAnswersEverythingAndEndsTheApplier(t *testing.T) {
 		if err := r.applier.Wait(); err == nil || !strings.Contains(err.Error(), "raft panics") {
 			t.Fatal(err)
 		}
-		c.want(interrex.KindOutcomeUnknown)
-		w.want(interrex.KindOutcomeUnknown) // its claim was in that entry
+		c.want(interrex.ErrOutcomeUnknown)
+		w.want(interrex.ErrOutcomeUnknown) // its claim was in that entry
 	})
 }
 
@@ -354,7 +354,7 @@ func TestPanicAnswersEverythingAndEndsTheApplier(t *testing.T) {
 func TestTransferThatNeverEndsEndsTheApplier(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress })
-		r.put(r.claim(db, "ann", time.Minute)).want(interrex.KindUnavailable)
+		r.put(r.claim(db, "ann", time.Minute)).want(interrex.ErrUnavailable)
 		done := make(chan error, 1)
 		go func() { done <- r.applier.Wait() }()
 		r.pass(30*time.Second - time.Second)
@@ -374,7 +374,7 @@ func TestTransferThatEndsIsForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		for range 2 {
 			r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress })
-			r.put(r.claim(db, "ann", time.Minute)).want(interrex.KindUnavailable)
+			r.put(r.claim(db, "ann", time.Minute)).want(interrex.ErrUnavailable)
 			waits := r.put(r.claim(db, "bob", time.Minute))
 			if !waits.isOpen() {
 				t.Fatal("raft was asked again while it hands over")
@@ -394,7 +394,7 @@ func TestTransferThatEndsIsForgotten(t *testing.T) {
 func TestTransferThatEndsIsForgottenWithoutAnotherEntry(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress })
-		r.put(r.claim(db, "ann", time.Minute)).want(interrex.KindUnavailable)
+		r.put(r.claim(db, "ann", time.Minute)).want(interrex.ErrUnavailable)
 		r.raft.set(func(m *memRaft) { m.refusal = nil })
 		r.pass(2 * stuckAfter)
 		r.do(r.claim(db, "ann", time.Minute)).want("")
@@ -413,14 +413,14 @@ func TestAFlightOfAnEarlierTermHoldsUpNoLaterEntry(t *testing.T) {
 		r.raft.lead()
 		r.applier.LeadershipChanged()
 		r.pass(10 * time.Millisecond)
-		lost.want(interrex.KindOutcomeUnknown)
+		lost.want(interrex.ErrOutcomeUnknown)
 		r.do(r.claim(db, "bob", time.Minute)).want("")
 		for _, f := range never {
 			f.err = raft.ErrLeadershipLost
 			close(f.done)
 		}
 		synctest.Wait()
-		r.do(r.claim(db, "cat", time.Minute)).want(interrex.KindHeld)
+		r.do(r.claim(db, "cat", time.Minute)).want(interrex.ErrHeld)
 	})
 }
 
@@ -505,7 +505,7 @@ func TestReportSaysWhereItStands(t *testing.T) {
 func TestMetricsCountWhatWasAnswered(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.do(r.claim(db, "ann", time.Minute)).want("")
-		r.do(r.claim(db, "bob", time.Minute)).want(interrex.KindHeld)
+		r.do(r.claim(db, "bob", time.Minute)).want(interrex.ErrHeld)
 		r.metrics.CountEvents([]state.Event{{Kind: interrex.LeaseExpired}, {Kind: interrex.LeaseClaimed}})
 		got := gather(t, r.metrics)
 		for name, want := range map[string]float64{
@@ -532,10 +532,10 @@ func TestDurationsOfEntriesAreAHistogramByResult(t *testing.T) {
 		r.raft.set(func(m *memRaft) { m.latency = 30 * time.Millisecond })
 		claim("ann", "")
 		r.raft.set(func(m *memRaft) { m.fate = func() error { return errors.New("the log is gone") } })
-		claim("bob", interrex.KindOutcomeUnknown)
+		claim("bob", interrex.ErrOutcomeUnknown)
 		r.raft.lose("you", 0)
 		r.pass(time.Second)
-		claim("cat", interrex.KindNotLeader)
+		claim("cat", interrex.ErrNotLeader)
 		registry := prometheus.NewPedanticRegistry()
 		registry.MustRegister(r.metrics)
 		families, err := registry.Gather()
@@ -624,7 +624,7 @@ func TestAnEntryIsOfTheVersionThatEveryMemberKnows(t *testing.T) {
 	asked := 0
 	bubble(t, func(t *testing.T, r *rig) {
 		r.do(r.claim(db, "ann", time.Hour)).want("")
-		r.do(r.claim(db, "bob", time.Hour)).want(interrex.KindHeld)
+		r.do(r.claim(db, "bob", time.Hour)).want(interrex.ErrHeld)
 		if n := len(r.raft.written()); asked != n {
 			t.Errorf("%d entries were written, and the version was asked for %d times", n, asked)
 		}

@@ -21,7 +21,7 @@ func TestWaiterThatAFallenLeaderHasGrantedIsToldByTheNext(t *testing.T) {
 		r.raft.lose("you", 1)
 		r.applier.LeadershipChanged()
 		synctest.Wait()
-		bob.want(interrex.KindOutcomeUnknown)
+		bob.want(interrex.ErrOutcomeUnknown)
 		granted, found := r.leases.Get(db)
 		if !found || granted.Holder != "bob" {
 			t.Fatalf("there is %+v", granted)
@@ -45,7 +45,7 @@ func TestGrantThatIsOverIsNotRepeatedToOneWhoAsksOn(t *testing.T) {
 		r.do(r.revoke(db, ann.token())).want("")
 		r.do(r.revoke(db, bob.token())).want("")
 		n := len(r.raft.written())
-		r.do(r.waiting("bob", "b.1", 1, time.Hour, time.Minute)).want(interrex.KindNotHeld)
+		r.do(r.waiting("bob", "b.1", 1, time.Hour, time.Minute)).want(interrex.ErrNotHeld)
 		if m := len(r.raft.written()); m != n {
 			t.Errorf("it took %d entries", m-n)
 		}
@@ -56,7 +56,7 @@ func TestWaitThatRanOutMayBeAskedForAgain(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Second, 0))
 		r.pass(1100 * time.Millisecond)
-		bob.want(interrex.KindHeld)
+		bob.want(interrex.ErrHeld)
 		again := r.put(r.waiting("bob", "b.1", 1, time.Hour, 0))
 		r.do(r.revoke(db, ann.token())).want("")
 		if again.want(""); again.result().Replayed || again.result().Attempt != 1 {
@@ -75,7 +75,7 @@ func TestWaiterBelowItsClientsMarkIsGrantedNothing(t *testing.T) {
 		next.RequestID, next.Mark = "b.2", 2
 		r.do(next).want("")
 		r.do(r.revoke(db, ann.token())).want("")
-		bob.want(interrex.KindOutcomeUnknown)
+		bob.want(interrex.ErrOutcomeUnknown)
 		r.pass(time.Second)
 		if cat.want(""); r.applier.Waiting(db) != 0 {
 			t.Error("somebody waits still")
@@ -99,10 +99,10 @@ func TestWaiterWhoseRequestFindsNoRoomLeavesTheLine(t *testing.T) {
 				calls = append(calls, c)
 			}
 			r.do2(calls...)
-			calls[0].want(interrex.KindNotFound)
+			calls[0].want(interrex.ErrNotFound)
 		}
 		r.do(r.revoke(db, ann.token())).want("")
-		bob.want(interrex.KindOverloaded)
+		bob.want(interrex.ErrOverloaded)
 		r.pass(time.Second)
 		cat.want("")
 	})

@@ -23,7 +23,7 @@ var errTransferStuck = errors.New("raft has been in a leadership transfer for to
 // agent does not lead. Nothing has happened. Its address and ID are hints: the leader
 // may have changed since.
 //
-// It wraps an *interrex.Error of KindNotLeader, or of KindNoLeader when no
+// It wraps an *interrex.Error of ErrNotLeader, or of ErrNoLeader when no
 // leader is known, with LeaderID, LeaderAddress and RetryAfter.
 type NotLeaderError struct {
 	serverAddress string
@@ -34,10 +34,10 @@ type NotLeaderError struct {
 // NewNotLeaderError returns the error for a leader's API address and ID; both are
 // empty when no leader is known.
 func NewNotLeaderError(serverAddress, serverID string) error {
-	kind := interrex.Errorf(interrex.KindNoLeader,
+	kind := interrex.Errorf(interrex.ErrNoLeader,
 		"cannot propose operation: no leader is known here; nothing has happened, try again")
 	if serverID != "" {
-		kind = interrex.Errorf(interrex.KindNotLeader,
+		kind = interrex.Errorf(interrex.ErrNotLeader,
 			"cannot propose operation: this agent does not lead, %q does; nothing has happened, try there", serverID)
 	}
 	kind.LeaderID, kind.LeaderAddress, kind.RetryAfter = serverID, serverAddress, retryAfter
@@ -82,39 +82,39 @@ func nothingHappened(err error) bool {
 func isTransfer(err error) bool { return errors.Is(err, raft.ErrLeadershipTransferInProgress) }
 
 func errEnqueueTimeout(err error) error {
-	e := interrex.Errorf(interrex.KindTimeout,
+	e := interrex.Errorf(interrex.ErrTimeout,
 		"cannot propose operation: raft did not accept it in time; nothing has happened, try again").WithCause(err)
 	e.RetryAfter = retryAfter
 	return e
 }
 
 func errTransfer(err error) error {
-	e := interrex.Errorf(interrex.KindUnavailable,
+	e := interrex.Errorf(interrex.ErrUnavailable,
 		"cannot propose operation: leadership is being handed over; nothing has happened, try again").WithCause(err)
 	e.RetryAfter = retryAfter
 	return e
 }
 
 func errUnknown(why string, cause error) error {
-	return interrex.Errorf(interrex.KindOutcomeUnknown,
+	return interrex.Errorf(interrex.ErrOutcomeUnknown,
 		"operation may or may not have happened: %s; retry with the same request id", why).WithCause(cause)
 }
 
 func errStopped() error {
-	e := interrex.Errorf(interrex.KindUnavailable, "cannot wait here: raft is stopping on this agent; nothing has happened, try another agent")
+	e := interrex.Errorf(interrex.ErrUnavailable, "cannot wait here: raft is stopping on this agent; nothing has happened, try another agent")
 	e.RetryAfter = retryAfter
 	return e
 }
 
 func errTooManyWaiters(k interrex.Key) error {
-	e := interrex.Errorf(interrex.KindOverloaded,
+	e := interrex.Errorf(interrex.ErrOverloaded,
 		"cannot wait for %s: at most %d claims may wait for a key, and %d in all", k, maxWaitersPerKey, maxWaiters)
 	e.RetryAfter = time.Second
 	return e
 }
 
 func errMissed(k interrex.Key) error {
-	e := interrex.Errorf(interrex.KindUnavailable,
+	e := interrex.Errorf(interrex.ErrUnavailable,
 		"cannot wait for %s any longer: its caller has missed %d retries; nothing has happened, try again", k, missedRetries)
 	e.RetryAfter = retryAfter
 	return e

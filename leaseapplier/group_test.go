@@ -42,7 +42,7 @@ func TestARevokeInAGroupHandsItsNameToTheFirstWaiter(t *testing.T) {
 func TestAWaiterKeepsItsPlaceBehindAGroupThatIsRefused(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
-		r.do(group(t, r.revoke(db, ann.token()), newCall(t, &lease.Pin{Key: other, Owner: "o"}))).want(interrex.KindNotFound)
+		r.do(group(t, r.revoke(db, ann.token()), newCall(t, &lease.Pin{Key: other, Owner: "o"}))).want(interrex.ErrNotFound)
 		if !bob.isOpen() || r.applier.Waiting(db) != 1 {
 			t.Fatal("bob does not wait any more")
 		}
@@ -57,7 +57,7 @@ func TestAClaimInAGroupIsHeldWhileSomebodyWaits(t *testing.T) {
 		n := len(r.raft.written())
 		g := group(t, newCall(t, &lease.Claim{Key: other, Holder: "dan", TTL: time.Minute}), r.claim(db, "dan", time.Minute))
 		r.put(r.revoke(db, ann.token()), g) // in one batch: the name is free when its turn comes
-		g.want(interrex.KindHeld)
+		g.want(interrex.ErrHeld)
 		if err := g.result().Err; !strings.Contains(err.Error(), "operation 2: ") || !strings.Contains(err.Error(), "others are waiting for it") {
 			t.Error(err)
 		}
@@ -99,7 +99,7 @@ func TestGroupsFillABatch(t *testing.T) {
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(time.Second)
 		for _, c := range calls {
-			c.want(interrex.KindNotFound)
+			c.want(interrex.ErrNotFound)
 		}
 		entries := r.raft.written()[n:]
 		for _, e := range entries {
@@ -123,7 +123,7 @@ func TestMetricsCountTheOperationsOfAGroup(t *testing.T) {
 		Operation: state.Operation{Group: []state.Part{{Table: state.LeaseTable}, {Table: 300}, {Table: state.LeaseTable}}},
 		Commands:  []state.Command{&lease.Claim{}, &lease.Claim{}, &lease.Pin{}},
 	}
-	m.RecordOperation(op, &state.Result{Err: interrex.Errorf(interrex.KindHeld, "taken")})
+	m.RecordOperation(op, &state.Result{Err: interrex.Errorf(interrex.ErrHeld, "taken")})
 	m.RecordOperation(op, &state.Result{Reply: state.GroupReply{{}, {}, {}}})
 	got := gather(t, m)
 	for name, want := range map[string]float64{
@@ -143,6 +143,6 @@ func TestTheOutcomeOfAGroupInTheLogIsUnknownWhenLeadershipIsLost(t *testing.T) {
 		r.raft.lose("you", 0)
 		r.applier.LeadershipChanged()
 		r.pass(10 * time.Millisecond)
-		g.want(interrex.KindOutcomeUnknown)
+		g.want(interrex.ErrOutcomeUnknown)
 	})
 }

@@ -154,7 +154,7 @@ func (r *rules) answered(op *queue.Operation, res state.Result, inLog uint32, fo
 		return
 	}
 	kind := interrex.KindOf(res.Err)
-	if kind == interrex.KindHeld || kind.Retryable() && inLog == op.Attempt {
+	if kind == interrex.ErrHeld || kind.Retryable() && inLog == op.Attempt {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.log("request %s attempt %d is answered %q while attempt %d is in the log", op.RequestID, op.Attempt, kind, inLog)
@@ -182,7 +182,7 @@ func (r *rules) told(who string, err error, waited, wait time.Duration) {
 	if strings.Contains(err.Error(), "below the mark") {
 		r.broken("a request of %s is open, and below the mark", who)
 	}
-	if interrex.KindOf(err) == interrex.KindHeld && waited < wait-wait/20-50*time.Millisecond {
+	if interrex.KindOf(err) == interrex.ErrHeld && waited < wait-wait/20-50*time.Millisecond {
 		r.broken("%s is told `held` after %v of %v", who, waited, wait)
 	}
 }

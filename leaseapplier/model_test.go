@@ -137,9 +137,9 @@ func (m *model) settle() {
 	for range 100 { // a wrong reading may not terminate
 		if !m.leads {
 			for _, c := range m.queue {
-				kind := interrex.KindNotLeader
+				kind := interrex.ErrNotLeader
 				if c.gone {
-					kind = interrex.KindTimeout
+					kind = interrex.ErrTimeout
 				}
 				m.answer(c, kind, c.n)
 			}
@@ -247,9 +247,9 @@ func (m *model) mayEnd(w *modelWaiter, at int) bool {
 }
 
 func (m *model) end(w *modelWaiter) {
-	kind := interrex.KindHeld
+	kind := interrex.ErrHeld
 	if m.now < w.newest().until && !m.reads("a waiter that misses its retries is told `held`") {
-		kind = interrex.KindUnavailable
+		kind = interrex.ErrUnavailable
 	}
 	m.remove(w, kind, w.newest().n)
 }
@@ -279,7 +279,7 @@ func (m *model) propose() bool {
 	for _, c := range others {
 		switch {
 		case c.gone:
-			m.answer(c, interrex.KindTimeout, c.n)
+			m.answer(c, interrex.ErrTimeout, c.n)
 			continue
 		case c.verb == "claim" && c.until > 0:
 			m.wait(c)
@@ -393,7 +393,7 @@ func (m *model) passes(c *modelCall, batch []*modelCall) bool {
 	if slices.ContainsFunc(batch, func(b *modelCall) bool { return b.id() == c.id() }) && !m.reads("a claim is refused while it is in the log") {
 		return true
 	}
-	m.answer(c, interrex.KindHeld, c.n)
+	m.answer(c, interrex.ErrHeld, c.n)
 	return false
 }
 
@@ -412,12 +412,12 @@ func (m *model) wait(c *modelCall) {
 	older := w.newest()
 	switch {
 	case c.n < older.n && !m.reads("a lower attempt takes the place of a higher one"):
-		m.answer(c, interrex.KindHeld, c.n)
+		m.answer(c, interrex.ErrHeld, c.n)
 	case c.n == older.n && !m.reads("an equal attempt ends the earlier call"):
 		w.calls = append(w.calls, c)
 	default:
 		for _, o := range w.calls {
-			m.answer(o, interrex.KindHeld, o.n)
+			m.answer(o, interrex.ErrHeld, o.n)
 		}
 		w.calls, w.seen, w.fresh, w.late = []*modelCall{c}, m.now, true, 0
 		if m.reads("a retry goes to the end of the line") {
@@ -436,9 +436,9 @@ func (m *model) cancel(a *attempt) {
 	c.gone = true
 	for _, w := range m.line {
 		if j := slices.Index(w.calls, c); j >= 0 {
-			kind := interrex.KindTimeout
+			kind := interrex.ErrTimeout
 			if m.inLog(c.id()) && !m.reads("nothing has happened to a claim that is in the log") {
-				kind = interrex.KindOutcomeUnknown
+				kind = interrex.ErrOutcomeUnknown
 			}
 			if len(w.calls) == 1 {
 				m.remove(w, kind, c.n)
@@ -458,10 +458,10 @@ func (m *model) send(e *modelEntry) {
 		for i, c := range e.ops {
 			id, waits := e.waits[i]
 			if !waits {
-				m.answer(c, interrex.KindTimeout, c.n)
+				m.answer(c, interrex.ErrTimeout, c.n)
 			} else if w := m.waiter(id); w != nil {
 				if w.fresh = true; m.reads("a waiter whose claim did not enter the log leaves") {
-					m.remove(w, interrex.KindTimeout, c.n)
+					m.remove(w, interrex.ErrTimeout, c.n)
 				}
 			}
 		}
@@ -507,8 +507,8 @@ func (m *model) applied(e *modelEntry, results []modelResult) {
 			continue
 		}
 		switch {
-		case r.kind == interrex.KindHeld && !m.reads("a wrong guess is final"):
-		case r.kind != "" && r.kind != interrex.KindHeld && m.reads("a waiter that is refused otherwise stays"):
+		case r.kind == interrex.ErrHeld && !m.reads("a wrong guess is final"):
+		case r.kind != "" && r.kind != interrex.ErrHeld && m.reads("a waiter that is refused otherwise stays"):
 		default:
 			m.remove(w, r.kind, r.attempt)
 		}
@@ -527,14 +527,14 @@ func (m *model) waiter(id string) *modelWaiter {
 // recorded reports whether a mark or a record decides what an attempt is answered.
 func (m *model) recorded(c *modelCall) (interrex.Kind, int, bool) {
 	if c.number < m.marks[c.holder] {
-		return interrex.KindOutcomeUnknown, c.n, true
+		return interrex.ErrOutcomeUnknown, c.n, true
 	}
 	r, found := m.records[c.id()]
 	switch {
 	case !found:
 		return "", 0, false
 	case r.token > 0 && (m.lease == nil || m.lease.token != r.token) && !m.reads("a grant that is over is repeated"):
-		return interrex.KindNotHeld, r.attempt, true
+		return interrex.ErrNotHeld, r.attempt, true
 	case m.reads("a repeated answer names the new attempt"):
 		return "", c.n, true
 	}
@@ -565,38 +565,38 @@ func (m *model) change(c *modelCall) interrex.Kind {
 	mine := l != nil && l.token == c.token
 	switch c.verb {
 	case "give up":
-		return interrex.KindNotFound // it is of another key
+		return interrex.ErrNotFound // it is of another key
 	case "claim":
 		if l != nil && !(c.takeover && l.holder == c.holder) {
-			return interrex.KindHeld
+			return interrex.ErrHeld
 		}
 		m.grant(c.holder)
 	case "extend":
 		if !mine {
-			return interrex.KindNotHeld
+			return interrex.ErrNotHeld
 		}
 		l.expiry = max(l.expiry, m.stamp+modelTTL)
 	case "transfer":
 		if !mine {
-			return interrex.KindNotHeld
+			return interrex.ErrNotHeld
 		}
 		m.grant(c.to)
 	case "revoke":
 		if c.force && l == nil {
-			return interrex.KindNotFound
+			return interrex.ErrNotFound
 		}
 		if !mine && !c.force {
-			return interrex.KindNotHeld
+			return interrex.ErrNotHeld
 		}
 		m.lease = nil
 	case "pin":
 		if l == nil {
-			return interrex.KindNotFound
+			return interrex.ErrNotFound
 		}
 		l.pins[c.holder] = true
 	case "unpin":
 		if l == nil || !l.pins[c.holder] {
-			return interrex.KindNotFound
+			return interrex.ErrNotFound
 		}
 		delete(l.pins, c.holder)
 		m.expire()
@@ -626,16 +626,16 @@ func (m *model) lose(survives bool) {
 	}
 	for len(m.line) > 0 {
 		w := m.line[0]
-		kind := interrex.KindNotLeader
+		kind := interrex.ErrNotLeader
 		if m.inLog(w.newest().id()) && !m.reads("nothing has happened to a claim that is in the log") {
-			kind = interrex.KindOutcomeUnknown
+			kind = interrex.ErrOutcomeUnknown
 		}
 		m.remove(w, kind, w.newest().n)
 	}
 	if e := m.entry; e != nil {
 		for i, c := range e.ops {
 			if _, waits := e.waits[i]; !waits {
-				m.answer(c, interrex.KindOutcomeUnknown, c.n)
+				m.answer(c, interrex.ErrOutcomeUnknown, c.n)
 			}
 		}
 		if m.entry = nil; survives {

@@ -204,7 +204,7 @@ func (w *world) checkAnswers() {
 		case kind == "" && done != 1:
 			w.t.Errorf("call %d is answered with a grant that never was", i)
 		case retried[c.RequestID]: // a refusal is about its own attempt
-		case kind != "" && kind != interrex.KindOutcomeUnknown && done != 0:
+		case kind != "" && kind != interrex.ErrOutcomeUnknown && done != 0:
 			w.t.Errorf("call %d is answered %q, and was granted", i, kind)
 		}
 	}

@@ -61,7 +61,7 @@ func TestTimeStandsStillWithoutALeader(t *testing.T) {
 		r.raft.lead()
 		r.applier.LeadershipChanged()
 		r.pass(10 * time.Millisecond)
-		r.do(r.claim(db, "bob", 10*time.Second)).want(interrex.KindHeld)
+		r.do(r.claim(db, "bob", 10*time.Second)).want(interrex.ErrHeld)
 		if d := r.state.Now().Sub(at); d > 100*time.Millisecond {
 			t.Fatalf("cluster time moved by %v", d)
 		}
@@ -278,10 +278,10 @@ func TestTimeGoesOnThroughATransferThatEnds(t *testing.T) {
 		began, at := time.Now(), r.state.Now()
 		r.pass(30 * time.Second) // without a stamp
 		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress })
-		r.put(r.claim(db, "bob", time.Minute)).want(interrex.KindUnavailable)
+		r.put(r.claim(db, "bob", time.Minute)).want(interrex.ErrUnavailable)
 		r.raft.set(func(m *memRaft) { m.refusal = nil })
 		r.pass(time.Second)
-		r.do(r.claim(db, "bob", time.Minute)).want(interrex.KindHeld)
+		r.do(r.claim(db, "bob", time.Minute)).want(interrex.ErrHeld)
 		if passed, went := time.Since(began), r.state.Now().Sub(at); went < passed-time.Second {
 			t.Errorf("%s passed, and the state's time went on by %s", passed, went)
 		}
@@ -318,7 +318,7 @@ func TestALastStampThatIsAnsweredLateHoldsNobodyUp(t *testing.T) {
 		r.pass(2 * answerTimeout)
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(time.Second)
-		r.do(r.claim(db, "bob", time.Hour)).want(interrex.KindHeld)
+		r.do(r.claim(db, "bob", time.Hour)).want(interrex.ErrHeld)
 	})
 }
 
@@ -360,7 +360,7 @@ func TestFinalTickIsAnsweredWhateverHappens(t *testing.T) {
 		},
 		"it is lost with leadership": {
 			func(r *rig) { r.raft.set(func(m *memRaft) { m.holds = true }) }, lose,
-			func(err error) bool { return interrex.KindOf(err) == interrex.KindOutcomeUnknown },
+			func(err error) bool { return interrex.KindOf(err) == interrex.ErrOutcomeUnknown },
 		},
 		"leadership is lost before it is in the log": {
 			func(r *rig) {
@@ -371,12 +371,12 @@ func TestFinalTickIsAnsweredWhateverHappens(t *testing.T) {
 		"raft never answers": {
 			func(r *rig) { r.raft.set(func(m *memRaft) { m.holds = true }) },
 			func(r *rig) { r.pass(answerTimeout + time.Second) },
-			func(err error) bool { return interrex.KindOf(err) == interrex.KindOutcomeUnknown },
+			func(err error) bool { return interrex.KindOf(err) == interrex.ErrOutcomeUnknown },
 		},
 		"the applier stops": {
 			func(r *rig) { r.raft.set(func(m *memRaft) { m.holds = true }) },
 			func(r *rig) { r.applier.Kill() },
-			func(err error) bool { return interrex.KindOf(err) == interrex.KindOutcomeUnknown },
+			func(err error) bool { return interrex.KindOf(err) == interrex.ErrOutcomeUnknown },
 		},
 		"the applier stops before it is in the log": {
 			func(r *rig) {
@@ -384,7 +384,7 @@ func TestFinalTickIsAnsweredWhateverHappens(t *testing.T) {
 				r.put(r.claim(db, "bob", time.Hour))
 			},
 			func(r *rig) { r.applier.Kill() },
-			func(err error) bool { return interrex.KindOf(err) == interrex.KindUnavailable },
+			func(err error) bool { return interrex.KindOf(err) == interrex.ErrUnavailable },
 		},
 		"the applier has stopped": {
 			func(r *rig) { r.applier.Kill(); r.pass(time.Second) }, func(*rig) {},

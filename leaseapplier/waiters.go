@@ -137,7 +137,7 @@ func (s *waiters) retry(w *waiter, op *queue.Operation, now time.Time) {
 	newest := w.newest()
 	switch {
 	case !bytes.Equal(op.Data, newest.Data):
-		s.answers.refuse(op, interrex.Errorf(interrex.KindInvalid,
+		s.answers.refuse(op, interrex.Errorf(interrex.ErrInvalid,
 			"request_id: %q is the id of another claim that waits", op.RequestID))
 	case op.Attempt < newest.Attempt:
 		s.answers.refuse(op, s.errHeld(w.line.key, "a later attempt of this request is waiting"))
@@ -257,7 +257,7 @@ func (s *waiters) applied(id request, r state.Result) {
 	if w == nil {
 		return
 	}
-	if interrex.KindOf(r.Err) != interrex.KindHeld {
+	if interrex.KindOf(r.Err) != interrex.ErrHeld {
 		s.remove(w, r)
 	}
 }
@@ -338,7 +338,7 @@ func (s *waiters) dropCanceled(w *waiter) {
 			stay = append(stay, op)
 		}
 	}
-	err := s.errRemoved(w, interrex.Errorf(interrex.KindTimeout, "cannot claim %s: its caller gave up", w.line.key).WithCause(queue.ErrCanceled))
+	err := s.errRemoved(w, interrex.Errorf(interrex.ErrTimeout, "cannot claim %s: its caller gave up", w.line.key).WithCause(queue.ErrCanceled))
 	if len(stay) == 0 {
 		s.remove(w, state.Result{Err: err})
 		return
@@ -401,5 +401,5 @@ func (nothingWaits) Frees([]state.Command, state.Command, state.Time) bool { ret
 func (nothingWaits) Free(interrex.Key, state.Time) (bool, state.Time)      { return true, 0 }
 func (nothingWaits) Ends(state.Time, int) []interrex.Key                   { return nil }
 func (nothingWaits) Taken(k interrex.Key, _ state.Time, why string) *interrex.Error {
-	return interrex.Errorf(interrex.KindHeld, "cannot have %s: %s", k, why)
+	return interrex.Errorf(interrex.ErrHeld, "cannot have %s: %s", k, why)
 }

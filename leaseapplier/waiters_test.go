@@ -78,7 +78,7 @@ func TestClaimThatDoesNotWaitIsHeldWhileSomebodyWaits(t *testing.T) {
 		n := len(r.raft.written())
 		dan := r.claim(db, "dan", time.Second)
 		r.put(r.revoke(db, ann.token()), dan) // in one batch: the name is free when dan's turn comes
-		dan.want(interrex.KindHeld)
+		dan.want(interrex.ErrHeld)
 		r.pass(10 * time.Millisecond)
 		bob.want("")
 		if m := len(r.raft.written()) - n; m != 1 {
@@ -110,7 +110,7 @@ func TestHeldByTheLogSaysHowManyWait(t *testing.T) {
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(10 * time.Millisecond)
 		var e *interrex.Error
-		if !errors.As(cat.result().Err, &e) || e.Kind != interrex.KindHeld || e.Waiting != 1 {
+		if !errors.As(cat.result().Err, &e) || e.Kind != interrex.ErrHeld || e.Waiting != 1 {
 			t.Errorf("%+v", e)
 		}
 		if !bob.isOpen() {
@@ -125,7 +125,7 @@ func TestTakeoverByTheHolderPassesTheQueue(t *testing.T) {
 		again := func(holder string) *call {
 			return newCall(t, &lease.Claim{Key: db, Holder: holder, TTL: time.Minute, Takeover: true})
 		}
-		r.do(again("bob")).want(interrex.KindHeld)
+		r.do(again("bob")).want(interrex.ErrHeld)
 		own := r.do(again("ann"))
 		if own.token() <= ann.token() || !bob.isOpen() {
 			t.Fatal("the holder could not take over")
@@ -143,9 +143,9 @@ func TestHigherAttemptTakesThePlaceOfTheOlder(t *testing.T) {
 		first := r.put(r.waiting("bob", "b.1", 0, time.Hour, 10*time.Second))
 		r.put(r.waiting("cat", "c.1", 0, time.Hour, 0))
 		third := r.put(r.waiting("bob", "b.1", 2, time.Hour, 10*time.Second))
-		first.want(interrex.KindHeld)
+		first.want(interrex.ErrHeld)
 		second := r.put(r.waiting("bob", "b.1", 1, time.Hour, 10*time.Second))
-		second.want(interrex.KindHeld)
+		second.want(interrex.ErrHeld)
 		if !third.isOpen() || r.applier.Waiting(db) != 2 {
 			t.Fatal("the newest attempt does not wait in the place of the first")
 		}
@@ -164,7 +164,7 @@ func TestAnswerNamesTheAttemptThatStood(t *testing.T) {
 		r.put(r.revoke(db, ann.token())) // with bob's claim of attempt 0 behind it
 		second := r.waiting("bob", "b.1", 1, time.Hour, 10*time.Second)
 		r.put(append([]*call{second}, r.many(2*state.MaxOperations)...)...) // so many that a second entry is built
-		first.want(interrex.KindHeld)
+		first.want(interrex.ErrHeld)
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(time.Second)
 		second.want("")
@@ -186,7 +186,7 @@ func TestWhoCouldNotBeHeardHasNotMissed(t *testing.T) {
 		}
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(50 * time.Millisecond)
-		bob.want(interrex.KindHeld)
+		bob.want(interrex.ErrHeld)
 		r.do(r.revoke(db, ann.token()))
 		again.want("")
 	})
@@ -201,7 +201,7 @@ func TestEqualAttemptSharesTheAnswer(t *testing.T) {
 		}
 		close(one.stop)
 		r.do(r.revoke(db, ann.token())).want("")
-		one.want(interrex.KindTimeout)
+		one.want(interrex.ErrTimeout)
 		two.want("")
 	})
 }
@@ -209,7 +209,7 @@ func TestEqualAttemptSharesTheAnswer(t *testing.T) {
 func TestSameRequestForAnotherClaimIsInvalid(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
-		r.put(r.waiting("cat", "b.1", 1, time.Hour, 0)).want(interrex.KindInvalid)
+		r.put(r.waiting("cat", "b.1", 1, time.Hour, 0)).want(interrex.ErrInvalid)
 	})
 }
 
@@ -218,13 +218,13 @@ func TestWhoMissesThreeAskingsLeavesAsUnavailable(t *testing.T) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, time.Second))
 		r.pass(2 * time.Second)
 		bob2 := r.put(r.waiting("bob", "b.1", 1, time.Hour, time.Second))
-		bob.want(interrex.KindHeld)
+		bob.want(interrex.ErrHeld)
 		r.pass(2900 * time.Millisecond)
 		if !bob2.isOpen() {
 			t.Fatal("left early")
 		}
 		r.pass(200 * time.Millisecond)
-		bob2.want(interrex.KindUnavailable)
+		bob2.want(interrex.ErrUnavailable)
 		if r.applier.Waiting(db) != 0 {
 			t.Fatal("still in line")
 		}
@@ -239,7 +239,7 @@ func TestWaitThatRunsOutIsHeld(t *testing.T) {
 			t.Fatal("answered early")
 		}
 		r.pass(50 * time.Millisecond)
-		bob.want(interrex.KindHeld)
+		bob.want(interrex.ErrHeld)
 		var e *interrex.Error
 		if !errors.As(bob.result().Err, &e) || e.Holder != "ann" || e.Remaining == 0 {
 			t.Fatalf("%+v", e)
@@ -274,7 +274,7 @@ func TestClaimIsNotRefusedFromMemoryWhileAnAttemptIsInTheLog(t *testing.T) {
 		other := r.claim(db, "eve", time.Minute)
 		other.RequestID = "e.1"
 		r.put(append([]*call{bob, again, other}, r.many(2*state.MaxOperations)...)...) // so many that a second entry is built
-		other.want(interrex.KindHeld)
+		other.want(interrex.ErrHeld)
 		if !again.isOpen() {
 			t.Fatalf("refused: %v", again.result().Err)
 		}
@@ -334,7 +334,7 @@ func TestWrongGuessKeepsThePlace(t *testing.T) {
 		revoke := r.revoke(db, ann.token()) // at present this frees the name, but the transfer comes first
 		n := len(r.raft.written())
 		r.do2(transfer, revoke)
-		revoke.want(interrex.KindNotHeld)
+		revoke.want(interrex.ErrNotHeld)
 		if e := r.raft.written()[n]; len(e.Operations) != 3 || e.Operations[2].RequestID != "b.1" {
 			t.Fatalf("%d operations, want bob's claim as the third", len(e.Operations))
 		}
@@ -353,8 +353,8 @@ func TestWaiterWhoseClaimMayHaveHappenedIsToldSo(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
 		r.raft.set(func(m *memRaft) { m.fate = func() error { m.fate = nil; return errors.New("boom") } })
-		r.do(r.revoke(db, ann.token())).want(interrex.KindOutcomeUnknown)
-		bob.want(interrex.KindOutcomeUnknown)
+		r.do(r.revoke(db, ann.token())).want(interrex.ErrOutcomeUnknown)
+		bob.want(interrex.ErrOutcomeUnknown)
 	})
 }
 
@@ -364,7 +364,7 @@ func TestWaiterWhoseClaimRaftDoesNotAnswerLeavesTheLine(t *testing.T) {
 		r.raft.set(func(m *memRaft) { m.holds = true })
 		r.put(r.revoke(db, ann.token()))
 		r.pass(answerTimeout + time.Second)
-		bob.want(interrex.KindOutcomeUnknown)
+		bob.want(interrex.ErrOutcomeUnknown)
 		if n := r.applier.Waiting(db); n != 0 {
 			t.Errorf("%d still wait", n)
 		}
@@ -382,7 +382,7 @@ func TestALateAnswerDoesNotReachWhoAsksAgain(t *testing.T) {
 		r.raft.set(func(m *memRaft) { late, m.log, m.holds, m.role = m.log, nil, false, raft.Follower })
 		r.applier.LeadershipChanged()
 		synctest.Wait()
-		bob.want(interrex.KindOutcomeUnknown)
+		bob.want(interrex.ErrOutcomeUnknown)
 		r.raft.lead()
 		r.applier.LeadershipChanged()
 		r.pass(10 * time.Millisecond)
@@ -429,7 +429,7 @@ func TestOtherRefusalAnswersTheWaiterAndTheNextHasItsTurn(t *testing.T) {
 		cat := r.waiting("cat", "c.1", 0, time.Hour, 0)
 		r.put(bob, cat)
 		r.do(r.revoke(db, ann.token())).want("")
-		bob.want(interrex.KindNotHeld)
+		bob.want(interrex.ErrNotHeld)
 		cat.want("")
 	})
 }
@@ -440,7 +440,7 @@ func TestCallThatEndsLeavesTheQueueAtOnce(t *testing.T) {
 		r.put(bob, cat)
 		close(bob.stop)
 		r.do(r.revoke(db, ann.token())).want("") // at once: nothing has looked since
-		bob.want(interrex.KindTimeout)
+		bob.want(interrex.ErrTimeout)
 		if !queue.IsCanceled(bob.result().Err) {
 			t.Fatal(bob.result().Err)
 		}
@@ -462,9 +462,9 @@ func TestWaitersLeaveWithLeadership(t *testing.T) {
 		r.raft.lose("you", 0)
 		r.applier.LeadershipChanged()
 		synctest.Wait()
-		revoke.want(interrex.KindOutcomeUnknown)
-		bob.want(interrex.KindOutcomeUnknown)
-		cat.want(interrex.KindNotLeader)
+		revoke.want(interrex.ErrOutcomeUnknown)
+		bob.want(interrex.ErrOutcomeUnknown)
+		cat.want(interrex.ErrNotLeader)
 		if r.applier.Waiting(db) != 0 {
 			t.Fatal("somebody is counted still")
 		}
@@ -475,7 +475,7 @@ func TestWaiterStaysWhenItsClaimDidNotEnterTheLog(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
 		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrEnqueueTimeout })
-		r.put(r.revoke(db, ann.token())).want(interrex.KindTimeout)
+		r.put(r.revoke(db, ann.token())).want(interrex.ErrTimeout)
 		r.raft.set(func(m *memRaft) { m.refusal = nil })
 		r.pass(time.Second)
 		if !bob.isOpen() {
@@ -493,7 +493,7 @@ func TestLineOfANameIsLimited(t *testing.T) {
 				t.Fatal("refused early")
 			}
 		}
-		r.put(r.waiting("w", "w.999", 0, time.Hour, 0)).want(interrex.KindOverloaded)
+		r.put(r.waiting("w", "w.999", 0, time.Hour, 0)).want(interrex.ErrOverloaded)
 		again := r.put(r.waiting("w", "w.7", 1, time.Hour, 0))
 		if !again.isOpen() {
 			t.Fatal("one that stands in line may ask again")
@@ -541,14 +541,14 @@ func TestWaiterThatMayBeGrantedIsNeverToldThatNothingHappened(t *testing.T) {
 		r.put(r.revoke(db, ann.token()), revoke) // one claim behind each
 		close(bob.stop)
 		r.pass(2 * sweepInterval)
-		bob.want(interrex.KindOutcomeUnknown)
+		bob.want(interrex.ErrOutcomeUnknown)
 		if queue.IsCanceled(bob.result().Err) {
 			t.Error("bob is told that it has left the queue")
 		}
 		r.raft.lose("you", 0)
 		r.applier.LeadershipChanged()
 		synctest.Wait()
-		cat.want(interrex.KindOutcomeUnknown)
+		cat.want(interrex.ErrOutcomeUnknown)
 		if IsNotLeaderError(cat.result().Err) {
 			t.Error("cat is told to ask another leader")
 		}
@@ -569,7 +569,7 @@ func TestWhoCouldNotBeHeardWhileRaftRefusesHasNotMissed(t *testing.T) {
 		}
 		r.raft.set(func(m *memRaft) { m.refusal = nil })
 		r.pass(300 * time.Millisecond)
-		bob.want(interrex.KindHeld) // a later attempt has replaced it
+		bob.want(interrex.ErrHeld) // a later attempt has replaced it
 		if r.applier.Waiting(db) != 1 {
 			t.Fatal("bob does not wait")
 		}

@@ -30,7 +30,7 @@ func (c console) Reload(ctx context.Context) ([]string, error) { return c.set.Re
 // Drain drains the agent, then stops it.
 func (c console) Drain(ctx context.Context) error {
 	if c.set.config.Agent.Drain == nil {
-		return interrex.Errorf(interrex.KindDisabled, "cannot drain: this agent runs in another program's engine: stop that program")
+		return interrex.Errorf(interrex.ErrDisabled, "cannot drain: this agent runs in another program's engine: stop that program")
 	}
 	return c.set.config.Agent.Drain(ctx)
 }

@@ -29,7 +29,7 @@ func forwardBy(way handle[*forward.Forwarder]) func(context.Context, string) (op
 	return func(_ context.Context, id string) (operations.Forwarder, error) {
 		f, is := way.now()
 		if !is {
-			return nil, interrex.Errorf(interrex.KindUnavailable, "cannot forward to %s: the transport is not running", id)
+			return nil, interrex.Errorf(interrex.ErrUnavailable, "cannot forward to %s: the transport is not running", id)
 		}
 		w, err := f.To(id)
 		if err != nil {

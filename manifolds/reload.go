@@ -17,10 +17,10 @@ import (
 // Reload applies the configuration that Load reads, and returns the sections that
 // have changed: only their workers are restarted. The configuration is checked and
 // new addresses are bound first; if anything fails, nothing changes, and the error
-// (KindInvalid) has a line for each problem.
+// (ErrInvalid) has a line for each problem.
 func (s *Set) Reload(ctx context.Context) ([]string, error) {
 	if s.config.Agent.Load == nil {
-		return nil, interrex.Errorf(interrex.KindDisabled, "cannot reload: this agent was not started from a configuration file")
+		return nil, interrex.Errorf(interrex.ErrDisabled, "cannot reload: this agent was not started from a configuration file")
 	}
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
@@ -30,7 +30,7 @@ func (s *Set) Reload(ctx context.Context) ([]string, error) {
 		changed, err = s.apply(ctx, next)
 	}
 	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot reload, the present configuration stays:%s", list(err))
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot reload, the present configuration stays:%s", list(err))
 	}
 	s.logger("config").Infof("reloaded; changed sections: %v", changed)
 	return changed, nil

@@ -71,7 +71,7 @@ func (s *Set) webhookService(table *webhook.Table, caller handle[*hookcaller.Cal
 	w.Ask = func(hooks []*webhook.Hook, q hookcaller.Question) (func(context.Context) error, error) {
 		c, is := caller.now()
 		if !is {
-			err := interrex.Errorf(interrex.KindUnavailable, "cannot call webhooks: they are not ready here yet; nothing has happened, try again")
+			err := interrex.Errorf(interrex.ErrUnavailable, "cannot call webhooks: they are not ready here yet; nothing has happened, try again")
 			err.RetryAfter = 200 * time.Millisecond
 			return nil, err
 		}

@@ -88,7 +88,7 @@ func (w *Worker) sendAll(ctx context.Context, watcher *watch.Watcher, at Positio
 			began = w.config.Clock.Now()
 			w.status.knows(began)
 		}
-		if kind := interrex.KindOf(err); kind == interrex.KindCompacted || kind == interrex.KindWatchClosed || errors.Is(err, errMoved) {
+		if kind := interrex.KindOf(err); kind == interrex.ErrCompacted || kind == interrex.ErrWatchClosed || errors.Is(err, errMoved) {
 			return nil
 		}
 		if err != nil {

@@ -24,14 +24,14 @@ const raise = `INSERT INTO interrex_fences (key, token) VALUES ($1, $2)
 	ON CONFLICT (key) DO UPDATE SET token = excluded.token WHERE excluded.token >= interrex_fences.token`
 
 // Fence makes a transaction of the caller's own database that of the holder of
-// key under token: it fails with KindNotHeld if a transaction under a higher
+// key under token: it fails with ErrNotHeld if a transaction under a higher
 // token has been committed there, and stores the highest token, in the table
 // interrex_fences, which it creates if needed. If two race, the one with the
 // lower token commits first or not at all, and the other has read nothing older.
 //
 // It works with SQLite and PostgreSQL, and the caller rolls back on any error,
 // also one of Commit. Call it first, once for each transaction. At READ
-// COMMITTED, PostgreSQL's default, anything else is KindInvalid, because what was
+// COMMITTED, PostgreSQL's default, anything else is ErrInvalid, because what was
 // read before may be old. At REPEATABLE READ and SERIALIZABLE, and in SQLite, it
 // may come anywhere and be called for several keys; if something was read too
 // early, Fence or Commit fails.
@@ -51,7 +51,7 @@ func FenceContext(ctx context.Context, tx *sql.Tx, key interrex.Key, token inter
 		return err
 	}
 	if token == 0 || token > math.MaxInt64 {
-		return interrex.Errorf(interrex.KindInvalid, "cannot fence %s: %d is not a token", key, token)
+		return interrex.Errorf(interrex.ErrInvalid, "cannot fence %s: %d is not a token", key, token)
 	}
 	f := fence{ctx, tx, key}
 	if err := f.readsNothingOld(); err != nil {
@@ -67,7 +67,7 @@ func FenceContext(ctx context.Context, tx *sql.Tx, key interrex.Key, token inter
 		}
 	}
 	if raised == 0 {
-		return interrex.Errorf(interrex.KindNotHeld, "cannot continue under token %d: a higher token of %s has written to this database", token, key)
+		return interrex.Errorf(interrex.ErrNotHeld, "cannot continue under token %d: a higher token of %s has written to this database", token, key)
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func (f fence) readsNothingOld() error {
 	}
 	// PostgreSQL lets a transaction change its level until its first query.
 	if _, err := f.tx.ExecContext(f.ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"); err != nil {
-		return interrex.Errorf(interrex.KindInvalid,
+		return interrex.Errorf(interrex.ErrInvalid,
 			"cannot fence %s: at READ COMMITTED it must be the first statement of the transaction, and the only fence: "+
 				"call it first, or begin at REPEATABLE READ: %v", f.key, err).WithCause(err)
 	}
@@ -108,13 +108,13 @@ func (f fence) sqlite(notPostgres error) error {
 		return f.unavailable(errors.Join(notPostgres, err))
 	}
 	if dirty {
-		return interrex.Errorf(interrex.KindInvalid, "cannot fence %s: PRAGMA read_uncommitted is on", f.key)
+		return interrex.Errorf(interrex.ErrInvalid, "cannot fence %s: PRAGMA read_uncommitted is on", f.key)
 	}
 	return nil
 }
 
 func (f fence) unavailable(err error) error {
-	return interrex.Errorf(interrex.KindUnavailable, "cannot fence %s: %v", f.key, err).WithCause(err)
+	return interrex.Errorf(interrex.ErrUnavailable, "cannot fence %s: %v", f.key, err).WithCause(err)
 }
 
 func (f fence) raise(token interrex.Token) (int64, error) {

@@ -39,7 +39,7 @@ func parseHistory(s string) (h History, err error) {
 	return h, nil
 }
 
-// mayReplace returns a KindConflict error if a copy of h must not replace one of
+// mayReplace returns a ErrConflict error if a copy of h must not replace one of
 // stored.
 func (h History) mayReplace(stored History) error {
 	var whose string
@@ -55,6 +55,6 @@ func (h History) mayReplace(stored History) error {
 	default:
 		return nil
 	}
-	return interrex.Errorf(interrex.KindConflict,
+	return interrex.Errorf(interrex.ErrConflict,
 		"the database is %s; nothing was changed: give each cluster its own, or drop the tables lease_holders and lease_holders_position there", whose)
 }

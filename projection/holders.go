@@ -76,7 +76,7 @@ func (h *Holders) Position(ctx context.Context) (p Position, err error) {
 // stored one, in order and without a gap. Rows and position change in one
 // transaction. Repeating an update, also with further changes, is harmless. An
 // update to the copy's position or an earlier one does nothing. If its history is
-// not the copy's, or before the first Replace, the error is KindConflict: call
+// not the copy's, or before the first Replace, the error is ErrConflict: call
 // Replace.
 func (h *Holders) Update(ctx context.Context, to Position, fn func(*Batch) error) error {
 	b := &Batch{at: map[interrex.Key]int{}}
@@ -88,7 +88,7 @@ func (h *Holders) Update(ctx context.Context, to Position, fn func(*Batch) error
 			case err != nil:
 				return err
 			case !stored.whole || !h.trusted() || stored.History != to.History:
-				return interrex.Errorf(interrex.KindConflict, "the copy is of history %q, not %q: replace it", stored.History, to.History)
+				return interrex.Errorf(interrex.ErrConflict, "the copy is of history %q, not %q: replace it", stored.History, to.History)
 			case stored.Revision >= to.Revision:
 				return nil
 			}

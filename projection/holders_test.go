@@ -168,7 +168,7 @@ func TestUpdateOfAnotherHistoryIsAConflict(t *testing.T) {
 		h, db := started(t, d)
 		update(t, h, 5, step{"a", "ann", 5})
 		other := projection.Position{Revision: 9, History: recovered}
-		if err := h.Update(t.Context(), other, tell(step{"a", "", 9})); interrex.KindOf(err) != interrex.KindConflict {
+		if err := h.Update(t.Context(), other, tell(step{"a", "", 9})); interrex.KindOf(err) != interrex.ErrConflict {
 			t.Errorf("Update: %v", err)
 		}
 		wantRows(t, db, "a=ann/5")
@@ -197,10 +197,10 @@ func TestAnUnprovedCopyIsComparedFirst(t *testing.T) {
 		h, db := started(t, d)
 		update(t, h, 5, step{"a", "ann", 5})
 		again, _ := holders(t, d)
-		if err := again.Update(t.Context(), at(6), tell(step{"b", "bob", 6})); interrex.KindOf(err) != interrex.KindConflict {
+		if err := again.Update(t.Context(), at(6), tell(step{"b", "bob", 6})); interrex.KindOf(err) != interrex.ErrConflict {
 			t.Errorf("Update: %v", err)
 		}
-		if _, err := again.Replace(t.Context(), at(4), paged()); interrex.KindOf(err) != interrex.KindUnavailable {
+		if _, err := again.Replace(t.Context(), at(4), paged()); interrex.KindOf(err) != interrex.ErrUnavailable {
 			t.Errorf("Replace: %v", err)
 		}
 		wantRows(t, db, "a=ann/5")
@@ -313,7 +313,7 @@ func TestADroppedTableIsMadeAgain(t *testing.T) {
 			replace(t, h, at(7), []projection.Holder{holder("a", "ann", 7)})
 			run(t, db, "DROP TABLE "+table)
 			wantPosition(t, h, projection.Position{})
-			if err := h.Update(t.Context(), at(8), tell(step{"b", "bob", 8})); interrex.KindOf(err) != interrex.KindConflict {
+			if err := h.Update(t.Context(), at(8), tell(step{"b", "bob", 8})); interrex.KindOf(err) != interrex.ErrConflict {
 				t.Errorf("Update without %s: %v", table, err)
 			}
 			replace(t, h, at(7), []projection.Holder{holder("a", "ann", 7)})
@@ -337,13 +337,13 @@ func TestTheCopyOfAnotherIsNeverTouched(t *testing.T) {
 				refuses := func(h *projection.Holders) {
 					t.Helper()
 					_, err := h.Replace(t.Context(), projection.Position{Revision: 9, History: mine}, paged())
-					if interrex.KindOf(err) != interrex.KindConflict || !strings.Contains(err.Error(), "the database is of ") {
+					if interrex.KindOf(err) != interrex.ErrConflict || !strings.Contains(err.Error(), "the database is of ") {
 						t.Errorf("Replace: %v", err)
 					}
 				}
 				other, _ := holders(t, d)
 				refuses(other)
-				if err := other.Update(t.Context(), projection.Position{Revision: 9, History: mine}, tell(step{"a", "", 9})); interrex.KindOf(err) != interrex.KindConflict {
+				if err := other.Update(t.Context(), projection.Position{Revision: 9, History: mine}, tell(step{"a", "", 9})); interrex.KindOf(err) != interrex.ErrConflict {
 					t.Errorf("Update: %v", err)
 				}
 				wantRows(t, db, "a=ann/5")
@@ -393,7 +393,7 @@ func TestAFileThatWasMovedAwayIsMadeAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantPosition(t, h, projection.Position{})
-			if err := h.Update(t.Context(), at(6), tell(step{"b", "bob", 6})); interrex.KindOf(err) != interrex.KindConflict {
+			if err := h.Update(t.Context(), at(6), tell(step{"b", "bob", 6})); interrex.KindOf(err) != interrex.ErrConflict {
 				t.Errorf("Update: %v", err)
 			}
 			replace(t, h, at(6), []projection.Holder{holder("b", "bob", 6)})

@@ -14,7 +14,7 @@ import (
 // missing or of an older version, compares page by page, writes what differs and
 // removes what is gone, in one transaction, and returns the number of changed
 // rows. A copy of another cluster or of a later epoch is left untouched, and the
-// error is KindConflict.
+// error is ErrConflict.
 //
 // The pages have the leases in the order of their keys; at is the position before
 // the first page was read, and a later page may show a later state: repeating the
@@ -67,7 +67,7 @@ func (h *Holders) prepare(ctx context.Context, conn *sql.Conn, at Position) (lat
 		return false, runAll(ctx, conn, h.dialect.schema())
 	}
 	if later = stored.History == at.History && stored.Revision > at.Revision; later && !sound {
-		return false, interrex.Errorf(interrex.KindUnavailable, "the copy is at revision %d already, and must be compared", stored.Revision)
+		return false, interrex.Errorf(interrex.ErrUnavailable, "the copy is at revision %d already, and must be compared", stored.Revision)
 	}
 	return later, nil
 }

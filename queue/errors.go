@@ -12,7 +12,7 @@ type enqueueError string
 
 func (e enqueueError) Error() string { return string(e) }
 
-// The causes of a queue's *interrex.Error of KindTimeout. With both, nothing has
+// The causes of a queue's *interrex.Error of ErrTimeout. With both, nothing has
 // happened.
 const (
 	// ErrDeadlineExceeded: the operation's deadline passed while it waited.
@@ -30,19 +30,19 @@ func IsDeadlineExceeded(err error) bool { return errors.Is(err, ErrDeadlineExcee
 func IsCanceled(err error) bool { return errors.Is(err, ErrCanceled) }
 
 func errDeadline() error {
-	return interrex.Errorf(interrex.KindTimeout,
+	return interrex.Errorf(interrex.ErrTimeout,
 		"cannot propose operation: its deadline passed while it waited for the log; nothing has happened, try again").
 		WithCause(ErrDeadlineExceeded)
 }
 
 func errCanceled() error {
-	return interrex.Errorf(interrex.KindTimeout,
+	return interrex.Errorf(interrex.ErrTimeout,
 		"cannot propose operation: its caller gave up while it waited for the log; nothing has happened").
 		WithCause(ErrCanceled)
 }
 
 func errStopped() error {
-	err := interrex.Errorf(interrex.KindDraining,
+	err := interrex.Errorf(interrex.ErrDraining,
 		"cannot propose operation: this agent is stopping; nothing has happened, try another agent")
 	err.RetryAfter = 100 * time.Millisecond
 	return err

@@ -253,7 +253,7 @@ func (q *Queue) Report() map[string]any {
 }
 
 // Kill stops the queue: operations that wait, or are enqueued later, are answered
-// with an error of interrex.KindDraining.
+// with an error of interrex.ErrDraining.
 func (q *Queue) Kill() { q.catacomb.Kill(nil) }
 
 // Wait waits until everything that was in the queue is answered.

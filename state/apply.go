@@ -101,7 +101,7 @@ func (s *State) known(e *Entry) error {
 
 // errHalted is this replica's error for an operation that other replicas may apply.
 func errHalted(halt error) error {
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "operation: this agent cannot apply it, others may have done so: %v", halt).WithCause(halt)
+	return interrex.Errorf(interrex.ErrOutcomeUnknown, "operation: this agent cannot apply it, others may have done so: %v", halt).WithCause(halt)
 }
 
 // panicked is the error for a panic of a table. Its stack is only logged.
@@ -199,7 +199,7 @@ func (s *State) once(t *Turn, op *Operation) Result {
 // do applies an operation whose result no mark or record determines.
 func (s *State) do(t *Turn, op *Operation) Result {
 	if op.Fence != (interrex.Fence{}) && (s.fencer == nil || !s.fencer.Holds(op.Fence.Key, op.Fence.Token)) {
-		return refuse(op, interrex.Errorf(interrex.KindNotHeld, "fence: %s is not held under token %d", op.Fence.Key, op.Fence.Token))
+		return refuse(op, interrex.Errorf(interrex.ErrNotHeld, "fence: %s is not held under token %d", op.Fence.Key, op.Fence.Token))
 	}
 	if len(op.Group) > 0 {
 		return s.group(t, op)

@@ -42,7 +42,7 @@ func wantKinds(t *testing.T, results []state.Result, kinds ...interrex.Kind) {
 func TestEveryChangeTakesTheNextRevisionAndARefusalTakesNone(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	results := r.Do(1, set("a", "1"), del("none"), set("b", "2"), del("a"))
-	wantKinds(t, results, "", interrex.KindNotFound, "", "")
+	wantKinds(t, results, "", interrex.ErrNotFound, "", "")
 	for i, want := range []interrex.Revision{1, 1, 2, 3} {
 		if results[i].Revision != want {
 			t.Errorf("result %d: revision %d, want %d", i, results[i].Revision, want)
@@ -72,7 +72,7 @@ func TestTimeMovesAndEndsWhatIsDueBeforeTheOperations(t *testing.T) {
 		t.Fatalf("due at %d, %v", due, found)
 	}
 	wantKinds(t, r.Do(9, set("b", "")), "")
-	wantKinds(t, r.Do(10, del("a")), interrex.KindNotFound)
+	wantKinds(t, r.Do(10, del("a")), interrex.ErrNotFound)
 	if _, found := r.State.Due(); found {
 		t.Error("still due")
 	}
@@ -147,14 +147,14 @@ func TestAReplicaHaltsRatherThanDrifts(t *testing.T) {
 			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
 			r.Do(1, set("a", "kept"))
 			for _, res := range r.ApplyBytes(b) {
-				if interrex.KindOf(res.Err) != interrex.KindOutcomeUnknown {
+				if interrex.KindOf(res.Err) != interrex.ErrOutcomeUnknown {
 					t.Errorf("result: %v", res.Err)
 				}
 			}
 			if err := r.State.Halted(); err == nil || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), "log index 2") {
 				t.Fatalf("halted: %v", err)
 			}
-			wantKinds(t, r.Do(2, set("a", "later"), set("b", "later")), interrex.KindOutcomeUnknown, interrex.KindOutcomeUnknown)
+			wantKinds(t, r.Do(2, set("a", "later"), set("b", "later")), interrex.ErrOutcomeUnknown, interrex.ErrOutcomeUnknown)
 			if v, _ := table.Get("a"); v.Text != "kept" || r.State.Revision() != 1 || r.Last != 1 {
 				t.Errorf("it has gone on: %v, revision %d", v, r.State.Revision())
 			}
@@ -196,7 +196,7 @@ func TestAPanicOfATableHaltsAndIsLoggedOnce(t *testing.T) {
 	b := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{second}})
 	for i := range uint64(3) {
 		results := s.Apply(&raft.Log{Index: i + 1, Data: b}).([]state.Result)
-		wantKinds(t, results, interrex.KindOutcomeUnknown)
+		wantKinds(t, results, interrex.ErrOutcomeUnknown)
 		if results[0].Attempt != 2 {
 			t.Errorf("the answer is to attempt %d", results[0].Attempt)
 		}
@@ -204,7 +204,7 @@ func TestAPanicOfATableHaltsAndIsLoggedOnce(t *testing.T) {
 	if got := s.Apply(&raft.Log{Index: 4, Data: []byte{9}}); got != nil {
 		t.Errorf("what cannot be decoded is answered %v", got)
 	}
-	if err := s.Halted(); err == nil || !strings.Contains(err.Error(), "out of order") || interrex.KindOf(err) != interrex.KindUnavailable {
+	if err := s.Halted(); err == nil || !strings.Contains(err.Error(), "out of order") || interrex.KindOf(err) != interrex.ErrUnavailable {
 		t.Errorf("halted: %v", err)
 	}
 	if log.n != 1 || !strings.Contains(log.last, "out of order") || !strings.Contains(log.last, "goroutine") {
@@ -230,19 +230,19 @@ func TestAFencedWriteNeedsTheLease(t *testing.T) {
 	fenced.Fence = interrex.Fence{Key: interrex.Key{Namespace: "n", Name: "a"}, Token: 1}
 	fenced.RequestID = "once"
 	// In one entry: it is decided when the operation's turn comes.
-	wantKinds(t, r.Do(1, fenced, set("a", ""), fenced, del("a"), fenced), interrex.KindNotHeld, "", "", "", "")
+	wantKinds(t, r.Do(1, fenced, set("a", ""), fenced, del("a"), fenced), interrex.ErrNotHeld, "", "", "", "")
 	if again := r.Do(2, fenced)[0]; !again.Replayed || again.Err != nil {
 		t.Errorf("the record is looked up after the fence: %+v", again)
 	}
 	fenced.RequestID = ""
-	wantKinds(t, r.Do(3, fenced), interrex.KindNotHeld)
+	wantKinds(t, r.Do(3, fenced), interrex.ErrNotHeld)
 }
 
 func TestWithoutATableOfLeasesNothingIsHeld(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	op := set("a", "")
 	op.Fence = interrex.Fence{Key: interrex.Key{Namespace: "n", Name: "a"}, Token: 1}
-	wantKinds(t, r.Do(1, op), interrex.KindNotHeld)
+	wantKinds(t, r.Do(1, op), interrex.ErrNotHeld)
 }
 
 // following deletes, in the same entry, what another register has lost.
@@ -266,7 +266,7 @@ func TestAFollowerChangesInTheSameEntry(t *testing.T) {
 	})
 	presence := state.Operation{Table: 400, Data: testtable.Set("a", "here", 0)}
 	r.Do(0, state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("a", "", 5)}, presence)
-	wantKinds(t, r.Do(5, state.Operation{Table: 400, Data: testtable.Delete("a")}), interrex.KindNotFound)
+	wantKinds(t, r.Do(5, state.Operation{Table: 400, Data: testtable.Delete("a")}), interrex.ErrNotFound)
 	var got []string
 	for _, e := range r.Events {
 		got = append(got, fmt.Sprint(e.Revision, " ", e.Table, " ", e.Kind))

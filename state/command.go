@@ -12,7 +12,7 @@ type Command interface {
 	// About returns what code outside the table may know about it.
 	About() About
 	// Validate checks the fields, regardless of the table's content; the error is
-	// KindInvalid or KindTooLarge. It does not check About().Key: ParseKey has done
+	// ErrInvalid or ErrTooLarge. It does not check About().Key: ParseKey has done
 	// so for a request, and Table.Decode does for the log.
 	Validate() error
 	// Append appends its encoding for the log, which Table.Decode reads.
@@ -65,7 +65,7 @@ const (
 )
 
 // Decode decodes an operation's data for a table, which may be SystemTable. The
-// error is the table's, or KindInvalid for an unknown table or an unknown
+// error is the table's, or ErrInvalid for an unknown table or an unknown
 // operation of the state's own.
 func (s *State) Decode(table TableID, data []byte) (Command, error) {
 	if table == SystemTable {
@@ -73,7 +73,7 @@ func (s *State) Decode(table TableID, data []byte) (Command, error) {
 	}
 	t := s.tables.find(table)
 	if t == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "operation: unknown table %d", table)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "operation: unknown table %d", table)
 	}
 	return t.Decode(data)
 }

@@ -57,11 +57,11 @@ func (o *Operation) Size() int {
 	return size
 }
 
-// Validate returns, as KindInvalid or KindTooLarge, why the operation must not be
+// Validate returns, as ErrInvalid or ErrTooLarge, why the operation must not be
 // proposed. A valid operation fits into an entry.
 func (o *Operation) Validate() error {
 	if len(o.Caller) > maxCaller {
-		return interrex.Errorf(interrex.KindInvalid, "caller: at most %d bytes are allowed, not %d", maxCaller, len(o.Caller))
+		return interrex.Errorf(interrex.ErrInvalid, "caller: at most %d bytes are allowed, not %d", maxCaller, len(o.Caller))
 	}
 	if err := validMinted(o.Minted); err != nil {
 		return err
@@ -75,14 +75,14 @@ func (o *Operation) Validate() error {
 		return err
 	}
 	if o.Size() > MaxOperationBytes {
-		return interrex.Errorf(interrex.KindTooLarge, "operation: at most %d bytes are allowed, not %d", MaxOperationBytes, o.Size())
+		return interrex.Errorf(interrex.ErrTooLarge, "operation: at most %d bytes are allowed, not %d", MaxOperationBytes, o.Size())
 	}
 	return o.Fence.Validate()
 }
 
 func validMinted(b []byte) error {
 	if len(b) > MaxMinted {
-		return interrex.Errorf(interrex.KindInvalid, "minted: at most %d bytes are allowed, not %d", MaxMinted, len(b))
+		return interrex.Errorf(interrex.ErrInvalid, "minted: at most %d bytes are allowed, not %d", MaxMinted, len(b))
 	}
 	return nil
 }

@@ -215,17 +215,17 @@ func TestOperationIsValidatedBeforeItIsProposed(t *testing.T) {
 		kind interrex.Kind
 	}{
 		{state.Operation{Caller: strings.Repeat("c", state.MaxCaller), RequestID: strings.Repeat("r", 64)}, ""},
-		{state.Operation{Caller: strings.Repeat("c", state.MaxCaller+1)}, interrex.KindInvalid},
-		{state.Operation{RequestID: strings.Repeat("r", 65)}, interrex.KindInvalid},
-		{state.Operation{Fence: interrex.Fence{Token: 1}}, interrex.KindInvalid},
-		{state.Operation{Data: make([]byte, state.MaxOperationBytes)}, interrex.KindTooLarge},
+		{state.Operation{Caller: strings.Repeat("c", state.MaxCaller+1)}, interrex.ErrInvalid},
+		{state.Operation{RequestID: strings.Repeat("r", 65)}, interrex.ErrInvalid},
+		{state.Operation{Fence: interrex.Fence{Token: 1}}, interrex.ErrInvalid},
+		{state.Operation{Data: make([]byte, state.MaxOperationBytes)}, interrex.ErrTooLarge},
 		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1}}, state.MaxGroup)}, ""},
-		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1}}, state.MaxGroup+1)}, interrex.KindInvalid},
-		{state.Operation{Group: []state.Part{{Table: 1}, {Table: state.SystemTable}}}, interrex.KindInvalid},
-		{state.Operation{Table: 1, Group: []state.Part{{Table: 1}}}, interrex.KindInvalid},
-		{state.Operation{Data: []byte{1}, Group: []state.Part{{Table: 1}}}, interrex.KindInvalid},
-		{state.Operation{Group: []state.Part{{Table: 1, Minted: make([]byte, state.MaxMinted+1)}}}, interrex.KindInvalid},
-		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1, Data: make([]byte, state.MaxOperationBytes/2)}}, 2)}, interrex.KindTooLarge},
+		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1}}, state.MaxGroup+1)}, interrex.ErrInvalid},
+		{state.Operation{Group: []state.Part{{Table: 1}, {Table: state.SystemTable}}}, interrex.ErrInvalid},
+		{state.Operation{Table: 1, Group: []state.Part{{Table: 1}}}, interrex.ErrInvalid},
+		{state.Operation{Data: []byte{1}, Group: []state.Part{{Table: 1}}}, interrex.ErrInvalid},
+		{state.Operation{Group: []state.Part{{Table: 1, Minted: make([]byte, state.MaxMinted+1)}}}, interrex.ErrInvalid},
+		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1, Data: make([]byte, state.MaxOperationBytes/2)}}, 2)}, interrex.ErrTooLarge},
 	} {
 		if got := interrex.KindOf(c.op.Validate()); got != c.kind {
 			t.Errorf("%.40v: %q, want %q", c.op, got, c.kind)

@@ -36,7 +36,7 @@ type PartReply struct {
 // the last one. The operations are then applied in the same order, interleaved with
 // those of other tables, and before any Follower sees their events; none of that may
 // make an Apply fail. Without it each is checked by itself, and a second one is
-// KindInvalid unless their keys (About().Key) differ. A table in which an operation
+// ErrInvalid unless their keys (About().Key) differ. A table in which an operation
 // can break the rule of another key, or a limit over all keys, needs it.
 type Grouper interface {
 	CheckGroup(now Time, all []Command) error
@@ -56,7 +56,7 @@ func (o *Operation) Count() int { return max(1, len(o.Group)) }
 func InGroup(i int, err error) error {
 	var e *interrex.Error
 	if !errors.As(err, &e) {
-		return interrex.Errorf(interrex.KindInvalid, "operation %d: %v", i+1, err)
+		return interrex.Errorf(interrex.ErrInvalid, "operation %d: %v", i+1, err)
 	}
 	numbered := *e
 	numbered.Message = fmt.Sprintf("operation %d: %s", i+1, e.Message)
@@ -69,12 +69,12 @@ func (o *Operation) validateGroup() error {
 		return errGroupSize(len(o.Group))
 	}
 	if o.Table != SystemTable || len(o.Data)+len(o.Minted) > 0 {
-		return interrex.Errorf(interrex.KindInvalid, "operation: a group must not have its own command")
+		return interrex.Errorf(interrex.ErrInvalid, "operation: a group must not have its own command")
 	}
 	for i := range o.Group {
 		p := &o.Group[i]
 		if p.Table == SystemTable {
-			return InGroup(i, interrex.Errorf(interrex.KindInvalid, "system operations cannot be grouped"))
+			return InGroup(i, interrex.Errorf(interrex.ErrInvalid, "system operations cannot be grouped"))
 		}
 		if err := validMinted(p.Minted); err != nil {
 			return InGroup(i, err)
@@ -84,7 +84,7 @@ func (o *Operation) validateGroup() error {
 }
 
 func errGroupSize(n int) error {
-	return interrex.Errorf(interrex.KindInvalid, "operations: a group has 1 to %d, not %d", MaxGroup, n)
+	return interrex.Errorf(interrex.ErrInvalid, "operations: a group has 1 to %d, not %d", MaxGroup, n)
 }
 
 // member is an operation of a group, decoded.
@@ -194,10 +194,10 @@ func checkEach(table Table, now Time, commands []Command) (int, error) {
 		}
 		key := c.About().Key
 		if i > 0 && (key == (interrex.Key{}) || commands[0].About().Key == (interrex.Key{})) {
-			return i, interrex.Errorf(interrex.KindInvalid, "another operation of the group is also of the table %q, and one of them has no key: the table checks each by itself, so send them one by one", table.Name())
+			return i, interrex.Errorf(interrex.ErrInvalid, "another operation of the group is also of the table %q, and one of them has no key: the table checks each by itself, so send them one by one", table.Name())
 		}
 		if slices.ContainsFunc(commands[:i], func(o Command) bool { return o.About().Key == key }) {
-			return i, interrex.Errorf(interrex.KindInvalid, "another operation of the group is about %s: each key may appear in a group once", key)
+			return i, interrex.Errorf(interrex.ErrInvalid, "another operation of the group is about %s: each key may appear in a group once", key)
 		}
 	}
 	return 0, nil

@@ -60,10 +60,10 @@ func TestAGroupIsDoneAsAWholeOrNotAtAll(t *testing.T) {
 		kind interrex.Kind
 		text string
 	}{
-		"the second is refused":   {group(set("b", "1"), del("none"), set("c", "1")), interrex.KindNotFound, "operation 2: register: there is no key"},
-		"the third is malformed":  {group(set("b", "1"), del("a"), state.Operation{Table: testtable.RegisterTable, Data: []byte{9}}), interrex.KindInvalid, "operation 3: "},
-		"one key twice":           {group(set("b", "1"), set("c", "1"), set("b", "2")), interrex.KindInvalid, "operation 3: another operation of the group is about default/b"},
-		"what the group has made": {group(set("b", "1"), del("b")), interrex.KindNotFound, "operation 2: "},
+		"the second is refused":   {group(set("b", "1"), del("none"), set("c", "1")), interrex.ErrNotFound, "operation 2: register: there is no key"},
+		"the third is malformed":  {group(set("b", "1"), del("a"), state.Operation{Table: testtable.RegisterTable, Data: []byte{9}}), interrex.ErrInvalid, "operation 3: "},
+		"one key twice":           {group(set("b", "1"), set("c", "1"), set("b", "2")), interrex.ErrInvalid, "operation 3: another operation of the group is about default/b"},
+		"what the group has made": {group(set("b", "1"), del("b")), interrex.ErrNotFound, "operation 2: "},
 	} {
 		r := statetest.NewReplica(t, register)
 		r.Do(1, set("a", "1"))
@@ -101,7 +101,7 @@ func (withoutKey) About() state.About { return state.About{Name: "nameless"} }
 func TestOperationsWithoutAKeyStandAloneInAGroup(t *testing.T) {
 	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{nameless{testtable.NewRegister()}} })
 	results := r.Do(1, group(set("a", "1"), set("b", "1")), group(set("a", "1")))
-	wantKinds(t, results, interrex.KindInvalid, "")
+	wantKinds(t, results, interrex.ErrInvalid, "")
 	if err := results[0].Err; !strings.Contains(err.Error(), "operation 2: ") || !strings.Contains(err.Error(), "one by one") {
 		t.Error(err)
 	}
@@ -140,7 +140,7 @@ func TestAGroupHasOneRecord(t *testing.T) {
 			"another caller": first,
 		} {
 			other.Caller, other.RequestID = "ann", id
-			kind := interrex.KindInvalid
+			kind := interrex.ErrInvalid
 			if name == "another caller" {
 				other.Caller, kind = "bob", ""
 			}
@@ -160,7 +160,7 @@ func TestTheSameGroupForAnotherTableIsAnotherContent(t *testing.T) {
 	here.RequestID = "id"
 	there := here
 	there.Group = []state.Part{{Table: other, Data: here.Group[0].Data}}
-	wantKinds(t, r.Do(1, here, there), "", interrex.KindInvalid)
+	wantKinds(t, r.Do(1, here, there), "", interrex.ErrInvalid)
 }
 
 func TestARecordOfAGroupInAGroupIsRefused(t *testing.T) {
@@ -175,7 +175,7 @@ func TestARefusedGroupLeavesNoRecord(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	op := group(set("a", "1"), del("b"))
 	op.RequestID = "id"
-	wantKinds(t, r.Do(1, op), interrex.KindNotFound)
+	wantKinds(t, r.Do(1, op), interrex.ErrNotFound)
 	r.Do(2, set("b", "1"))
 	if got := r.Do(3, op)[0]; got.Err != nil || got.Replayed {
 		t.Errorf("asked again: %+v", got)
@@ -246,7 +246,7 @@ type counting struct{ *testtable.Register }
 
 func (counting) CheckGroup(_ state.Time, all []state.Command) error {
 	if len(all) > 2 {
-		return interrex.Errorf(interrex.KindConflict, "%d are too many", len(all))
+		return interrex.Errorf(interrex.ErrConflict, "%d are too many", len(all))
 	}
 	return nil
 }
@@ -355,7 +355,7 @@ func TestAGroupIsFencedOnce(t *testing.T) {
 	r.Do(1, onLease(&lease.Claim{Key: k, Holder: "ann", TTL: 1e9}))
 	op := group(onLease(&lease.Revoke{Key: k, Token: 1}), set("a", "1"))
 	op.Fence = interrex.Fence{Key: k, Token: 1}
-	wantKinds(t, r.Do(2, op, op), "", interrex.KindNotHeld)
+	wantKinds(t, r.Do(2, op, op), "", interrex.ErrNotHeld)
 	if r.State.Revision() != 3 {
 		t.Errorf("revision %d", r.State.Revision())
 	}
@@ -390,7 +390,7 @@ func TestTheRefusedOperationOfManyIsNamed(t *testing.T) {
 		}
 		err := r.Do(1, op)[0].Err
 		var e *interrex.Error
-		if !errors.As(err, &e) || e.Kind != interrex.KindHeld || e.Holder != "bob" || !strings.HasPrefix(e.Message, fmt.Sprintf("operation %d: cannot claim", bad+2)) {
+		if !errors.As(err, &e) || e.Kind != interrex.ErrHeld || e.Holder != "bob" || !strings.HasPrefix(e.Message, fmt.Sprintf("operation %d: cannot claim", bad+2)) {
 			t.Errorf("%d: %+v", bad, err)
 		}
 	}

@@ -19,7 +19,7 @@ type Identity struct {
 
 // SetIdentity is the operation that a new cluster's first leader proposes: it
 // sets the cluster's identity. Repeated with the same cluster ID it changes
-// nothing and takes no revision; with another it is KindConflict.
+// nothing and takes no revision; with another it is ErrConflict.
 type SetIdentity struct {
 	Identity Identity
 }
@@ -31,7 +31,7 @@ func (c *SetIdentity) About() About { return About{Name: "set_identity", Privile
 func (c *SetIdentity) Validate() error {
 	id := c.Identity.ClusterID
 	if raw, err := hex.DecodeString(id); err != nil || len(raw) != 16 {
-		return interrex.Errorf(interrex.KindInvalid, "identity: cluster ID %q is not 16 bytes in hexadecimal", id)
+		return interrex.Errorf(interrex.ErrInvalid, "identity: cluster ID %q is not 16 bytes in hexadecimal", id)
 	}
 	return nil
 }
@@ -45,14 +45,14 @@ func (c *SetIdentity) decode(args []byte) error {
 	d := decoder{b: args}
 	c.Identity = d.identity()
 	if err := d.end(); err != nil {
-		return interrex.Errorf(interrex.KindInvalid, "identity: %v", err)
+		return interrex.Errorf(interrex.ErrInvalid, "identity: %v", err)
 	}
 	return nil
 }
 
 func (c *SetIdentity) check(sys *system, _ *Turn) error {
 	if mine := sys.identity.ClusterID; mine != "" && mine != c.Identity.ClusterID {
-		return interrex.Errorf(interrex.KindConflict, "identity: this is cluster %s, and cannot become %s", mine, c.Identity.ClusterID)
+		return interrex.Errorf(interrex.ErrConflict, "identity: this is cluster %s, and cannot become %s", mine, c.Identity.ClusterID)
 	}
 	return nil
 }

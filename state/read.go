@@ -81,8 +81,8 @@ func (s *State) Recorded(op *Operation) (Result, bool) {
 }
 
 // WaitApplied waits until everything up to a log index is in the state. The error
-// is KindTimeout if ctx ends first, KindOverloaded if MaxWaiters already wait,
-// KindUnavailable if the state is closed or halted.
+// is ErrTimeout if ctx ends first, ErrOverloaded if MaxWaiters already wait,
+// ErrUnavailable if the state is closed or halted.
 func (s *State) WaitApplied(ctx context.Context, index uint64) error {
 	if err := s.Halted(); err != nil {
 		return err
@@ -115,12 +115,12 @@ func (s *State) Versions() map[string]uint16 {
 	return versions
 }
 
-// AppendReply appends the encoding of a table's reply. The error is KindInvalid
+// AppendReply appends the encoding of a table's reply. The error is ErrInvalid
 // for a table that is not known here.
 func (s *State) AppendReply(b []byte, table TableID, r Reply) ([]byte, error) {
 	t := s.tables.find(table)
 	if t == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "operation: unknown table %d", table)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "operation: unknown table %d", table)
 	}
 	return t.AppendReply(b, r), nil
 }

@@ -284,14 +284,14 @@ func (m *model) one(q *ask) (a answer) {
 	n := m.records.names[modelKey{q.caller, name}]
 	if n == nil {
 		if len(m.records.names) >= m.number("names") {
-			return m.refuse(q, interrex.KindOverloaded)
+			return m.refuse(q, interrex.ErrOverloaded)
 		}
 		n = &modelName{mark: q.mark, first: number, records: map[uint64]modelRecord{}}
 		m.records.names[modelKey{q.caller, name}] = n
 	}
 	n.last = m.now // every attempt that is new is a write
 	if number-n.mark >= uint64(m.number("window")) {
-		return m.refuse(q, interrex.KindOverloaded)
+		return m.refuse(q, interrex.ErrOverloaded)
 	}
 	a, rec := m.do(q)
 	if rec != nil {
@@ -325,7 +325,7 @@ func (m *model) settled(q *ask) (answer, bool) {
 	if name, number, is := q.named(); is {
 		n := m.records.names[modelKey{q.caller, name}]
 		if number < q.mark || n != nil && number < n.mark {
-			return m.refuse(q, interrex.KindOutcomeUnknown), true
+			return m.refuse(q, interrex.ErrOutcomeUnknown), true
 		}
 		if n != nil {
 			rec, found = n.records[number]
@@ -337,13 +337,13 @@ func (m *model) settled(q *ask) (answer, bool) {
 	case !found:
 		return answer{}, false
 	case rec.content != q.content():
-		return m.refuse(q, interrex.KindInvalid), true
+		return m.refuse(q, interrex.ErrInvalid), true
 	}
 	a := rec.answer
 	a.replayed = true
 	for k, token := range rec.grants {
 		if m.leases[k].token != token {
-			a.kind, a.reply = interrex.KindNotHeld, ""
+			a.kind, a.reply = interrex.ErrNotHeld, ""
 		}
 	}
 	return a, true
@@ -377,7 +377,7 @@ func (m *model) refuse(q *ask, kind interrex.Kind) answer {
 // do does what no mark and no record has decided. No record: nothing changed.
 func (m *model) do(q *ask) (answer, *modelRecord) {
 	if q.fence != "" && (q.token == 0 || m.leases[q.fence].token != q.token) {
-		return m.refuse(q, interrex.KindNotHeld), nil
+		return m.refuse(q, interrex.ErrNotHeld), nil
 	}
 	byTable := slices.Clone(q.acts)
 	slices.SortStableFunc(byTable, func(a, b act) int { return cmp.Compare(a.table, b.table) })
@@ -416,19 +416,19 @@ func (m *model) refusal(a act) interrex.Kind {
 	switch a.verb {
 	case "claim":
 		if held {
-			return interrex.KindHeld
+			return interrex.ErrHeld
 		}
 	case "transfer", "revoke":
 		if !held || l.token != a.token {
-			return interrex.KindNotHeld
+			return interrex.ErrNotHeld
 		}
 	case "force":
 		if !held {
-			return interrex.KindNotFound
+			return interrex.ErrNotFound
 		}
 	case "delete":
 		if !there && a.table != stillTable {
-			return interrex.KindNotFound
+			return interrex.ErrNotFound
 		}
 	}
 	return ""

@@ -308,17 +308,17 @@ func (w *recordWorld) note(asks []ask, answers []answer) {
 	for i, a := range answers {
 		w.operations++
 		switch {
-		case a.replayed && a.kind == interrex.KindNotHeld:
+		case a.replayed && a.kind == interrex.ErrNotHeld:
 			w.overGrants++
 		case a.replayed:
 			w.replayed++
-		case a.kind == interrex.KindOutcomeUnknown:
+		case a.kind == interrex.ErrOutcomeUnknown:
 			w.belowMark++
-		case a.kind == interrex.KindOverloaded:
+		case a.kind == interrex.ErrOverloaded:
 			w.overloaded++
-		case a.kind == interrex.KindInvalid:
+		case a.kind == interrex.ErrInvalid:
 			w.otherContent++
-		case a.kind == interrex.KindNotHeld && asks[i].fence != "":
+		case a.kind == interrex.ErrNotHeld && asks[i].fence != "":
 			w.unfenced++
 		case a.kind == "" && asks[i].retire != "":
 			w.retired++

@@ -48,10 +48,10 @@ func (c *Recover) About() About { return About{Name: "recover", Privileged: true
 // Validate is part of Command.
 func (c *Recover) Validate() error {
 	if raw, err := hex.DecodeString(c.ClusterID); err != nil || len(raw) != 16 {
-		return interrex.Errorf(interrex.KindInvalid, "recovery: cluster ID %q is not 16 bytes in hexadecimal", c.ClusterID)
+		return interrex.Errorf(interrex.ErrInvalid, "recovery: cluster ID %q is not 16 bytes in hexadecimal", c.ClusterID)
 	}
 	if c.Bits == 0 || c.Survivor == "" || c.Incarnation == "" {
-		return interrex.Errorf(interrex.KindInvalid, "recovery: the epoch's bits, the survivor or its incarnation is missing")
+		return interrex.Errorf(interrex.ErrInvalid, "recovery: the epoch's bits, the survivor or its incarnation is missing")
 	}
 	return nil
 }
@@ -70,20 +70,20 @@ func (c *Recover) decode(args []byte) error {
 	c.Epoch, c.Bits = d.uvarint(), d.uvarint()
 	c.Survivor, c.Incarnation = strings.Clone(d.text()), strings.Clone(d.text())
 	if err := d.end(); err != nil {
-		return interrex.Errorf(interrex.KindInvalid, "recovery: %v", err)
+		return interrex.Errorf(interrex.ErrInvalid, "recovery: %v", err)
 	}
 	return nil
 }
 
 func (c *Recover) check(sys *system, t *Turn) error {
 	if mine := sys.identity.ClusterID; mine != "" && mine != c.ClusterID {
-		return interrex.Errorf(interrex.KindConflict, "recovery: this is cluster %s, and not %s", mine, c.ClusterID)
+		return interrex.Errorf(interrex.ErrConflict, "recovery: this is cluster %s, and not %s", mine, c.ClusterID)
 	}
 	if is := sys.identity.Incarnations[c.Survivor]; is != "" && is != c.Incarnation {
-		return interrex.Errorf(interrex.KindConflict, "recovery: %s is a member with another disk than this one", c.Survivor)
+		return interrex.Errorf(interrex.ErrConflict, "recovery: %s is a member with another disk than this one", c.Survivor)
 	}
 	if t.Revision+recoveryStep >= maxRevision {
-		return interrex.Errorf(interrex.KindConflict, "recovery: revision %d cannot be raised any more", t.Revision)
+		return interrex.Errorf(interrex.ErrConflict, "recovery: revision %d cannot be raised any more", t.Revision)
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func TestARevisionIsRaisedWhileThereAreSome(t *testing.T) {
 			if n < 1000 {
 				t.Errorf("only %d recoveries", n)
 			}
-			wantKinds(t, r.Do(1, systemOperation(c)), interrex.KindConflict)
+			wantKinds(t, r.Do(1, systemOperation(c)), interrex.ErrConflict)
 			break
 		}
 		if r.State.Revision() >= 1<<53 {
@@ -137,7 +137,7 @@ func TestARequestOfBeforeARecoveryIsNotDoneAgain(t *testing.T) {
 		op.Attempt = 1
 		for range 2 {
 			res := r.Do(3, op)
-			wantKinds(t, res, interrex.KindNameGone)
+			wantKinds(t, res, interrex.ErrNameGone)
 			if e := res[0].Err.(*interrex.Error); e.Lost != r.State.Loss().To || r.State.Revision() != before {
 				t.Errorf("%s: lost %d, revision %d", name, e.Lost, r.State.Revision())
 			}
@@ -153,7 +153,7 @@ func TestARequestOfBeforeARecoveryIsNotDoneAgain(t *testing.T) {
 			t.Errorf("%s: %+v", name, res[0])
 		}
 		if name == "a name" { // the one of before still is not
-			wantKinds(t, r.Do(3, op), interrex.KindNameGone)
+			wantKinds(t, r.Do(3, op), interrex.ErrNameGone)
 			later := marked("cli.12", 5)
 			later.Attempt = 1
 			wantKinds(t, r.Do(3, later), "")
@@ -170,7 +170,7 @@ func TestAfterItsTimeARecordWouldBeGoneAnyway(t *testing.T) {
 		r.Do(1, systemOperation(recovery()))
 		test.op.Attempt = 1
 		end := state.Time(1).Add(test.kept)
-		wantKinds(t, r.Do(end-1, test.op), interrex.KindNameGone)
+		wantKinds(t, r.Do(end-1, test.op), interrex.ErrNameGone)
 		wantKinds(t, r.Do(end, test.op), "")
 	}
 }
@@ -184,13 +184,13 @@ func TestAClaimThatAsksAgainIsDoneAfterARecovery(t *testing.T) {
 	r.Do(1, setIdentity(identity(cluster)), op)
 	r.Do(2, systemOperation(recovery()))
 	op.Attempt = 9
-	wantKinds(t, r.Do(3, op), interrex.KindUnavailable)
+	wantKinds(t, r.Do(3, op), interrex.ErrUnavailable)
 	res := r.Do(state.Time(2*time.Minute), op)
 	if wantKinds(t, res, ""); res[0].Replayed || res[0].Revision <= r.State.Loss().To {
 		t.Errorf("%+v", res[0])
 	}
 	group := state.Operation{Caller: "ann", RequestID: "w.0", Attempt: 1, Group: []state.Part{{Table: state.LeaseTable, Data: claim("b", time.Minute).Data}}}
-	wantKinds(t, r.Do(state.Time(2*time.Minute), group), interrex.KindNameGone)
+	wantKinds(t, r.Do(state.Time(2*time.Minute), group), interrex.ErrNameGone)
 }
 
 // Tokens of one key grow over recoveries, whatever was lost, and nothing is

@@ -51,7 +51,7 @@ func (r *records) find(ref reference) (*name, *record) {
 func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res Result, done bool) {
 	// Not ValidateRequestID: what is in a log is applied as it always was.
 	if len(op.RequestID) > interrex.MaxRequestID {
-		return t, refuse(op, interrex.Errorf(interrex.KindInvalid, "request_id: 1 to %d bytes are allowed, not %d", interrex.MaxRequestID, len(op.RequestID))), true
+		return t, refuse(op, interrex.Errorf(interrex.ErrInvalid, "request_id: 1 to %d bytes are allowed, not %d", interrex.MaxRequestID, len(op.RequestID))), true
 	}
 	t.ref = refer(op)
 	if n := r.names[t.ref.key]; n != nil && t.ref.numbered && op.Mark > n.mark {
@@ -161,7 +161,7 @@ func (r *records) retire(caller, id string) {
 // replay answers op with its record.
 func replay(op *Operation, rec *record, tables tableSet) Result {
 	if rec.table != op.Table || rec.content != contentOf(op) {
-		return refuse(op, interrex.Errorf(interrex.KindInvalid,
+		return refuse(op, interrex.Errorf(interrex.ErrInvalid,
 			"request_id %q: it was used for an operation with different content: use each id for one request only", op.RequestID))
 	}
 	res := Result{Reply: rec.reply, Revision: rec.revision, Attempt: rec.attempt, Replayed: true}
@@ -180,19 +180,19 @@ func refuse(op *Operation, err error) Result {
 }
 
 func errNames(limit int) error {
-	return interrex.Errorf(interrex.KindOverloaded, "request_id: %d names are in use, the limit: use a known name, or retry later", limit)
+	return interrex.Errorf(interrex.ErrOverloaded, "request_id: %d names are in use, the limit: use a known name, or retry later", limit)
 }
 
 func errWindow(number, mark uint64, limit int) error {
-	return interrex.Errorf(interrex.KindOverloaded, "request_id: number %d is not within %d of the mark %d: wait until earlier requests are answered, then raise the mark", number, limit, mark)
+	return interrex.Errorf(interrex.ErrOverloaded, "request_id: number %d is not within %d of the mark %d: wait until earlier requests are answered, then raise the mark", number, limit, mark)
 }
 
 func errLost(op *Operation, l Loss) error {
-	e := interrex.Errorf(interrex.KindNameGone, "request_id %q: the cluster was recovered, and whether an earlier attempt was applied is no longer known; this attempt did nothing: read the current state, then send it again with a new request id", op.RequestID)
+	e := interrex.Errorf(interrex.ErrNameGone, "request_id %q: the cluster was recovered, and whether an earlier attempt was applied is no longer known; this attempt did nothing: read the current state, then send it again with a new request id", op.RequestID)
 	e.Lost = l.To
 	return e
 }
 
 func errBelowMark(op *Operation, mark uint64) error {
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "request_id %q is below the mark %d: its caller has its response, or has given up", op.RequestID, mark)
+	return interrex.Errorf(interrex.ErrOutcomeUnknown, "request_id %q is below the mark %d: its caller has its response, or has given up", op.RequestID, mark)
 }

@@ -55,7 +55,7 @@ func TestARecordIsOfOneCallerAndOneContent(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	other := request("id", "a")
 	other.Caller = "bob"
-	wantKinds(t, r.Do(1, request("id", "a"), other, request("id", "b")), "", "", interrex.KindInvalid)
+	wantKinds(t, r.Do(1, request("id", "a"), other, request("id", "b")), "", "", interrex.ErrInvalid)
 	if r.State.Revision() != 2 {
 		t.Errorf("revision %d", r.State.Revision())
 	}
@@ -64,21 +64,21 @@ func TestARecordIsOfOneCallerAndOneContent(t *testing.T) {
 	r = statetest.NewReplica(t, func() []state.Table {
 		return []state.Table{testtable.NewRegister(), testtable.NewRegisterAs(301)}
 	})
-	wantKinds(t, r.Do(1, request("id", "a"), elsewhere), "", interrex.KindInvalid)
+	wantKinds(t, r.Do(1, request("id", "a"), elsewhere), "", interrex.ErrInvalid)
 }
 
 func TestAnotherFenceIsAnotherContent(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	fenced := request("id", "a")
 	fenced.Fence = interrex.Fence{Key: interrex.Key{Namespace: "default", Name: "db"}, Token: 3}
-	wantKinds(t, r.Do(1, request("id", "a"), fenced), "", interrex.KindInvalid)
+	wantKinds(t, r.Do(1, request("id", "a"), fenced), "", interrex.ErrInvalid)
 
 	r = statetest.NewReplica(t, leased)
 	r.Do(1, onLease(&lease.Claim{Key: fenced.Fence.Key, Holder: "ann", TTL: 1e9}))
 	fenced.Fence.Token = 1
 	otherToken, otherKey := fenced, fenced
 	otherToken.Fence.Token, otherKey.Fence.Key.Name = 2, "queue"
-	wantKinds(t, r.Do(1, fenced, otherToken, otherKey, fenced), "", interrex.KindInvalid, interrex.KindInvalid, "")
+	wantKinds(t, r.Do(1, fenced, otherToken, otherKey, fenced), "", interrex.ErrInvalid, interrex.ErrInvalid, "")
 }
 
 func TestARefusalIsNotKept(t *testing.T) {
@@ -86,7 +86,7 @@ func TestARefusalIsNotKept(t *testing.T) {
 	op := del("a")
 	op.RequestID = "id"
 	results := r.Do(1, op, set("a", ""), op)
-	wantKinds(t, results, interrex.KindNotFound, "", "")
+	wantKinds(t, results, interrex.ErrNotFound, "", "")
 	if results[2].Replayed || results[2].Revision != 2 {
 		t.Errorf("it is answered %+v", results[2])
 	}
@@ -96,12 +96,12 @@ func TestBelowTheMarkNothingIsDone(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	wantKinds(t, r.Do(1, marked("n.1", 1), marked("n.2", 1), marked("n.5", 2)), "", "", "")
 	results := r.Do(2, marked("n.1", 1), marked("n.2", 1), marked("n.1", 2), marked("n.3", 4))
-	wantKinds(t, results, interrex.KindOutcomeUnknown, "", interrex.KindOutcomeUnknown, interrex.KindOutcomeUnknown)
+	wantKinds(t, results, interrex.ErrOutcomeUnknown, "", interrex.ErrOutcomeUnknown, interrex.ErrOutcomeUnknown)
 	if !results[1].Replayed {
 		t.Error("the record at the mark is gone")
 	}
 	// An operation's own mark counts, and also when it was refused.
-	wantKinds(t, r.Do(3, marked("n.2", 1), marked("new.1", 2)), interrex.KindOutcomeUnknown, interrex.KindOutcomeUnknown)
+	wantKinds(t, r.Do(3, marked("n.2", 1), marked("new.1", 2)), interrex.ErrOutcomeUnknown, interrex.ErrOutcomeUnknown)
 	if r.State.Revision() != 3 {
 		t.Errorf("revision %d", r.State.Revision())
 	}
@@ -110,11 +110,11 @@ func TestBelowTheMarkNothingIsDone(t *testing.T) {
 func TestANameHasAWindowAboveItsMark(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	results := r.Do(1, marked("n.1024", 1), marked("n.1025", 1), marked("n.1025", 2), marked("n.18446744073709551615", 2))
-	wantKinds(t, results, "", interrex.KindOverloaded, "", interrex.KindOverloaded)
+	wantKinds(t, results, "", interrex.ErrOverloaded, "", interrex.ErrOverloaded)
 	for n := range 1024 {
 		r.Do(2, marked(fmt.Sprint("full.", n+1), 1))
 	}
-	wantKinds(t, r.Do(3, marked("full.1", 1), marked("full.1025", 1), marked("full.1025", 2)), "", interrex.KindOverloaded, "")
+	wantKinds(t, r.Do(3, marked("full.1", 1), marked("full.1025", 1), marked("full.1025", 2)), "", interrex.ErrOverloaded, "")
 }
 
 func TestWhatIsNoNumberIsARecordByItself(t *testing.T) {
@@ -126,10 +126,10 @@ func TestWhatIsNoNumberIsARecordByItself(t *testing.T) {
 			t.Errorf("%q: %+v", id, results)
 		}
 	}
-	wantKinds(t, r.Do(1, marked("a.b.3", 1), marked("a.b.4", 4), marked("a.b.3", 1), marked("a.00", 1)), "", "", interrex.KindOutcomeUnknown, "")
+	wantKinds(t, r.Do(1, marked("a.b.3", 1), marked("a.b.4", 4), marked("a.b.3", 1), marked("a.00", 1)), "", "", interrex.ErrOutcomeUnknown, "")
 	wantKinds(t, r.Do(1, marked("job.20261121", 0)), "")
 	long := request(string(make([]byte, 65)), "a")
-	wantKinds(t, r.Do(1, long), interrex.KindInvalid)
+	wantKinds(t, r.Do(1, long), interrex.ErrInvalid)
 }
 
 func TestNamesAreLimitedAndNothingIsDroppedForRoom(t *testing.T) {
@@ -141,9 +141,9 @@ func TestNamesAreLimitedAndNothingIsDroppedForRoom(t *testing.T) {
 		}
 		r.Do(1, ops...)
 	}
-	wantKinds(t, r.Do(2, marked("more.1", 1), marked("n0.1", 1), marked("n7.2", 1)), interrex.KindOverloaded, "", "")
+	wantKinds(t, r.Do(2, marked("more.1", 1), marked("n0.1", 1), marked("n7.2", 1)), interrex.ErrOverloaded, "", "")
 	retire := state.Operation{Table: state.SystemTable, Caller: "ann", Data: (&state.Retire{Name: "n5"}).Append(nil)}
-	wantKinds(t, r.Do(3, retire, marked("more.1", 1), marked("another.1", 1)), "", "", interrex.KindOverloaded)
+	wantKinds(t, r.Do(3, retire, marked("more.1", 1), marked("another.1", 1)), "", "", interrex.ErrOverloaded)
 }
 
 func TestANameIsDroppedADayAfterItsLastWrite(t *testing.T) {
@@ -178,7 +178,7 @@ func TestNamesStayInSnapshotsWhileOthersGo(t *testing.T) {
 	r.Do(3, marked("b.3", 2))
 	r.Restart()
 	results := r.Do(4, marked("b.1", 1), marked("b.2", 1), marked("b.3", 1), marked("a.1", 1), marked("c.1", 1))
-	wantKinds(t, results, interrex.KindOutcomeUnknown, "", "", "", "")
+	wantKinds(t, results, interrex.ErrOutcomeUnknown, "", "", "", "")
 	for i, want := range []bool{false, true, true, false, false} {
 		if results[i].Replayed != want {
 			t.Errorf("result %d: %+v", i, results[i])
@@ -259,7 +259,7 @@ func (s strict) Replay(r state.Reply) error {
 		return err
 	}
 	if !strings.Contains(content.String(), r.(*testtable.RegisterReply).Value.Text) {
-		return interrex.Errorf(interrex.KindNotHeld, "overwritten")
+		return interrex.Errorf(interrex.ErrNotHeld, "overwritten")
 	}
 	return nil
 }
@@ -276,7 +276,7 @@ func TestATableMayRefuseAReplay(t *testing.T) {
 		func() state.Result { return r.Do(3, op)[0] },
 		func() state.Result { res, _ := r.State.Recorded(&op); return res },
 	} {
-		if res := ask(); interrex.KindOf(res.Err) != interrex.KindNotHeld || !res.Replayed || res.Reply != nil || res.Revision != 1 {
+		if res := ask(); interrex.KindOf(res.Err) != interrex.ErrNotHeld || !res.Replayed || res.Reply != nil || res.Revision != 1 {
 			t.Errorf("replayed: %+v", res)
 		}
 	}
@@ -290,7 +290,7 @@ func TestALeaderAsksForARecordAndChangesNothing(t *testing.T) {
 	if res, found := r.State.Recorded(&op); !found || !res.Replayed {
 		t.Errorf("%+v, %v", res, found)
 	}
-	if res, found := r.State.Recorded(&late); !found || interrex.KindOf(res.Err) != interrex.KindOutcomeUnknown {
+	if res, found := r.State.Recorded(&late); !found || interrex.KindOf(res.Err) != interrex.ErrOutcomeUnknown {
 		t.Errorf("%+v, %v", res, found)
 	}
 	for _, op := range []state.Operation{fresh, free} {

@@ -25,7 +25,7 @@ type Setting struct {
 	Name    string // the table's name, a dot and its own: "changes.keep-count"
 	About   string // one line for users, with the unit
 	Default string // of a new cluster; it never changes
-	// Check returns why a value is not allowed, as KindInvalid.
+	// Check returns why a value is not allowed, as ErrInvalid.
 	Check func(value string) error
 }
 
@@ -33,7 +33,7 @@ type Setting struct {
 func IntSetting(name, about string, standard, low, high int64) Setting {
 	return Setting{Name: name, About: about, Default: strconv.FormatInt(standard, 10), Check: func(value string) error {
 		if v, err := strconv.ParseInt(value, 10, 64); err != nil || v < low || v > high {
-			return interrex.Errorf(interrex.KindInvalid, "%s: whole numbers from %d to %d are allowed, not %q", name, low, high, value)
+			return interrex.Errorf(interrex.ErrInvalid, "%s: whole numbers from %d to %d are allowed, not %q", name, low, high, value)
 		}
 		return nil
 	}}
@@ -47,9 +47,9 @@ func DurationSetting(name, about string, standard, low, high time.Duration) Sett
 			return nil
 		}
 		if _, err := strconv.ParseFloat(value, 64); err == nil {
-			return interrex.Errorf(interrex.KindInvalid, "%s: %q has no unit: use %ss, %sm or %sh; %s to %s are allowed", name, value, value, value, value, wording.Duration(low), wording.Duration(high))
+			return interrex.Errorf(interrex.ErrInvalid, "%s: %q has no unit: use %ss, %sm or %sh; %s to %s are allowed", name, value, value, value, value, wording.Duration(low), wording.Duration(high))
 		}
-		return interrex.Errorf(interrex.KindInvalid, "%s: %s to %s are allowed, with the unit s, m or h, and not %q", name, wording.Duration(low), wording.Duration(high), value)
+		return interrex.Errorf(interrex.ErrInvalid, "%s: %s to %s are allowed, with the unit s, m or h, and not %q", name, wording.Duration(low), wording.Duration(high), value)
 	}}
 }
 
@@ -81,10 +81,10 @@ func validSettings(name string, user any) error {
 	}
 	for _, s := range c.Settings() {
 		if !strings.HasPrefix(s.Name, name+".") || len(s.Name) > maxSettingName {
-			return interrex.Errorf(interrex.KindInvalid, "setting %q: its name does not begin with %q, or has more than %d bytes", s.Name, name+".", maxSettingName)
+			return interrex.Errorf(interrex.ErrInvalid, "setting %q: its name does not begin with %q, or has more than %d bytes", s.Name, name+".", maxSettingName)
 		}
 		if err := s.Check(s.Default); err != nil {
-			return interrex.Errorf(interrex.KindInvalid, "setting %q: its default is not allowed: %v", s.Name, err)
+			return interrex.Errorf(interrex.ErrInvalid, "setting %q: its default is not allowed: %v", s.Name, err)
 		}
 	}
 	return nil
@@ -145,7 +145,7 @@ func (s *settings) configure() {
 func (s *settings) check(name, value string) error {
 	d, known := s.find(name)
 	if !known {
-		return interrex.Errorf(interrex.KindInvalid, "setting %q: unknown: the names are %s", name, strings.Join(s.names(), ", "))
+		return interrex.Errorf(interrex.ErrInvalid, "setting %q: unknown: the names are %s", name, strings.Join(s.names(), ", "))
 	}
 	if value == "" {
 		return nil
@@ -173,11 +173,11 @@ func (c *SetSettings) About() About { return About{Name: "set_settings", Privile
 // Validate is part of Command. Names and values are checked when it is applied.
 func (c *SetSettings) Validate() error {
 	if n := len(c.Values); n == 0 || n > maxSettings {
-		return interrex.Errorf(interrex.KindInvalid, "settings: 1 to %d at once are allowed, not %d", maxSettings, n)
+		return interrex.Errorf(interrex.ErrInvalid, "settings: 1 to %d at once are allowed, not %d", maxSettings, n)
 	}
 	for name, value := range c.Values {
 		if len(name) > maxSettingName || len(value) > maxSettingValue {
-			return interrex.Errorf(interrex.KindTooLarge, "settings: a name has at most %d bytes and a value %d, not %d and %d", maxSettingName, maxSettingValue, len(name), len(value))
+			return interrex.Errorf(interrex.ErrTooLarge, "settings: a name has at most %d bytes and a value %d, not %d and %d", maxSettingName, maxSettingValue, len(name), len(value))
 		}
 	}
 	return nil
@@ -192,7 +192,7 @@ func (c *SetSettings) decode(args []byte) error {
 	d := decoder{b: args}
 	c.Values = d.texts()
 	if err := d.end(); err != nil {
-		return interrex.Errorf(interrex.KindInvalid, "settings: %v", err)
+		return interrex.Errorf(interrex.ErrInvalid, "settings: %v", err)
 	}
 	return nil
 }

@@ -97,7 +97,7 @@ func TestSettingsAreSetOnEveryTableAndStay(t *testing.T) {
 	}
 	// A name of request ids is held to it.
 	results = r.Do(2, state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("a", "b", time.Hour), RequestID: "n.8", Mark: 1})
-	wantKinds(t, results, interrex.KindOverloaded)
+	wantKinds(t, results, interrex.ErrOverloaded)
 }
 
 func TestASettingKeepsNothingOfItsEntry(t *testing.T) {
@@ -125,7 +125,7 @@ func TestSettingsAreEncodedByName(t *testing.T) {
 func TestEachLimitOfRequestIDsHasItsSetting(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	r.Do(1, setSettings(map[string]string{"requests.names": "2", "requests.records": "1"}))
-	wantKinds(t, r.Do(1, marked("a.1", 1), marked("b.1", 1), marked("c.1", 1)), "", "", interrex.KindOverloaded)
+	wantKinds(t, r.Do(1, marked("a.1", 1), marked("b.1", 1), marked("c.1", 1)), "", "", interrex.ErrOverloaded)
 	results := r.Do(1, request("x", "a"), request("y", "a"), request("y", "a"), request("x", "a"))
 	if !results[2].Replayed || results[3].Replayed {
 		t.Errorf("of two answers, one is to be kept: %+v", results)
@@ -165,7 +165,7 @@ func TestASettingThatIsNotAllowedChangesNothing(t *testing.T) {
 		"a name has at most 64 bytes and a value 4": {"register-256.size": strings.Repeat("1", state.MaxSettingValue+1)},
 	} {
 		res := r.Do(1, setSettings(values))[0]
-		if kind := interrex.KindOf(res.Err); kind != interrex.KindInvalid && kind != interrex.KindTooLarge || !strings.Contains(res.Err.Error(), text) {
+		if kind := interrex.KindOf(res.Err); kind != interrex.ErrInvalid && kind != interrex.ErrTooLarge || !strings.Contains(res.Err.Error(), text) {
 			t.Errorf("%v: %v, want %q", values, res.Err, text)
 		}
 	}
@@ -209,7 +209,7 @@ func TestWhatIsMintedReachesApplyAndIsNoContent(t *testing.T) {
 		t.Errorf("Apply found %q", table.minted)
 	}
 	op.Minted = make([]byte, state.MaxMinted+1)
-	if err := op.Validate(); interrex.KindOf(err) != interrex.KindInvalid {
+	if err := op.Validate(); interrex.KindOf(err) != interrex.ErrInvalid {
 		t.Errorf("too much: %v", err)
 	}
 }

@@ -138,9 +138,9 @@ func New(c Config) (*State, error) {
 	return s, nil
 }
 
-// Close ends all waits, now and later, with KindUnavailable.
+// Close ends all waits, now and later, with ErrUnavailable.
 func (s *State) Close() {
-	err := interrex.Errorf(interrex.KindUnavailable, "state: closed")
+	err := interrex.Errorf(interrex.ErrUnavailable, "state: closed")
 	s.applied.close(err)
 	s.revision.close(err)
 }
@@ -161,7 +161,7 @@ func (s *State) halt(index uint64, err error) {
 	if s.Halted() != nil {
 		return
 	}
-	err = interrex.Errorf(interrex.KindUnavailable, "state: halted at log index %d: %v: run a build that can apply it, or restore a newer snapshot", index, err).WithCause(err)
+	err = interrex.Errorf(interrex.ErrUnavailable, "state: halted at log index %d: %v: run a build that can apply it, or restore a newer snapshot", index, err).WithCause(err)
 	s.halted.Store(&err)
 	text := err.Error()
 	if p := (*panicked)(nil); errors.As(err, &p) {

@@ -36,7 +36,7 @@ var systemCommands = [...]func() systemCommand{
 type systemCommand interface {
 	Command
 	// decode reads what Append wrote after version and number; the error is of kind
-	// KindInvalid.
+	// ErrInvalid.
 	decode(args []byte) error
 	// check returns why it cannot be applied now, as an *interrex.Error.
 	check(sys *system, t *Turn) error
@@ -105,10 +105,10 @@ func knownSystemCommand(data []byte) bool {
 		int(data[1]) < len(systemCommands) && systemCommands[data[1]] != nil
 }
 
-// decodeSystemCommand decodes a command. The error is of kind KindInvalid.
+// decodeSystemCommand decodes a command. The error is of kind ErrInvalid.
 func decodeSystemCommand(data []byte) (systemCommand, error) {
 	if !knownSystemCommand(data) {
-		return nil, interrex.Errorf(interrex.KindInvalid, "operation: unknown command of the state itself")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "operation: unknown command of the state itself")
 	}
 	c := systemCommands[data[1]]()
 	err := c.decode(data[2:])

@@ -63,12 +63,12 @@ func TestDecodeFindsTheTable(t *testing.T) {
 		`cluster ID "short"`:        setIdentity(identity("short")),
 	} {
 		c, err := s.Decode(op.Table, op.Data)
-		if c != nil || interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), why) {
+		if c != nil || interrex.KindOf(err) != interrex.ErrInvalid || !strings.Contains(err.Error(), why) {
 			t.Errorf("%v, %v, want an error with %q", c, err, why)
 		}
 	}
 	for _, data := range [][]byte{nil, {1}, {1, 0}, {1, 5}} { // too short, and beside the numbers
-		if c, err := s.Decode(state.SystemTable, data); c != nil || interrex.KindOf(err) != interrex.KindInvalid {
+		if c, err := s.Decode(state.SystemTable, data); c != nil || interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("%v is %v, %v", data, c, err)
 		}
 	}
@@ -82,7 +82,7 @@ func TestAClusterIsNamedOnce(t *testing.T) {
 	second := setIdentity(identity(cluster))
 	second.Attempt = 2
 	results := r.Do(1, setIdentity(identity(cluster)), second, setIdentity(identity(elsewhere)))
-	wantKinds(t, results, "", "", interrex.KindConflict)
+	wantKinds(t, results, "", "", interrex.ErrConflict)
 	if results[1].Attempt != 2 || results[1].Revision != 1 {
 		t.Errorf("the second is answered %+v", results[1])
 	}
@@ -100,7 +100,7 @@ func TestAnIdentityIsWholeOrRefused(t *testing.T) {
 	cut := setIdentity(identity(cluster))
 	cut.Data = cut.Data[:len(cut.Data)-1]
 	results := r.Do(1, cut, setIdentity(identity("short")), setIdentity(identity("")), setIdentity(identity(cluster+"10")))
-	wantKinds(t, results, interrex.KindInvalid, interrex.KindInvalid, interrex.KindInvalid, interrex.KindInvalid)
+	wantKinds(t, results, interrex.ErrInvalid, interrex.ErrInvalid, interrex.ErrInvalid, interrex.ErrInvalid)
 	if got := r.State.Identity(); got.ClusterID != "" || r.State.Revision() != 0 {
 		t.Errorf("identity: %+v", got)
 	}

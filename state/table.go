@@ -96,7 +96,7 @@ type View interface {
 
 // Replayer is an optional interface of a table that decides whether a recorded
 // reply may still be returned. A grant whose token is no longer in force is
-// refused with KindNotHeld.
+// refused with ErrNotHeld.
 type Replayer interface {
 	Replay(r Reply) error
 }
@@ -190,7 +190,7 @@ type Waitable interface {
 	// Ends returns the keys that a Tick with the same now and limit would free,
 	// in its order.
 	Ends(now Time, limit int) []interrex.Key
-	// Taken returns the KindHeld error for a command that wants k: the holder,
+	// Taken returns the ErrHeld error for a command that wants k: the holder,
 	// since when, and the remaining time as of now. Its text ends with why.
 	Taken(k interrex.Key, now Time, why string) *interrex.Error
 }

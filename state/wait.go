@@ -34,7 +34,7 @@ func (w *waiters) wait(ctx context.Context, target uint64, reached func() uint64
 	case <-ctx.Done():
 	}
 	w.leave(me)
-	return interrex.Errorf(interrex.KindTimeout, "state: %d was not reached in time, it is at %d", target, reached()).WithCause(context.Cause(ctx))
+	return interrex.Errorf(interrex.ErrTimeout, "state: %d was not reached in time, it is at %d", target, reached()).WithCause(context.Cause(ctx))
 }
 
 // join returns nil if there is nothing to wait for.
@@ -47,7 +47,7 @@ func (w *waiters) join(target uint64, reached func() uint64) (*waitlist.Waiter, 
 	case reached() >= target:
 		return nil, nil
 	case w.list.Len() >= maxWaiters:
-		return nil, interrex.Errorf(interrex.KindOverloaded, "state: %d callers are waiting already, which is the limit", maxWaiters)
+		return nil, interrex.Errorf(interrex.ErrOverloaded, "state: %d callers are waiting already, which is the limit", maxWaiters)
 	}
 	return w.list.Join(target), nil
 }

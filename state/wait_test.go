@@ -81,7 +81,7 @@ func TestWaitingIsBounded(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		err := r.State.WaitRevision(ctx, 9)
-		if interrex.KindOf(err) != interrex.KindTimeout || !errors.Is(err, context.DeadlineExceeded) {
+		if interrex.KindOf(err) != interrex.ErrTimeout || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("at the deadline: %v", err)
 		}
 		errs := make(chan error, state.MaxWaiters)
@@ -89,16 +89,16 @@ func TestWaitingIsBounded(t *testing.T) {
 			go func() { errs <- r.State.WaitApplied(t.Context(), 9) }()
 		}
 		synctest.Wait()
-		if err := r.State.WaitApplied(t.Context(), 9); interrex.KindOf(err) != interrex.KindOverloaded {
+		if err := r.State.WaitApplied(t.Context(), 9); interrex.KindOf(err) != interrex.ErrOverloaded {
 			t.Errorf("one more: %v", err)
 		}
 		r.State.Close()
 		for range state.MaxWaiters {
-			if err := <-errs; interrex.KindOf(err) != interrex.KindUnavailable {
+			if err := <-errs; interrex.KindOf(err) != interrex.ErrUnavailable {
 				t.Fatalf("at the close: %v", err)
 			}
 		}
-		if err := r.State.WaitRevision(t.Context(), 9); interrex.KindOf(err) != interrex.KindUnavailable {
+		if err := r.State.WaitRevision(t.Context(), 9); interrex.KindOf(err) != interrex.ErrUnavailable {
 			t.Errorf("after the close: %v", err)
 		}
 	})
@@ -123,10 +123,10 @@ func TestAHaltReleasesThoseWhoWait(t *testing.T) {
 		go func() { done <- r.State.WaitRevision(t.Context(), 9) }()
 		synctest.Wait()
 		r.ApplyBytes([]byte{9})
-		if err := <-done; interrex.KindOf(err) != interrex.KindUnavailable {
+		if err := <-done; interrex.KindOf(err) != interrex.ErrUnavailable {
 			t.Errorf("at the halt: %v", err)
 		}
-		if err := r.State.WaitApplied(t.Context(), 9); interrex.KindOf(err) != interrex.KindUnavailable {
+		if err := r.State.WaitApplied(t.Context(), 9); interrex.KindOf(err) != interrex.ErrUnavailable {
 			t.Errorf("after the halt: %v", err)
 		}
 	})

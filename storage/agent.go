@@ -100,7 +100,7 @@ func (w *agentWatch) Next(ctx context.Context) (interrex.ResourceEvent, error) {
 		case err != nil && ctx.Err() != nil:
 			return interrex.ResourceEvent{}, context.Cause(ctx)
 		case errors.Is(err, interrex.ErrCompacted):
-			return interrex.ResourceEvent{}, interrex.Errorf(interrex.KindWatchClosed, "storage: watch again: %v", err).WithCause(err)
+			return interrex.ResourceEvent{}, interrex.Errorf(interrex.ErrWatchClosed, "storage: watch again: %v", err).WithCause(err)
 		case err != nil:
 			return interrex.ResourceEvent{}, err
 		case e.Operation != interrex.EndOfSnapshot || w.marked:

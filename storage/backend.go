@@ -74,7 +74,7 @@ func (b *Backend) Handle() Handle { return b.handle }
 // usable returns an error if there is no Handle.
 func (b *Backend) usable() error {
 	if b.handle == nil {
-		return interrex.Errorf(interrex.KindDisabled, "storage: this backend has no handle, and serves only Restore and Snapshot")
+		return interrex.Errorf(interrex.ErrDisabled, "storage: this backend has no handle, and serves only Restore and Snapshot")
 	}
 	return nil
 }
@@ -238,7 +238,7 @@ func (b *Backend) apply(ctx context.Context, c state.Command) (answer, error) {
 	}
 	a, is := got.(answer)
 	if !is {
-		return answer{}, interrex.Errorf(interrex.KindOutcomeUnknown, "storage: the handle's Apply returned a %T: it must return the result of Backend.Apply", got)
+		return answer{}, interrex.Errorf(interrex.ErrOutcomeUnknown, "storage: the handle's Apply returned a %T: it must return the result of Backend.Apply", got)
 	}
 	return a, nil
 }
@@ -250,7 +250,7 @@ func (b *Backend) apply(ctx context.Context, c state.Command) (answer, error) {
 // error, and nothing changes.
 func (b *Backend) Apply(buf []byte, idx uint64) any {
 	if len(buf) == 0 || buf[0] != entryVersion {
-		return interrex.Errorf(interrex.KindInvalid, "storage: the entry at %d was not written by a backend of this version", idx)
+		return interrex.Errorf(interrex.ErrInvalid, "storage: the entry at %d was not written by a backend of this version", idx)
 	}
 	a, err := b.local.apply(buf[1:], interrex.Revision(idx))
 	if err != nil {
@@ -324,9 +324,9 @@ func (l *local) read(id interrex.ResourceID) (res interrex.Resource, err error) 
 
 func errNotFound(id interrex.ResourceID) error {
 	if id.UID != "" {
-		return interrex.Errorf(interrex.KindNotFound, "%s with the uid %q does not exist", id, id.UID)
+		return interrex.Errorf(interrex.ErrNotFound, "%s with the uid %q does not exist", id, id.UID)
 	}
-	return interrex.Errorf(interrex.KindNotFound, "%s does not exist", id)
+	return interrex.Errorf(interrex.ErrNotFound, "%s does not exist", id)
 }
 
 func (l *local) list(s interrex.ResourceSelection) []interrex.Resource {

@@ -631,7 +631,7 @@ func TestABackendThatHasStoppedClosesConnections(t *testing.T) {
 
 func TestThroughNothingIsNoHandle(t *testing.T) {
 	b := storage.NewBackend(storage.Through(nil), nil)
-	if _, err := b.WriteCAS(t.Context(), thing("a")); interrex.KindOf(err) != interrex.KindDisabled {
+	if _, err := b.WriteCAS(t.Context(), thing("a")); interrex.KindOf(err) != interrex.ErrDisabled {
 		t.Error(err)
 	}
 }

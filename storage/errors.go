@@ -19,27 +19,27 @@ import (
 // It is also interrex.ErrOutcomeUnknown if a write may have happened.
 func inconsistent(ctx context.Context, err error) error {
 	switch interrex.KindOf(err) {
-	case interrex.KindNoLeader, interrex.KindNotLeader, interrex.KindUnavailable, interrex.KindDraining,
-		interrex.KindInconsistent, interrex.KindOutcomeUnknown:
+	case interrex.ErrNoLeader, interrex.ErrNotLeader, interrex.ErrUnavailable, interrex.ErrDraining,
+		interrex.ErrInconsistent, interrex.ErrOutcomeUnknown:
 	case "":
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		err = ofRaft(err)
-	case interrex.KindTimeout:
+	case interrex.ErrTimeout:
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	default:
 		return err
 	}
-	return interrex.Errorf(interrex.KindInconsistent, "%v", err).WithCause(err)
+	return interrex.Errorf(interrex.ErrInconsistent, "%v", err).WithCause(err)
 }
 
-// stored turns an agent's KindGroupVersionMismatch into a GroupVersionMismatchError.
+// stored turns an agent's ErrGroupVersionMismatch into a GroupVersionMismatchError.
 func stored(err error) error {
 	var e *interrex.Error
-	if !errors.As(err, &e) || e.Kind != interrex.KindGroupVersionMismatch {
+	if !errors.As(err, &e) || e.Kind != interrex.ErrGroupVersionMismatch {
 		return err
 	}
 	m := &interrexv1.Resource{}
@@ -58,8 +58,8 @@ func stored(err error) error {
 func ofRaft(err error) error {
 	for _, nothing := range []error{raft.ErrNotLeader, raft.ErrLeadershipTransferInProgress, raft.ErrEnqueueTimeout} {
 		if errors.Is(err, nothing) {
-			return interrex.Errorf(interrex.KindNotLeader, "%v", err).WithCause(err)
+			return interrex.Errorf(interrex.ErrNotLeader, "%v", err).WithCause(err)
 		}
 	}
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "%v", err).WithCause(err)
+	return interrex.Errorf(interrex.ErrOutcomeUnknown, "%v", err).WithCause(err)
 }

@@ -16,21 +16,21 @@ func TestWhatSaysThatNothingIsDecidedIsInconsistent(t *testing.T) {
 		err                   error
 		inconsistent, unknown bool
 	}{
-		{of(interrex.KindNoLeader), true, false},
-		{of(interrex.KindNotLeader), true, false},
-		{of(interrex.KindUnavailable), true, false},
-		{of(interrex.KindDraining), true, false},
-		{of(interrex.KindInconsistent), true, false},
-		{of(interrex.KindTimeout), true, false},
-		{of(interrex.KindOutcomeUnknown), true, true},
+		{of(interrex.ErrNoLeader), true, false},
+		{of(interrex.ErrNotLeader), true, false},
+		{of(interrex.ErrUnavailable), true, false},
+		{of(interrex.ErrDraining), true, false},
+		{of(interrex.ErrInconsistent), true, false},
+		{of(interrex.ErrTimeout), true, false},
+		{of(interrex.ErrOutcomeUnknown), true, true},
 		{raft.ErrNotLeader, true, false},
 		{raft.ErrLeadershipTransferInProgress, true, false},
 		{raft.ErrEnqueueTimeout, true, false},
 		{raft.ErrLeadershipLost, true, true},
 		{errors.New("whatever"), true, true},
-		{of(interrex.KindCASFailure), false, false},
-		{of(interrex.KindNotFound), false, false},
-		{of(interrex.KindInvalid), false, false},
+		{of(interrex.ErrCASFailure), false, false},
+		{of(interrex.ErrNotFound), false, false},
+		{of(interrex.ErrInvalid), false, false},
 	} {
 		got := inconsistent(t.Context(), test.err)
 		if errors.Is(got, ErrInconsistent) != test.inconsistent || errors.Is(got, interrex.ErrOutcomeUnknown) != test.unknown {
@@ -43,7 +43,7 @@ func TestWhatSaysThatNothingIsDecidedIsInconsistent(t *testing.T) {
 	gone := errors.New("the caller has gone")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(gone)
-	for _, err := range []error{context.Canceled, of(interrex.KindTimeout)} {
+	for _, err := range []error{context.Canceled, of(interrex.ErrTimeout)} {
 		if got := inconsistent(ctx, err); got != gone {
 			t.Errorf("%v of a caller that has gone: %v", err, got)
 		}

@@ -60,13 +60,13 @@ func failureOf(err error) *failure {
 	case err == nil:
 		return nil
 	case errors.As(err, &mismatch):
-		return &failure{Kind: interrex.KindGroupVersionMismatch, Stored: &mismatch.Stored}
+		return &failure{Kind: interrex.ErrGroupVersionMismatch, Stored: &mismatch.Stored}
 	case errors.Is(err, interrex.ErrOutcomeUnknown):
-		return &failure{Kind: interrex.KindOutcomeUnknown, Message: err.Error()}
+		return &failure{Kind: interrex.ErrOutcomeUnknown, Message: err.Error()}
 	case errors.As(err, &known):
 		return &failure{Kind: known.Kind, Message: known.Message}
 	}
-	return &failure{Kind: interrex.KindUnavailable, Message: err.Error()}
+	return &failure{Kind: interrex.ErrUnavailable, Message: err.Error()}
 }
 
 // leader is the client of the leader's Backend.
@@ -139,7 +139,7 @@ func (l *leader) do(ctx context.Context, q call) (reply, error) {
 	defer context.AfterFunc(life, cancel)()
 	body, err := json.Marshal(q)
 	if err != nil {
-		return reply{}, interrex.Errorf(interrex.KindInvalid, "storage: %v", err)
+		return reply{}, interrex.Errorf(interrex.ErrInvalid, "storage: %v", err)
 	}
 	r, err := post(ctx, client, body)
 	if err != nil {
@@ -150,7 +150,7 @@ func (l *leader) do(ctx context.Context, q call) (reply, error) {
 		return r, nil
 	}
 	err = r.Failure.err()
-	if kind := r.Failure.Kind; kind == interrex.KindNotLeader || kind == interrex.KindInconsistent || kind == interrex.KindUnavailable {
+	if kind := r.Failure.Kind; kind == interrex.ErrNotLeader || kind == interrex.ErrInconsistent || kind == interrex.ErrUnavailable {
 		l.drop() // it is no longer the leader
 	}
 	return reply{}, inconsistent(ctx, err)
@@ -177,16 +177,16 @@ func post(ctx context.Context, client *http.Client, body []byte) (r reply, err e
 func (l *leader) lost(ctx context.Context, q call, err error) error {
 	l.backend.logger.Debugf("cannot reach the leader: %v", err)
 	var dial *net.OpError
-	kind := interrex.KindUnavailable
+	kind := interrex.ErrUnavailable
 	if dialled := errors.As(err, &dial) && dial.Op == "dial"; !dialled && (q.Write != nil || q.Delete != nil) {
-		kind = interrex.KindOutcomeUnknown
+		kind = interrex.ErrOutcomeUnknown
 	}
 	return inconsistent(ctx, interrex.Errorf(kind, "cannot reach the leader: %v", err).WithCause(err))
 }
 
 // err decodes the error.
 func (f *failure) err() error {
-	if f.Kind == interrex.KindGroupVersionMismatch && f.Stored != nil {
+	if f.Kind == interrex.ErrGroupVersionMismatch && f.Stored != nil {
 		return GroupVersionMismatchError{Stored: *f.Stored}
 	}
 	return interrex.Errorf(f.Kind, "%s", f.Message)
@@ -278,7 +278,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *server) answer(ctx context.Context, q call, out *reply) (err error) {
 	b := s.backend
 	if !b.handle.IsLeader() {
-		return interrex.Errorf(interrex.KindNotLeader, "this replica does not lead")
+		return interrex.Errorf(interrex.ErrNotLeader, "this replica does not lead")
 	}
 	switch {
 	case q.Read != nil:
@@ -298,7 +298,7 @@ func (s *server) answer(ctx context.Context, q call, out *reply) (err error) {
 	case q.List != nil:
 		out.Resources, err = b.listHere(ctx, *q.List)
 	default:
-		err = interrex.Errorf(interrex.KindInvalid, "storage: an empty call")
+		err = interrex.Errorf(interrex.ErrInvalid, "storage: an empty call")
 	}
 	return err
 }

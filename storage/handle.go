@@ -36,7 +36,7 @@ func Through(resources interrex.Resources) Handle {
 type through struct{ interrex.Resources }
 
 func errThrough() error {
-	return interrex.Errorf(interrex.KindDisabled, "storage: an agent's resources have their own log, and find the leader themselves")
+	return interrex.Errorf(interrex.ErrDisabled, "storage: an agent's resources have their own log, and find the leader themselves")
 }
 
 func (through) Apply([]byte) (any, error)                     { return nil, errThrough() }

@@ -94,7 +94,7 @@ type Restoration struct {
 // an error: its resources are restored through its log.
 func (b *Backend) Restore() (*Restoration, error) {
 	if b.agent != nil {
-		return nil, interrex.Errorf(interrex.KindDisabled, "storage: the resources are those of an agent: they are restored through its log")
+		return nil, interrex.Errorf(interrex.ErrDisabled, "storage: the resources are those of an agent: they are restored through its log")
 	}
 	return &Restoration{local: b.local, items: map[string][]byte{}}, nil
 }

@@ -75,7 +75,7 @@ func (c ReadConsistency) Validate() error {
 	if c == EventualConsistency || c == StrongConsistency {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindInconsistent, "%v is not valid: give EventualConsistency or StrongConsistency", c)
+	return interrex.Errorf(interrex.ErrInconsistent, "%v is not valid: give EventualConsistency or StrongConsistency", c)
 }
 
 // Wildcard matches any partition, or any namespace, in a List or WatchList.

@@ -16,7 +16,7 @@ var errClosed = errors.New("storage: watch closed")
 
 // errStopped is the error of calls after the end of Run.
 func errStopped() error {
-	return interrex.Errorf(interrex.KindUnavailable, "storage: the backend has stopped")
+	return interrex.Errorf(interrex.ErrUnavailable, "storage: the backend has stopped")
 }
 
 // localWatch is a Watch of the resources of this replica.
@@ -83,7 +83,7 @@ func eventOf(e state.Event) interrex.ResourceEvent {
 // behind the ring must begin again, as after a restore.
 func (w *localWatch) reason(err error) error {
 	kind := interrex.KindOf(err)
-	if kind != interrex.KindWatchClosed && kind != interrex.KindCompacted {
+	if kind != interrex.ErrWatchClosed && kind != interrex.ErrCompacted {
 		return err
 	}
 	select {
@@ -94,7 +94,7 @@ func (w *localWatch) reason(err error) error {
 	if w.closing != nil && w.closing.Err() != nil {
 		return errClosed
 	}
-	return interrex.Errorf(interrex.KindWatchClosed, "storage: watch again: %v", err).WithCause(err)
+	return interrex.Errorf(interrex.ErrWatchClosed, "storage: watch again: %v", err).WithCause(err)
 }
 
 // Close implements Watch.

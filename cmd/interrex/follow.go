@@ -87,7 +87,7 @@ func (a *app) sayDisconnected(ctx context.Context, w interface {
 
 // unreachable says why no agent can be reached, with a hint at the likeliest reason.
 func unreachable(why error) string {
-	text := strings.TrimPrefix(why.Error(), string(interrex.KindUnavailable)+": ")
+	text := strings.TrimPrefix(why.Error(), string(interrex.ErrUnavailable)+": ")
 	if errors.Is(why, syscall.ECONNREFUSED) || errors.Is(why, fs.ErrNotExist) {
 		text += "; is an agent running?"
 	}

@@ -101,7 +101,7 @@ func (a *app) keep(ctx context.Context, r interrex.ClaimRequest) error {
 		<-held.Context().Done()
 		if ctx.Err() == nil {
 			cause := context.Cause(held.Context())
-			return interrex.Errorf(interrex.KindNotHeld, "cannot keep the lease %s: %v", held.Key(), cause).WithCause(cause)
+			return interrex.Errorf(interrex.ErrNotHeld, "cannot keep the lease %s: %v", held.Key(), cause).WithCause(cause)
 		}
 		release, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
 		defer cancel()

@@ -173,10 +173,10 @@ func (l *lock) ended(err error) error {
 	}
 	l.app.say("interrex: %v", err)
 	kind := interrex.KindOf(err)
-	if kind == interrex.KindOutcomeUnknown {
+	if kind == interrex.ErrOutcomeUnknown {
 		l.app.say("interrex: 'interrex lease get %[1]s' shows the holder; if that is %[2]s, 'interrex lease revoke %[1]s --force' ends it", l.key, l.holder)
 	}
-	if kind == interrex.KindHeld || l.wait >= 0 && (kind.Retryable() || kind == interrex.KindOutcomeUnknown) {
+	if kind == interrex.ErrHeld || l.wait >= 0 && (kind.Retryable() || kind == interrex.ErrOutcomeUnknown) {
 		return exit(exitWaitedOut)
 	}
 	return exit(exitOurs)
@@ -279,7 +279,7 @@ func (l *lock) acquire(s session) (interrex.Held, error) {
 	r := <-won
 	if r.held != nil { // won just now
 		l.release(r.held)
-		r.err = interrex.Errorf(interrex.KindHeld, "cannot hold %s: %v", l.key, context.Cause(ctx))
+		r.err = interrex.Errorf(interrex.ErrHeld, "cannot hold %s: %v", l.key, context.Cause(ctx))
 	}
 	return nil, l.app.interrupted(ctx, r.err)
 }

@@ -360,14 +360,14 @@ func TestTheEndOfALockHasItsCode(t *testing.T) {
 		{-1, exit(7), exit(7), false},
 		{-1, fmt.Errorf("%w: after it", exit(exitLost)), exit(exitLost), false},
 		{-1, failed, exit(exitOurs), false},
-		{0, interrex.Errorf(interrex.KindHeld, "x"), exit(exitWaitedOut), false},
-		{time.Second, interrex.Errorf(interrex.KindHeld, "x"), exit(exitWaitedOut), false},
-		{time.Second, interrex.Errorf(interrex.KindUnavailable, "x"), exit(exitWaitedOut), false},
-		{time.Second, interrex.Errorf(interrex.KindOutcomeUnknown, "x"), exit(exitWaitedOut), true},
-		{time.Second, interrex.Errorf(interrex.KindDenied, "x"), exit(exitOurs), false},
-		{0, interrex.Errorf(interrex.KindUnavailable, "x"), exit(exitWaitedOut), false},
-		{0, interrex.Errorf(interrex.KindOutcomeUnknown, "x"), exit(exitWaitedOut), true},
-		{-1, interrex.Errorf(interrex.KindNoLeader, "x"), exit(exitOurs), false},
+		{0, interrex.Errorf(interrex.ErrHeld, "x"), exit(exitWaitedOut), false},
+		{time.Second, interrex.Errorf(interrex.ErrHeld, "x"), exit(exitWaitedOut), false},
+		{time.Second, interrex.Errorf(interrex.ErrUnavailable, "x"), exit(exitWaitedOut), false},
+		{time.Second, interrex.Errorf(interrex.ErrOutcomeUnknown, "x"), exit(exitWaitedOut), true},
+		{time.Second, interrex.Errorf(interrex.ErrDenied, "x"), exit(exitOurs), false},
+		{0, interrex.Errorf(interrex.ErrUnavailable, "x"), exit(exitWaitedOut), false},
+		{0, interrex.Errorf(interrex.ErrOutcomeUnknown, "x"), exit(exitWaitedOut), true},
+		{-1, interrex.Errorf(interrex.ErrNoLeader, "x"), exit(exitOurs), false},
 	} {
 		said := newSpoken()
 		l := &lock{app: &app{messages: said}, key: mustKey("a"), wait: end.wait}
@@ -378,7 +378,7 @@ func TestTheEndOfALockHasItsCode(t *testing.T) {
 			t.Errorf("%v: it says %q", end.err, said)
 		}
 	}
-	if err := (&lock{}).ended(interrex.Errorf(interrex.KindInvalid, "x")); !errors.Is(err, interrex.ErrInvalid) {
+	if err := (&lock{}).ended(interrex.Errorf(interrex.ErrInvalid, "x")); !errors.Is(err, interrex.ErrInvalid) {
 		t.Errorf("what is invalid ends with %v", err)
 	}
 }

@@ -88,7 +88,7 @@ func readAny(ctx context.Context, r interrex.Resources, id interrex.ResourceID, 
 		return interrex.Resource{}, err
 	}
 	if len(page.Items) == 0 || !page.Items[0].ID.Same(id) {
-		return interrex.Resource{}, interrex.Errorf(interrex.KindNotFound, "there is no %s at revision %d", id, page.Revision)
+		return interrex.Resource{}, interrex.Errorf(interrex.ErrNotFound, "there is no %s at revision %d", id, page.Revision)
 	}
 	return page.Items[0], nil
 }

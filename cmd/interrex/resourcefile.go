@@ -115,7 +115,7 @@ func spellType(id any) error {
 	}
 	t, err := interrex.ParseResourceType(text)
 	if err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), string(interrex.KindInvalid)+": "))
+		return errors.New(strings.TrimPrefix(err.Error(), string(interrex.ErrInvalid)+": "))
 	}
 	fields["type"] = map[string]any{"group": t.Group, "group_version": t.GroupVersion, "kind": t.Kind}
 	return nil

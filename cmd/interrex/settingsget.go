@@ -43,7 +43,7 @@ func (a *app) getSettings(ctx context.Context, s session, name string, o interre
 		all = slices.DeleteFunc(all, func(v interrex.Setting) bool { return v.Name != name })
 	}
 	if name != "" && len(all) == 0 {
-		return interrex.Errorf(interrex.KindNotFound, "there is no setting %q: 'interrex settings get' lists the names", name)
+		return interrex.Errorf(interrex.ErrNotFound, "there is no setting %q: 'interrex settings get' lists the names", name)
 	}
 	t := table{header: []string{"NAME", "VALUE", "DEFAULT", "ABOUT"}}
 	page := listing{revision: revision}

@@ -89,7 +89,7 @@ func whyNoResponse(ctx context.Context, s session) string {
 // one was.
 func whyUnreachable(err error) string {
 	var e *interrex.Error
-	if errors.As(err, &e) && (e.Kind == interrex.KindUnavailable || e.Kind == interrex.KindTimeout) {
+	if errors.As(err, &e) && (e.Kind == interrex.ErrUnavailable || e.Kind == interrex.ErrTimeout) {
 		return "an agent: " + e.Message
 	}
 	return ""
@@ -104,7 +104,7 @@ func probeLease(key interrex.Key) probe {
 		}
 		l, _, err := s.leases.Get(ctx, key, interrex.ReadOptions{Consistency: interrex.Eventual})
 		switch {
-		case interrex.KindOf(err) == interrex.KindNotFound:
+		case interrex.KindOf(err) == interrex.ErrNotFound:
 			return "", ""
 		case err != nil:
 			return string(interrex.KindOf(err)), key.String() + ": " + err.Error()

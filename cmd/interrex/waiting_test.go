@@ -116,7 +116,7 @@ func TestACommandForOneAgentSaysThatItIsSilent(t *testing.T) {
 		_ = all[i].cmd.Wait()
 		r := bounded[i]
 		r.says(": " + silent)
-		if code := codeOf(r.cmd.Wait()); code != interrex.KindTimeout.Numbers().Exit && code != interrex.KindOutcomeUnknown.Numbers().Exit {
+		if code := codeOf(r.cmd.Wait()); code != interrex.ErrTimeout.Numbers().Exit && code != interrex.ErrOutcomeUnknown.Numbers().Exit {
 			t.Errorf("%s: exit code %d", command, code)
 		}
 	}
@@ -124,7 +124,7 @@ func TestACommandForOneAgentSaysThatItIsSilent(t *testing.T) {
 	for _, command := range oneAgents {
 		r := start(t, addr, strings.Fields(command)...)
 		r.says("no agent answers at " + addr + ": connection refused; is an agent running?")
-		r.want(interrex.KindUnavailable.Numbers().Exit)
+		r.want(interrex.ErrUnavailable.Numbers().Exit)
 	}
 }
 
@@ -139,7 +139,7 @@ func TestALockIsBoundedWithoutAnAnswer(t *testing.T) {
 func TestAnUnknownOutcomeSaysHowToRepeatTheCommand(t *testing.T) {
 	t.Parallel()
 	r := start(t, mute(t), "lease", "claim", "a", "--timeout", "1s")
-	r.want(interrex.KindOutcomeUnknown.Numbers().Exit)
+	r.want(interrex.ErrOutcomeUnknown.Numbers().Exit)
 	r.says("repeat the command within 10 minutes with --holder ")
 	r.says(" --request-id ")
 }
@@ -147,7 +147,7 @@ func TestAnUnknownOutcomeSaysHowToRepeatTheCommand(t *testing.T) {
 func TestAnExtendOfUnknownOutcomeMayBeRepeated(t *testing.T) {
 	t.Parallel()
 	r := start(t, mute(t), "lease", "extend", "a", "--lease-token", "1", "--timeout", "1s")
-	r.want(interrex.KindOutcomeUnknown.Numbers().Exit)
+	r.want(interrex.ErrOutcomeUnknown.Numbers().Exit)
 	r.says("repeat the command: ")
 }
 
@@ -155,7 +155,7 @@ func TestALockOfUnknownOutcomeAdvisesToEndItsOwnLeaseAlone(t *testing.T) {
 	t.Parallel()
 	said := newSpoken()
 	l := &lock{app: &app{messages: said}, key: mustKey("mx"), holder: "box/7/ab"}
-	_ = l.ended(interrex.Errorf(interrex.KindOutcomeUnknown, "no answer"))
+	_ = l.ended(interrex.Errorf(interrex.ErrOutcomeUnknown, "no answer"))
 	const want = "'interrex lease get default/mx' shows the holder; if that is box/7/ab, 'interrex lease revoke default/mx --force' ends it\n"
 	if !strings.HasSuffix(said.String(), want) {
 		t.Errorf("it says: %s", said)
@@ -279,7 +279,7 @@ func TestALookAtALeaseSaysHowLongItIsHeld(t *testing.T) {
 func TestASignalsEndSaysWhatMayBeLeft(t *testing.T) {
 	signalled, cancel := context.WithCancelCause(t.Context())
 	cancel(interrupt(syscall.SIGINT))
-	unknown := interrex.Errorf(interrex.KindOutcomeUnknown, "it may be granted")
+	unknown := interrex.Errorf(interrex.ErrOutcomeUnknown, "it may be granted")
 	for _, end := range []struct {
 		ctx       context.Context
 		err, want error
@@ -287,7 +287,7 @@ func TestASignalsEndSaysWhatMayBeLeft(t *testing.T) {
 	}{
 		{signalled, nil, nil, ""},
 		{signalled, unknown, exit(130), "interrex: " + unknown.Error() + "\n"},
-		{signalled, interrex.Errorf(interrex.KindTimeout, "x"), exit(130), ""},
+		{signalled, interrex.Errorf(interrex.ErrTimeout, "x"), exit(130), ""},
 		{t.Context(), unknown, unknown, ""},
 	} {
 		said := newSpoken()

@@ -32,7 +32,7 @@ type Answer struct {
 	Revision interrex.Revision
 }
 
-// Increment adds to a counter. A result above c.Limit is KindConflict.
+// Increment adds to a counter. A result above c.Limit is ErrConflict.
 func (c Client) Increment(ctx context.Context, in Increment, o client.Options) (Answer, error) {
 	m, err := client.Call[countersv1.IncrementRequest, countersv1.IncrementResponse](ctx, c.By, countersv1.CounterServiceIncrementProcedure,
 		&countersv1.IncrementRequest{Key: in.Key.String(), By: in.By, Limit: in.Limit}, o)
@@ -47,7 +47,7 @@ func (c Client) Set(ctx context.Context, in Set, o client.Options) (Answer, erro
 }
 
 // Get returns a counter, and the revision at which it was read. A counter that
-// does not exist is KindNotFound.
+// does not exist is ErrNotFound.
 func (c Client) Get(ctx context.Context, k interrex.Key, o interrex.ReadOptions) (Counter, interrex.Revision, error) {
 	m, err := client.Call[countersv1.GetRequest, countersv1.GetResponse](ctx, c.By, countersv1.CounterServiceGetProcedure,
 		&countersv1.GetRequest{Key: k.String(), Consistency: consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, client.Options{})
@@ -90,7 +90,7 @@ func answer(m interface {
 func counterOf(m *countersv1.Counter) (Counter, error) {
 	k, err := interrex.ParseKey(m.GetKey())
 	if err != nil {
-		return Counter{}, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the agent's answer: %v", err)
+		return Counter{}, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the agent's answer: %v", err)
 	}
 	return Counter{Key: k, Value: m.GetValue(), Remaining: m.GetRemaining().AsDuration()}, nil
 }

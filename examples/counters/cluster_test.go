@@ -124,7 +124,7 @@ func TestARequestIDCountsOnce(t *testing.T) {
 	once := func(by client.Caller, n uint64, attempt uint32) (answer counters.Answer, err error) {
 		for range 10 {
 			answer, err = counters.Client{By: by}.Increment(t.Context(), counters.Increment{Key: visits, By: n}, client.Options{RequestID: "mine", Attempt: attempt})
-			if interrex.KindOf(err) != interrex.KindOutcomeUnknown {
+			if interrex.KindOf(err) != interrex.ErrOutcomeUnknown {
 				break
 			}
 			attempt++
@@ -181,7 +181,7 @@ func TestAFencedSetNeedsItsLease(t *testing.T) {
 		}
 	}
 	status, answer := post(t, a, "counters.v1.CounterService/Set", fmt.Sprintf(`{"key":"web/visits","value":5,"fence":{"key":"web/leader","token":%d}}`, fence.Token))
-	if status != interrex.KindNotHeld.Numbers().HTTP {
+	if status != interrex.ErrNotHeld.Numbers().HTTP {
 		t.Errorf("after the lease's end, by JSON: %d %v", status, answer)
 	}
 	counted(t, c, visits, 4)

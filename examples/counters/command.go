@@ -34,11 +34,11 @@ func (t *table) Decode(data []byte) (state.Command, error) {
 	d := decoder{rest: data}
 	operation := operations[d.byte()]
 	if operation == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode command of counters: the operation is unknown")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode command of counters: the operation is unknown")
 	}
 	c := operation()
 	if c.decode(&d); !d.done() {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode command of counters: it is malformed")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode command of counters: it is malformed")
 	}
 	if err := c.About().Key.Validate(); err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (t *table) Decode(data []byte) (state.Command, error) {
 func (t *table) Check(now state.Time, c state.Command) error {
 	k := c.About().Key
 	if _, there := t.counters.Get(k.String()); !there && t.counters.Len() >= MaxCounters {
-		return interrex.Errorf(interrex.KindConflict, "cannot make counter %s: there are already %d, the maximum", k, MaxCounters)
+		return interrex.Errorf(interrex.ErrConflict, "cannot make counter %s: there are already %d, the maximum", k, MaxCounters)
 	}
 	return c.(command).check(t.at(k, now))
 }

@@ -14,7 +14,7 @@ import (
 type Increment struct {
 	Key   interrex.Key
 	By    uint64 // at least 1
-	Limit uint64 // a greater result is KindConflict; 0: no limit
+	Limit uint64 // a greater result is ErrConflict; 0: no limit
 }
 
 // About is part of state.Command.
@@ -24,7 +24,7 @@ func (c *Increment) About() state.About { return state.About{Name: "increment", 
 // state.Command.
 func (c *Increment) Validate() error {
 	if c.By == 0 {
-		return interrex.Errorf(interrex.KindInvalid, "by: 0 is not valid: give at least 1")
+		return interrex.Errorf(interrex.ErrInvalid, "by: 0 is not valid: give at least 1")
 	}
 	return nil
 }
@@ -42,7 +42,7 @@ func (c *Increment) decode(d *decoder) {
 func (c *Increment) check(was Record) error {
 	limit := cmp.Or(c.Limit, math.MaxUint64)
 	if was.Value > limit || c.By > limit-was.Value {
-		return interrex.Errorf(interrex.KindConflict, "cannot increment %s by %d: it is %d, and its limit is %d", c.Key, c.By, was.Value, limit)
+		return interrex.Errorf(interrex.ErrConflict, "cannot increment %s by %d: it is %d, and its limit is %d", c.Key, c.By, was.Value, limit)
 	}
 	return nil
 }

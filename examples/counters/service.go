@@ -49,7 +49,7 @@ func (t *table) answerGet(m *countersv1.GetRequest, s *state.State) (*countersv1
 	}
 	r, there, at := t.get(k, s)
 	if !there {
-		return nil, interrex.Errorf(interrex.KindNotFound, "there is no counter %s at revision %d", k, at)
+		return nil, interrex.Errorf(interrex.ErrNotFound, "there is no counter %s at revision %d", k, at)
 	}
 	return &countersv1.GetResponse{Counter: present(r, s), Revision: uint64(at)}, nil
 }

@@ -138,7 +138,7 @@ func TestTheFeedOfChangesHasTheCountersByKind(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	for _, kind := range []string{"lease.clamed", "user.x", "webhook"} {
-		if _, err := by.Changes().List(t.Context(), interrex.ListChangesRequest{ChangeFilter: interrex.ChangeFilter{Kinds: []string{kind}}}); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := by.Changes().List(t.Context(), interrex.ListChangesRequest{ChangeFilter: interrex.ChangeFilter{Kinds: []string{kind}}}); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}

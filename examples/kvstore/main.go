@@ -48,7 +48,7 @@ type change struct {
 func (s *store) Apply(c agent.FSMCommand) ([]byte, error) {
 	var to change
 	if err := json.Unmarshal(c.Data, &to); err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot read the change as JSON: %v", err)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot read the change as JSON: %v", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,9 +59,9 @@ func (s *store) Apply(c agent.FSMCommand) ([]byte, error) {
 	case to.Op == "delete" && known:
 		delete(s.values, to.Key)
 	case to.Op == "delete":
-		return nil, interrex.Errorf(interrex.KindNotFound, "there is no key %q", to.Key)
+		return nil, interrex.Errorf(interrex.ErrNotFound, "there is no key %q", to.Key)
 	default:
-		return nil, interrex.Errorf(interrex.KindInvalid, `op: %q is not valid: use "set" or "delete"`, to.Op)
+		return nil, interrex.Errorf(interrex.ErrInvalid, `op: %q is not valid: use "set" or "delete"`, to.Op)
 	}
 	return []byte(before), nil
 }

@@ -54,7 +54,7 @@ func (c Caller) MayDo(what string) error {
 	if c.Operator {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindDenied, "only an operator may %s this way", what)
+	return interrex.Errorf(interrex.ErrDenied, "only an operator may %s this way", what)
 }
 
 // MayManage returns an error unless the caller may change the agent itself.
@@ -62,5 +62,5 @@ func (c Caller) MayManage(what string) error {
 	if c.Door == Socket {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindDisabled, "cannot %s here: it is available only over the agent's socket, unix://DATA-DIR/interrex.sock", what)
+	return interrex.Errorf(interrex.ErrDisabled, "cannot %s here: it is available only over the agent's socket, unix://DATA-DIR/interrex.sock", what)
 }

@@ -26,7 +26,7 @@ func NewCalls() *Calls {
 	return c
 }
 
-// Enter opens one call, which Leave closes. The error is KindDraining.
+// Enter opens one call, which Leave closes. The error is ErrDraining.
 func (c *Calls) Enter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,13 +74,13 @@ func (c *Calls) Drain(ctx context.Context) error {
 	case <-c.idle:
 		return nil
 	case <-ctx.Done():
-		return interrex.Errorf(interrex.KindTimeout, "%d calls were still open when the drain timed out: %v", open, context.Cause(ctx))
+		return interrex.Errorf(interrex.ErrTimeout, "%d calls were still open when the drain timed out: %v", open, context.Cause(ctx))
 	}
 }
 
 // DrainingError returns the error of a call that arrives during a drain.
 func DrainingError() error {
-	err := interrex.Errorf(interrex.KindDraining, "this agent is stopping; nothing has happened, try another agent")
+	err := interrex.Errorf(interrex.ErrDraining, "this agent is stopping; nothing has happened, try another agent")
 	err.RetryAfter = 100 * time.Millisecond
 	return err
 }

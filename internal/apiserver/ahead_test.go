@@ -29,7 +29,7 @@ func TestAWatchFromTheFutureIsInvalid(t *testing.T) {
 	if w.s.Receive() {
 		t.Fatalf("alone: %v", w.s.Msg())
 	}
-	if err := wire.FromError(w.s.Err(), false); interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), want) {
+	if err := wire.FromError(w.s.Err(), false); interrex.KindOf(err) != interrex.ErrInvalid || !strings.Contains(err.Error(), want) {
 		t.Errorf("alone: %v", err)
 	}
 	c, err := client.Dial(t.Context(), client.Config{Addresses: []string{nd.url}})
@@ -37,7 +37,7 @@ func TestAWatchFromTheFutureIsInvalid(t *testing.T) {
 	defer c.Close()
 	inGo, err := c.Leases().Watch(t.Context(), interrex.WatchRequest{Since: 900})
 	nd.must(err)
-	if _, err := inGo.Next(t.Context()); interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), want) {
+	if _, err := inGo.Next(t.Context()); interrex.KindOf(err) != interrex.ErrInvalid || !strings.Contains(err.Error(), want) {
 		t.Errorf("in Go: %v", err)
 	}
 }
@@ -54,7 +54,7 @@ func (p paused) Index(ctx context.Context) (uint64, error) {
 	case <-p.opened:
 		return p.Reads.Index(ctx)
 	case <-ctx.Done():
-		return 0, interrex.Errorf(interrex.KindTimeout, "paused").WithCause(ctx.Err())
+		return 0, interrex.Errorf(interrex.ErrTimeout, "paused").WithCause(ctx.Err())
 	}
 }
 
@@ -144,7 +144,7 @@ func TestAnAgentThatCannotCatchUpCallsNoRevisionFuture(t *testing.T) {
 	if w.s.Receive() {
 		t.Fatalf("alone: %v", w.s.Msg())
 	}
-	if kind := interrex.KindOf(wire.FromError(w.s.Err(), false)); kind != interrex.KindUnavailable {
+	if kind := interrex.KindOf(wire.FromError(w.s.Err(), false)); kind != interrex.ErrUnavailable {
 		t.Errorf("alone: %v", w.s.Err())
 	}
 }

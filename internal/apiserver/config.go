@@ -86,7 +86,7 @@ type Config struct {
 	// Reads returns the strong reads of this agent; false while raft is down.
 	Reads func() (consistency.Reads, bool)
 	// Forward returns a Forwarder to another agent. Optional: without it a request
-	// that only the leader can handle fails elsewhere with KindNotLeader.
+	// that only the leader can handle fails elsewhere with ErrNotLeader.
 	Forward func(ctx context.Context, id string) (operations.Forwarder, error)
 
 	Engine Engine
@@ -112,7 +112,7 @@ type Config struct {
 	ReadWait time.Duration
 	// AnswerWait bounds the time from an operation's deadline for entering the
 	// log, or the end of its wait, to its answer, which is then
-	// KindOutcomeUnknown; 0: DefaultAnswerWait.
+	// ErrOutcomeUnknown; 0: DefaultAnswerWait.
 	AnswerWait time.Duration
 	// SendWait is how long a peer may take to accept one message of a stream, or
 	// one write of another answer; 0: DefaultSendWait.
@@ -121,7 +121,7 @@ type Config struct {
 	// stream of messages; 0: DefaultBodyWait.
 	BodyWait time.Duration
 	// MaxOpen is how many operations may be open on one stream; more are
-	// KindOverloaded; 0: DefaultMaxOpen.
+	// ErrOverloaded; 0: DefaultMaxOpen.
 	MaxOpen int
 }
 

@@ -123,7 +123,7 @@ func TestAPanicIsOneCallsFailure(t *testing.T) {
 	}
 	s := nd.stream(t.Context(), nd.url)
 	s.send(getOp(1, "a/b"))
-	if _, err := s.conn.Receive(); interrex.KindOf(wire.FromError(err, true)) != interrex.KindOutcomeUnknown {
+	if _, err := s.conn.Receive(); interrex.KindOf(wire.FromError(err, true)) != interrex.ErrOutcomeUnknown {
 		t.Errorf("on a stream: %v", err)
 	}
 	if r := nd.curl("LeaseService/Claim", `{"key":"a/b","holder":"ann"}`); r.status != 200 {

@@ -112,10 +112,10 @@ func (e engineService) Drain(ctx context.Context, _ *connect.Request[interrexv1.
 }
 
 // managed adds a kind to an error of the agent itself, which mostly has none:
-// KindInvalid, because the caller has to correct it.
+// ErrInvalid, because the caller has to correct it.
 func managed(what string, err error) error {
 	if interrex.KindOf(err) == "" {
-		err = interrex.Errorf(interrex.KindInvalid, "cannot %s: %v", what, err)
+		err = interrex.Errorf(interrex.ErrInvalid, "cannot %s: %v", what, err)
 	}
 	return wire.Error(err)
 }

@@ -40,9 +40,9 @@ func (explained) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect
 		switch text := made.Message(); {
 		case !strings.HasPrefix(conn.RequestHeader().Get("Content-Type"), "application/connect+json"):
 		case made.Code() == connect.CodeResourceExhausted:
-			return wire.Error(interrex.Errorf(interrex.KindTooLarge, "%s: %s", text, enveloping))
+			return wire.Error(interrex.Errorf(interrex.ErrTooLarge, "%s: %s", text, enveloping))
 		case made.Code() == connect.CodeInvalidArgument, strings.HasPrefix(text, "protocol error"):
-			return wire.Error(interrex.Errorf(interrex.KindInvalid, "%s: %s", text, enveloping))
+			return wire.Error(interrex.Errorf(interrex.ErrInvalid, "%s: %s", text, enveloping))
 		}
 		return err
 	}

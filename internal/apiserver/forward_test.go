@@ -70,7 +70,7 @@ func TestAFollowerReadsWhatRaftItselfHasWritten(t *testing.T) {
 	_, f := follower(t, cluster(t, 3))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if _, err := f.call(ctx, getOp(0, "a/free")); interrex.KindOf(err) != interrex.KindNotFound {
+	if _, err := f.call(ctx, getOp(0, "a/free")); interrex.KindOf(err) != interrex.ErrNotFound {
 		t.Errorf("%v", err)
 	}
 }
@@ -111,7 +111,7 @@ func TestCallersDoNotSeeAnElection(t *testing.T) {
 				}
 				key := fmt.Sprintf("jobs/%d-%d", i, n)
 				_, err := f.call(t.Context(), claimOp(0, key, "ann"))
-				if k := interrex.KindOf(err); err != nil && k != interrex.KindOutcomeUnknown {
+				if k := interrex.KindOf(err); err != nil && k != interrex.ErrOutcomeUnknown {
 					t.Errorf("%s: %v", key, err)
 				}
 			}
@@ -180,10 +180,10 @@ func TestOnlyWhatHasNotHappenedIsSentAgain(t *testing.T) {
 		kind  interrex.Kind
 		again bool
 	}{
-		{interrex.KindNotLeader, true}, {interrex.KindNoLeader, true},
-		{interrex.KindUnavailable, true}, {interrex.KindDraining, true},
-		{interrex.KindOutcomeUnknown, false}, {interrex.KindHeld, false},
-		{interrex.KindTimeout, false}, {interrex.KindOverloaded, false}, {interrex.KindInvalid, false},
+		{interrex.ErrNotLeader, true}, {interrex.ErrNoLeader, true},
+		{interrex.ErrUnavailable, true}, {interrex.ErrDraining, true},
+		{interrex.ErrOutcomeUnknown, false}, {interrex.ErrHeld, false},
+		{interrex.ErrTimeout, false}, {interrex.ErrOverloaded, false}, {interrex.ErrInvalid, false},
 	} {
 		t.Run(string(test.kind), func(t *testing.T) {
 			to := &script{answers: []error{interrex.Errorf(test.kind, "told so")}}
@@ -203,7 +203,7 @@ func TestOnlyWhatHasNotHappenedIsSentAgain(t *testing.T) {
 }
 
 func TestAClaimThatIsPassedOverIsNotPutInLineAgain(t *testing.T) {
-	to := &script{answers: []error{interrex.Errorf(interrex.KindUnavailable, "its caller has not asked again")}}
+	to := &script{answers: []error{interrex.Errorf(interrex.ErrUnavailable, "its caller has not asked again")}}
 	nd := cluster(t, 1, func(c *Config) {
 		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
 		c.Forward = func(context.Context, string) (operations.Forwarder, error) { return to, nil }
@@ -213,7 +213,7 @@ func TestAClaimThatIsPassedOverIsNotPutInLineAgain(t *testing.T) {
 	s := nd.stream(t.Context(), nd.url)
 	s.send(op)
 	a := s.answers(1)[0]
-	if len(to.calls) != 1 || !to.calls[0].AsksAgain || a.GetError().GetKind() != string(interrex.KindUnavailable) {
+	if len(to.calls) != 1 || !to.calls[0].AsksAgain || a.GetError().GetKind() != string(interrex.ErrUnavailable) {
 		t.Errorf("sent %d times, asking again %v: %v", len(to.calls), to.calls[0].AsksAgain, a)
 	}
 }
@@ -225,7 +225,7 @@ func (c constant) Current() interrex.Leadership { return c.l }
 func TestSendingAgainEndsWithTheCallersTime(t *testing.T) {
 	to := &script{}
 	for range 1000 {
-		to.answers = append(to.answers, interrex.Errorf(interrex.KindNotLeader, "not me"))
+		to.answers = append(to.answers, interrex.Errorf(interrex.ErrNotLeader, "not me"))
 	}
 	nd := cluster(t, 1, func(c *Config) {
 		c.LeaderWait = 100 * time.Millisecond
@@ -233,7 +233,7 @@ func TestSendingAgainEndsWithTheCallersTime(t *testing.T) {
 		c.Forward = func(context.Context, string) (operations.Forwarder, error) { return to, nil }
 	})[0]
 	_, err := nd.call(t.Context(), claimOp(0, "a/b", "ann"))
-	if interrex.KindOf(err) != interrex.KindNotLeader || len(to.calls) < 2 || len(to.calls) > 10 {
+	if interrex.KindOf(err) != interrex.ErrNotLeader || len(to.calls) < 2 || len(to.calls) > 10 {
 		t.Errorf("%d calls, then %v", len(to.calls), err)
 	}
 }
@@ -241,7 +241,7 @@ func TestSendingAgainEndsWithTheCallersTime(t *testing.T) {
 func TestForcedRevokeIsTheOperators(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	in := op(0, interrexv1.LeaseServiceRevokeProcedure, &interrexv1.RevokeRequest{Key: "a/b", Force: true})
-	if _, err := nd.opened(admission.Caller{Name: "somebody"}, in, time.Now()); interrex.KindOf(err) != interrex.KindDenied {
+	if _, err := nd.opened(admission.Caller{Name: "somebody"}, in, time.Now()); interrex.KindOf(err) != interrex.ErrDenied {
 		t.Errorf("%v", err)
 	}
 	if _, err := nd.opened(admission.Caller{Operator: true}, in, time.Now()); err != nil {
@@ -302,7 +302,7 @@ func TestNothingHasHappenedIsSaidBeforeTheCallersTimeIsOver(t *testing.T) {
 		c.LeaderWait = time.Hour
 		c.Leadership = constant{interrex.Leadership{Term: 1}}
 	})[0]
-	if said := nd.claimedBy(time.Now().Add(50 * time.Millisecond)); !strings.Contains(said, string(interrex.KindNoLeader)) {
+	if said := nd.claimedBy(time.Now().Add(50 * time.Millisecond)); !strings.Contains(said, string(interrex.ErrNoLeader)) {
 		t.Errorf("where nobody leads: %s", said)
 	}
 }
@@ -325,7 +325,7 @@ func (s *silence) Send(ops []*interrexv1.Operation, done func(int, []byte, error
 	for _, op := range ops {
 		_ = s.next(op)
 	}
-	return func(i int) { done(i, nil, interrex.Errorf(interrex.KindOutcomeUnknown, "abandoned")) }
+	return func(i int) { done(i, nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "abandoned")) }
 }
 
 func TestWhatAnotherAgentNeverAnswersIsUnknown(t *testing.T) {
@@ -352,7 +352,7 @@ func TestWhatCannotBeForwardedHasNotHappened(t *testing.T) {
 		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
 		c.Forward = func(context.Context, string) (operations.Forwarder, error) { return nil, errors.New("no way") }
 	})[0]
-	if _, err := nd.call(t.Context(), claimOp(0, "a/b", "ann")); interrex.KindOf(err) != interrex.KindUnavailable {
+	if _, err := nd.call(t.Context(), claimOp(0, "a/b", "ann")); interrex.KindOf(err) != interrex.ErrUnavailable {
 		t.Errorf("%v", err)
 	}
 }

@@ -256,7 +256,7 @@ func (nd *node) forwarder(all []*node, id string) (operations.Forwarder, error) 
 		nd.t.Cleanup(func() { _ = s.Close() })
 		return s, nil
 	}
-	return nil, interrex.Errorf(interrex.KindUnavailable, "nobody is called %s", id)
+	return nil, interrex.Errorf(interrex.ErrUnavailable, "nobody is called %s", id)
 }
 
 func (nd *node) must(err error) {
@@ -278,7 +278,7 @@ type barrier struct{ raft *raft.Raft }
 
 func (b barrier) Index(context.Context) (uint64, error) {
 	if err := b.raft.VerifyLeader().Error(); err != nil {
-		return 0, interrex.Errorf(interrex.KindNotLeader, "%v", err)
+		return 0, interrex.Errorf(interrex.ErrNotLeader, "%v", err)
 	}
 	return b.raft.CommitIndex(), nil
 }

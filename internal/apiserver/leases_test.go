@@ -128,7 +128,7 @@ func TestAMalformedFieldIsNamed(t *testing.T) {
 		{"consistency: 7", interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{Consistency: 7}},
 	} {
 		_, err := nd.opened(admission.Caller{Operator: true}, op(1, c.procedure, c.m), time.Now())
-		if kind := interrex.KindOf(err); kind != interrex.KindInvalid || !strings.Contains(err.Error(), c.text) {
+		if kind := interrex.KindOf(err); kind != interrex.ErrInvalid || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v", c.text, err)
 		}
 	}

@@ -30,7 +30,7 @@ const (
 	maxShownReason  = 512      // bytes of protojson's own text
 )
 
-// misread returns an error of KindInvalid that says which field of a JSON text
+// misread returns an error of ErrInvalid that says which field of a JSON text
 // cannot be read into m, and what is allowed there. why is protojson's error, whose
 // text is used when no single field is at fault.
 //
@@ -38,7 +38,7 @@ const (
 func misread(text []byte, m protoreflect.Message, why error) error {
 	name := m.Descriptor().Name()
 	if len(bytes.TrimSpace(text)) == 0 {
-		return interrex.Errorf(interrex.KindInvalid, "body: it is empty: send {} for a %s without fields", name)
+		return interrex.Errorf(interrex.ErrInvalid, "body: it is empty: send {} for a %s without fields", name)
 	}
 	if err := broken(text); err != nil {
 		return err
@@ -49,7 +49,7 @@ func misread(text []byte, m protoreflect.Message, why error) error {
 		}
 	}
 	plain := strings.TrimPrefix(strings.ReplaceAll(why.Error(), "\u00a0", " "), "proto: ")
-	return interrex.Errorf(interrex.KindInvalid, "body: cannot read a %s: %s", name, wording.Excerpt(plain, maxShownReason))
+	return interrex.Errorf(interrex.ErrInvalid, "body: cannot read a %s: %s", name, wording.Excerpt(plain, maxShownReason))
 }
 
 // broken returns an error that says where a text stops being JSON; nil if it is JSON.
@@ -57,7 +57,7 @@ func broken(text []byte) error {
 	var syntax *json.SyntaxError
 	if err := json.Unmarshal(text, new(json.RawMessage)); !errors.As(err, &syntax) {
 		if !utf8.Valid(text) {
-			return interrex.Errorf(interrex.KindInvalid, "body: it is not UTF-8")
+			return interrex.Errorf(interrex.ErrInvalid, "body: it is not UTF-8")
 		}
 		return nil
 	}
@@ -65,7 +65,7 @@ func broken(text []byte) error {
 	before := text[:max(0, at-1)]
 	line := 1 + bytes.Count(before, []byte("\n"))
 	column := len(before) - bytes.LastIndexByte(before, '\n')
-	return interrex.Errorf(interrex.KindInvalid, "body: it is not JSON: line %d, column %d: %v", line, column, syntax)
+	return interrex.Errorf(interrex.ErrInvalid, "body: it is not JSON: line %d, column %d: %v", line, column, syntax)
 }
 
 // misreadField returns the error of the first wrong field of a message, by name; nil
@@ -107,7 +107,7 @@ func unknownField(path, name string, d protoreflect.MessageDescriptor) error {
 	if near := wording.Nearest(name, names); near != "" {
 		hint = fmt.Sprintf("did you mean %q? ", near) + hint
 	}
-	return interrex.Errorf(interrex.KindInvalid, "%s%s: %s has no such field: %s", path, shown([]byte(name)), d.Name(), hint)
+	return interrex.Errorf(interrex.ErrInvalid, "%s%s: %s has no such field: %s", path, shown([]byte(name)), d.Name(), hint)
 }
 
 // readable reports whether a message that has only this field can be read.
@@ -173,7 +173,7 @@ func misreadAny(text []byte, path string, depth int) error {
 	}
 	var url string
 	if json.Unmarshal(fields["@type"], &url) != nil || url == "" {
-		return interrex.Errorf(interrex.KindInvalid, "%s: its type is missing: give %s", path, form)
+		return interrex.Errorf(interrex.ErrInvalid, "%s: its type is missing: give %s", path, form)
 	}
 	typ, err := protoregistry.GlobalTypes.FindMessageByURL(url)
 	if err != nil {
@@ -188,7 +188,7 @@ func misreadAny(text []byte, path string, depth int) error {
 }
 
 func wrongValue(path string, value []byte, allowed string) error {
-	return interrex.Errorf(interrex.KindInvalid, "%s: %s is not valid: give %s", path, shown(value), allowed)
+	return interrex.Errorf(interrex.ErrInvalid, "%s: %s is not valid: give %s", path, shown(value), allowed)
 }
 
 // shown returns the part of a value that an error quotes.

@@ -65,7 +65,7 @@ func FuzzMisread(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		want := protojson.Unmarshal(text, &interrexv1.ClaimRequest{})
 		err := jsonCodec{"json"}.Unmarshal(text, &interrexv1.ClaimRequest{})
-		if (err == nil) != (want == nil) || err != nil && interrex.KindOf(err) != interrex.KindInvalid {
+		if (err == nil) != (want == nil) || err != nil && interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Fatalf("%q: %v, and protojson says %v", text, err, want)
 		}
 	})

@@ -33,14 +33,14 @@ func TestOversizedOperationTouchesNobodyElse(t *testing.T) {
 	s := nd.stream(t.Context(), nd.url)
 	pad := maxMessage - 64 - (proto.Size(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{padded(1, "big/stream", maxMessage-64)}}) - maxMessage)
 	s.send(padded(1, "big/stream", pad))
-	if kind := s.answers(1)[1].GetError().GetKind(); kind != string(interrex.KindTooLarge) {
+	if kind := s.answers(1)[1].GetError().GetKind(); kind != string(interrex.ErrTooLarge) {
 		t.Errorf("on a stream: got %q", kind)
 	}
 	m := &interrexv1.ClaimRequest{Key: "big/unary", Holder: "padded"}
 	m.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 1000, protowire.BytesType), make([]byte, maxMessage-70)))
 	body, err := proto.Marshal(m)
 	nd.must(err)
-	if r := nd.post(nd.url+interrexv1.LeaseServiceClaimProcedure, "application/proto", body); r.status != 400 && r.status != 413 || r.kind() != string(interrex.KindTooLarge) {
+	if r := nd.post(nd.url+interrexv1.LeaseServiceClaimProcedure, "application/proto", body); r.status != 400 && r.status != 413 || r.kind() != string(interrex.ErrTooLarge) {
 		t.Errorf("unary: got %d %.300s", r.status, r.body)
 	}
 	got := make(chan *interrexv1.OperateResponse, 1)
@@ -62,7 +62,7 @@ func TestALargeRequestDoesNotWait(t *testing.T) {
 	big := padded(1, "wait/big", (32 << 10))
 	big.WaitMs = 60_000
 	s.send(big)
-	if kind := s.answers(1)[1].GetError().GetKind(); kind != string(interrex.KindTooLarge) {
+	if kind := s.answers(1)[1].GetError().GetKind(); kind != string(interrex.ErrTooLarge) {
 		t.Errorf("got %q", kind)
 	}
 }

@@ -25,7 +25,7 @@ func TestPanicInAnAnswerLeavesNothing(t *testing.T) {
 	s.send(waitOp(1, "panic/held", "waiter", time.Minute))
 	nd.waitFor(func() bool { return nd.applier.Waiting(key) == 1 })
 	s.send(op(2, procedure, &interrexv1.RevokeRequest{Key: "panic/other", Token: token}))
-	if kind := s.answers(1)[2].GetError().GetKind(); kind != string(interrex.KindOutcomeUnknown) {
+	if kind := s.answers(1)[2].GetError().GetKind(); kind != string(interrex.ErrOutcomeUnknown) {
 		t.Errorf("got %q", kind)
 	}
 	if n := nd.applier.Waiting(key); n != 1 {
@@ -51,7 +51,7 @@ func TestAPanicOfWhatAMethodDoesIsOneOperationsFailure(t *testing.T) {
 	s := nd.stream(t.Context(), nd.url)
 	s.send(claimOp(1, "panic/a", "h"), claimOp(2, "panic/b", "h"), getOp(3, "panic/a"))
 	got := s.answers(3)
-	for id, want := range map[uint64]interrex.Kind{1: interrex.KindOutcomeUnknown, 2: "", 3: interrex.KindOutcomeUnknown} {
+	for id, want := range map[uint64]interrex.Kind{1: interrex.ErrOutcomeUnknown, 2: "", 3: interrex.ErrOutcomeUnknown} {
 		if kind := got[id].GetError().GetKind(); kind != string(want) {
 			t.Errorf("operation %d: got %q", id, kind)
 		}

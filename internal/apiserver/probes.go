@@ -121,7 +121,7 @@ type health struct {
 // Check implements grpchealth.Checker.
 func (h *health) Check(_ context.Context, r *grpchealth.CheckRequest) (*grpchealth.CheckResponse, error) {
 	if r.Service != "" && !slices.Contains(h.services, r.Service) {
-		return nil, connect.NewError(connect.CodeNotFound, interrex.Errorf(interrex.KindNotFound, "no service %q", r.Service))
+		return nil, connect.NewError(connect.CodeNotFound, interrex.Errorf(interrex.ErrNotFound, "no service %q", r.Service))
 	}
 	if !(probes{h.server}).ready() {
 		return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}, nil

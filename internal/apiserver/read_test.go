@@ -24,13 +24,13 @@ func TestAReadAsksTheNextLeaderWhenItsOwnAgentLeadsNoMore(t *testing.T) {
 		c.Reads = func() (consistency.Reads, bool) {
 			return indexes(func() (uint64, error) {
 				if asked++; asked == 1 {
-					return 0, interrex.Errorf(interrex.KindNotLeader, "no more")
+					return 0, interrex.Errorf(interrex.ErrNotLeader, "no more")
 				}
 				return 0, nil
 			}), true
 		}
 	})[0]
-	if _, err := nd.call(t.Context(), getOp(0, "a/b")); interrex.KindOf(err) != interrex.KindNotFound || asked != 2 {
+	if _, err := nd.call(t.Context(), getOp(0, "a/b")); interrex.KindOf(err) != interrex.ErrNotFound || asked != 2 {
 		t.Errorf("asked %d times: %v", asked, err)
 	}
 }
@@ -40,7 +40,7 @@ func TestAReadWaitsForWhatIsCommitted(t *testing.T) {
 		c.ReadWait = 30 * time.Millisecond
 		c.Reads = func() (consistency.Reads, bool) { return indexes(func() (uint64, error) { return 1 << 40, nil }), true }
 	})[0]
-	if a, err := nd.call(t.Context(), getOp(0, "a/b")); err == nil || interrex.KindOf(err) == interrex.KindNotFound {
+	if a, err := nd.call(t.Context(), getOp(0, "a/b")); err == nil || interrex.KindOf(err) == interrex.ErrNotFound {
 		t.Errorf("answered before: %v, %v", a, err)
 	}
 }
@@ -49,10 +49,10 @@ func TestOfAReadThatTheLeaderDidNotAnswerNothingIsUnknown(t *testing.T) {
 	nd := cluster(t, 1, func(c *Config) {
 		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
 		c.Forward = func(context.Context, string) (operations.Forwarder, error) {
-			return &script{answers: []error{interrex.Errorf(interrex.KindOutcomeUnknown, "it broke")}}, nil
+			return &script{answers: []error{interrex.Errorf(interrex.ErrOutcomeUnknown, "it broke")}}, nil
 		}
 	})[0]
-	if _, err := nd.call(t.Context(), getOp(0, "a/b")); interrex.KindOf(err) != interrex.KindUnavailable {
+	if _, err := nd.call(t.Context(), getOp(0, "a/b")); interrex.KindOf(err) != interrex.ErrUnavailable {
 		t.Errorf("%v", err)
 	}
 }
@@ -73,7 +73,7 @@ func TestAnAgentInQuarantineServesNoReads(t *testing.T) {
 	for _, c := range []interrexv1.Consistency{interrexv1.Consistency_CONSISTENCY_EVENTUAL, interrexv1.Consistency_CONSISTENCY_STRONG} {
 		get := op(1, interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{Key: "a/b", Consistency: c})
 		_, err := nd.call(t.Context(), get)
-		if interrex.KindOf(err) != interrex.KindUnavailable || !strings.Contains(err.Error(), "its log is too short") || interrex.RetryAfter(err) <= 0 {
+		if interrex.KindOf(err) != interrex.ErrUnavailable || !strings.Contains(err.Error(), "its log is too short") || interrex.RetryAfter(err) <= 0 {
 			t.Errorf("%v: %v", c, err)
 		}
 	}
@@ -81,7 +81,7 @@ func TestAnAgentInQuarantineServesNoReads(t *testing.T) {
 
 func TestAReadWithoutRaftSaysWhenToComeAgain(t *testing.T) {
 	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (consistency.Reads, bool) { return nil, false } })[0]
-	if _, err := nd.call(t.Context(), getOp(0, "a/b")); interrex.KindOf(err) != interrex.KindUnavailable || interrex.RetryAfter(err) <= 0 {
+	if _, err := nd.call(t.Context(), getOp(0, "a/b")); interrex.KindOf(err) != interrex.ErrUnavailable || interrex.RetryAfter(err) <= 0 {
 		t.Errorf("%v", err)
 	}
 }

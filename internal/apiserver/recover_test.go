@@ -67,7 +67,7 @@ func TestAPositionThatARecoveryHasLostIsCompacted(t *testing.T) {
 			continue
 		}
 		err, is := wire.FromError(w.s.Err(), false).(*interrex.Error)
-		if got || !is || err.Kind != interrex.KindCompacted || err.FirstRevision != loss.From || s.refused[1].GetKind() != "compacted" || r.status != 400 || plain.status != 410 {
+		if got || !is || err.Kind != interrex.ErrCompacted || err.FirstRevision != loss.From || s.refused[1].GetKind() != "compacted" || r.status != 400 || plain.status != 410 {
 			t.Errorf("since %d: %v, %v, %s, %s", since, s.refused[1], w.s.Err(), r.body, plain.body)
 		}
 	}

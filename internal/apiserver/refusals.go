@@ -135,40 +135,40 @@ func (f refusals) classify(found rpcFailure, status int, answer http.Header, r *
 	header := r.Header.Get
 	switch {
 	case found.Code == "invalid_argument" && strings.HasPrefix(found.Message, "parse timeout"):
-		return interrex.Errorf(interrex.KindInvalid, "Connect-Timeout-Ms: %q is not valid: give milliseconds, such as 5000", header("Connect-Timeout-Ms"))
+		return interrex.Errorf(interrex.ErrInvalid, "Connect-Timeout-Ms: %q is not valid: give milliseconds, such as 5000", header("Connect-Timeout-Ms"))
 	case found.Code == "invalid_argument":
 		text := strings.TrimPrefix(found.Message, "unmarshal message: ")
-		return interrex.Errorf(interrex.KindInvalid, "%s", strings.TrimPrefix(text, string(interrex.KindInvalid)+": "))
+		return interrex.Errorf(interrex.ErrInvalid, "%s", strings.TrimPrefix(text, string(interrex.ErrInvalid)+": "))
 	case found.Code == "resource_exhausted":
-		return interrex.Errorf(interrex.KindTooLarge, "%s", found.Message)
+		return interrex.Errorf(interrex.ErrTooLarge, "%s", found.Message)
 	case found.Code == "deadline_exceeded":
-		return interrex.Errorf(interrex.KindTimeout, "the request timed out before it was read; nothing has happened")
+		return interrex.Errorf(interrex.ErrTimeout, "the request timed out before it was read; nothing has happened")
 	case found.Code == "canceled":
-		return interrex.Errorf(interrex.KindTimeout, "%s", found.Message)
+		return interrex.Errorf(interrex.ErrTimeout, "%s", found.Message)
 	case found.Code == "unimplemented" && header("Content-Encoding") != "":
-		return interrex.Errorf(interrex.KindInvalid, "Content-Encoding: %q is not served: use gzip, or none", header("Content-Encoding"))
+		return interrex.Errorf(interrex.ErrInvalid, "Content-Encoding: %q is not served: use gzip, or none", header("Content-Encoding"))
 	case status == http.StatusNotFound:
 		return f.nothingAt(r)
 	case status == http.StatusMethodNotAllowed:
-		return interrex.Errorf(interrex.KindInvalid, "%s is not served at %s: use POST", r.Method, r.URL.Path)
+		return interrex.Errorf(interrex.ErrInvalid, "%s is not served at %s: use POST", r.Method, r.URL.Path)
 	case status == http.StatusUnsupportedMediaType:
 		return unsupported(answer.Get("Accept-Post"), r)
 	case status == http.StatusHTTPVersionNotSupported:
-		return interrex.Errorf(interrex.KindInvalid, "%s is not served over %s: it streams both ways and needs HTTP/2", r.URL.Path, r.Proto)
+		return interrex.Errorf(interrex.ErrInvalid, "%s is not served over %s: it streams both ways and needs HTTP/2", r.URL.Path, r.Proto)
 	}
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "%s", found.Message)
+	return interrex.Errorf(interrex.ErrOutcomeUnknown, "%s", found.Message)
 }
 
 // nothingAt returns the error for a path that is not served, with the nearest one.
 func (f refusals) nothingAt(r *http.Request) *interrex.Error {
 	if slices.Contains(probePaths, r.URL.Path) {
-		return interrex.Errorf(interrex.KindNotFound, "%s is not served at %s: use GET", r.Method, r.URL.Path)
+		return interrex.Errorf(interrex.ErrNotFound, "%s is not served at %s: use GET", r.Method, r.URL.Path)
 	}
 	hint := ""
 	if near := f.nearestPath(r.URL.Path); near != "" {
 		hint = ": did you mean " + near + "?"
 	}
-	return interrex.Errorf(interrex.KindNotFound, "there is nothing at %s %s%s", r.Method, r.URL.Path, hint)
+	return interrex.Errorf(interrex.ErrNotFound, "there is nothing at %s %s%s", r.Method, r.URL.Path, hint)
 }
 
 // nearestPath returns the served path whose last part is closest, and of several
@@ -216,13 +216,13 @@ func unsupported(accepted string, r *http.Request) *interrex.Error {
 	})
 	what := fmt.Sprintf("content type %q is not served at %s", r.Header.Get("Content-Type"), r.URL.Path)
 	if slices.Contains(types, "application/json") {
-		return interrex.Errorf(interrex.KindInvalid, "%s: use Content-Type: application/json; served are %s", what, strings.Join(types, ", "))
+		return interrex.Errorf(interrex.ErrInvalid, "%s: use Content-Type: application/json; served are %s", what, strings.Join(types, ", "))
 	}
 	easy := ""
 	if table, is := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/interrex.v1."), "Service/Watch"); is && !strings.Contains(table, "/") && table != "Stream" {
 		easy = fmt.Sprintf("; 'interrex %s watch -o json' does all that", strings.ToLower(table))
 	}
-	return interrex.Errorf(interrex.KindInvalid, "%s, which is a stream: use Content-Type: application/connect+json; %s%s; served are %s",
+	return interrex.Errorf(interrex.ErrInvalid, "%s, which is a stream: use Content-Type: application/connect+json; %s%s; served are %s",
 		what, enveloping, easy, strings.Join(types, ", "))
 }
 

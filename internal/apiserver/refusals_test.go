@@ -94,7 +94,7 @@ func TestWhatIsWrongInAStreamsRequestIsNotItsEnvelope(t *testing.T) {
 func TestACallThatIsCancelledBeforeItsMethodHasNotHappened(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "/interrex.v1.LeaseService/Claim", nil)
 	err := refusals{new(Server)}.classify(rpcFailure{Code: "canceled", Message: "gone"}, 499, http.Header{}, r)
-	if err.Kind != interrex.KindTimeout {
+	if err.Kind != interrex.ErrTimeout {
 		t.Errorf("got %v", err)
 	}
 }

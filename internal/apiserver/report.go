@@ -57,7 +57,7 @@ func (r *reporter) get(ctx context.Context) (map[string]any, error) {
 	case <-p.done:
 		return p.report, nil
 	case <-ctx.Done():
-		return nil, interrex.Errorf(interrex.KindTimeout, "cannot get the engine's report: %v", context.Cause(ctx))
+		return nil, interrex.Errorf(interrex.ErrTimeout, "cannot get the engine's report: %v", context.Cause(ctx))
 	}
 }
 

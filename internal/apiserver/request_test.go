@@ -113,7 +113,7 @@ func TestAnEnvelopeIsRefusedBeforeItGoesAnywhere(t *testing.T) {
 	fenced := op(1, interrexv1.StateServiceRetireProcedure, &interrexv1.RetireRequest{Name: "ann"})
 	fenced.Fence = &interrexv1.Fence{Key: "a/b", Token: 1}
 	for _, in := range []*interrexv1.Operation{long, marked, fenced} {
-		if _, err := nd.opened(admission.Caller{Operator: true}, in, time.Now()); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := nd.opened(admission.Caller{Operator: true}, in, time.Now()); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("%v: %v", in, err)
 		}
 	}

@@ -124,10 +124,10 @@ func (s *Server) SocketHandler() http.Handler { return s.socket }
 // PeerHandler serves the requests that other agents forward, on the cluster port.
 // Only authenticated agents may reach it: it trusts the caller that each operation
 // names. It does not forward again: if this agent does not lead, the error is
-// KindNotLeader.
+// ErrNotLeader.
 func (s *Server) PeerHandler() http.Handler { return s.peer }
 
-// Drain refuses new calls (KindDraining), ends watches and waiting claims, and
+// Drain refuses new calls (ErrDraining), ends watches and waiting claims, and
 // waits until everything else is answered, or until ctx ends. It cannot be undone.
 func (s *Server) Drain(ctx context.Context) error {
 	return s.calls.Drain(ctx)

@@ -216,10 +216,10 @@ func TestDrainFinishesWhatIsOpen(t *testing.T) {
 	if a := s.answers(1)[1]; a.GetError().GetKind() != "draining" {
 		t.Errorf("stream: %v", a)
 	}
-	if _, err := s.conn.Receive(); interrex.KindOf(wire.FromError(err, true)) != interrex.KindDraining {
+	if _, err := s.conn.Receive(); interrex.KindOf(wire.FromError(err, true)) != interrex.ErrDraining {
 		t.Errorf("the end of the stream: %v", err)
 	}
-	if w.s.Receive() || interrex.KindOf(wire.FromError(w.s.Err(), false)) != interrex.KindDraining {
+	if w.s.Receive() || interrex.KindOf(wire.FromError(w.s.Err(), false)) != interrex.ErrDraining {
 		t.Errorf("watch: %v", w.s.Err())
 	}
 	if r := nd.curl("LeaseService/Claim", `{"key":"a/b","holder":"bob"}`); r.status != 503 || r.kind() != "draining" {
@@ -243,7 +243,7 @@ func TestDrainGivesUpWithItsContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := c.Drain(ctx); interrex.KindOf(err) != interrex.KindTimeout {
+	if err := c.Drain(ctx); interrex.KindOf(err) != interrex.ErrTimeout {
 		t.Errorf("%v", err)
 	}
 	c.Leave(1)
@@ -258,7 +258,7 @@ func TestLivezNoticesAnEngineThatHangs(t *testing.T) {
 	r := &reporter{engine: hanging{nd.engine, hang}}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := r.get(ctx); interrex.KindOf(err) != interrex.KindTimeout {
+	if _, err := r.get(ctx); interrex.KindOf(err) != interrex.ErrTimeout {
 		t.Errorf("%v", err)
 	}
 	close(hang)

@@ -218,7 +218,7 @@ func TestTooManyOperationsInAMessageEndTheStream(t *testing.T) {
 	}
 	s.send(ops...)
 	_, err := s.conn.Receive()
-	if err = wire.FromError(err, true); interrex.KindOf(err) != interrex.KindTooLarge {
+	if err = wire.FromError(err, true); interrex.KindOf(err) != interrex.ErrTooLarge {
 		t.Errorf("%v", err)
 	}
 }

@@ -94,7 +94,7 @@ func TestWatchSaysWhenHistoryIsGone(t *testing.T) {
 	if w.s.Receive() {
 		t.Fatalf("%v", w.s.Msg())
 	}
-	if err := wire.FromError(w.s.Err(), false); interrex.KindOf(err) != interrex.KindWatchClosed {
+	if err := wire.FromError(w.s.Err(), false); interrex.KindOf(err) != interrex.ErrWatchClosed {
 		t.Errorf("%v", err)
 	}
 	w = nd.watch(&interrexv1.WatchRequest{Since: 50})
@@ -102,7 +102,7 @@ func TestWatchSaysWhenHistoryIsGone(t *testing.T) {
 		t.Fatalf("%v", w.s.Msg())
 	}
 	err := wire.FromError(w.s.Err(), false)
-	if interrex.KindOf(err) != interrex.KindCompacted || err.(*interrex.Error).FirstRevision != 100 {
+	if interrex.KindOf(err) != interrex.ErrCompacted || err.(*interrex.Error).FirstRevision != 100 {
 		t.Errorf("%v", err)
 	}
 }
@@ -110,7 +110,7 @@ func TestWatchSaysWhenHistoryIsGone(t *testing.T) {
 func TestWatchRefusesAMalformedNamespace(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	w := nd.watch(&interrexv1.WatchRequest{Namespace: "NO"})
-	if w.s.Receive() || interrex.KindOf(wire.FromError(w.s.Err(), false)) != interrex.KindInvalid {
+	if w.s.Receive() || interrex.KindOf(wire.FromError(w.s.Err(), false)) != interrex.ErrInvalid {
 		t.Errorf("%v", w.s.Err())
 	}
 }

@@ -338,7 +338,7 @@ func TestAMessageAboutWatchesSaysSoMuchAndNoMore(t *testing.T) {
 		for err == nil && !s.opened[2] {
 			err = s.receive()
 		}
-		if kind := interrex.KindOf(wire.FromError(err, false)); kind != interrex.KindTooLarge {
+		if kind := interrex.KindOf(wire.FromError(err, false)); kind != interrex.ErrTooLarge {
 			t.Errorf("too many %s: %v", name, err)
 		}
 	}
@@ -425,12 +425,12 @@ func TestADrainEndsAStreamOfWatches(t *testing.T) {
 	s := nd.watches()
 	s.open(1, 10, &interrexv1.WatchRequest{Since: 1})
 	nd.must(nd.server.Drain(t.Context()))
-	if err := wire.FromError(s.receive(), false); interrex.KindOf(err) != interrex.KindDraining {
+	if err := wire.FromError(s.receive(), false); interrex.KindOf(err) != interrex.ErrDraining {
 		t.Errorf("it ends with %v", err)
 	}
 	late := nd.watches()
 	_ = late.conn.Send(nil)
-	if err := wire.FromError(late.receive(), false); interrex.KindOf(err) != interrex.KindDraining {
+	if err := wire.FromError(late.receive(), false); interrex.KindOf(err) != interrex.ErrDraining {
 		t.Errorf("a new one: %v", err)
 	}
 	if got := nd.ring.Stats().Watchers; got != 0 {

@@ -53,11 +53,11 @@ func (c *Append) Validate() error {
 func ValidateData(data string) error {
 	switch {
 	case len(data) > interrex.MaxData:
-		return interrex.Errorf(interrex.KindTooLarge, "data: at most %d bytes are allowed, not %d", interrex.MaxData, len(data))
+		return interrex.Errorf(interrex.ErrTooLarge, "data: at most %d bytes are allowed, not %d", interrex.MaxData, len(data))
 	case depth(data) > MaxDepth:
-		return interrex.Errorf(interrex.KindInvalid, "data: lists and objects may be nested at most %d deep", MaxDepth)
+		return interrex.Errorf(interrex.ErrInvalid, "data: lists and objects may be nested at most %d deep", MaxDepth)
 	case !utf8.ValidString(data) || !json.Valid([]byte(data)):
-		return interrex.Errorf(interrex.KindInvalid, "data: it is not JSON")
+		return interrex.Errorf(interrex.ErrInvalid, "data: it is not JSON")
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ func depth(data string) (deepest int) {
 // UTF-8.
 func ValidateTags(tags []string) error {
 	if len(tags) > MaxTags {
-		return interrex.Errorf(interrex.KindInvalid, "tags: at most %d are allowed, not %d", MaxTags, len(tags))
+		return interrex.Errorf(interrex.ErrInvalid, "tags: at most %d are allowed, not %d", MaxTags, len(tags))
 	}
 	for _, tag := range tags {
 		if err := ValidateTag(tag); err != nil {
@@ -99,7 +99,7 @@ func ValidateTags(tags []string) error {
 // ValidateTag checks that a tag has 1 to MaxTag bytes of UTF-8.
 func ValidateTag(tag string) error {
 	if len(tag) == 0 || len(tag) > MaxTag || !utf8.ValidString(tag) {
-		return interrex.Errorf(interrex.KindInvalid, "tags: each has 1 to %d bytes of UTF-8: %.80q has %d", MaxTag, tag, len(tag))
+		return interrex.Errorf(interrex.ErrInvalid, "tags: each has 1 to %d bytes of UTF-8: %.80q has %d", MaxTag, tag, len(tag))
 	}
 	return nil
 }
@@ -109,19 +109,19 @@ func (c *Append) Append(b []byte) []byte {
 	return appendUser(append(b, opAppend), &User{c.Data, c.Tags})
 }
 
-// Decode reads a command, an *Append. The error is of kind KindInvalid or
-// KindTooLarge.
+// Decode reads a command, an *Append. The error is of kind ErrInvalid or
+// ErrTooLarge.
 func (t *Table) Decode(data []byte) (state.Command, error) {
 	if len(data) == 0 {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode change command: it is empty")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode change command: it is empty")
 	}
 	if data[0] != opAppend {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode change command: unknown operation %d", data[0])
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode change command: unknown operation %d", data[0])
 	}
 	d := codec.NewDecoder(string(data[1:]))
 	u := readUser(&d)
 	if !d.Done() {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode change command: it is malformed")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode change command: it is malformed")
 	}
 	c := &Append{u.Data, u.Tags}
 	return c, c.Validate()
@@ -130,7 +130,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 // Check is part of state.Table: a command that Decode returned can always be applied.
 func (t *Table) Check(_ state.Time, c state.Command) error {
 	if _, is := c.(*Append); !is {
-		return interrex.Errorf(interrex.KindInvalid, "cannot check change command: %T is not a change command", c)
+		return interrex.Errorf(interrex.ErrInvalid, "cannot check change command: %T is not a change command", c)
 	}
 	return nil
 }

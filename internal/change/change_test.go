@@ -184,7 +184,7 @@ func TestWhatIsNotKeptIsSaid(t *testing.T) {
 				t.Fatalf("kept %v of %v, floor %d", kept, all, floor)
 			}
 			var e *interrex.Error
-			if _, err := w.feed.Read(whole(change.Query{Since: floor - 1})); !errors.As(err, &e) || e.Kind != interrex.KindCompacted || e.FirstRevision != floor {
+			if _, err := w.feed.Read(whole(change.Query{Since: floor - 1})); !errors.As(err, &e) || e.Kind != interrex.ErrCompacted || e.FirstRevision != floor {
 				t.Errorf("before the first: %v", err)
 			}
 			wants(t, w.read(change.Query{Since: floor}), kept...)
@@ -258,7 +258,7 @@ func TestDataAndTagsAreChecked(t *testing.T) {
 	}
 	w := newWorld(t)
 	bad := &change.Append{Data: "{"}
-	if res := w.do(state.Operation{Table: state.ChangeTable, Data: bad.Append(nil)}); interrex.KindOf(res.Err) != interrex.KindInvalid {
+	if res := w.do(state.Operation{Table: state.ChangeTable, Data: bad.Append(nil)}); interrex.KindOf(res.Err) != interrex.ErrInvalid {
 		t.Errorf("in an entry: %v", res.Err)
 	}
 }

@@ -31,13 +31,13 @@ func readUser(d *codec.Decoder) *User {
 // AppendEvent is part of state.EventCodec.
 func (t *Table) AppendEvent(b []byte, value any) []byte { return appendUser(b, value.(*User)) }
 
-// DecodeEvent is part of state.EventCodec; the error is of kind KindInvalid or
-// KindTooLarge.
+// DecodeEvent is part of state.EventCodec; the error is of kind ErrInvalid or
+// ErrTooLarge.
 func (t *Table) DecodeEvent(b []byte) (any, error) {
 	d := codec.NewDecoder(string(b))
 	u := readUser(&d)
 	if !d.Done() {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode change: it is malformed")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode change: it is malformed")
 	}
 	return u, (&Append{u.Data, u.Tags}).Validate()
 }
@@ -47,12 +47,12 @@ func (t *Table) AppendReply(b []byte, r state.Reply) []byte {
 	return binary.AppendVarint(b, r.(*Reply).Time)
 }
 
-// DecodeReply is part of state.Table; the error is of kind KindInvalid.
+// DecodeReply is part of state.Table; the error is of kind ErrInvalid.
 func (t *Table) DecodeReply(b []byte) (state.Reply, error) {
 	d := codec.NewDecoder(string(b))
 	r := &Reply{d.Varint()}
 	if !d.Done() {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode change reply: it is malformed")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode change reply: it is malformed")
 	}
 	return r, nil
 }

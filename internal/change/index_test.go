@@ -227,7 +227,7 @@ func TestHistoryBeforeASnapshotWithoutTheFeedIsCompacted(t *testing.T) {
 		t.Errorf("%+v, %v, applied %d", p, err, f.Applied().Last())
 	}
 	put(f, 501, state.Event{Kind: interrex.UserChange})
-	if _, err := f.Read(Query{Since: 5, Limit: 10, Bytes: 1}); interrex.KindOf(err) != interrex.KindCompacted {
+	if _, err := f.Read(Query{Since: 5, Limit: 10, Bytes: 1}); interrex.KindOf(err) != interrex.ErrCompacted {
 		t.Errorf("read since 5: %v, want compacted", err)
 	}
 	if p, err := f.Read(Query{Since: 500, Limit: 10, Bytes: 1}); err != nil || len(p.Items) != 1 {

@@ -51,7 +51,7 @@ type Page struct {
 	Revision interrex.Revision
 }
 
-// Read reads changes. The error is KindCompacted, with the FirstRevision to
+// Read reads changes. The error is ErrCompacted, with the FirstRevision to
 // request, if what follows since is no longer kept.
 func (t *Table) Read(q Query) (Page, error) {
 	t.mu.RLock()
@@ -112,7 +112,7 @@ func (v view) read(q Query, lists lists, some bool) (Page, error) {
 }
 
 func (v view) compacted(since interrex.Revision) error {
-	e := interrex.Errorf(interrex.KindCompacted, "changes: what follows revision %d is no longer kept: request since %d", since, v.floor)
+	e := interrex.Errorf(interrex.ErrCompacted, "changes: what follows revision %d is no longer kept: request since %d", since, v.floor)
 	e.FirstRevision = v.floor
 	return e
 }

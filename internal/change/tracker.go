@@ -108,7 +108,7 @@ type Trackers struct {
 }
 
 // Named returns the tracker of a name, and creates it if there is none, or it is
-// closed. The error is KindOverloaded if MaxTrackers are open.
+// closed. The error is ErrOverloaded if MaxTrackers are open.
 func (t *Trackers) Named(name string) (*Tracker, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -119,7 +119,7 @@ func (t *Trackers) Named(name string) (*Tracker, error) {
 		t.forgetClosed()
 	}
 	if len(t.all) >= MaxTrackers {
-		return nil, interrex.Errorf(interrex.KindOverloaded, "tracker %q: there are %d already, which is the limit: close some", name, MaxTrackers)
+		return nil, interrex.Errorf(interrex.ErrOverloaded, "tracker %q: there are %d already, which is the limit: close some", name, MaxTrackers)
 	}
 	if t.all == nil {
 		t.all = map[string]*Tracker{}

@@ -13,8 +13,8 @@ const MaxWaiting = 65_536
 // Await is Read, but if no change matches it waits for the first one that does. When
 // ctx ends, the page is empty and the error is nil. AtStart is as of the beginning.
 //
-// Errors: those of Read; KindOverloaded when MaxWaiting wait already;
-// KindUnavailable once the table is closed.
+// Errors: those of Read; ErrOverloaded when MaxWaiting wait already;
+// ErrUnavailable once the table is closed.
 func (t *Table) Await(ctx context.Context, q Query) (Page, error) {
 	first, err := t.Read(q)
 	if err != nil || len(first.Items) > 0 {
@@ -139,7 +139,7 @@ func newWaiting() waiting {
 }
 
 func errClosed() error {
-	return interrex.Errorf(interrex.KindUnavailable, "changes: the table is closed")
+	return interrex.Errorf(interrex.ErrUnavailable, "changes: the table is closed")
 }
 
 func (w *waiting) join(q *Query) (*waiter, error) {
@@ -147,7 +147,7 @@ func (w *waiting) join(q *Query) (*waiter, error) {
 	case w.closed:
 		return nil, errClosed()
 	case w.count >= MaxWaiting:
-		return nil, interrex.Errorf(interrex.KindOverloaded, "changes: %d wait here already, which is the limit", MaxWaiting)
+		return nil, interrex.Errorf(interrex.ErrOverloaded, "changes: %d wait here already, which is the limit", MaxWaiting)
 	}
 	me := &waiter{ready: make(chan struct{}), subjects: q.subjects()}
 	w.count++

@@ -173,7 +173,7 @@ func TestMetadataHasOneForm(t *testing.T) {
 			t.Errorf("%q: %v, want %q", packed, err, text)
 		}
 	}
-	for n, want := range map[int]interrex.Kind{codec.MaxMetadata - 1: "", codec.MaxMetadata: interrex.KindTooLarge} {
+	for n, want := range map[int]interrex.Kind{codec.MaxMetadata - 1: "", codec.MaxMetadata: interrex.ErrTooLarge} {
 		if _, err := codec.NewMetadata(map[string]string{"k": strings.Repeat("x", n)}); interrex.KindOf(err) != want {
 			t.Errorf("%d bytes: %v", n+1, err)
 		}

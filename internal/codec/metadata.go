@@ -19,8 +19,8 @@ type Metadata struct {
 }
 
 // NewMetadata packs a map. Keys must not be empty, keys and values must be UTF-8,
-// and have at most MaxMetadata bytes together; the error is of kind KindInvalid or
-// KindTooLarge.
+// and have at most MaxMetadata bytes together; the error is of kind ErrInvalid or
+// ErrTooLarge.
 func NewMetadata(m map[string]string) (Metadata, error) {
 	var b []byte
 	for _, k := range slices.Sorted(maps.Keys(m)) {
@@ -60,17 +60,17 @@ func (m Metadata) Validate() error {
 		v := d.Text()
 		switch {
 		case d.Failed() || k != "" && k <= last:
-			return interrex.Errorf(interrex.KindInvalid, "metadata: malformed")
+			return interrex.Errorf(interrex.ErrInvalid, "metadata: malformed")
 		case k == "":
-			return interrex.Errorf(interrex.KindInvalid, "metadata: a key is empty")
+			return interrex.Errorf(interrex.ErrInvalid, "metadata: a key is empty")
 		case !utf8.ValidString(k) || !utf8.ValidString(v):
-			return interrex.Errorf(interrex.KindInvalid, "metadata: %q=%q is not UTF-8", k, v)
+			return interrex.Errorf(interrex.ErrInvalid, "metadata: %q=%q is not UTF-8", k, v)
 		}
 		last = k
 		total += len(k) + len(v)
 	}
 	if total > MaxMetadata {
-		return interrex.Errorf(interrex.KindTooLarge, "metadata: at most %d bytes of keys and values together are allowed, not %d", MaxMetadata, total)
+		return interrex.Errorf(interrex.ErrTooLarge, "metadata: at most %d bytes of keys and values together are allowed, not %d", MaxMetadata, total)
 	}
 	return nil
 }

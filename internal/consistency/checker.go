@@ -63,7 +63,7 @@ func New(c Config) *Checker { return &Checker{c} }
 func (s *Checker) Detail(err error) *interrexv1.Error {
 	m := wire.Detail(err)
 	kind := interrex.Kind(m.Kind)
-	if m.LeaderId == "" && (kind.Retryable() || kind == interrex.KindOutcomeUnknown) {
+	if m.LeaderId == "" && (kind.Retryable() || kind == interrex.ErrOutcomeUnknown) {
 		l := s.Leadership.Current()
 		m.LeaderId, m.LeaderAddress = l.LeaderID, l.LeaderAddress
 	}
@@ -75,7 +75,7 @@ func (s *Checker) NotLeader(l interrex.Leadership) error {
 	if l.LeaderID == "" || l.LeaderID == s.ID { // this agent is not ready to lead
 		return s.NoLeader()
 	}
-	err := interrex.Errorf(interrex.KindNotLeader, "agent %s does not lead in term %d, %s does; nothing has happened, try there", s.ID, l.Term, l.LeaderID)
+	err := interrex.Errorf(interrex.ErrNotLeader, "agent %s does not lead in term %d, %s does; nothing has happened, try there", s.ID, l.Term, l.LeaderID)
 	err.LeaderID, err.LeaderAddress, err.RetryAfter = l.LeaderID, l.LeaderAddress, MaxPause
 	return err
 }
@@ -83,7 +83,7 @@ func (s *Checker) NotLeader(l interrex.Leadership) error {
 // NoLeader returns this agent's error when it knows of no leader.
 func (s *Checker) NoLeader() error {
 	l := s.Leadership.Current()
-	err := interrex.Errorf(interrex.KindNoLeader, "agent %s knows of no leader in term %d at revision %d; nothing has happened, try again", s.ID, l.Term, s.State.Revision())
+	err := interrex.Errorf(interrex.ErrNoLeader, "agent %s knows of no leader in term %d at revision %d; nothing has happened, try again", s.ID, l.Term, s.State.Revision())
 	err.RetryAfter = 500 * time.Millisecond
 	return err
 }
@@ -110,7 +110,7 @@ func (s *Checker) Guard(procedure string, err *error) {
 // Panicked logs a panic, and returns the error of the call that it ended.
 func (s *Checker) Panicked(procedure string, reason any) error {
 	s.Logger.Errorf("panic in %s: %v\n%s", procedure, reason, debug.Stack())
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "agent %s failed while it answered: %v", s.ID, reason)
+	return interrex.Errorf(interrex.ErrOutcomeUnknown, "agent %s failed while it answered: %v", s.ID, reason)
 }
 
 // WaitCurrent waits until this agent has applied everything that was committed when
@@ -138,14 +138,14 @@ func (s *Checker) Index(ctx context.Context, c admission.Caller) (uint64, error)
 
 // Elsewhere reports whether an error says that another agent leads.
 func Elsewhere(k interrex.Kind) bool {
-	return k == interrex.KindNotLeader || k == interrex.KindNoLeader
+	return k == interrex.ErrNotLeader || k == interrex.ErrNoLeader
 }
 
 // IndexHere is Index for the agent that leads.
 func (s *Checker) IndexHere(ctx context.Context) (uint64, error) {
 	reads, running := s.Reads()
 	if !running {
-		err := interrex.Errorf(interrex.KindUnavailable, "cannot read: raft is not running on agent %s", s.ID)
+		err := interrex.Errorf(interrex.ErrUnavailable, "cannot read: raft is not running on agent %s", s.ID)
 		err.RetryAfter = MaxPause
 		return 0, err
 	}
@@ -167,7 +167,7 @@ func (s *Checker) IndexHere(ctx context.Context) (uint64, error) {
 // can have seen it.
 func (s *Checker) CheckReached(min interrex.Revision) error {
 	if now := s.State.Revision(); now < min {
-		return interrex.Errorf(interrex.KindInvalid, "min_revision: %d has not been reached by the cluster, which is at %d", min, now)
+		return interrex.Errorf(interrex.ErrInvalid, "min_revision: %d has not been reached by the cluster, which is at %d", min, now)
 	}
 	return nil
 }
@@ -181,7 +181,7 @@ func (s *Checker) CheckApplied() error {
 	if index, _ := s.State.Applied(); index > 0 {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindUnavailable, "cannot read: agent %s has not applied its log yet: it waits to learn from a leader what is committed", s.ID)
+	return interrex.Errorf(interrex.ErrUnavailable, "cannot read: agent %s has not applied its log yet: it waits to learn from a leader what is committed", s.ID)
 }
 
 // CheckQuarantine refuses to read a state that lacks entries which this agent stored.
@@ -193,7 +193,7 @@ func (s *Checker) CheckQuarantine() error {
 	if why == nil {
 		return nil
 	}
-	err := interrex.Errorf(interrex.KindUnavailable, "cannot read from agent %s: %v", s.ID, why)
+	err := interrex.Errorf(interrex.ErrUnavailable, "cannot read from agent %s: %v", s.ID, why)
 	err.RetryAfter = MaxPause
 	return err
 }
@@ -217,7 +217,7 @@ func (s *Checker) WaitReached(ctx context.Context, c admission.Caller, min inter
 		}
 	})
 	err := s.State.WaitRevision(ctx, min)
-	if err != nil && interrex.KindOf(context.Cause(ctx)) == interrex.KindInvalid {
+	if err != nil && interrex.KindOf(context.Cause(ctx)) == interrex.ErrInvalid {
 		return context.Cause(ctx)
 	}
 	return err
@@ -264,9 +264,9 @@ func (s *Checker) RefuseFuture(since interrex.Revision, lag error) error {
 	case !s.Ahead(since):
 		return s.CheckLoss(since)
 	case lag == nil:
-		return interrex.Errorf(interrex.KindInvalid, "since %d is in the future: the cluster is at revision %d", since, now)
+		return interrex.Errorf(interrex.ErrInvalid, "since %d is in the future: the cluster is at revision %d", since, now)
 	}
-	err := interrex.Errorf(interrex.KindUnavailable, "since %d: agent %s is at revision %d, and cannot find out whether the cluster has reached it: %v", since, s.ID, now, lag)
+	err := interrex.Errorf(interrex.ErrUnavailable, "since %d: agent %s is at revision %d, and cannot find out whether the cluster has reached it: %v", since, s.ID, now, lag)
 	err.RetryAfter = max(MaxPause, interrex.RetryAfter(lag))
 	return err.WithCause(lag)
 }
@@ -277,7 +277,7 @@ func (s *Checker) CheckLoss(since interrex.Revision) error {
 	if !loss.Lost(since) {
 		return nil
 	}
-	err := interrex.Errorf(interrex.KindCompacted, "since %d: the cluster was recovered, and the changes after revision %d are lost: list again, or request since %d", since, loss.From, loss.From)
+	err := interrex.Errorf(interrex.ErrCompacted, "since %d: the cluster was recovered, and the changes after revision %d are lost: list again, or request since %d", since, loss.From, loss.From)
 	err.FirstRevision = loss.From
 	return err
 }

@@ -20,7 +20,7 @@ type Reply struct {
 }
 
 // Answer returns the machine's reply: a result or an error. missing is why this
-// agent does not have it, as KindOutcomeUnknown.
+// agent does not have it, as ErrOutcomeUnknown.
 func (r *Reply) Answer() (result []byte, refused *interrex.Error, missing error) {
 	switch {
 	case r.answer == nil:
@@ -50,7 +50,7 @@ func answerOf(r interrex.Revision, result []byte, err error) *answer {
 		kind, text := refusal(err)
 		return &answer{revision: r, kind: kind, text: text}
 	case len(result) > MaxResult:
-		return &answer{revision: r, kind: interrex.KindTooLarge,
+		return &answer{revision: r, kind: interrex.ErrTooLarge,
 			text: fmt.Sprintf("result: the state machine gave %d bytes, at most %d are allowed", len(result), MaxResult)}
 	}
 	return &answer{revision: r, result: append([]byte(nil), result...)}
@@ -59,8 +59,8 @@ func answerOf(r interrex.Revision, result []byte, err error) *answer {
 // refusal returns the kind and the text of a machine's error. Kinds that say that
 // nothing has happened, or that the outcome is unknown, would be untrue.
 func refusal(err error) (interrex.Kind, string) {
-	kind, text := interrex.KindConflict, err.Error()
-	if e := (*interrex.Error)(nil); errors.As(err, &e) && !e.Kind.Retryable() && e.Kind.Numbers() != interrex.KindOutcomeUnknown.Numbers() {
+	kind, text := interrex.ErrConflict, err.Error()
+	if e := (*interrex.Error)(nil); errors.As(err, &e) && !e.Kind.Retryable() && e.Kind.Numbers() != interrex.ErrOutcomeUnknown.Numbers() {
 		kind, text = e.Kind, e.Message
 	}
 	text = strings.ToValidUTF8(text, "\uFFFD")

@@ -56,6 +56,6 @@ func (t *Table) guarded(what string, call func()) (ok bool) {
 
 // errStopped is the error of a command that this agent's machine has not executed.
 func (t *Table) errStopped(at interrex.Revision) error {
-	return interrex.Errorf(interrex.KindOutcomeUnknown,
+	return interrex.Errorf(interrex.ErrOutcomeUnknown,
 		"the command is in the log at revision %d, and the state machine is stopped on this agent: %s; retry with the same request id when another agent leads", at, t.Stopped().Reason)
 }

@@ -100,7 +100,7 @@ func (c *command) About() state.About { return state.About{Name: "apply"} }
 // Validate implements state.Command.
 func (c *command) Validate() error {
 	if len(c.data) > MaxData {
-		return interrex.Errorf(interrex.KindTooLarge, "data: at most %[2]d bytes are allowed, not %[1]d", len(c.data), MaxData)
+		return interrex.Errorf(interrex.ErrTooLarge, "data: at most %[2]d bytes are allowed, not %[1]d", len(c.data), MaxData)
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (c *command) Append(b []byte) []byte { return append(b, c.data...) }
 // leader whose machine is stopped refuses commands: it could not answer them.
 func (c *command) Mint(io.Reader) ([]byte, error) {
 	if s := c.table.Stopped(); s != nil {
-		return nil, interrex.Errorf(interrex.KindUnavailable,
+		return nil, interrex.Errorf(interrex.ErrUnavailable,
 			"the state machine is stopped on the leader: %s; this attempt did nothing, retry when another agent leads", s.Reason)
 	}
 	c.table.Lock()
@@ -127,7 +127,7 @@ func (t *Table) Check(state.Time, state.Command) error { return nil }
 // CheckGroup refuses: a group is applied wholly or not at all, and a machine may
 // refuse a command when it is applied.
 func (t *Table) CheckGroup(state.Time, []state.Command) error {
-	return interrex.Errorf(interrex.KindInvalid, "a command to the state machine cannot be grouped: the machine may refuse it")
+	return interrex.Errorf(interrex.ErrInvalid, "a command to the state machine cannot be grouped: the machine may refuse it")
 }
 
 // Apply lets the machine execute a command, and emits its one event, also if the
@@ -199,7 +199,7 @@ func (t *Table) Kept(r state.Reply) state.Reply {
 	case t.Stopped() != nil:
 		reply.missing = t.errStopped(reply.Revision)
 	case i == len(t.answers) || t.answers[i].revision != reply.Revision:
-		reply.missing = interrex.Errorf(interrex.KindOutcomeUnknown,
+		reply.missing = interrex.Errorf(interrex.ErrOutcomeUnknown,
 			"the command was executed at revision %d, but the state machine's answer is no longer kept", reply.Revision)
 	default:
 		reply.answer = t.answers[i]

@@ -44,17 +44,17 @@ func (n *notebook) Apply(c interrex.FSMCommand) ([]byte, error) {
 	case text == "big":
 		return make([]byte, 64<<10), nil
 	case text == "gone":
-		return nil, interrex.Errorf(interrex.KindNotFound, "it is gone")
+		return nil, interrex.Errorf(interrex.ErrNotFound, "it is gone")
 	case text == "empty-handed":
 		return nil, (*mute)(nil)
 	case text == "nothing":
 		return nil, (*interrex.Error)(nil) // an easy slip
 	case text == "unsure":
-		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "who knows")
+		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "who knows")
 	case text == "long":
 		return nil, errors.New(strings.Repeat("\xffä", fsm.MaxError))
 	case text == "later":
-		return nil, interrex.Errorf(interrex.KindOverloaded, "ask later")
+		return nil, interrex.Errorf(interrex.ErrOverloaded, "ask later")
 	case strings.HasPrefix(text, "no"):
 		return nil, errors.New(text)
 	}

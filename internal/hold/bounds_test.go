@@ -48,7 +48,7 @@ func TestAClaimThatDoesNotWaitIsBoundedWhateverItsTTL(t *testing.T) {
 		k := b.bounded()
 		defer k.Close()
 		for _, answered := range []bool{true, false} {
-			b.server.refuse(interrex.KindNoLeader)
+			b.server.refuse(interrex.ErrNoLeader)
 			want := error(interrex.ErrNoLeader)
 			if !answered {
 				b.server.set(func(s *server) { s.fault, s.deaf = nil, func(call) bool { return true } })
@@ -73,7 +73,7 @@ func TestAClaimThatDoesNotWaitTriesAsLongAsItMay(t *testing.T) {
 		b.server.set(func(s *server) {
 			s.fault = func(c call) error {
 				if c.at < back {
-					return interrex.Errorf(interrex.KindUnavailable, "nobody is there")
+					return interrex.Errorf(interrex.ErrUnavailable, "nobody is there")
 				}
 				return nil
 			}
@@ -92,9 +92,9 @@ func TestAClaimThatDoesNotWaitKeepsWhatAnAgentSaid(t *testing.T) {
 			s.fault = func(call) error {
 				if !asked {
 					asked = true
-					return interrex.Errorf(interrex.KindNoLeader, "two of three are away")
+					return interrex.Errorf(interrex.ErrNoLeader, "two of three are away")
 				}
-				return interrex.Errorf(interrex.KindUnavailable, "nobody is there")
+				return interrex.Errorf(interrex.ErrUnavailable, "nobody is there")
 			}
 		})
 		if _, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}); !errors.Is(err, interrex.ErrNoLeader) {
@@ -105,7 +105,7 @@ func TestAClaimThatDoesNotWaitKeepsWhatAnAgentSaid(t *testing.T) {
 
 func TestAWaitThatNobodyCanGrantEndsWhenItRunsOut(t *testing.T) {
 	within(t, func(b *bench) {
-		b.server.refuse(interrex.KindNoLeader)
+		b.server.refuse(interrex.ErrNoLeader)
 		_, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl, Wait: 2 * time.Second})
 		if !errors.Is(err, interrex.ErrNoLeader) {
 			b.Errorf("got %v", err)
@@ -118,7 +118,7 @@ func TestAWaitThatNobodyCanGrantEndsWhenItRunsOut(t *testing.T) {
 
 func TestWhatAnAgentSaidBeatsThatNobodyCouldBeAsked(t *testing.T) {
 	within(t, func(b *bench) {
-		b.server.refuse(interrex.KindUnavailable, interrex.KindNoLeader, interrex.KindUnavailable)
+		b.server.refuse(interrex.ErrUnavailable, interrex.ErrNoLeader, interrex.ErrUnavailable)
 		_, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl, Wait: time.Second})
 		if !errors.Is(err, interrex.ErrNoLeader) {
 			b.Errorf("got %v", err)
@@ -147,9 +147,9 @@ func TestThatAnAgentDoesNotServeClaimsSaysNothingAboutAnEarlierAttempt(t *testin
 		kinds []interrex.Kind
 		want  error
 	}{
-		{[]interrex.Kind{interrex.KindOutcomeUnknown, interrex.KindDisabled}, interrex.ErrOutcomeUnknown},
-		{[]interrex.Kind{interrex.KindNoLeader, interrex.KindDisabled}, interrex.ErrDisabled},
-		{[]interrex.Kind{interrex.KindDisabled}, interrex.ErrDisabled},
+		{[]interrex.Kind{interrex.ErrOutcomeUnknown, interrex.ErrDisabled}, interrex.ErrOutcomeUnknown},
+		{[]interrex.Kind{interrex.ErrNoLeader, interrex.ErrDisabled}, interrex.ErrDisabled},
+		{[]interrex.Kind{interrex.ErrDisabled}, interrex.ErrDisabled},
 	} {
 		within(t, func(b *bench) {
 			b.server.refuse(c.kinds...)

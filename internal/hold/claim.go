@@ -35,7 +35,7 @@ type claiming struct {
 // Claim claims a lease, and waits in its queue for up to r.Wait: it retries under one
 // request id, at least every quarter of the ttl, and accepts a refusal only of its
 // newest attempt. A claim that does not wait is bounded by Config.Timeout. If ctx or
-// that limit ends first, the error is KindOutcomeUnknown, unless it is known that
+// that limit ends first, the error is ErrOutcomeUnknown, unless it is known that
 // nothing has happened. r.RequestID and r.Attempt are ignored: the Keeper sets them.
 //
 // When ctx ends, Claim makes one more attempt, for half a second, to learn the
@@ -82,7 +82,7 @@ func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest, limit time.
 
 // unsent is the error of a claim whose context had ended before it began.
 func unsent(ctx context.Context, r interrex.ClaimRequest) error {
-	return interrex.Errorf(interrex.KindTimeout, "cannot claim %s: nothing was sent and nothing has happened: %v", r.Key, context.Cause(ctx)).
+	return interrex.Errorf(interrex.ErrTimeout, "cannot claim %s: nothing was sent and nothing has happened: %v", r.Key, context.Cause(ctx)).
 		WithCause(errors.Join(ctx.Err(), context.Cause(ctx)))
 }
 
@@ -165,7 +165,7 @@ func (c *claiming) receive(a attempt[interrex.LeaseAnswer]) (g grant, err error,
 	}
 	kind := interrex.KindOf(a.err)
 	switch {
-	case kind == interrex.KindDisabled && c.nothing < c.made: // of an agent that does not know the other attempts
+	case kind == interrex.ErrDisabled && c.nothing < c.made: // of an agent that does not know the other attempts
 		return grant{}, unanswered{why: a.err.Error(), cause: a.err}, true
 	case !again(kind):
 		return grant{}, a.err, true
@@ -193,7 +193,7 @@ func (c *claiming) granted(a interrex.LeaseAnswer) grant {
 
 // count counts a failed attempt if it is known to have done nothing.
 func (c *claiming) count(err error) {
-	if kind := interrex.KindOf(err); kind.Retryable() || kind == interrex.KindDisabled {
+	if kind := interrex.KindOf(err); kind.Retryable() || kind == interrex.ErrDisabled {
 		c.nothing++
 		c.last = moreSpecific(c.last, err)
 	}
@@ -237,13 +237,13 @@ func (c *claiming) end(ctx context.Context, g grant, err error) error {
 // nothing: the most specific one.
 func (c *claiming) undone(u unanswered) error {
 	if c.last == nil {
-		return interrex.Errorf(interrex.KindTimeout, "claim of %s: %s: nothing has happened", c.request.Key, u.why).WithCause(u.cause)
+		return interrex.Errorf(interrex.ErrTimeout, "claim of %s: %s: nothing has happened", c.request.Key, u.why).WithCause(u.cause)
 	}
 	return because(c.last, u.cause)
 }
 
 func (c *claiming) unknown(u unanswered, left string) error {
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "claim of %s for %s: %s: %s", c.request.Key, c.request.Holder, u.why, left).WithCause(u.cause)
+	return interrex.Errorf(interrex.ErrOutcomeUnknown, "claim of %s for %s: %s: %s", c.request.Key, c.request.Holder, u.why, left).WithCause(u.cause)
 }
 
 // gone returns why a claim has no caller any more.
@@ -300,7 +300,7 @@ func moreSpecific(old, newer error) error {
 // answered reports whether the error is an agent's answer.
 func answered(err error) bool {
 	switch interrex.KindOf(err) {
-	case interrex.KindUnavailable, interrex.KindTimeout, interrex.KindOutcomeUnknown, "":
+	case interrex.ErrUnavailable, interrex.ErrTimeout, interrex.ErrOutcomeUnknown, "":
 		return false
 	}
 	return true
@@ -308,5 +308,5 @@ func answered(err error) bool {
 
 // again reports whether to make another attempt after an error.
 func again(k interrex.Kind) bool {
-	return k.Retryable() || k == interrex.KindOutcomeUnknown || k == ""
+	return k.Retryable() || k == interrex.ErrOutcomeUnknown || k == ""
 }

@@ -94,7 +94,7 @@ func TestAWaiterThatIsTurnedAwayForNowAsksAgain(t *testing.T) {
 		b.server.set(func(s *server) {
 			s.fault = func(c call) error {
 				if c.op == "claim" && c.attempt < 5 {
-					return interrex.Errorf([]interrex.Kind{interrex.KindUnavailable, interrex.KindNoLeader, interrex.KindOverloaded, interrex.KindOutcomeUnknown, interrex.KindDraining}[c.attempt], "not now")
+					return interrex.Errorf([]interrex.Kind{interrex.ErrUnavailable, interrex.ErrNoLeader, interrex.ErrOverloaded, interrex.ErrOutcomeUnknown, interrex.ErrDraining}[c.attempt], "not now")
 				}
 				return nil
 			}
@@ -106,7 +106,7 @@ func TestAWaiterThatIsTurnedAwayForNowAsksAgain(t *testing.T) {
 
 func TestAWaiterThatIsRefusedForGoodIsAnswered(t *testing.T) {
 	within(t, func(b *bench) {
-		b.server.set(func(s *server) { s.fault = func(call) error { return interrex.Errorf(interrex.KindVetoed, "no") } })
+		b.server.set(func(s *server) { s.fault = func(call) error { return interrex.Errorf(interrex.ErrVetoed, "no") } })
 		_, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl, Wait: -1})
 		if !errors.Is(err, interrex.ErrVetoed) {
 			b.Errorf("got %v", err)
@@ -206,7 +206,7 @@ func TestAClaimHeedsWhenItIsToBeTriedAgain(t *testing.T) {
 		b.server.set(func(s *server) {
 			s.fault = func(c call) error {
 				s.fault = nil
-				e := interrex.Errorf(interrex.KindHeld, "others are in front")
+				e := interrex.Errorf(interrex.ErrHeld, "others are in front")
 				e.RetryAfter = after
 				return e
 			}
@@ -231,7 +231,7 @@ type stubborn struct {
 func (s *stubborn) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
 	s.calls.Add(1)
 	<-s.release
-	return interrex.LeaseAnswer{}, interrex.Errorf(interrex.KindUnavailable, "released")
+	return interrex.LeaseAnswer{}, interrex.Errorf(interrex.ErrUnavailable, "released")
 }
 
 type counting struct {
@@ -249,7 +249,7 @@ func TestAClaimThatDoesNotWaitCountsFromItsFirstAttempt(t *testing.T) {
 		b.server.set(func(s *server) {
 			s.fault = func(c call) error {
 				if c.op == "extend" || c.attempt == 0 {
-					return interrex.Errorf(interrex.KindOutcomeUnknown, "the leader is gone")
+					return interrex.Errorf(interrex.ErrOutcomeUnknown, "the leader is gone")
 				}
 				return nil
 			}

@@ -14,7 +14,7 @@ import (
 
 // Backend makes attempts. Each call is one attempt, which the Backend must not repeat,
 // and returns soon after its context has ended. An error without a kind counts as
-// interrex.KindOutcomeUnknown.
+// interrex.ErrOutcomeUnknown.
 type Backend interface {
 	// Claim with a request id and a wait promises further attempts.
 	Claim(context.Context, interrex.ClaimRequest) (interrex.LeaseAnswer, error)

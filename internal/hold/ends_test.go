@@ -36,7 +36,7 @@ func TestAnAnswerThatWasLostIsAskedForInTimeWhateverTheTTL(t *testing.T) {
 
 func TestAClaimThatIsRefusedAsksEverMoreSeldom(t *testing.T) {
 	within(t, func(b *bench) {
-		b.server.refuse(interrex.KindNoLeader)
+		b.server.refuse(interrex.ErrNoLeader)
 		_, _ = b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: time.Hour, Wait: 2 * time.Minute})
 		if n := len(b.server.got("claim")); n > 300 {
 			b.Errorf("it asked %d times in two minutes", n)
@@ -46,7 +46,7 @@ func TestAClaimThatIsRefusedAsksEverMoreSeldom(t *testing.T) {
 
 func TestOneAttemptThatMayHaveHappenedMakesAnUnknownOutcome(t *testing.T) {
 	within(t, func(b *bench) {
-		b.server.refuse(interrex.KindOutcomeUnknown, interrex.KindNoLeader)
+		b.server.refuse(interrex.ErrOutcomeUnknown, interrex.ErrNoLeader)
 		_, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl})
 		if !errors.Is(err, interrex.ErrOutcomeUnknown) {
 			b.Errorf("got %v", err)
@@ -110,7 +110,7 @@ func TestAClaimWhoseCallerGoesSaysWhatItKnows(t *testing.T) {
 		})
 	}
 	within(t, func(b *bench) {
-		b.server.refuse(interrex.KindNoLeader)
+		b.server.refuse(interrex.ErrNoLeader)
 		if err := hold(b, gone(b)); !errors.Is(err, interrex.ErrNoLeader) {
 			b.Errorf("each attempt was refused: %v", err)
 		}
@@ -121,7 +121,7 @@ func TestAnAttemptThatEndsWithItsCallerCountsAsWhatItSays(t *testing.T) {
 	within(t, func(b *bench) {
 		k := b.keeperOver(scripted{b.server, func(ctx context.Context, _ interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
 			<-ctx.Done()
-			return interrex.LeaseAnswer{}, interrex.Errorf(interrex.KindUnavailable, "nothing was sent")
+			return interrex.LeaseAnswer{}, interrex.Errorf(interrex.ErrUnavailable, "nothing was sent")
 		}})
 		defer k.Close()
 		ctx, cancel := context.WithTimeout(b.Context(), time.Second)
@@ -137,7 +137,7 @@ func TestALeaseThatWasGrantedLateIsGivenBackThoughNobodyCanBeAskedAnyMore(t *tes
 	within(t, func(b *bench) {
 		k := b.keeperOver(scripted{b.server, func(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
 			if r.Attempt > 0 {
-				return interrex.LeaseAnswer{}, interrex.Errorf(interrex.KindUnavailable, "the agent is away")
+				return interrex.LeaseAnswer{}, interrex.Errorf(interrex.ErrUnavailable, "the agent is away")
 			}
 			<-ctx.Done()
 			return b.server.Claim(context.WithoutCancel(ctx), r)
@@ -194,7 +194,7 @@ func TestACampaignThatEndsInAPauseSaysWhy(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(b.Context())
 		k := b.keeperOver(scripted{b.server, func(context.Context, interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
 			time.AfterFunc(time.Millisecond, func() { cancel(why) })
-			return interrex.LeaseAnswer{}, interrex.Errorf(interrex.KindHeld, "by ann")
+			return interrex.LeaseAnswer{}, interrex.Errorf(interrex.ErrHeld, "by ann")
 		}})
 		defer k.Close()
 		_, err := k.Hold(ctx, key.String(), interrex.HoldOptions{TTL: ttl, Wait: -1})

@@ -189,7 +189,7 @@ func (h *held) fail(err error) {
 func (h *held) lost() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e := interrex.Errorf(interrex.KindNotHeld, "lease %s under token %d was not extended in time", h.key, h.token)
+	e := interrex.Errorf(interrex.ErrNotHeld, "lease %s under token %d was not extended in time", h.key, h.token)
 	if h.failed != nil {
 		e.Message += ": " + h.failed.Error()
 	}

@@ -95,7 +95,7 @@ func (b *bench) cut(ops ...string) {
 		s.fault = func(c call) error {
 			for _, op := range ops {
 				if c.op == op {
-					return interrex.Errorf(interrex.KindUnavailable, "the line is cut")
+					return interrex.Errorf(interrex.ErrUnavailable, "the line is cut")
 				}
 			}
 			return nil
@@ -263,7 +263,7 @@ func TestNotHeldEndsTheHoldAtOnce(t *testing.T) {
 }
 
 func TestAnUnavailableAgentIsAskedAgainWithinTheDeadline(t *testing.T) {
-	for _, kind := range []interrex.Kind{interrex.KindUnavailable, interrex.KindOutcomeUnknown, interrex.KindNoLeader, interrex.KindDenied} {
+	for _, kind := range []interrex.Kind{interrex.ErrUnavailable, interrex.ErrOutcomeUnknown, interrex.ErrNoLeader, interrex.ErrDenied} {
 		within(t, func(b *bench) {
 			h := b.hold(0)
 			b.server.set(func(s *server) {
@@ -292,9 +292,9 @@ func (b *bench) badTime(from, to time.Duration) {
 				return nil
 			}
 			if failed++; failed == 1 {
-				return interrex.Errorf(interrex.KindNoLeader, "two of three are away")
+				return interrex.Errorf(interrex.ErrNoLeader, "two of three are away")
 			}
-			return interrex.Errorf(interrex.KindUnavailable, "nobody is there")
+			return interrex.Errorf(interrex.ErrUnavailable, "nobody is there")
 		}
 	})
 }
@@ -367,7 +367,7 @@ func TestAnExtendHeedsWhenItIsToBeTriedAgain(t *testing.T) {
 					if c.op != "extend" {
 						return nil
 					}
-					e := interrex.Errorf(interrex.KindOverloaded, "not so fast")
+					e := interrex.Errorf(interrex.ErrOverloaded, "not so fast")
 					e.RetryAfter = after
 					return e
 				}
@@ -451,7 +451,7 @@ func TestReleaseIsInsistedOnWithinItsBound(t *testing.T) {
 		b.server.set(func(s *server) {
 			s.fault = func(c call) error {
 				if c.op == "revoke" && c.attempt < 3 {
-					return interrex.Errorf(interrex.KindOutcomeUnknown, "the leader is gone")
+					return interrex.Errorf(interrex.ErrOutcomeUnknown, "the leader is gone")
 				}
 				return nil
 			}

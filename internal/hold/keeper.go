@@ -146,10 +146,10 @@ func because(err, cause error) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-// reclaims reports whether to claim again after an error. KindNotHeld means that the
+// reclaims reports whether to claim again after an error. ErrNotHeld means that the
 // claim was granted, but the lease had ended before the grant was received.
 func reclaims(kind interrex.Kind) bool {
-	return again(kind) || kind == interrex.KindHeld || kind == interrex.KindNotHeld
+	return again(kind) || kind == interrex.ErrHeld || kind == interrex.ErrNotHeld
 }
 
 // try makes one claim, and begins the hold if it is granted. limit bounds a claim that
@@ -170,12 +170,12 @@ func (k *Keeper) try(ctx context.Context, r interrex.ClaimRequest, limit time.Du
 func (k *Keeper) hold(ctx context.Context, r interrex.ClaimRequest, g grant) (*held, error) {
 	h := newHeld(k, r, g)
 	if k.config.Clock.Now() >= h.deadline-h.margin {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "lease %s was granted too late to be used, and is released: claim it again", r.Key)
+		return nil, interrex.Errorf(interrex.ErrUnavailable, "lease %s was granted too late to be used, and is released: claim it again", r.Key)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.life.Err() != nil {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "cannot hold %s", r.Key).WithCause(ErrClosed)
+		return nil, interrex.Errorf(interrex.ErrUnavailable, "cannot hold %s", r.Key).WithCause(ErrClosed)
 	}
 	life, cancel := k.bound(ctx)
 	h.ctx, h.cancel = &leaseContext{life, h}, cancel

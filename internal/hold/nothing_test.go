@@ -26,8 +26,8 @@ func TestAClaimOfWhichNoAttemptHasHappenedIsNotUnknown(t *testing.T) {
 		kind interrex.Kind
 		want error
 	}{
-		{interrex.KindUnavailable, interrex.ErrUnavailable},
-		{interrex.KindOutcomeUnknown, interrex.ErrOutcomeUnknown},
+		{interrex.ErrUnavailable, interrex.ErrUnavailable},
+		{interrex.ErrOutcomeUnknown, interrex.ErrOutcomeUnknown},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			k, err := hold.New(hold.Config{Clock: newBubble(), Backend: refusing{err: interrex.Errorf(c.kind, "nobody is there")}})

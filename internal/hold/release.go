@@ -19,7 +19,7 @@ const (
 
 // Release ends the context, waits until the lease is no longer extended, and revokes
 // it. It takes at most until the lease has expired, and at most 10 s; its error is
-// then KindOutcomeUnknown. If the lease has ended already, the error is nil. Release
+// then ErrOutcomeUnknown. If the lease has ended already, the error is nil. Release
 // may be called again, also concurrently.
 func (h *held) Release(ctx context.Context) error {
 	h.cancel(ErrReleased)
@@ -50,7 +50,7 @@ func (h *held) Transfer(ctx context.Context, to string) error {
 	h.releasing.Lock()
 	defer h.releasing.Unlock()
 	if h.isGone() {
-		return interrex.Errorf(interrex.KindNotHeld, "cannot transfer %s to %s: it is no longer held under token %d", h.key, to, h.token)
+		return interrex.Errorf(interrex.ErrNotHeld, "cannot transfer %s to %s: it is no longer held under token %d", h.key, to, h.token)
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.releaseTime())
 	defer cancel()
@@ -111,7 +111,7 @@ func (k *Keeper) insist(ctx context.Context, what string, attempt func(ctx conte
 			return err
 		}
 		if !backoff.Pause(ctx, time.After(max(backoff.Next(minPause, time.Second, int(n)), interrex.RetryAfter(err)))) {
-			return interrex.Errorf(interrex.KindOutcomeUnknown, "cannot %s in time: %v", what, err).WithCause(errors.Join(context.Cause(ctx), err))
+			return interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot %s in time: %v", what, err).WithCause(errors.Join(context.Cause(ctx), err))
 		}
 	}
 }

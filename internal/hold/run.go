@@ -22,7 +22,7 @@ const minPause = 100 * time.Millisecond
 // does not campaign again before fn has returned.
 func (k *Keeper) Run(ctx context.Context, key string, o interrex.HoldOptions, fn func(ctx context.Context, held interrex.Held) error) error {
 	if fn == nil {
-		return interrex.Errorf(interrex.KindInvalid, "cannot run under %s: there is no function to run", key)
+		return interrex.Errorf(interrex.ErrInvalid, "cannot run under %s: there is no function to run", key)
 	}
 	r, err := k.request(key, o)
 	if err != nil {

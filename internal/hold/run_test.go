@@ -166,7 +166,7 @@ func TestRunWaitsForWhoHoldsTheLease(t *testing.T) {
 
 func TestRunEndsWithAnErrorThatNoRetryMends(t *testing.T) {
 	within(t, func(b *bench) {
-		b.server.set(func(s *server) { s.fault = func(call) error { return interrex.Errorf(interrex.KindDenied, "no") } })
+		b.server.set(func(s *server) { s.fault = func(call) error { return interrex.Errorf(interrex.ErrDenied, "no") } })
 		nothing := func(context.Context, interrex.Held) error { return nil }
 		err := b.keeper.Run(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}, nothing)
 		if !errors.Is(err, interrex.ErrDenied) {

@@ -83,7 +83,7 @@ func travel(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return interrex.Errorf(interrex.KindOutcomeUnknown, "the caller has gone")
+		return interrex.Errorf(interrex.ErrOutcomeUnknown, "the caller has gone")
 	}
 }
 
@@ -102,7 +102,7 @@ func serve[A any](ctx context.Context, s *server, c call, do func() (A, error)) 
 	if s.loses(c) {
 		<-ctx.Done()
 		var none A
-		return none, interrex.Errorf(interrex.KindOutcomeUnknown, "the answer is lost")
+		return none, interrex.Errorf(interrex.ErrOutcomeUnknown, "the answer is lost")
 	}
 	if late := travel(ctx, s.ask(func() time.Duration { return s.down(c.op) })); late != nil {
 		var none A
@@ -209,7 +209,7 @@ func (s *server) claim(ctx context.Context, r interrex.ClaimRequest) (interrex.L
 			s.granted[r.RequestID] = a
 			return a, nil
 		case now >= until, r.Attempt < s.newest[r.RequestID]:
-			return interrex.LeaseAnswer{}, interrex.Errorf(interrex.KindHeld, "by %s", held.Holder)
+			return interrex.LeaseAnswer{}, interrex.Errorf(interrex.ErrHeld, "by %s", held.Holder)
 		default:
 			changed, wake := s.changed, min(until, s.expiry[r.Key])-now
 			s.mu.Unlock()
@@ -222,7 +222,7 @@ func (s *server) claim(ctx context.Context, r interrex.ClaimRequest) (interrex.L
 			timer.Stop()
 			s.mu.Lock()
 			if ctx.Err() != nil {
-				return interrex.LeaseAnswer{}, interrex.Errorf(interrex.KindOutcomeUnknown, "the caller has gone")
+				return interrex.LeaseAnswer{}, interrex.Errorf(interrex.ErrOutcomeUnknown, "the caller has gone")
 			}
 		}
 	}
@@ -259,7 +259,7 @@ func (s *server) held(k interrex.Key, t interrex.Token) (*interrex.Lease, error)
 	if l := s.present(k); l != nil && l.Token == t {
 		return l, nil
 	}
-	return nil, interrex.Errorf(interrex.KindNotHeld, "%s is not held under token %d", k, t)
+	return nil, interrex.Errorf(interrex.ErrNotHeld, "%s is not held under token %d", k, t)
 }
 
 // end ends a lease as an operator would.

@@ -54,7 +54,7 @@ type Call struct {
 // Ask calls hooks concurrently. It does not wait: see Call.Wait. A hook whose
 // breaker is open is not called; its policy applies.
 //
-// Errors: KindOverloaded if too many calls are in flight; KindUnavailable if this
+// Errors: ErrOverloaded if too many calls are in flight; ErrUnavailable if this
 // agent is stopping.
 func (c *Caller) Ask(hooks []*webhook.Hook, q Question) (*Call, error) {
 	call := &Call{done: make(chan struct{}), left: len(hooks)}
@@ -116,7 +116,7 @@ func (c *Caller) take(hooks []*webhook.Hook) (taken []*breaker, err error) {
 }
 
 func (c *Caller) full(calls int, of string) error {
-	err := interrex.Errorf(interrex.KindOverloaded, "%d calls of %s are in flight on agent %s, which is the limit; nothing has happened, retry later", calls, of, c.config.Agent)
+	err := interrex.Errorf(interrex.ErrOverloaded, "%d calls of %s are in flight on agent %s, which is the limit; nothing has happened, retry later", calls, of, c.config.Agent)
 	err.RetryAfter = retryAfter
 	return err
 }
@@ -131,7 +131,7 @@ func (c *Caller) give(taken *breaker) {
 }
 
 func errStops() error {
-	err := interrex.Errorf(interrex.KindUnavailable, "cannot call webhooks: this agent is stopping; nothing has happened, retry at another agent")
+	err := interrex.Errorf(interrex.ErrUnavailable, "cannot call webhooks: this agent is stopping; nothing has happened, retry at another agent")
 	err.RetryAfter = retryAfter
 	return err
 }
@@ -142,7 +142,7 @@ func (c *Caller) ask(h *webhook.Hook, q Question) error {
 	body, err := json.Marshal(q)
 	if err != nil {
 		c.breaker(h).abandoned()
-		return interrex.Errorf(interrex.KindInvalid, "request: it cannot be shown to webhook %s: %v", h.Name, err)
+		return interrex.Errorf(interrex.ErrInvalid, "request: it cannot be shown to webhook %s: %v", h.Name, err)
 	}
 	a := c.post(c.ctx, h, body, nil)
 	if a.err != nil && c.ctx.Err() != nil {
@@ -190,7 +190,7 @@ func (c *Caller) judge(h *webhook.Hook, refusal, failure string) error {
 }
 
 func vetoed(h *webhook.Hook, reason string) error {
-	return interrex.Errorf(interrex.KindVetoed, "webhook %s: %s", h.Name, reason)
+	return interrex.Errorf(interrex.ErrVetoed, "webhook %s: %s", h.Name, reason)
 }
 
 // Unasked returns the verdict of hooks that cannot be called: their policies apply.
@@ -217,7 +217,7 @@ func (c *Call) answered(verdict error) {
 
 // Wait waits for all verdicts, and returns nil if no hook vetoes.
 //
-// Errors: KindVetoed, with the hook's name and reason; KindUnavailable if this agent
+// Errors: ErrVetoed, with the hook's name and reason; ErrUnavailable if this agent
 // is stopping; the cause of ctx if that ends first.
 func (c *Call) Wait(ctx context.Context) error {
 	select {

@@ -35,7 +35,7 @@ const (
 	maxReason = 256      // bytes of an answer that are shown
 )
 
-// retryAfter is the pause before a retry after KindOverloaded or KindUnavailable.
+// retryAfter is the pause before a retry after ErrOverloaded or ErrUnavailable.
 const retryAfter = 100 * time.Millisecond
 
 // Config configures a Caller.

@@ -293,7 +293,7 @@ func TestTooManyCallsAreOverloaded(t *testing.T) {
 		t.Helper()
 		_, err := c.Ask([]*webhook.Hook{h}, Question{})
 		var full *interrex.Error
-		if !errors.As(err, &full) || full.Kind != interrex.KindOverloaded || full.RetryAfter == 0 || c.Calls() != calls || !strings.Contains(err.Error(), want) {
+		if !errors.As(err, &full) || full.Kind != interrex.ErrOverloaded || full.RetryAfter == 0 || c.Calls() != calls || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v with %d calls, want %d", err, c.Calls(), calls)
 		}
 	}
@@ -587,7 +587,7 @@ func TestAQuestionThatCannotBeShownSaysNothingOfTheHook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := call.Wait(t.Context()); interrex.KindOf(err) != interrex.KindInvalid || c.Health(h).Failures != openAfter {
+	if err := call.Wait(t.Context()); interrex.KindOf(err) != interrex.ErrInvalid || c.Health(h).Failures != openAfter {
 		t.Errorf("%v, %+v", err, c.Health(h))
 	}
 	if err := verdict(t, c, h); err != nil || c.Health(h).Breaker != Closed {

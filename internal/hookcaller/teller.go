@@ -67,11 +67,11 @@ func (t *teller) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := t.follow(ctx)
 		switch interrex.KindOf(err) {
-		case interrex.KindCompacted:
+		case interrex.ErrCompacted:
 			t.skip(err)
 			pause = minRetry
 			continue
-		case interrex.KindWatchClosed: // a snapshot replaced the history, or the ring is closed
+		case interrex.ErrWatchClosed: // a snapshot replaced the history, or the ring is closed
 		default:
 			if ctx.Err() == nil {
 				t.worker.config.Logger.Warningf("webhook %s: cannot read the events, will retry: %v", t.hook.Name, err)
@@ -144,7 +144,7 @@ func (t *teller) advance(at interrex.Revision) {
 // tell delivers one event, and retries until the hook has accepted it.
 func (t *teller) tell(ctx context.Context, e *state.Event, nth int) error {
 	data, err := t.worker.config.Data(e)
-	if interrex.KindOf(err) == interrex.KindUnavailable {
+	if interrex.KindOf(err) == interrex.ErrUnavailable {
 		return err
 	}
 	if err != nil {

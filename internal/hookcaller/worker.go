@@ -34,7 +34,7 @@ type WorkerConfig struct {
 	Ring   *watch.Ring
 	Queue  *queue.Queue
 	// Data returns the JSON of an event's value; nil: null. It is called again after
-	// KindUnavailable; after any other error the value is sent as null.
+	// ErrUnavailable; after any other error the value is sent as null.
 	Data   func(*state.Event) ([]byte, error)
 	Clock  clock.Clock
 	Logger interrex.Logger

@@ -137,7 +137,7 @@ func (w *world) run() (run *Worker, stop func()) {
 		Caller: caller, Table: w.table, Ring: w.ring, Queue: w.queue, Clock: w.clock, Logger: w.log,
 		Data: func(e *state.Event) ([]byte, error) {
 			if w.busy.Add(-1) >= 0 {
-				return nil, interrex.Errorf(interrex.KindUnavailable, "not yet")
+				return nil, interrex.Errorf(interrex.ErrUnavailable, "not yet")
 			}
 			return fmt.Appendf(nil, `{"of":%d}`, e.Revision), nil
 		},

@@ -62,13 +62,13 @@ func (c *Claim) check(t *Table, now state.Time) *interrex.Error {
 		return nil
 	}
 	remaining := max(0, l.expiry.Sub(now))
-	e := interrex.Errorf(interrex.KindHeld, "cannot claim %s: %q holds it, for another %s unless it is extended", c.Key, l.holder, interrex.FormatDuration(remaining))
+	e := interrex.Errorf(interrex.ErrHeld, "cannot claim %s: %q holds it, for another %s unless it is extended", c.Key, l.holder, interrex.FormatDuration(remaining))
 	switch {
 	case l.holder == c.Holder:
 		e.Message += "; if that is your own predecessor, and it has stopped, claim with takeover"
 	case len(l.pins) > 0:
 		remaining = 0
-		e.Message = interrex.Errorf(interrex.KindHeld, "cannot claim %s: %q holds it, and a pin of %q keeps it from expiring", c.Key, l.holder, l.pins[0].Owner).Message
+		e.Message = interrex.Errorf(interrex.ErrHeld, "cannot claim %s: %q holds it, and a pin of %q keeps it from expiring", c.Key, l.holder, l.pins[0].Owner).Message
 	}
 	e.Holder, e.HeldSince, e.Remaining = l.holder, wallTime(l.acquired), remaining
 	return e

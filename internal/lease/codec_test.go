@@ -70,7 +70,7 @@ func goldenWorld(t testing.TB) *world {
 		&lease.Claim{Key: key("api"), Holder: "bob", TTL: time.Minute, Takeover: true},
 		&lease.Claim{Key: key("gone"), Holder: "cy", TTL: time.Second},
 	) {
-		if _, err := w.do(c); err != nil && interrex.KindOf(err) != interrex.KindNotHeld && interrex.KindOf(err) != interrex.KindNotFound {
+		if _, err := w.do(c); err != nil && interrex.KindOf(err) != interrex.ErrNotHeld && interrex.KindOf(err) != interrex.ErrNotFound {
 			t.Fatal(err)
 		}
 	}
@@ -95,15 +95,15 @@ func TestCommandThatIsCutOrLongerIsInvalid(t *testing.T) {
 	for _, c := range goldenCommands() {
 		whole := c.Append(nil)
 		for n := range whole {
-			if _, err := decode(whole[:n]); interrex.KindOf(err) != interrex.KindInvalid {
+			if _, err := decode(whole[:n]); interrex.KindOf(err) != interrex.ErrInvalid {
 				t.Errorf("%d bytes of %#v: %v", n, c, err)
 			}
 		}
-		if _, err := decode(append(whole, 0)); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := decode(append(whole, 0)); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("one byte more than %#v: %v", c, err)
 		}
 	}
-	if _, err := decode([]byte{99, 0}); interrex.KindOf(err) != interrex.KindInvalid {
+	if _, err := decode([]byte{99, 0}); interrex.KindOf(err) != interrex.ErrInvalid {
 		t.Errorf("unknown operation: %v", err)
 	}
 }
@@ -125,18 +125,18 @@ func TestDecodeRefusesWhatTheRulesDoNotAllow(t *testing.T) {
 		&lease.Pin{Key: k, Owner: "ops", For: -1},
 		&lease.Unpin{Key: k},
 	} {
-		if _, err := decode(c.Append(nil)); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := decode(c.Append(nil)); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("%#v: %v", c, err)
 		}
 	}
-	if _, err := decode((&lease.Pin{Key: k, Owner: "ops", Reason: long}).Append(nil)); interrex.KindOf(err) != interrex.KindTooLarge {
+	if _, err := decode((&lease.Pin{Key: k, Owner: "ops", Reason: long}).Append(nil)); interrex.KindOf(err) != interrex.ErrTooLarge {
 		t.Errorf("long reason: %v", err)
 	}
 }
 
 func TestMetadataMustBeUTF8(t *testing.T) {
 	for k, v := range map[string]string{"\xff": "v", "k": "\xff"} {
-		if _, err := codec.NewMetadata(map[string]string{k: v}); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := codec.NewMetadata(map[string]string{k: v}); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("%q=%q: %v", k, v, err)
 		}
 	}
@@ -175,7 +175,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := decode(data)
 		if err != nil {
-			if k := interrex.KindOf(err); k != interrex.KindInvalid && k != interrex.KindTooLarge {
+			if k := interrex.KindOf(err); k != interrex.ErrInvalid && k != interrex.ErrTooLarge {
 				t.Fatalf("kind %q: %v", k, err)
 			}
 			return

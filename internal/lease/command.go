@@ -42,18 +42,18 @@ var operations = [...]func() command{
 }
 
 // Decode reads a command: a *Claim, *Extend, *Revoke, *Transfer, *Pin or
-// *Unpin. The error is of kind KindInvalid or KindTooLarge.
+// *Unpin. The error is of kind ErrInvalid or ErrTooLarge.
 func (t *Table) Decode(data []byte) (state.Command, error) {
 	if len(data) == 0 {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease command: it is empty")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode lease command: it is empty")
 	}
 	op := data[0]
 	if int(op) >= len(operations) || operations[op] == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease command: unknown operation %d", op)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode lease command: unknown operation %d", op)
 	}
 	c := operations[op]()
 	if d := c.decode(codec.NewDecoder(string(data[1:]))); !d.Done() {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease command: operation %d is malformed", op)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode lease command: operation %d is malformed", op)
 	}
 	if err := validate(c); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 func (t *Table) Check(now state.Time, c state.Command) error {
 	own, is := c.(command)
 	if !is {
-		return interrex.Errorf(interrex.KindInvalid, "cannot check lease command: %T is not a lease command", c)
+		return interrex.Errorf(interrex.ErrInvalid, "cannot check lease command: %T is not a lease command", c)
 	}
 	if refusal := own.check(t, now); refusal != nil {
 		return refusal

@@ -24,10 +24,10 @@ func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 		p, pins := c.(pinning)
 		known := tallies[k]
 		if known != nil && !(pins && known.mayBe(p.pinner())) {
-			return interrex.Errorf(interrex.KindInvalid, "another operation of the group is about %s: a lease may appear in a group once, except for pins and unpins of different owners", k)
+			return interrex.Errorf(interrex.ErrInvalid, "another operation of the group is about %s: a lease may appear in a group once, except for pins and unpins of different owners", k)
 		}
 		err := t.Check(now, c)
-		if pins && (err == nil || interrex.KindOf(err) == interrex.KindConflict) { // too many pins: the tally knows
+		if pins && (err == nil || interrex.KindOf(err) == interrex.ErrConflict) { // too many pins: the tally knows
 			if known == nil {
 				l, _ := t.rows.Get(join(k))
 				known = &tally{l: l, pins: len(l.pins), owners: map[string]bool{}}
@@ -59,7 +59,7 @@ func (s *tally) mayBe(owner string) bool { return s.owners != nil && !s.owners[o
 func (s *tally) add(p pinning, now state.Time) error {
 	k := split(s.l.key)
 	if len(s.owners) > 0 && s.pins == 0 && now >= s.l.expiry {
-		return interrex.Errorf(interrex.KindNotFound, "%s is overdue, and an operation before this one removes its last pin, which ends it", k)
+		return interrex.Errorf(interrex.ErrNotFound, "%s is overdue, and an operation before this one removes its last pin, which ends it", k)
 	}
 	s.owners[p.pinner()] = true
 	if s.pins += p.pins(s.l); s.pins > MaxPins {

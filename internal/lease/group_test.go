@@ -38,16 +38,16 @@ func TestALeaseStandsInAGroupOnce(t *testing.T) {
 		all  []command
 		want interrex.Kind
 	}{
-		"two claims":             {[]command{claim(k), claim(k)}, interrex.KindInvalid},
-		"a claim and a pin":      {[]command{claim(k), &lease.Pin{Key: k, Owner: "a"}}, interrex.KindInvalid},
-		"a pin and a revoke":     {[]command{&lease.Pin{Key: other, Owner: "a"}, &lease.Revoke{Key: other, Force: true}}, interrex.KindInvalid},
-		"a revoke and a pin":     {[]command{&lease.Revoke{Key: other, Force: true}, &lease.Pin{Key: other, Owner: "a"}}, interrex.KindInvalid},
-		"one owner twice":        {[]command{&lease.Pin{Key: other, Owner: "a"}, &lease.Pin{Key: other, Owner: "a"}}, interrex.KindInvalid},
-		"pin and unpin of one":   {[]command{&lease.Unpin{Key: other, Owner: "z"}, &lease.Pin{Key: other, Owner: "z"}}, interrex.KindInvalid},
+		"two claims":             {[]command{claim(k), claim(k)}, interrex.ErrInvalid},
+		"a claim and a pin":      {[]command{claim(k), &lease.Pin{Key: k, Owner: "a"}}, interrex.ErrInvalid},
+		"a pin and a revoke":     {[]command{&lease.Pin{Key: other, Owner: "a"}, &lease.Revoke{Key: other, Force: true}}, interrex.ErrInvalid},
+		"a revoke and a pin":     {[]command{&lease.Revoke{Key: other, Force: true}, &lease.Pin{Key: other, Owner: "a"}}, interrex.ErrInvalid},
+		"one owner twice":        {[]command{&lease.Pin{Key: other, Owner: "a"}, &lease.Pin{Key: other, Owner: "a"}}, interrex.ErrInvalid},
+		"pin and unpin of one":   {[]command{&lease.Unpin{Key: other, Owner: "z"}, &lease.Pin{Key: other, Owner: "z"}}, interrex.ErrInvalid},
 		"claims of two":          {[]command{claim(k), claim(key("third"))}, ""},
 		"pins of two owners":     {[]command{&lease.Pin{Key: other, Owner: "a"}, &lease.Pin{Key: other, Owner: "b"}}, ""},
-		"a claim that is held":   {[]command{claim(k), claim(other)}, interrex.KindHeld},
-		"a pin of what is not":   {[]command{claim(k), &lease.Pin{Key: key("none"), Owner: "a"}}, interrex.KindNotFound},
+		"a claim that is held":   {[]command{claim(k), claim(other)}, interrex.ErrHeld},
+		"a pin of what is not":   {[]command{claim(k), &lease.Pin{Key: key("none"), Owner: "a"}}, interrex.ErrNotFound},
 		"an unpin, and the same": {[]command{&lease.Unpin{Key: other, Owner: "z"}, &lease.Pin{Key: other, Owner: "y"}}, ""},
 	} {
 		w := newWorld(t)
@@ -76,13 +76,13 @@ func TestThePinsOfAGroupAreCountedTogether(t *testing.T) {
 		all    []command
 		want   interrex.Kind
 	}{
-		"the last, twice":       {15, []command{pin("x"), pin("y")}, interrex.KindConflict},
+		"the last, twice":       {15, []command{pin("x"), pin("y")}, interrex.ErrConflict},
 		"the last":              {15, []command{pin("x")}, ""},
 		"room is made before":   {16, []command{unpin("p0"), pin("x")}, ""},
-		"room is made too late": {16, []command{pin("x"), unpin("p0")}, interrex.KindConflict},
+		"room is made too late": {16, []command{pin("x"), unpin("p0")}, interrex.ErrConflict},
 		"renewals need no room": {16, []command{pin("p0"), pin("p1")}, ""},
 		"the last is lifted":    {1, []command{unpin("p0")}, ""},
-		"and then pinned":       {1, []command{unpin("p0"), pin("x")}, interrex.KindNotFound},
+		"and then pinned":       {1, []command{unpin("p0"), pin("x")}, interrex.ErrNotFound},
 		"pinned before":         {1, []command{pin("x"), unpin("p0")}, ""},
 		"all are lifted":        {2, []command{unpin("p0"), unpin("p1")}, ""},
 	} {

@@ -75,9 +75,9 @@ func (t *Table) Free(k interrex.Key, now state.Time) (free bool, until state.Tim
 func (t *Table) Taken(k interrex.Key, now state.Time, why string) *interrex.Error {
 	held, found := t.Get(k)
 	if !found {
-		return interrex.Errorf(interrex.KindHeld, "cannot claim %s: %s", k, why)
+		return interrex.Errorf(interrex.ErrHeld, "cannot claim %s: %s", k, why)
 	}
-	e := interrex.Errorf(interrex.KindHeld, "cannot claim %s: %q holds it, and %s", k, held.Holder, why)
+	e := interrex.Errorf(interrex.ErrHeld, "cannot claim %s: %q holds it, and %s", k, held.Holder, why)
 	e.Holder, e.HeldSince = held.Holder, held.Acquired
 	if !held.Pinned() {
 		e.Remaining = max(0, held.Expiry.Sub(now))

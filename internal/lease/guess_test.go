@@ -46,7 +46,7 @@ func TestGuessesAboutCommandsOfOthersAreNo(t *testing.T) {
 			t.Errorf("%v wants, passes or frees", c)
 		}
 	}
-	if err := w.table.Check(0, other); interrex.KindOf(err) != interrex.KindInvalid {
+	if err := w.table.Check(0, other); interrex.KindOf(err) != interrex.ErrInvalid {
 		t.Errorf("it may be done: %v", err)
 	}
 }
@@ -59,7 +59,7 @@ func TestTakenSaysWhoHoldsAndForHowLong(t *testing.T) {
 	}
 	must(w.do(&lease.Claim{Key: key("db"), Holder: "ann", TTL: time.Minute}))
 	e = w.table.Taken(key("db"), state.Time(time.Second), "others wait for it")
-	if e.Message != `cannot claim default/db: "ann" holds it, and others wait for it` || e.Kind != interrex.KindHeld ||
+	if e.Message != `cannot claim default/db: "ann" holds it, and others wait for it` || e.Kind != interrex.ErrHeld ||
 		e.Holder != "ann" || !e.HeldSince.Equal(epoch) || e.Remaining != 59*time.Second {
 		t.Errorf("%+v", e)
 	}

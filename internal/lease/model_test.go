@@ -75,7 +75,7 @@ func (m *model) refuses(all []command) interrex.Kind {
 			owner = c.Owner
 		}
 		if before := named[k]; len(before) > 0 && (owner == "" || slices.Contains(before, "") || slices.Contains(before, owner)) {
-			return interrex.KindInvalid
+			return interrex.ErrInvalid
 		}
 		named[k] = append(named[k], owner)
 		if _, kind := m.do(c); kind != "" {
@@ -91,11 +91,11 @@ func (m *model) isDue(l lease.Record) bool { return m.now >= l.Expiry && len(l.P
 
 func (m *model) claim(c *lease.Claim) (lease.Reply, interrex.Kind) {
 	if m.now < m.paused {
-		return lease.Reply{}, interrex.KindUnavailable
+		return lease.Reply{}, interrex.ErrUnavailable
 	}
 	l, there := m.leases[c.Key]
 	if there && !m.isDue(l) && !(c.Takeover && l.Holder == c.Holder) {
-		return lease.Reply{}, interrex.KindHeld
+		return lease.Reply{}, interrex.ErrHeld
 	}
 	if there && m.isDue(l) {
 		m.end(l, interrex.EndExpired, interrex.LeaseExpired)
@@ -114,7 +114,7 @@ func (m *model) claim(c *lease.Claim) (lease.Reply, interrex.Kind) {
 func (m *model) extend(c *lease.Extend) (lease.Reply, interrex.Kind) {
 	l, ok := m.leases[c.Key]
 	if !ok || l.Token != c.Token {
-		return lease.Reply{}, interrex.KindNotHeld
+		return lease.Reply{}, interrex.ErrNotHeld
 	}
 	m.revision++
 	left := max(l.Expiry.Sub(m.now), 0)
@@ -127,12 +127,12 @@ func (m *model) revoke(c *lease.Revoke) (lease.Reply, interrex.Kind) {
 	l, ok := m.leases[c.Key]
 	switch {
 	case c.Force && !ok:
-		return lease.Reply{}, interrex.KindNotFound
+		return lease.Reply{}, interrex.ErrNotFound
 	case c.Force:
 		m.end(l, interrex.EndForced, interrex.LeaseForced)
 		return lease.Reply{Lease: l, Ended: true, HolderUntil: l.Expiry}, ""
 	case !ok || l.Token != c.Token:
-		return lease.Reply{}, interrex.KindNotHeld
+		return lease.Reply{}, interrex.ErrNotHeld
 	}
 	m.end(l, interrex.EndReleased, interrex.LeaseReleased)
 	return lease.Reply{Lease: l, Ended: true}, ""
@@ -141,7 +141,7 @@ func (m *model) revoke(c *lease.Revoke) (lease.Reply, interrex.Kind) {
 func (m *model) transfer(c *lease.Transfer) (lease.Reply, interrex.Kind) {
 	l, ok := m.leases[c.Key]
 	if !ok || l.Token != c.Token {
-		return lease.Reply{}, interrex.KindNotHeld
+		return lease.Reply{}, interrex.ErrNotHeld
 	}
 	m.remember(l, interrex.EndTransferred)
 	l.Holder, l.TTL = c.To, cmp.Or(c.TTL, l.TTL)
@@ -152,11 +152,11 @@ func (m *model) transfer(c *lease.Transfer) (lease.Reply, interrex.Kind) {
 func (m *model) pin(c *lease.Pin) (lease.Reply, interrex.Kind) {
 	l, ok := m.leases[c.Key]
 	if !ok {
-		return lease.Reply{}, interrex.KindNotFound
+		return lease.Reply{}, interrex.ErrNotFound
 	}
 	pins := without(l.Pins, c.Owner)
 	if len(pins) == lease.MaxPins {
-		return lease.Reply{}, interrex.KindConflict
+		return lease.Reply{}, interrex.ErrConflict
 	}
 	pin := lease.PinRecord{Owner: c.Owner, Reason: c.Reason}
 	if c.For > 0 {
@@ -171,7 +171,7 @@ func (m *model) pin(c *lease.Pin) (lease.Reply, interrex.Kind) {
 func (m *model) unpin(c *lease.Unpin) (lease.Reply, interrex.Kind) {
 	l, ok := m.leases[c.Key]
 	if !ok || len(without(l.Pins, c.Owner)) == len(l.Pins) {
-		return lease.Reply{}, interrex.KindNotFound
+		return lease.Reply{}, interrex.ErrNotFound
 	}
 	l.Pins = without(l.Pins, c.Owner)
 	m.change(l, interrex.LeaseUnpinned)

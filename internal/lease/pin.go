@@ -46,13 +46,13 @@ func (c *Pin) Validate() error {
 		return err
 	}
 	if len(c.Reason) > MaxReason {
-		return interrex.Errorf(interrex.KindTooLarge, "reason: at most %d bytes are allowed, not %d", MaxReason, len(c.Reason))
+		return interrex.Errorf(interrex.ErrTooLarge, "reason: at most %d bytes are allowed, not %d", MaxReason, len(c.Reason))
 	}
 	if !utf8.ValidString(c.Reason) {
-		return interrex.Errorf(interrex.KindInvalid, "reason: %q is not UTF-8", c.Reason)
+		return interrex.Errorf(interrex.ErrInvalid, "reason: %q is not UTF-8", c.Reason)
 	}
 	if c.For < 0 || c.For > MaxPinFor {
-		return interrex.Errorf(interrex.KindInvalid, "for: 0 s (until unpinned) to %s are allowed, not %v", interrex.FormatDuration(MaxPinFor), c.For)
+		return interrex.Errorf(interrex.ErrInvalid, "for: 0 s (until unpinned) to %s are allowed, not %v", interrex.FormatDuration(MaxPinFor), c.For)
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (c *Pin) check(t *Table, _ state.Time) *interrex.Error {
 }
 
 func errPins(k interrex.Key, n int) *interrex.Error {
-	return interrex.Errorf(interrex.KindConflict, "cannot pin %s: it has %d pins, which is the limit: unpin another owner first", k, n)
+	return interrex.Errorf(interrex.ErrConflict, "cannot pin %s: it has %d pins, which is the limit: unpin another owner first", k, n)
 }
 
 // pinner is part of pinning.

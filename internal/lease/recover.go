@@ -41,7 +41,7 @@ func (t *Table) checkPause(k interrex.Key, now state.Time) *interrex.Error {
 		return nil
 	}
 	left := t.paused.Sub(now)
-	e := interrex.Errorf(interrex.KindUnavailable, "cannot claim %s: the cluster was recovered, and nothing is granted for another %s: a former holder may not know yet that its lease has ended", k, interrex.FormatDuration(left))
+	e := interrex.Errorf(interrex.ErrUnavailable, "cannot claim %s: the cluster was recovered, and nothing is granted for another %s: a former holder may not know yet that its lease has ended", k, interrex.FormatDuration(left))
 	e.RetryAfter = left
 	return e
 }

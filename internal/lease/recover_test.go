@@ -37,7 +37,7 @@ func TestARecoveryEndsEveryLeaseAndPauses(t *testing.T) {
 			t.Errorf("%+v: the pause ends at %v, want %v", test, got, end)
 		}
 		w.restart()
-		if _, err := w.do(&lease.Extend{Key: key("db"), Token: 1}); interrex.KindOf(err) != interrex.KindNotHeld {
+		if _, err := w.do(&lease.Extend{Key: key("db"), Token: 1}); interrex.KindOf(err) != interrex.ErrNotHeld {
 			t.Errorf("an extend of what has ended: %v", err)
 		}
 		w.now = end - 1
@@ -53,7 +53,7 @@ func refused(t *testing.T, w *world, left time.Duration) {
 	t.Helper()
 	for _, takeover := range []bool{false, true} {
 		_, err := w.do(&lease.Claim{Key: key("db"), Holder: "ann", TTL: time.Second, Takeover: takeover})
-		if e, is := err.(*interrex.Error); !is || e.Kind != interrex.KindUnavailable || e.RetryAfter != left {
+		if e, is := err.(*interrex.Error); !is || e.Kind != interrex.ErrUnavailable || e.RetryAfter != left {
 			t.Errorf("a claim in the pause: %v", err)
 		}
 	}

@@ -56,7 +56,7 @@ func (t *Table) AppendReply(b []byte, r state.Reply) []byte {
 	return appendRecord(b, reply.Lease)
 }
 
-// DecodeReply reads what AppendReply wrote; the error is of kind KindInvalid.
+// DecodeReply reads what AppendReply wrote; the error is of kind ErrInvalid.
 func (t *Table) DecodeReply(b []byte) (state.Reply, error) {
 	d := codec.NewDecoder(string(b))
 	flags := d.Uvarint()
@@ -65,7 +65,7 @@ func (t *Table) DecodeReply(b []byte) (state.Reply, error) {
 		HolderUntil: state.Time(d.Varint()), Lease: readRecord(&d),
 	}
 	if !d.Done() || flags >= flagsEnd {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease reply: it is malformed")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode lease reply: it is malformed")
 	}
 	return reply, nil
 }

@@ -8,7 +8,7 @@ import (
 // The stories say requests as callers do: here is what the door does with them.
 
 // FromClaim checks a request and makes the command of it, with defaults filled
-// in: the error is of kind KindInvalid or KindTooLarge and names the field and
+// in: the error is of kind ErrInvalid or ErrTooLarge and names the field and
 // what is allowed. Wait, request id, attempt and fence are checked too, and stay
 // behind: they are no part of the command, which is never nil.
 func FromClaim(r interrex.ClaimRequest) (*Claim, error) {

@@ -61,7 +61,7 @@ func (t *Table) Lock() { t.mu.Lock() }
 // Unlock releases the table.
 func (t *Table) Unlock() { t.mu.Unlock() }
 
-// Replay refuses, as KindNotHeld, to repeat the grant of a claim whose token is
+// Replay refuses, as ErrNotHeld, to repeat the grant of a claim whose token is
 // no longer in force: its caller would work under a lease that has ended. Every
 // other reply only reports what was done, which stays true.
 func (t *Table) Replay(r state.Reply) error {
@@ -69,7 +69,7 @@ func (t *Table) Replay(r state.Reply) error {
 	if !reply.Granted || t.Holds(reply.Lease.Key, reply.Lease.Token) {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindNotHeld, "cannot repeat the grant of %s under token %d: that lease has since ended; claim it again with a new request id",
+	return interrex.Errorf(interrex.ErrNotHeld, "cannot repeat the grant of %s under token %d: that lease has since ended; claim it again with a new request id",
 		reply.Lease.Key, reply.Lease.Token)
 }
 

@@ -19,11 +19,11 @@ func (t *Table) checkToken(verb string, k interrex.Key, token interrex.Token) *i
 	how := t.history.how(k, token)
 	switch {
 	case !ok:
-		return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: the lease under token %d %s, and it is not held now", verb, k, token, ended(how))
+		return interrex.Errorf(interrex.ErrNotHeld, "cannot %s %s: the lease under token %d %s, and it is not held now", verb, k, token, ended(how))
 	case how == "":
-		return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: token %d is not in force: %q holds it under token %d", verb, k, token, l.holder, l.token)
+		return interrex.Errorf(interrex.ErrNotHeld, "cannot %s %s: token %d is not in force: %q holds it under token %d", verb, k, token, l.holder, l.token)
 	}
-	return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: the lease under token %d %s, and %q holds it under token %d now", verb, k, token, ended(how), l.holder, l.token)
+	return interrex.Errorf(interrex.ErrNotHeld, "cannot %s %s: the lease under token %d %s, and %q holds it under token %d now", verb, k, token, ended(how), l.holder, l.token)
 }
 
 // ended describes how a lease ended; "" is an ending that is not in the history.
@@ -46,14 +46,14 @@ func ended(how interrex.Ending) string {
 // checkThere returns an error unless the lease exists, under any token.
 func (t *Table) checkThere(verb string, k interrex.Key) *interrex.Error {
 	if _, ok := t.rows.Get(join(k)); !ok {
-		return interrex.Errorf(interrex.KindNotFound, "cannot %s %s: it is not held", verb, k)
+		return interrex.Errorf(interrex.ErrNotFound, "cannot %s %s: it is not held", verb, k)
 	}
 	return nil
 }
 
 func validateToken(token interrex.Token) error {
 	if token == 0 {
-		return interrex.Errorf(interrex.KindInvalid, "token: missing: give the token of the grant")
+		return interrex.Errorf(interrex.ErrInvalid, "token: missing: give the token of the grant")
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func (c *Unpin) check(t *Table, _ state.Time) *interrex.Error {
 	}
 	l, _ := t.rows.Get(join(c.Key))
 	if _, ok := l.pinOf(c.Owner); !ok {
-		return interrex.Errorf(interrex.KindNotFound, "cannot unpin %s: owner %q has no pin on it", c.Key, c.Owner)
+		return interrex.Errorf(interrex.ErrNotFound, "cannot unpin %s: owner %q has no pin on it", c.Key, c.Owner)
 	}
 	return nil
 }

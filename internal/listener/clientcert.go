@@ -11,7 +11,7 @@ import (
 )
 
 // RequireClientCert returns a handler that admits only clients with a certificate
-// of one of the roots. Others are answered KindUnauthenticated with the reason,
+// of one of the roots. Others are answered ErrUnauthenticated with the reason,
 // which a failed handshake would not tell them. The listener's TLS requests a
 // certificate (tls.RequestClientCert), and does not verify it.
 func RequireClientCert(roots *x509.CertPool, next http.Handler) http.Handler {
@@ -31,7 +31,7 @@ func RequireClientCert(roots *x509.CertPool, next http.Handler) http.Handler {
 
 func checkClientCert(roots *x509.CertPool, r *http.Request) error {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return interrex.Errorf(interrex.KindUnauthenticated, "no client certificate was presented, and this API requires one of its CA")
+		return interrex.Errorf(interrex.ErrUnauthenticated, "no client certificate was presented, and this API requires one of its CA")
 	}
 	leaf, between := r.TLS.PeerCertificates[0], x509.NewCertPool()
 	for _, c := range r.TLS.PeerCertificates[1:] {
@@ -41,7 +41,7 @@ func checkClientCert(roots *x509.CertPool, r *http.Request) error {
 		Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
-		return interrex.Errorf(interrex.KindUnauthenticated, "the client certificate of %q is refused: %v", leaf.Subject.CommonName, err)
+		return interrex.Errorf(interrex.ErrUnauthenticated, "the client certificate of %q is refused: %v", leaf.Subject.CommonName, err)
 	}
 	return nil
 }

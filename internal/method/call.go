@@ -43,7 +43,7 @@ type write struct {
 }
 
 // Open prepares a call; e is nil if it did not arrive on a stream. The error is of
-// KindInvalid, KindTooLarge, KindDenied or KindDisabled and names the field.
+// ErrInvalid, ErrTooLarge, ErrDenied or ErrDisabled and names the field.
 func (r *Call) Open(in *Registry, c admission.Caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) error {
 	r.Method, r.Caller, r.Envelope, r.Message, r.Began = m, c.OnBehalf(e.GetCaller()), e, message, now
 	if err := in.Served(m.setting, c); err != nil {
@@ -74,11 +74,11 @@ func (r *Call) fits() error {
 	e, name := r.Envelope, r.Method.Name()
 	switch {
 	case r.Method.Class != interrexv1.Class_CLASS_RECORDED && (e.GetRequestId() != "" || e.GetMark() != 0):
-		return interrex.Errorf(interrex.KindInvalid, "request_id: not allowed for %s", name)
+		return interrex.Errorf(interrex.ErrInvalid, "request_id: not allowed for %s", name)
 	case !r.Method.Writes() && e.GetFence() != nil:
-		return interrex.Errorf(interrex.KindInvalid, "fence: not allowed, because %s changes nothing", name)
+		return interrex.Errorf(interrex.ErrInvalid, "fence: not allowed, because %s changes nothing", name)
 	case !r.Method.Writes() && e.GetWaitMs() != 0:
-		return interrex.Errorf(interrex.KindInvalid, "wait: %s does not wait", name)
+		return interrex.Errorf(interrex.ErrInvalid, "wait: %s does not wait", name)
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func (r *Call) address() error {
 	var in wire.Reader
 	r.Fence = in.Fence(e.GetFence())
 	if in.Err == nil && r.parts[0].table == state.SystemTable && e.GetFence() != nil {
-		return interrex.Errorf(interrex.KindInvalid, "fence: not allowed for %s", r.Method.Name())
+		return interrex.Errorf(interrex.ErrInvalid, "fence: not allowed for %s", r.Method.Name())
 	}
 	return in.Err
 }
@@ -142,7 +142,7 @@ func (r *Call) waitFor(table state.Waitable, now time.Time) error {
 		every, wants = table.Wants(r.parts[0].command)
 	}
 	if !wants {
-		return interrex.Errorf(interrex.KindInvalid, "wait: %s does not wait", r.Method.Name())
+		return interrex.Errorf(interrex.ErrInvalid, "wait: %s does not wait", r.Method.Name())
 	}
 	wait := millis(r.Envelope.GetWaitMs())
 	if err := interrex.ValidateWait(wait); err != nil {
@@ -159,7 +159,7 @@ func (r *Call) waitFor(table state.Waitable, now time.Time) error {
 // the memory of its whole message.
 func (r *Call) keep() error {
 	if n := proto.Size(r.Message); n > maxWaitBody {
-		return interrex.Errorf(interrex.KindTooLarge, "wait: a request of %d bytes does not wait, %d are allowed", n, maxWaitBody)
+		return interrex.Errorf(interrex.ErrTooLarge, "wait: a request of %d bytes does not wait, %d are allowed", n, maxWaitBody)
 	}
 	r.Caller.Name = strings.Clone(r.Caller.Name)
 	r.Envelope = proto.CloneOf(r.Envelope)
@@ -221,7 +221,7 @@ func (r *Call) body() ([]byte, error) {
 		sink(r.Message)
 		body, err := proto.Marshal(r.Message)
 		if err != nil {
-			return nil, interrex.Errorf(interrex.KindInvalid, "request: %v", err)
+			return nil, interrex.Errorf(interrex.ErrInvalid, "request: %v", err)
 		}
 		r.Envelope.Body = body
 	}
@@ -239,7 +239,7 @@ func (r *Call) see(in *Registry) error {
 	}
 	n := len(group.GetOperations())
 	if n == 0 || n > state.MaxGroup {
-		return interrex.Errorf(interrex.KindInvalid, "operations: 1 to %d are allowed, not %d", state.MaxGroup, n)
+		return interrex.Errorf(interrex.ErrInvalid, "operations: 1 to %d are allowed, not %d", state.MaxGroup, n)
 	}
 	r.parts = make([]part, n)
 	for i, m := range group.GetOperations() {
@@ -315,7 +315,7 @@ func (r *Call) Answer(s *state.State) (proto.Message, error) {
 	}
 	replies, is := r.Result.Reply.(state.GroupReply)
 	if !is || len(replies) != len(r.parts) {
-		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Result.Reply)
+		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the reply: it is a %T", r.Result.Reply)
 	}
 	out := &interrexv1.GroupResponse{Replayed: r.Result.Replayed, Revision: uint64(r.Result.Revision)}
 	for i, reply := range replies {
@@ -327,17 +327,17 @@ func (r *Call) Answer(s *state.State) (proto.Message, error) {
 		}
 		packed, err := anypb.New(m)
 		if err != nil {
-			return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot answer operation %d: %v", i+1, err)
+			return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot answer operation %d: %v", i+1, err)
 		}
 		out.Answers = append(out.Answers, packed)
 	}
 	return out, nil
 }
 
-// Bounded returns KindTooLarge for a request that is too large to be forwarded.
+// Bounded returns ErrTooLarge for a request that is too large to be forwarded.
 func Bounded(field string, bytes int) error {
 	if bytes > wire.MaxBody {
-		return interrex.Errorf(interrex.KindTooLarge, "%s: %d bytes are more than %d", field, bytes, wire.MaxBody)
+		return interrex.Errorf(interrex.ErrTooLarge, "%s: %d bytes are more than %d", field, bytes, wire.MaxBody)
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func TestTheDoorLiftsWhatStandsInTheEnvelope(t *testing.T) {
 		t.Errorf("what crosses to the leader is %v", m)
 	}
 	for _, wait := range []time.Duration{-1, interrex.MaxWait + 1} {
-		if _, err := lift(&interrexv1.ClaimRequest{Wait: durationpb.New(wait)}); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := lift(&interrexv1.ClaimRequest{Wait: durationpb.New(wait)}); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("a wait of %v: %v", wait, err)
 		}
 	}

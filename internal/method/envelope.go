@@ -59,7 +59,7 @@ func sink(m proto.Message) {
 // Unlifted refuses a message on a stream that sets fields of its envelope.
 func Unlifted(m proto.Message) error {
 	if field := liftedIn(m); field != "" {
-		return interrex.Errorf(interrex.KindInvalid, "%s: on a stream it belongs in the operation, not in its body", field)
+		return interrex.Errorf(interrex.ErrInvalid, "%s: on a stream it belongs in the operation, not in its body", field)
 	}
 	return nil
 }

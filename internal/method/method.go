@@ -60,9 +60,9 @@ func New(declared api.Method) Method {
 	switch {
 	case m.Err != nil:
 	case m.Command != nil && !m.Writes():
-		m.Err = interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not declare it as a write", m.Procedure)
+		m.Err = interrex.Errorf(interrex.ErrInvalid, "method %s: its .proto does not declare it as a write", m.Procedure)
 	case m.Look != nil && m.Class != interrexv1.Class_CLASS_READ:
-		m.Err = interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not declare it as a read", m.Procedure)
+		m.Err = interrex.Errorf(interrex.ErrInvalid, "method %s: its .proto does not declare it as a read", m.Procedure)
 	}
 	return m
 }
@@ -171,13 +171,13 @@ func (m *Method) Decode(body []byte) (proto.Message, error) {
 func (m *Method) DecodeAnswer(body []byte) (proto.Message, error) {
 	a := m.Declared.NewResponse()
 	if err := proto.Unmarshal(body, a); err != nil {
-		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the leader's answer: %v", err)
+		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the leader's answer: %v", err)
 	}
 	return a, nil
 }
 
 func unreadable(q proto.Message, err error) error {
-	return interrex.Errorf(interrex.KindInvalid, "body: it is not a %s: %v", q.ProtoReflect().Descriptor().Name(), err)
+	return interrex.Errorf(interrex.ErrInvalid, "body: it is not a %s: %v", q.ProtoReflect().Descriptor().Name(), err)
 }
 
 // Watch is a method that streams events.
@@ -209,12 +209,12 @@ const EventsField = 1
 // the events.
 func (m *Watch) streams(response, event proto.Message) error {
 	if m.Class != interrexv1.Class_CLASS_WATCH {
-		return interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not declare it as a watch", m.Procedure)
+		return interrex.Errorf(interrex.ErrInvalid, "method %s: its .proto does not declare it as a watch", m.Procedure)
 	}
 	field := response.ProtoReflect().Descriptor().Fields().ByNumber(EventsField)
 	want := event.ProtoReflect().Descriptor()
 	if field == nil || field.Cardinality() != protoreflect.Repeated || field.Message() == nil || field.Message().FullName() != want.FullName() {
-		return interrex.Errorf(interrex.KindInvalid, "method %s: its response lacks the field 'repeated %s events = %d'", m.Procedure, want.Name(), EventsField)
+		return interrex.Errorf(interrex.ErrInvalid, "method %s: its response lacks the field 'repeated %s events = %d'", m.Procedure, want.Name(), EventsField)
 	}
 	return nil
 }

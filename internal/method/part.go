@@ -24,7 +24,7 @@ type part struct {
 func (p *part) see(in *Registry) (err error) {
 	p.table, p.command, err = p.method.Command(p.message, in.state)
 	if err == nil && (p.command == nil || !in.state.Knows(p.table)) {
-		err = interrex.Errorf(interrex.KindInvalid, "method %s makes no command of a table that is known here", p.method.Procedure)
+		err = interrex.Errorf(interrex.ErrInvalid, "method %s makes no command of a table that is known here", p.method.Procedure)
 	}
 	return err
 }
@@ -34,13 +34,13 @@ func (p *part) unpack(in *Registry, c admission.Caller, m *anypb.Any) error {
 	p.method = in.takers[m.MessageName()]
 	switch {
 	case m.MessageName() == "":
-		return interrex.Errorf(interrex.KindInvalid, `its type is missing: give the request of a method that writes, as {"@type": "type.googleapis.com/PACKAGE.REQUEST", ...}`)
+		return interrex.Errorf(interrex.ErrInvalid, `its type is missing: give the request of a method that writes, as {"@type": "type.googleapis.com/PACKAGE.REQUEST", ...}`)
 	case p.method == nil:
-		return interrex.Errorf(interrex.KindInvalid, "agent %s has no method that writes and takes %s", in.id, m.MessageName())
+		return interrex.Errorf(interrex.ErrInvalid, "agent %s has no method that writes and takes %s", in.id, m.MessageName())
 	case p.method.Err != nil:
 		return p.method.Err
 	case p.method.group:
-		return interrex.Errorf(interrex.KindInvalid, "groups cannot be nested")
+		return interrex.Errorf(interrex.ErrInvalid, "groups cannot be nested")
 	}
 	err := in.Served(p.method.setting, c)
 	if err == nil {
@@ -50,15 +50,15 @@ func (p *part) unpack(in *Registry, c admission.Caller, m *anypb.Any) error {
 		return err
 	}
 	if field := liftedIn(p.message); field == "wait" {
-		return interrex.Errorf(interrex.KindInvalid, "wait: not allowed in a group")
+		return interrex.Errorf(interrex.ErrInvalid, "wait: not allowed in a group")
 	} else if field != "" {
-		return interrex.Errorf(interrex.KindInvalid, "%s: a group has one for all its operations: leave it out here", field)
+		return interrex.Errorf(interrex.ErrInvalid, "%s: a group has one for all its operations: leave it out here", field)
 	}
 	if err := p.see(in); err != nil {
 		return err
 	}
 	if p.table == state.SystemTable || p.command.About().Lane == state.LaneExtend {
-		return interrex.Errorf(interrex.KindInvalid, "%s cannot be part of a group: call it by itself", p.method.Name())
+		return interrex.Errorf(interrex.ErrInvalid, "%s cannot be part of a group: call it by itself", p.method.Name())
 	}
 	return nil
 }
@@ -69,7 +69,7 @@ func (p *part) mint() (err error) {
 		return nil
 	}
 	if p.minted, err = m.Mint(rand.Reader); err == nil && len(p.minted) > state.MaxMinted {
-		err = interrex.Errorf(interrex.KindUnavailable, "operation: the data generated for %s has %d bytes, at most %d are allowed", p.method.Name(), len(p.minted), state.MaxMinted)
+		err = interrex.Errorf(interrex.ErrUnavailable, "operation: the data generated for %s has %d bytes, at most %d are allowed", p.method.Name(), len(p.minted), state.MaxMinted)
 	}
 	return err
 }

@@ -76,13 +76,13 @@ func (s Service) Validate(table state.TableID) error {
 		case m.err != nil:
 			return m.err
 		case m.Number&^0xff != first:
-			return interrex.Errorf(interrex.KindInvalid, "method %s has the number %d: this table's are %d to %d", m.Procedure, m.Number, first, first|0xff)
+			return interrex.Errorf(interrex.ErrInvalid, "method %s has the number %d: this table's are %d to %d", m.Procedure, m.Number, first, first|0xff)
 		}
 		declared[m.Procedure] = true
 	}
 	for _, m := range s.Methods {
 		if m.Writes() && m.Declared.Table != table {
-			return interrex.Errorf(interrex.KindInvalid, "method %s writes to table %d, but is declared by table %d", m.Procedure, m.Declared.Table, table)
+			return interrex.Errorf(interrex.ErrInvalid, "method %s writes to table %d, but is declared by table %d", m.Procedure, m.Declared.Table, table)
 		}
 	}
 	for procedure := range declared {
@@ -92,7 +92,7 @@ func (s Service) Validate(table state.TableID) error {
 		}
 		for _, other := range all {
 			if !declared[other.Procedure] {
-				return interrex.Errorf(interrex.KindInvalid, "method %s is declared in its .proto, and nothing serves it", other.Procedure)
+				return interrex.Errorf(interrex.ErrInvalid, "method %s is declared in its .proto, and nothing serves it", other.Procedure)
 			}
 		}
 	}
@@ -128,7 +128,7 @@ func (r *Registry) add(s Service) error {
 			return m.err
 		}
 		if i := slices.IndexFunc(r.Procedures, func(other wire.Method) bool { return other.Number == m.Number }); i >= 0 {
-			return interrex.Errorf(interrex.KindInvalid, "method %s: its number %d is that of %s", m.Procedure, m.Number, r.Procedures[i].Procedure)
+			return interrex.Errorf(interrex.ErrInvalid, "method %s: its number %d is that of %s", m.Procedure, m.Number, r.Procedures[i].Procedure)
 		}
 		r.Procedures = append(r.Procedures, m.Method)
 	}
@@ -169,7 +169,7 @@ func (r *Registry) Served(setting string, c admission.Caller) error {
 	if c.Door == admission.Peer || !r.Switches.IsOff(setting) {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindDisabled, "%s are off by configuration on agent %s: set %s, or try another agent",
+	return interrex.Errorf(interrex.ErrDisabled, "%s are off by configuration on agent %s: set %s, or try another agent",
 		strings.TrimPrefix(setting, "features."), r.id, setting)
 }
 
@@ -182,7 +182,7 @@ func (t takers) add(m *Method) {
 		return
 	}
 	if _, twice := t[m.takes]; twice {
-		m = &Method{Method: m.Method, takes: m.takes, Err: interrex.Errorf(interrex.KindInvalid, "several methods take a %s", m.takes)}
+		m = &Method{Method: m.Method, takes: m.takes, Err: interrex.Errorf(interrex.ErrInvalid, "several methods take a %s", m.takes)}
 	}
 	t[m.takes] = m
 }

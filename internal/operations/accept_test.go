@@ -37,7 +37,7 @@ func TestAStreamThatEndsTakesNothingMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	st.closed = true
-	if err := st.mayOpen(1); interrex.KindOf(err) != interrex.KindDraining {
+	if err := st.mayOpen(1); interrex.KindOf(err) != interrex.ErrDraining {
 		t.Errorf("%v", err)
 	}
 }

@@ -58,7 +58,7 @@ func (a hookCheck) ask(hooks []*webhook.Hook) {
 // decide enqueues or refuses the request according to the hooks' verdict.
 func (a hookCheck) decide(verdict error, asked *state.Operation) {
 	c, r, v := a.courier, a.request, a.visit
-	if interrex.KindOf(verdict) == interrex.KindVetoed && v != nil {
+	if interrex.KindOf(verdict) == interrex.ErrVetoed && v != nil {
 		res, found, err := a.veto(asked, verdict)
 		if found {
 			c.recorded(r, v, res)
@@ -112,7 +112,7 @@ func (a hookCheck) question() (hookcaller.Question, error) {
 		}
 		body, err := one.JSON()
 		if err != nil {
-			return q, interrex.Errorf(interrex.KindInvalid, "request: it cannot be shown to webhooks: %v", err)
+			return q, interrex.Errorf(interrex.ErrInvalid, "request: it cannot be shown to webhooks: %v", err)
 		}
 		q.Operations = append(q.Operations, hookcaller.Operation{Method: strings.TrimPrefix(one.Procedure, "/"), Kind: one.Kinds[0], Key: one.Key, Request: body})
 	}
@@ -120,11 +120,11 @@ func (a hookCheck) question() (hookcaller.Question, error) {
 }
 
 func errSlowHooks() error {
-	return interrex.Errorf(interrex.KindTimeout, "cannot propose the operation: webhooks did not respond in time; nothing has happened, try again")
+	return interrex.Errorf(interrex.ErrTimeout, "cannot propose the operation: webhooks did not respond in time; nothing has happened, try again")
 }
 
 func errGone() error {
-	return interrex.Errorf(interrex.KindTimeout, "cannot propose the operation: its caller went away while webhooks were called; nothing has happened")
+	return interrex.Errorf(interrex.ErrTimeout, "cannot propose the operation: its caller went away while webhooks were called; nothing has happened")
 }
 
 // veto returns the outcome of a vetoed request with an id: a veto only if no earlier
@@ -133,7 +133,7 @@ func errGone() error {
 func (a hookCheck) veto(op *state.Operation, veto error) (res state.Result, found bool, err error) {
 	s := a.courier.server
 	if !a.visit.alone() {
-		return res, false, interrex.Errorf(interrex.KindOutcomeUnknown,
+		return res, false, interrex.Errorf(interrex.ErrOutcomeUnknown,
 			"request_id %q: an earlier attempt is not answered yet, and this one was vetoed (%s); retry with the same request id", op.RequestID, wire.Detail(veto).GetMessage())
 	}
 	bounded, cancel := context.WithTimeout(a.courier.ctx, s.checker.ReadWait)

@@ -193,7 +193,7 @@ func (c *courier) forward(id string, requests []*request, now time.Time) {
 	f, err := c.server.config.Forward(c.ctx, id)
 	if err != nil { // nothing was sent
 		if interrex.KindOf(err) == "" {
-			err = interrex.Errorf(interrex.KindUnavailable, "%v", err).WithCause(err)
+			err = interrex.Errorf(interrex.ErrUnavailable, "%v", err).WithCause(err)
 		}
 		c.refuse(b.requests, err)
 		return
@@ -278,7 +278,7 @@ func (c *courier) retry(r *request, o outcome) bool {
 	}
 	a.at, a.last = now.Add(a.pause), o
 	a.pause = min(2*a.pause, consistency.MaxPause)
-	if kind == interrex.KindNoLeader && !c.led() {
+	if kind == interrex.ErrNoLeader && !c.led() {
 		a.at = a.limit // or as soon as there is a leader
 	}
 	if c.closed || r.isGone() || a.at.After(a.limit) || !now.Before(a.limit) {
@@ -298,7 +298,7 @@ func (c *courier) retry(r *request, o outcome) bool {
 // reason; its caller retries, whereas a retry here could be for a caller that has
 // gone.
 func away(k interrex.Kind, r *request, after, wait time.Duration) bool {
-	return (k == interrex.KindUnavailable || k == interrex.KindDraining) && !r.Envelope.GetAsksAgain() && after < wait
+	return (k == interrex.ErrUnavailable || k == interrex.ErrDraining) && !r.Envelope.GetAsksAgain() && after < wait
 }
 
 // run makes the scheduled attempts until none is left.

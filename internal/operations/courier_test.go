@@ -88,23 +88,23 @@ func TestWhatIsSentAgain(t *testing.T) {
 		change func(*couriered, *request)
 		again  bool
 	}{
-		{"another leads", admission.Public, interrex.KindNotLeader, here, nil, true},
-		{"another leads, says one that was asked", admission.Public, interrex.KindNotLeader, there, nil, true},
-		{"nobody leads", admission.Public, interrex.KindNoLeader, here, nil, true},
-		{"an agent's", admission.Peer, interrex.KindNotLeader, here, nil, false},
-		{"an agent's, and nobody leads", admission.Peer, interrex.KindNoLeader, here, nil, false},
-		{"this agent's own refusal", admission.Public, interrex.KindUnavailable, here, nil, false},
-		{"this agent stops", admission.Public, interrex.KindDraining, here, nil, false},
-		{"the leader is not there", admission.Public, interrex.KindUnavailable, there, nil, true},
-		{"the leader stops", admission.Public, interrex.KindDraining, there, nil, true},
-		{"the caller asks again himself", admission.Public, interrex.KindUnavailable, there, func(_ *couriered, r *request) { r.Envelope.AsksAgain = true }, false},
-		{"it has stood in line there", admission.Public, interrex.KindUnavailable, there, func(c *couriered, _ *request) { c.clock.now = c.begin.Add(2 * time.Second) }, false},
-		{"it has nearly stood in line there", admission.Public, interrex.KindUnavailable, there, func(c *couriered, _ *request) { c.clock.now = c.begin.Add(2*time.Second - 1) }, true},
-		{"its caller has gone", admission.Public, interrex.KindNotLeader, here, func(_ *couriered, r *request) { r.cancel() }, false},
-		{"its stream has ended", admission.Public, interrex.KindNotLeader, here, func(c *couriered, _ *request) { c.closed = true }, false},
-		{"its time is over", admission.Public, interrex.KindNotLeader, there, func(c *couriered, r *request) { r.Enter = c.begin.Add(minPause - 1) }, false},
-		{"its time is nearly over", admission.Public, interrex.KindNotLeader, there, func(c *couriered, r *request) { r.Enter = c.begin.Add(minPause) }, true},
-		{"its time is over, and nobody leads", admission.Public, interrex.KindNoLeader, here, func(c *couriered, r *request) { r.Enter = c.begin }, false},
+		{"another leads", admission.Public, interrex.ErrNotLeader, here, nil, true},
+		{"another leads, says one that was asked", admission.Public, interrex.ErrNotLeader, there, nil, true},
+		{"nobody leads", admission.Public, interrex.ErrNoLeader, here, nil, true},
+		{"an agent's", admission.Peer, interrex.ErrNotLeader, here, nil, false},
+		{"an agent's, and nobody leads", admission.Peer, interrex.ErrNoLeader, here, nil, false},
+		{"this agent's own refusal", admission.Public, interrex.ErrUnavailable, here, nil, false},
+		{"this agent stops", admission.Public, interrex.ErrDraining, here, nil, false},
+		{"the leader is not there", admission.Public, interrex.ErrUnavailable, there, nil, true},
+		{"the leader stops", admission.Public, interrex.ErrDraining, there, nil, true},
+		{"the caller asks again himself", admission.Public, interrex.ErrUnavailable, there, func(_ *couriered, r *request) { r.Envelope.AsksAgain = true }, false},
+		{"it has stood in line there", admission.Public, interrex.ErrUnavailable, there, func(c *couriered, _ *request) { c.clock.now = c.begin.Add(2 * time.Second) }, false},
+		{"it has nearly stood in line there", admission.Public, interrex.ErrUnavailable, there, func(c *couriered, _ *request) { c.clock.now = c.begin.Add(2*time.Second - 1) }, true},
+		{"its caller has gone", admission.Public, interrex.ErrNotLeader, here, func(_ *couriered, r *request) { r.cancel() }, false},
+		{"its stream has ended", admission.Public, interrex.ErrNotLeader, here, func(c *couriered, _ *request) { c.closed = true }, false},
+		{"its time is over", admission.Public, interrex.ErrNotLeader, there, func(c *couriered, r *request) { r.Enter = c.begin.Add(minPause - 1) }, false},
+		{"its time is nearly over", admission.Public, interrex.ErrNotLeader, there, func(c *couriered, r *request) { r.Enter = c.begin.Add(minPause) }, true},
+		{"its time is over, and nobody leads", admission.Public, interrex.ErrNoLeader, here, func(c *couriered, r *request) { r.Enter = c.begin }, false},
 	} {
 		c := newCouriered(t, test.door)
 		r := c.request(test.hopped)
@@ -124,7 +124,7 @@ func TestThePausesOfOneRequestGrowUntilItsTimeIsOver(t *testing.T) {
 	var waited time.Duration
 	for i, want := range []time.Duration{10, 20, 40, 80, 160, 160} {
 		r.sent = c.clock.now
-		o := told(interrex.KindNotLeader)
+		o := told(interrex.ErrNotLeader)
 		c.finished(r, o)
 		want *= time.Millisecond
 		if due, next, more := c.dueWhere(true); len(due) > 0 || next != want || !more {
@@ -148,12 +148,12 @@ func TestALeaderIsLookedForAnewOnceAClaimHasStoodInLine(t *testing.T) {
 	c := newCouriered(t, admission.Public)
 	r := c.request(true)
 	r.Wait = &queue.Wait{Until: c.begin.Add(time.Hour)}
-	c.finished(r, told(interrex.KindNotLeader))
+	c.finished(r, told(interrex.ErrNotLeader))
 	c.clock.now = c.begin.Add(10 * time.Millisecond)
 	c.dueWhere(false)
 	r.sent = c.clock.now
 	c.clock.now = c.begin.Add(30 * time.Minute) // and now that leader goes
-	c.finished(r, told(interrex.KindNotLeader))
+	c.finished(r, told(interrex.ErrNotLeader))
 	if len(c.again) != 1 || len(c.done) != 0 || !r.retries.limit.Equal(c.clock.now.Add(2*time.Second)) || !r.retries.at.Equal(c.clock.now.Add(minPause)) {
 		t.Errorf("sent again: %v, answered %v", c.again, c.done)
 	}
@@ -162,7 +162,7 @@ func TestALeaderIsLookedForAnewOnceAClaimHasStoodInLine(t *testing.T) {
 func TestWhereNobodyLeadsARequestWaitsForALeader(t *testing.T) {
 	c := newCouriered(t, admission.Public)
 	r := c.request(false)
-	c.finished(r, told(interrex.KindNoLeader))
+	c.finished(r, told(interrex.ErrNoLeader))
 	c.clock.now = c.begin.Add(2*time.Second - 1)
 	if due, _, more := c.dueWhere(false); len(due) > 0 || !more {
 		t.Fatalf("due before its time, and before somebody leads: %v", due)
@@ -175,7 +175,7 @@ func TestWhereNobodyLeadsARequestWaitsForALeader(t *testing.T) {
 	}
 	c.running = true
 	gone := c.request(false)
-	c.finished(gone, told(interrex.KindNoLeader))
+	c.finished(gone, told(interrex.ErrNoLeader))
 	gone.cancel()
 	if due, _, _ := c.dueWhere(false); len(due) != 1 {
 		t.Error("one who has gone waits on")
@@ -184,7 +184,7 @@ func TestWhereNobodyLeadsARequestWaitsForALeader(t *testing.T) {
 
 func TestWhoWaitsForALeaderIsToldWhyWhenTheStreamEnds(t *testing.T) {
 	c := newCouriered(t, admission.Public)
-	o := told(interrex.KindNoLeader)
+	o := told(interrex.ErrNoLeader)
 	c.finished(c.request(false), o)
 	c.giveUp()
 	if len(c.done) != 1 || c.done[0].err != o.err || len(c.again) != 0 {
@@ -207,11 +207,11 @@ func TestALeaderIsAnotherAgent(t *testing.T) {
 		led  bool
 		kind interrex.Kind
 	}{
-		{"", forward, false, interrex.KindNoLeader},
-		{"a", forward, false, interrex.KindNoLeader}, // it leads, and is not ready for it
-		{"", unforwarded, false, interrex.KindNoLeader},
-		{"a", unforwarded, false, interrex.KindNoLeader},
-		{"b", unforwarded, true, interrex.KindNotLeader},
+		{"", forward, false, interrex.ErrNoLeader},
+		{"a", forward, false, interrex.ErrNoLeader}, // it leads, and is not ready for it
+		{"", unforwarded, false, interrex.ErrNoLeader},
+		{"a", unforwarded, false, interrex.ErrNoLeader},
+		{"b", unforwarded, true, interrex.ErrNotLeader},
 	} {
 		c := newCouriered(t, admission.Public, test.edit, func(config *Config, stands *consistency.Config) {
 			stands.Leadership = fixed{interrex.Leadership{Term: 1, LeaderID: test.id}}
@@ -225,7 +225,7 @@ func TestALeaderIsAnotherAgent(t *testing.T) {
 }
 
 func TestAPeerIsNotSentToTheAgentThatItAsks(t *testing.T) {
-	for id, want := range map[string]interrex.Kind{"": interrex.KindNoLeader, "a": interrex.KindNoLeader, "b": interrex.KindNotLeader} {
+	for id, want := range map[string]interrex.Kind{"": interrex.ErrNoLeader, "a": interrex.ErrNoLeader, "b": interrex.ErrNotLeader} {
 		c := newCouriered(t, admission.Peer, func(config *Config, stands *consistency.Config) {
 			stands.Leadership = fixed{interrex.Leadership{Term: 1, LeaderID: id}}
 			config.Forward = func(context.Context, string) (Forwarder, error) { return &scripted{}, nil }
@@ -273,7 +273,7 @@ func TestAnAgentThatCannotBeReachedIsUnavailable(t *testing.T) {
 	r := c.request(false)
 	r.Envelope.Body = []byte{}
 	c.forward("b", []*request{r}, c.begin)
-	if len(c.again) != 1 || interrex.KindOf(r.retries.last.err) != interrex.KindUnavailable {
+	if len(c.again) != 1 || interrex.KindOf(r.retries.last.err) != interrex.ErrUnavailable {
 		t.Errorf("sent again: %v, answered %v", c.again, c.done)
 	}
 }
@@ -296,7 +296,7 @@ func TestAPanicOfARaftIsOneRequestsFailure(t *testing.T) {
 	r := c.request(false)
 	m := method.ReadIndex()
 	r.Method = &m
-	if o := c.index(r); interrex.KindOf(o.err) != interrex.KindOutcomeUnknown {
+	if o := c.index(r); interrex.KindOf(o.err) != interrex.ErrOutcomeUnknown {
 		t.Errorf("%v", o.err)
 	}
 }
@@ -313,7 +313,7 @@ func (h *hasty) Send(_ []*interrexv1.Operation, done func(int, []byte, error)) (
 	h.sends++
 	attempt := h.sends
 	if attempt == 1 {
-		done(0, nil, told(interrex.KindNotLeader).err)
+		done(0, nil, told(interrex.ErrNotLeader).err)
 		h.again()
 	}
 	return func(int) { h.canceled = append(h.canceled, attempt) }

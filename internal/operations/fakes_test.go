@@ -51,5 +51,5 @@ func (s *mute) Send(ops []*interrexv1.Operation, done func(int, []byte, error)) 
 	for _, op := range ops {
 		_ = s.next(op)
 	}
-	return func(i int) { done(i, nil, interrex.Errorf(interrex.KindOutcomeUnknown, "abandoned")) }
+	return func(i int) { done(i, nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "abandoned")) }
 }

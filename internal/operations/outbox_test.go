@@ -20,7 +20,7 @@ import (
 func outcomeOf(id uint64) (o outcome, want string) {
 	switch id % 3 {
 	case 0:
-		return outcome{err: interrex.Errorf(interrex.KindHeld, "held %d", id)}, fmt.Sprint("held ", id)
+		return outcome{err: interrex.Errorf(interrex.ErrHeld, "held %d", id)}, fmt.Sprint("held ", id)
 	case 1:
 		return outcome{body: fmt.Append(nil, "body ", id)}, fmt.Sprint("body ", id)
 	}
@@ -53,7 +53,7 @@ func TestAnOutboxAnswersEachOnceInMessagesThatHaveABound(t *testing.T) {
 			want[id] = text
 		}
 		for id := uint64(settle); id < settle+refuse; id++ {
-			out.refused = append(out.refused, refused{id, 0, interrex.Errorf(interrex.KindInvalid, "refused %d", id)})
+			out.refused = append(out.refused, refused{id, 0, interrex.Errorf(interrex.ErrInvalid, "refused %d", id)})
 			want[id] = fmt.Sprint("refused ", id)
 		}
 		for n := 0; out.next(); n++ {
@@ -86,7 +86,7 @@ func TestAMessageOfLargeAnswersEndsEarly(t *testing.T) {
 			out.settled = append(out.settled, settled{r, outcome{body: make([]byte, size)}})
 		},
 		"errors": func(out *outbox, id uint64) {
-			out.refused = append(out.refused, refused{id, 0, interrex.Errorf(interrex.KindInvalid, "%s", strings.Repeat("x", size))})
+			out.refused = append(out.refused, refused{id, 0, interrex.Errorf(interrex.ErrInvalid, "%s", strings.Repeat("x", size))})
 		},
 	} {
 		out := outbox{server: newTestOperator()}

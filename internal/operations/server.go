@@ -29,7 +29,7 @@ type Forwarder interface {
 	// Send sends operations, in as few messages as they fit into. done is called
 	// once for each, with its index in ops and its answer, on any goroutine, and
 	// does not block: the answer's bytes, or an *interrex.Error, of
-	// KindOutcomeUnknown when the operation may have happened. abandon ends the
+	// ErrOutcomeUnknown when the operation may have happened. abandon ends the
 	// wait for an answer.
 	Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int))
 }
@@ -43,7 +43,7 @@ type Config struct {
 	// later one, until its context ends.
 	NextLeadership func() func(context.Context) (interrex.Leadership, error)
 	// Forward returns a Forwarder to another agent. Optional: without it a request
-	// that only the leader can handle fails elsewhere with KindNotLeader.
+	// that only the leader can handle fails elsewhere with ErrNotLeader.
 	Forward func(ctx context.Context, id string) (Forwarder, error)
 	// Hooks returns all webhooks.
 	Hooks func() []*webhook.Hook
@@ -208,7 +208,7 @@ func (s *Server) answered(r *request, o outcome) (made outcome) {
 const cancelGrace = 250 * time.Millisecond
 
 func errUnanswered() error {
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "the operation was not answered in time, so its outcome is unknown: retry with the same request id")
+	return interrex.Errorf(interrex.ErrOutcomeUnknown, "the operation was not answered in time, so its outcome is unknown: retry with the same request id")
 }
 
 // maxEarly is the most time that is reserved for the response to reach the caller.
@@ -364,9 +364,9 @@ func (s *Server) LeaderIndex(ctx context.Context, c admission.Caller) (uint64, e
 	if o.err == nil && o.message == nil {
 		o.message, o.err = m.DecodeAnswer(o.body)
 	}
-	if interrex.KindOf(o.err) == interrex.KindOutcomeUnknown { // a read has no unknown outcome
+	if interrex.KindOf(o.err) == interrex.ErrOutcomeUnknown { // a read has no unknown outcome
 		err := wire.FromDetail(wire.Detail(o.err))
-		err.Kind = interrex.KindUnavailable
+		err.Kind = interrex.ErrUnavailable
 		o.err = err
 	}
 	index, _ := o.message.(*interrexv1.ReadIndexResponse)

@@ -35,7 +35,7 @@ func TestACallThatIsNotAnsweredEndsAndIsTakenBack(t *testing.T) {
 		return r
 	}
 	begin := time.Now()
-	if out := o.call(t.Context(), claim(50*time.Millisecond)); interrex.KindOf(out.err) != interrex.KindOutcomeUnknown || time.Since(begin) < 100*time.Millisecond {
+	if out := o.call(t.Context(), claim(50*time.Millisecond)); interrex.KindOf(out.err) != interrex.ErrOutcomeUnknown || time.Since(begin) < 100*time.Millisecond {
 		t.Errorf("after %v: %v", time.Since(begin), out.err)
 	}
 	<-to.sent
@@ -43,7 +43,7 @@ func TestACallThatIsNotAnsweredEndsAndIsTakenBack(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-to.sent; cancel() }()
-	if out := o.call(ctx, claim(time.Hour)); interrex.KindOf(out.err) != interrex.KindOutcomeUnknown {
+	if out := o.call(ctx, claim(time.Hour)); interrex.KindOf(out.err) != interrex.ErrOutcomeUnknown {
 		t.Errorf("its caller has gone: %v", out.err)
 	}
 	<-to.abandoned

@@ -53,7 +53,7 @@ func (st *stream) receive() error {
 			return err
 		}
 		if n := len(m.GetOperations()); n > maxMessages {
-			return interrex.Errorf(interrex.KindTooLarge, "operations: %d in one message are more than %d", n, maxMessages)
+			return interrex.Errorf(interrex.ErrTooLarge, "operations: %d in one message are more than %d", n, maxMessages)
 		}
 		st.accept(m)
 	}
@@ -118,7 +118,7 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 func (st *stream) begin(in *interrexv1.Operation) (_ *request, err error) {
 	m := st.server.methods.Methods[in.GetMethod()]
 	if m == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "method: agent %s serves no method with the number %d", st.server.checker.ID, in.GetMethod())
+		return nil, interrex.Errorf(interrex.ErrInvalid, "method: agent %s serves no method with the number %d", st.server.checker.ID, in.GetMethod())
 	}
 	defer st.server.checker.Guard(m.Procedure, &err)
 	if err := method.Bounded("body", len(in.GetBody())); err != nil {
@@ -154,9 +154,9 @@ func (st *stream) mayOpen(id uint64) error {
 	case st.closed:
 		return admission.DrainingError()
 	case st.open[id] != nil:
-		return interrex.Errorf(interrex.KindInvalid, "id: %d is open on this stream already", id)
+		return interrex.Errorf(interrex.ErrInvalid, "id: %d is open on this stream already", id)
 	case len(st.open) >= st.server.config.MaxOpen:
-		err := interrex.Errorf(interrex.KindOverloaded, "%d operations are open on this stream: wait for answers", len(st.open))
+		err := interrex.Errorf(interrex.ErrOverloaded, "%d operations are open on this stream: wait for answers", len(st.open))
 		err.RetryAfter = consistency.MaxPause
 		return err
 	}

@@ -168,7 +168,7 @@ func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
 	}
 	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
 	if err != nil {
-		return interrex.Errorf(interrex.KindInvalid, "change %.80q: its id must be a number", r.PathValue("id"))
+		return interrex.Errorf(interrex.ErrInvalid, "change %.80q: its id must be a number", r.PathValue("id"))
 	}
 	if err := p.server.checker.WaitCurrent(r.Context(), admission.CallerOf(r.Context())); err != nil {
 		return err
@@ -221,7 +221,7 @@ func (p plainChanges) append(w http.ResponseWriter, r *http.Request) error {
 // changeOf reads the change to append.
 func changeOf(body []byte) (*interrexv1.ChangeServiceAppendRequest, error) {
 	if len(body) == 0 {
-		return nil, interrex.Errorf(interrex.KindInvalid, "data: missing: give any JSON value, which may be null")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "data: missing: give any JSON value, which may be null")
 	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(body, &object) != nil || object["data"] == nil {
@@ -236,10 +236,10 @@ func changeOf(body []byte) (*interrexv1.ChangeServiceAppendRequest, error) {
 		case "data", "_id", "_ts":
 		case "tags":
 			if err := json.Unmarshal(text, &m.Tags); err != nil {
-				return nil, interrex.Errorf(interrex.KindInvalid, "tags: give a list of strings")
+				return nil, interrex.Errorf(interrex.ErrInvalid, "tags: give a list of strings")
 			}
 		default:
-			return nil, interrex.Errorf(interrex.KindInvalid, "%.80q: besides data only tags is allowed: if this object is the data, put it into data", name)
+			return nil, interrex.Errorf(interrex.ErrInvalid, "%.80q: besides data only tags is allowed: if this object is the data, put it into data", name)
 		}
 	}
 	return m, nil

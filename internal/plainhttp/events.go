@@ -100,7 +100,7 @@ func (o eventWriter) flushed() error { return o.send(o.flush) }
 
 // endKind returns the name of the event that ends a stream.
 func endKind(err error) string {
-	return strings.ReplaceAll(string(cmp.Or(interrex.KindOf(err), interrex.KindUnavailable)), " ", "_")
+	return strings.ReplaceAll(string(cmp.Or(interrex.KindOf(err), interrex.ErrUnavailable)), " ", "_")
 }
 
 // write writes one event. Data that writes itself is not copied.

@@ -139,13 +139,13 @@ func (p plainValues) get(w http.ResponseWriter, r *http.Request, id interrex.Res
 	}
 	switch {
 	case q.Has("block") && !q.Has("since"):
-		return interrex.Errorf(interrex.KindInvalid, "?block: give ?since too: the revision after which to wait for a change, or 0 to wait until there is a value")
+		return interrex.Errorf(interrex.ErrInvalid, "?block: give ?since too: the revision after which to wait for a change, or 0 to wait until there is a value")
 	case block > interrex.MaxBlock:
-		return interrex.Errorf(interrex.KindInvalid, "?block: at most %s is allowed, not %v", interrex.FormatDuration(interrex.MaxBlock), block)
+		return interrex.Errorf(interrex.ErrInvalid, "?block: at most %s is allowed, not %v", interrex.FormatDuration(interrex.MaxBlock), block)
 	}
 	read := &interrexv1.ResourceServiceReadRequest{Id: wire.ResourceID(id), Consistency: c, MinRevision: min}
 	answer, err := called[*interrexv1.ResourceServiceReadResponse](p, r, interrexv1.ResourceServiceReadProcedure, read)
-	if q.Has("since") && (err == nil || interrex.KindOf(err) == interrex.KindNotFound) {
+	if q.Has("since") && (err == nil || interrex.KindOf(err) == interrex.ErrNotFound) {
 		changed, failed := p.await(r, id, interrex.Revision(since), block)
 		if failed != nil {
 			return failed
@@ -211,9 +211,9 @@ func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interr
 		}
 		page, err := p.changes.Await(ctx, q)
 		switch {
-		case interrex.KindOf(err) == interrex.KindCompacted && row == nil:
+		case interrex.KindOf(err) == interrex.ErrCompacted && row == nil:
 			return true, nil // whether it existed at since is no longer known
-		case interrex.KindOf(err) == interrex.KindCompacted:
+		case interrex.KindOf(err) == interrex.ErrCompacted:
 			q.Since = now // what was written since then would have another version
 			continue
 		case err != nil:
@@ -271,7 +271,7 @@ func ifMatch(r *http.Request) (string, error) {
 	text := r.Header.Get("If-Match")
 	version := strings.Trim(text, `"`)
 	if text != "" && (version == "" || version == "*" || strings.ContainsAny(version, `",`)) {
-		return "", interrex.Errorf(interrex.KindInvalid, `If-Match: %s is not one "VERSION", as returned in ETag`, text)
+		return "", interrex.Errorf(interrex.ErrInvalid, `If-Match: %s is not one "VERSION", as returned in ETag`, text)
 	}
 	return version, nil
 }
@@ -286,9 +286,9 @@ func (p plainValues) put(w http.ResponseWriter, r *http.Request, id interrex.Res
 	case err != nil:
 		return err
 	case none != "" && none != "*":
-		return interrex.Errorf(interrex.KindInvalid, "If-None-Match: %s: only * is allowed: there must be no value", none)
+		return interrex.Errorf(interrex.ErrInvalid, "If-None-Match: %s: only * is allowed: there must be no value", none)
 	case none != "" && version != "":
-		return interrex.Errorf(interrex.KindInvalid, "If-None-Match: give either If-Match or If-None-Match")
+		return interrex.Errorf(interrex.ErrInvalid, "If-None-Match: give either If-Match or If-None-Match")
 	}
 	body, err := plainBody(w, r)
 	if err != nil {
@@ -327,7 +327,7 @@ func (p plainValues) remove(w http.ResponseWriter, r *http.Request, id interrex.
 		return err
 	}
 	if r.Header.Get("If-None-Match") != "" {
-		return interrex.Errorf(interrex.KindInvalid, "If-None-Match: allowed only for PUT")
+		return interrex.Errorf(interrex.ErrInvalid, "If-None-Match: allowed only for PUT")
 	}
 	m := &interrexv1.ResourceServiceDeleteRequest{Id: wire.ResourceID(id), Version: version}
 	if err := plainEnvelope(r, &m.RequestId, &m.Attempt, &m.Fence); err != nil {
@@ -347,7 +347,7 @@ func (p plainValues) clear(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !q.Has("prefix") {
-		return interrex.Errorf(interrex.KindInvalid, "?prefix: missing: give the prefix of the keys to delete; an empty one deletes the whole namespace")
+		return interrex.Errorf(interrex.ErrInvalid, "?prefix: missing: give the prefix of the keys to delete; an empty one deletes the whole namespace")
 	}
 	id := wire.ValueID(q.Get("namespace"), "")
 	m := &interrexv1.ResourceServiceClearRequest{Type: wire.ResourceType(id.Type), Tenancy: wire.Tenancy(id.Tenancy), NamePrefix: q.Get("prefix")}

@@ -83,11 +83,11 @@ func onlyQuery(q url.Values, names ...string) error {
 		switch {
 		case slices.Contains(names, name+"*"):
 		case len(names) == 0:
-			return interrex.Errorf(interrex.KindInvalid, "?%.80s: unknown parameter: this path takes none", name)
+			return interrex.Errorf(interrex.ErrInvalid, "?%.80s: unknown parameter: this path takes none", name)
 		case !slices.Contains(names, name):
-			return interrex.Errorf(interrex.KindInvalid, "?%.80s: unknown parameter: this path takes %s", name, strings.ReplaceAll(strings.Join(names, ", "), "*", ""))
+			return interrex.Errorf(interrex.ErrInvalid, "?%.80s: unknown parameter: this path takes %s", name, strings.ReplaceAll(strings.Join(names, ", "), "*", ""))
 		case len(values) > 1:
-			return interrex.Errorf(interrex.KindInvalid, "?%s: given %d times, but allowed once", name, len(values))
+			return interrex.Errorf(interrex.ErrInvalid, "?%s: given %d times, but allowed once", name, len(values))
 		}
 	}
 	return nil
@@ -101,7 +101,7 @@ func number(q url.Values, name string, bits int) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(text, 10, bits)
 	if err != nil {
-		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %.80q is not a number from 0 to %d", name, text, uint64(1)<<(bits-1)-1+uint64(1)<<(bits-1))
+		return 0, interrex.Errorf(interrex.ErrInvalid, "?%s: %.80q is not a number from 0 to %d", name, text, uint64(1)<<(bits-1)-1+uint64(1)<<(bits-1))
 	}
 	return n, nil
 }
@@ -117,7 +117,7 @@ func period(q url.Values, name string) (time.Duration, error) {
 		d, err = time.ParseDuration(text + "s")
 	}
 	if err != nil || d < 0 {
-		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %.80q is neither seconds nor a duration such as 30s", name, text)
+		return 0, interrex.Errorf(interrex.ErrInvalid, "?%s: %.80q is neither seconds nor a duration such as 30s", name, text)
 	}
 	return d, nil
 }
@@ -156,7 +156,7 @@ func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var large *http.MaxBytesError
 	encoding := r.Header.Get("Content-Encoding")
 	if encoding != "" && encoding != "identity" && encoding != "gzip" {
-		return nil, interrex.Errorf(interrex.KindInvalid, "Content-Encoding: %.80q is not supported: send the body uncompressed or with gzip", encoding)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "Content-Encoding: %.80q is not supported: send the body uncompressed or with gzip", encoding)
 	}
 	tooLarge := r.ContentLength > maxPlainBody && r.Header.Get("Expect") != "" // the caller waits for 100 Continue before it sends the body
 	if !tooLarge {
@@ -166,13 +166,13 @@ func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return unzipped(body)
 	}
 	if tooLarge || errors.As(err, &large) {
-		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed", maxPlainBody)
+		return nil, interrex.Errorf(interrex.ErrTooLarge, "body: at most %d bytes are allowed", maxPlainBody)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, interrex.Errorf(interrex.KindInvalid, "body: it was not received completely in time")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "body: it was not received completely in time")
 	}
 	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "body: it ends too early: %v", err)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "body: it ends too early: %v", err)
 	}
 	return body, nil
 }
@@ -185,9 +185,9 @@ func unzipped(body []byte) ([]byte, error) {
 	}
 	switch {
 	case err != nil:
-		return nil, interrex.Errorf(interrex.KindInvalid, "body: the header Content-Encoding says gzip, but it cannot be decompressed: %v", err)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "body: the header Content-Encoding says gzip, but it cannot be decompressed: %v", err)
 	case len(body) > maxPlainBody:
-		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed, also decompressed", maxPlainBody)
+		return nil, interrex.Errorf(interrex.ErrTooLarge, "body: at most %d bytes are allowed, also decompressed", maxPlainBody)
 	}
 	return body, nil
 }
@@ -198,7 +198,7 @@ func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interre
 	if text := r.Header.Get(HeaderAttempt); text != "" {
 		n, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
-			return interrex.Errorf(interrex.KindInvalid, "%s: %.80q is not a number", HeaderAttempt, text)
+			return interrex.Errorf(interrex.ErrInvalid, "%s: %.80q is not a number", HeaderAttempt, text)
 		}
 		*attempt = uint32(n)
 	}
@@ -206,7 +206,7 @@ func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interre
 		key, token, both := strings.Cut(strings.TrimSpace(text), " ")
 		n, err := strconv.ParseUint(strings.TrimSpace(token), 10, 64)
 		if !both || err != nil {
-			return interrex.Errorf(interrex.KindInvalid, "%s: %.80q is not KEY TOKEN", HeaderFence, text)
+			return interrex.Errorf(interrex.ErrInvalid, "%s: %.80q is not KEY TOKEN", HeaderFence, text)
 		}
 		*fence = &interrexv1.Fence{Key: key, Token: n}
 	}
@@ -227,7 +227,7 @@ func consistencyOf(q url.Values) (c interrexv1.Consistency, min uint64, err erro
 	case "eventual":
 		c = interrexv1.Consistency_CONSISTENCY_EVENTUAL
 	default:
-		return c, 0, interrex.Errorf(interrex.KindInvalid, "?consistency: %q is neither strong nor eventual", text)
+		return c, 0, interrex.Errorf(interrex.ErrInvalid, "?consistency: %q is neither strong nor eventual", text)
 	}
 	min, err = number(q, "min_revision", 64)
 	return c, min, err

@@ -49,7 +49,7 @@ func (s *Server) plain(setting string, do func(http.ResponseWriter, *http.Reques
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := s.methods.Served(setting, admission.CallerOf(r.Context()))
 		if _, bad := url.ParseQuery(r.URL.RawQuery); err == nil && bad != nil {
-			err = interrex.Errorf(interrex.KindInvalid, "?%.80s: it cannot be parsed: %.80v", r.URL.RawQuery, bad)
+			err = interrex.Errorf(interrex.ErrInvalid, "?%.80s: it cannot be parsed: %.80v", r.URL.RawQuery, bad)
 		}
 		if err == nil {
 			err = s.calls.Enter()
@@ -77,7 +77,7 @@ func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Rev
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		n, err := strconv.ParseUint(last, 10, 64)
 		if err != nil {
-			return 0, interrex.Errorf(interrex.KindInvalid, "Last-Event-ID: %.80q is not a revision", last)
+			return 0, interrex.Errorf(interrex.ErrInvalid, "Last-Event-ID: %.80q is not a revision", last)
 		}
 		since = interrex.Revision(n)
 	}

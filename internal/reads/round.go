@@ -67,7 +67,7 @@ func (r *Rounds) begin() (proof, error) {
 		return p, err
 	}
 	if ready := r.config.ReadyTerm(); ready != p.term {
-		return p, retryable(interrex.KindUnavailable,
+		return p, retryable(interrex.ErrUnavailable,
 			"%s leads term %d and has not applied an entry of it yet; try again", r.config.ID, p.term)
 	}
 	p.index = r.config.Raft.CommitIndex()
@@ -106,7 +106,7 @@ func (r *Rounds) quorum(p proof, voters []raft.ServerID) bool {
 func (r *Rounds) voters() ([]raft.ServerID, error) {
 	future := r.config.Raft.GetConfiguration()
 	if err := future.Error(); err != nil {
-		return nil, retryable(interrex.KindUnavailable, "cannot read the configuration of %s: %v", r.config.ID, err)
+		return nil, retryable(interrex.ErrUnavailable, "cannot read the configuration of %s: %v", r.config.ID, err)
 	}
 	var ids []raft.ServerID
 	for _, server := range future.Configuration().Servers {
@@ -120,10 +120,10 @@ func (r *Rounds) voters() ([]raft.ServerID, error) {
 // leading fails unless this agent leads term.
 func (r *Rounds) leading(term uint64) error {
 	if state := r.config.Raft.State(); state != raft.Leader {
-		return retryable(interrex.KindNotLeader, "%s is %s; try the leader", r.config.ID, state)
+		return retryable(interrex.ErrNotLeader, "%s is %s; try the leader", r.config.ID, state)
 	}
 	if now := r.config.Raft.CurrentTerm(); now != term {
-		return retryable(interrex.KindNotLeader, "%s led term %d and term %d has begun; try the leader", r.config.ID, term, now)
+		return retryable(interrex.ErrNotLeader, "%s led term %d and term %d has begun; try the leader", r.config.ID, term, now)
 	}
 	return nil
 }
@@ -138,7 +138,7 @@ func (r *Rounds) await(changed <-chan struct{}, timeout <-chan time.Time) error 
 	case <-timer.Chan():
 		return nil
 	case <-timeout:
-		return retryable(interrex.KindUnavailable, "%s leads and no quorum has responded within %s; try again",
+		return retryable(interrex.ErrUnavailable, "%s leads and no quorum has responded within %s; try again",
 			r.config.ID, r.config.Timeout)
 	case <-r.catacomb.Dying():
 		return r.stopping()

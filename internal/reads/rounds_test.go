@@ -293,7 +293,7 @@ func TestDeposedLeaderNeverAnswers(t *testing.T) {
 				got := b.read()
 				b.set(func() { depose(b.quorum) })
 				b.answers("b", 4, moment())
-				b.fails(got, interrex.KindNotLeader)
+				b.fails(got, interrex.ErrNotLeader)
 			})
 		})
 	}
@@ -304,7 +304,7 @@ func TestDeposedLeaderIsNoticedWithoutAnyAnswer(t *testing.T) {
 		began := time.Now()
 		got := b.read()
 		b.set(func() { b.state = raft.Follower })
-		b.fails(got, interrex.KindNotLeader)
+		b.fails(got, interrex.ErrNotLeader)
 		if took := time.Since(began); took > recheck {
 			t.Errorf("it took %s", took)
 		}
@@ -314,7 +314,7 @@ func TestDeposedLeaderIsNoticedWithoutAnyAnswer(t *testing.T) {
 func TestFollowerAnswersAtOnce(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.set(func() { b.state = raft.Follower })
-		b.fails(b.read(), interrex.KindNotLeader)
+		b.fails(b.read(), interrex.ErrNotLeader)
 	})
 }
 
@@ -323,14 +323,14 @@ func TestLeaderThatHasAppliedNothingOfItsOwnDoesNotAnswer(t *testing.T) {
 		b.set(func() { b.ready = 3 })
 		got := b.read()
 		b.answers("b", 4, moment())
-		b.fails(got, interrex.KindUnavailable)
+		b.fails(got, interrex.ErrUnavailable)
 	})
 }
 
 func TestRoundWithoutAQuorumEnds(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		began := time.Now()
-		b.fails(b.read(), interrex.KindUnavailable)
+		b.fails(b.read(), interrex.ErrUnavailable)
 		if took := time.Since(began); took != DefaultTimeout {
 			t.Errorf("it took %s", took)
 		}
@@ -369,8 +369,8 @@ func TestStopAnswersWhoWaits(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		running, waiting := b.read(), b.read()
 		b.rounds.Kill()
-		b.fails(running, interrex.KindUnavailable)
-		b.fails(waiting, interrex.KindUnavailable)
+		b.fails(running, interrex.ErrUnavailable)
+		b.fails(waiting, interrex.ErrUnavailable)
 	})
 }
 

@@ -71,8 +71,8 @@ func (r *Rounds) Report() map[string]any {
 // Index returns the log index that must be applied for a linearizable read, on this
 // agent or on the follower that requests it. Everything that was acknowledged before
 // the call is at or below it. Index waits for at most the rest of the present round
-// and one more, each bounded by Config.Timeout. Its errors are of KindNotLeader,
-// KindUnavailable and KindOverloaded, and of KindTimeout when ctx ends first.
+// and one more, each bounded by Config.Timeout. Its errors are of ErrNotLeader,
+// ErrUnavailable and ErrOverloaded, and of ErrTimeout when ctx ends first.
 func (r *Rounds) Index(ctx context.Context) (uint64, error) {
 	if err := r.leading(r.config.Raft.CurrentTerm()); err != nil {
 		return 0, err
@@ -85,7 +85,7 @@ func (r *Rounds) Index(ctx context.Context) (uint64, error) {
 	case <-joined.done:
 		return joined.index, joined.err
 	case <-ctx.Done():
-		return 0, interrex.Errorf(interrex.KindTimeout, "cannot read strongly: the caller's deadline has passed").WithCause(ctx.Err())
+		return 0, interrex.Errorf(interrex.ErrTimeout, "cannot read strongly: the caller's deadline has passed").WithCause(ctx.Err())
 	case <-r.catacomb.Dying():
 		return 0, r.stopping()
 	}
@@ -104,7 +104,7 @@ func (r *Rounds) Read(ctx context.Context) error {
 		if interrex.KindOf(err) != "" {
 			return err
 		}
-		return retryable(interrex.KindUnavailable, "entry %d has not been applied on %s: %v", index, r.config.ID, err)
+		return retryable(interrex.ErrUnavailable, "entry %d has not been applied on %s: %v", index, r.config.ID, err)
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func (r *Rounds) join() (*round, error) {
 		}
 	}
 	if r.next.readers >= maxReaders {
-		return nil, retryable(interrex.KindOverloaded, "%d readers are waiting on %s, which is the limit", maxReaders, r.config.ID)
+		return nil, retryable(interrex.ErrOverloaded, "%d readers are waiting on %s, which is the limit", maxReaders, r.config.ID)
 	}
 	r.next.readers++
 	return r.next, nil
@@ -187,5 +187,5 @@ func (r *Rounds) prodLoop() {
 }
 
 func (r *Rounds) stopping() error {
-	return retryable(interrex.KindUnavailable, "%s is stopping; try another agent", r.config.ID)
+	return retryable(interrex.ErrUnavailable, "%s is stopping; try another agent", r.config.ID)
 }

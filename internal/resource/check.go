@@ -47,11 +47,11 @@ func (c *Check) check(t *Table) *interrex.Error {
 	case r == nil && c.Version == Absent, r != nil && (c.Version == "" || c.Version == r.Version()):
 		return nil
 	case r == nil:
-		return interrex.Errorf(interrex.KindCASFailure, "%s does not exist", c.ID)
+		return interrex.Errorf(interrex.ErrCASFailure, "%s does not exist", c.ID)
 	case c.Version == Absent:
-		return interrex.Errorf(interrex.KindCASFailure, "%s exists in version %s", c.ID, r.Version())
+		return interrex.Errorf(interrex.ErrCASFailure, "%s exists in version %s", c.ID, r.Version())
 	}
-	return interrex.Errorf(interrex.KindCASFailure, "version %q of %s was given, but %s is stored: read it again", c.Version, c.ID, r.Version())
+	return interrex.Errorf(interrex.ErrCASFailure, "version %q of %s was given, but %s is stored: read it again", c.Version, c.ID, r.Version())
 }
 
 func (c *Check) weigh(*Table, *load) {}

@@ -29,10 +29,10 @@ func (c *Clear) Announce() state.Announcement {
 // content.
 func (c *Clear) Validate() error {
 	if t := c.Selection.Tenancy; t.Partition == interrex.Wildcard || t.Namespace == interrex.Wildcard {
-		return interrex.Errorf(interrex.KindInvalid, "tenancy: a delete by prefix needs one partition and one namespace")
+		return interrex.Errorf(interrex.ErrInvalid, "tenancy: a delete by prefix needs one partition and one namespace")
 	}
 	if len(c.Selection.NamePrefix) > interrex.MaxName {
-		return interrex.Errorf(interrex.KindInvalid, "name_prefix: at most %d bytes are allowed, not %d", interrex.MaxName, len(c.Selection.NamePrefix))
+		return interrex.Errorf(interrex.ErrInvalid, "name_prefix: at most %d bytes are allowed, not %d", interrex.MaxName, len(c.Selection.NamePrefix))
 	}
 	return c.Selection.Validate()
 }
@@ -65,7 +65,7 @@ func (c *Clear) meant(t *Table) (records []*Record, more bool) {
 
 func (c *Clear) check(t *Table) *interrex.Error {
 	if _, more := c.meant(t); more {
-		return interrex.Errorf(interrex.KindTooLarge, "name_prefix: more than %d resources begin with %q, the limit of one delete: give a longer prefix", MaxCleared, c.Selection.NamePrefix)
+		return interrex.Errorf(interrex.ErrTooLarge, "name_prefix: more than %d resources begin with %q, the limit of one delete: give a longer prefix", MaxCleared, c.Selection.NamePrefix)
 	}
 	return nil
 }

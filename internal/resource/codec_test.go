@@ -84,15 +84,15 @@ func TestCommandThatIsCutOrLongerIsInvalid(t *testing.T) {
 	for _, c := range goldenCommands() {
 		whole := c.Append(nil)
 		for n := range whole {
-			if _, err := decode(whole[:n]); interrex.KindOf(err) != interrex.KindInvalid {
+			if _, err := decode(whole[:n]); interrex.KindOf(err) != interrex.ErrInvalid {
 				t.Errorf("%d bytes of %#v: %v", n, c, err)
 			}
 		}
-		if _, err := decode(append(whole, 0)); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := decode(append(whole, 0)); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("one byte more than %#v: %v", c, err)
 		}
 	}
-	if _, err := decode([]byte{99, 0}); interrex.KindOf(err) != interrex.KindInvalid {
+	if _, err := decode([]byte{99, 0}); interrex.KindOf(err) != interrex.ErrInvalid {
 		t.Errorf("unknown operation: %v", err)
 	}
 }
@@ -125,7 +125,7 @@ func TestRestoreRefusesDamage(t *testing.T) {
 	}
 	never := *one.get(web)
 	never.Revision = 0
-	if _, err := keep.DecodeEvent(keep.AppendEvent(nil, &never)); interrex.KindOf(err) != interrex.KindInvalid {
+	if _, err := keep.DecodeEvent(keep.AppendEvent(nil, &never)); interrex.KindOf(err) != interrex.ErrInvalid {
 		t.Errorf("a resource that was never written: %v", err)
 	}
 	w.use(keep)
@@ -185,7 +185,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := decode(data)
 		if err != nil {
-			if k := interrex.KindOf(err); k != interrex.KindInvalid && k != interrex.KindTooLarge {
+			if k := interrex.KindOf(err); k != interrex.ErrInvalid && k != interrex.ErrTooLarge {
 				t.Fatalf("kind %q: %v", k, err)
 			}
 			return

@@ -42,18 +42,18 @@ var operations = [...]func() command{
 }
 
 // Decode reads a command: a *Write, *Delete, *Clear or *Check. The error is of
-// kind KindInvalid or KindTooLarge.
+// kind ErrInvalid or ErrTooLarge.
 func (t *Table) Decode(data []byte) (state.Command, error) {
 	if len(data) == 0 {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource command: it is empty")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode resource command: it is empty")
 	}
 	op := data[0]
 	if int(op) >= len(operations) || operations[op] == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource command: unknown operation %d", op)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode resource command: unknown operation %d", op)
 	}
 	c := operations[op]()
 	if d := c.decode(codec.NewDecoder(string(data[1:]))); !d.Done() {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource command: operation %d is malformed", op)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode resource command: operation %d is malformed", op)
 	}
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (t *Table) Check(_ state.Time, c state.Command) error {
 func (t *Table) allowed(c state.Command) (command, error) {
 	own, is := c.(command)
 	if !is {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot check resource command: %T is not a resource command", c)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot check resource command: %T is not a resource command", c)
 	}
 	if refusal := own.check(t); refusal != nil {
 		return nil, refusal
@@ -99,18 +99,18 @@ func (t *Table) CheckGroup(_ state.Time, all []state.Command) error {
 			return err
 		}
 		if _, is := c.(*Clear); is && len(all) > 1 {
-			return interrex.Errorf(interrex.KindInvalid, "group: a delete by prefix cannot be grouped with other resources")
+			return interrex.Errorf(interrex.ErrInvalid, "group: a delete by prefix cannot be grouped with other resources")
 		}
 		switch c := c.(type) {
 		case *Delete:
 			gone[c.target()] = true
 		case *Write:
 			if c.Owner != nil && gone[join(*c.Owner)] {
-				return interrex.Errorf(interrex.KindInvalid, "owner: %s is deleted earlier in this group", *c.Owner)
+				return interrex.Errorf(interrex.ErrInvalid, "owner: %s is deleted earlier in this group", *c.Owner)
 			}
 		}
 		if named[own.target()] {
-			return interrex.Errorf(interrex.KindInvalid, "group: %s appears twice: each resource may be written or deleted once", split(own.target()))
+			return interrex.Errorf(interrex.ErrInvalid, "group: %s appears twice: each resource may be written or deleted once", split(own.target()))
 		}
 		named[own.target()] = true
 		own.weigh(t, &l)

@@ -60,7 +60,7 @@ func (c *Delete) check(t *Table) *interrex.Error {
 	if r == nil || c.Version == r.Version() || c.Version == "" && !c.Strict {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindCASFailure, "cannot delete %s: version %q was given, but %s is stored: read it again", c.ID, c.Version, r.Version())
+	return interrex.Errorf(interrex.ErrCASFailure, "cannot delete %s: version %q was given, but %s is stored: read it again", c.ID, c.Version, r.Version())
 }
 
 func (c *Delete) weigh(t *Table, l *load) {

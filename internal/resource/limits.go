@@ -91,20 +91,20 @@ func (l *load) add(lease *interrex.Fence, n int) {
 func (t *Table) fits(l *load) *interrex.Error {
 	switch {
 	case l.count > 0 && int64(t.rows.Len())+l.count > t.limits.count:
-		return interrex.Errorf(interrex.KindOverloaded, "resources: there are %d, and %s allows %d: delete some, or raise it", t.rows.Len(), settingCount, t.limits.count)
+		return interrex.Errorf(interrex.ErrOverloaded, "resources: there are %d, and %s allows %d: delete some, or raise it", t.rows.Len(), settingCount, t.limits.count)
 	case l.bytes > 0 && t.bytes+l.bytes > t.limits.bytes:
-		return interrex.Errorf(interrex.KindOverloaded, "resources: they have %d bytes, and with %d more they would have more than %s allows, %d: delete some, or raise it", t.bytes, l.bytes, settingBytes, t.limits.bytes)
+		return interrex.Errorf(interrex.ErrOverloaded, "resources: they have %d bytes, and with %d more they would have more than %s allows, %d: delete some, or raise it", t.bytes, l.bytes, settingBytes, t.limits.bytes)
 	}
 	for _, key := range sortedKeys(l.leases) {
 		if n := t.presence.count(key); l.leases[key] > 0 && n+l.leases[key] > MaxLeaseResources {
-			return interrex.Errorf(interrex.KindConflict, "owner_lease: %s owns %d resources, and %d is the limit: delete one, or use another lease", key, n, MaxLeaseResources)
+			return interrex.Errorf(interrex.ErrConflict, "owner_lease: %s owns %d resources, and %d is the limit: delete one, or use another lease", key, n, MaxLeaseResources)
 		}
 	}
 	return nil
 }
 
 func errData(n, most int) *interrex.Error {
-	e := interrex.Errorf(interrex.KindTooLarge, "data: at most %d bytes are allowed, not %d", most, n)
+	e := interrex.Errorf(interrex.ErrTooLarge, "data: at most %d bytes are allowed, not %d", most, n)
 	if most < interrex.MaxData {
 		e.Message += ": this is the setting " + settingData
 	}

@@ -40,7 +40,7 @@ func parseReaped(value string) (r reaped, err error) {
 		group, name, both := cutKind(kind)
 		t := interrex.ResourceType{Group: group, GroupVersion: "v1", Kind: name}
 		if !both || t.Validate() != nil {
-			return r, interrex.Errorf(interrex.KindInvalid, "%s: %s, %s, or a list of GROUP.KIND with commas is allowed, not %q", settingReaped, noTypes, allTypes, value)
+			return r, interrex.Errorf(interrex.ErrInvalid, "%s: %s, %s, or a list of GROUP.KIND with commas is allowed, not %q", settingReaped, noTypes, allTypes, value)
 		}
 		r.kinds[kind] = true
 	}

@@ -82,7 +82,7 @@ func TestAnOwnerThatIsGoneTakesNothingMore(t *testing.T) {
 	}
 	w.restart()
 	w.configure(map[string]string{"resources.owner-deletion": "*"})
-	w.refused(&resource.Write{ID: id("test.v1.Disk", "b"), Owner: &owner}, interrex.KindInvalid)
+	w.refused(&resource.Write{ID: id("test.v1.Disk", "b"), Owner: &owner}, interrex.ErrInvalid)
 	w.configure(map[string]string{"resources.owner-deletion": "none"})
 	w.must(&resource.Write{ID: id("test.v1.Disk", "b"), Owner: &owner})
 }
@@ -109,7 +109,7 @@ func TestAnOwnerOfAnotherLifeIsRefused(t *testing.T) {
 	w.configure(map[string]string{"resources.owner-deletion": "test.Server"})
 	w.must(&resource.Write{ID: web})
 	other := uid(web, "another life")
-	w.refused(&resource.Write{ID: id("test.v1.Disk", "d"), Owner: &other}, interrex.KindInvalid)
+	w.refused(&resource.Write{ID: id("test.v1.Disk", "d"), Owner: &other}, interrex.ErrInvalid)
 }
 
 func TestTheSettingOfOwnerDeletionIsChecked(t *testing.T) {
@@ -134,9 +134,9 @@ func TestAnOverwriteTakesWhateverIsStored(t *testing.T) {
 	if second.UID != first.UID || second.Revision == first.Revision || second.Generation == first.Generation {
 		t.Errorf("%+v after %+v", second, first)
 	}
-	w.refused(&resource.Write{ID: uid(web, "other"), Overwrite: true}, interrex.KindWrongUID)
-	w.refused(&resource.Write{ID: web, Overwrite: true, Version: second.Revision.String()}, interrex.KindInvalid)
-	w.refused(&resource.Write{ID: web, Overwrite: true, Strict: true}, interrex.KindInvalid)
+	w.refused(&resource.Write{ID: uid(web, "other"), Overwrite: true}, interrex.ErrWrongUID)
+	w.refused(&resource.Write{ID: web, Overwrite: true, Version: second.Revision.String()}, interrex.ErrInvalid)
+	w.refused(&resource.Write{ID: web, Overwrite: true, Strict: true}, interrex.ErrInvalid)
 }
 
 func TestAClearRemovesAllWithAPrefixOrNone(t *testing.T) {
@@ -151,7 +151,7 @@ func TestAClearRemovesAllWithAPrefixOrNone(t *testing.T) {
 	clear := func(prefix string) *resource.Clear {
 		return &resource.Clear{Selection: interrex.ResourceSelection{Type: web.Type, Tenancy: web.Tenancy, NamePrefix: prefix}}
 	}
-	w.refused(clear("a/"), interrex.KindTooLarge)
+	w.refused(clear("a/"), interrex.ErrTooLarge)
 	before, first := w.revision, len(w.events)
 	if reply := w.must(clear("a/000")); reply.Cleared != 10 || w.revision != before+10 {
 		t.Errorf("%+v, revision %d after %d", reply, w.revision, before)
@@ -172,13 +172,13 @@ func TestAClearRemovesAllWithAPrefixOrNone(t *testing.T) {
 	}
 	wild := clear("")
 	wild.Selection.Tenancy.Namespace = "*"
-	w.refused(wild, interrex.KindInvalid)
+	w.refused(wild, interrex.ErrInvalid)
 }
 
 func TestAClearStandsInNoGroup(t *testing.T) {
 	w := newWorld(t)
 	clear := &resource.Clear{Selection: interrex.ResourceSelection{Type: web.Type, Tenancy: web.Tenancy}}
-	if err := w.table.CheckGroup(0, []state.Command{clear, &resource.Write{ID: web}}); interrex.KindOf(err) != interrex.KindInvalid {
+	if err := w.table.CheckGroup(0, []state.Command{clear, &resource.Write{ID: web}}); interrex.KindOf(err) != interrex.ErrInvalid {
 		t.Errorf("%v", err)
 	}
 }

@@ -182,7 +182,7 @@ func readRecord(d *codec.Decoder) (*Record, error) {
 		Data:     interrex.ResourceData{TypeURL: d.Text(), Value: readValue(d)},
 	}
 	if !d.Done() || r.Revision == 0 {
-		return nil, interrex.Errorf(interrex.KindInvalid, "the resource is malformed")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "the resource is malformed")
 	}
 	c := Write{ID: r.ID, Owner: r.Owner, OwnerLease: r.OwnerLease, Generation: r.Generation, Metadata: r.Metadata, Data: r.Data}
 	if err := c.Validate(); err != nil {

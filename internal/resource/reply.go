@@ -48,12 +48,12 @@ func (t *Table) AppendReply(b []byte, r state.Reply) []byte {
 	return binary.AppendUvarint(appendOwner(b, reply.Owner), uint64(reply.Cleared))
 }
 
-// DecodeReply reads what AppendReply wrote; the error is of kind KindInvalid.
+// DecodeReply reads what AppendReply wrote; the error is of kind ErrInvalid.
 func (t *Table) DecodeReply(b []byte) (state.Reply, error) {
 	d := codec.NewDecoder(string(b))
 	reply := &Reply{Revision: interrex.Revision(d.Uvarint()), UID: d.Text(), Generation: d.Text(), Owner: readOwner(&d), Cleared: int(d.Uvarint())}
 	if !d.Done() {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource reply: it is malformed")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode resource reply: it is malformed")
 	}
 	return reply, nil
 }
@@ -63,8 +63,8 @@ func (t *Table) AppendEvent(b []byte, value any) []byte {
 	return appendRecord(b, value.(*Record))
 }
 
-// DecodeEvent is part of state.EventCodec; the error is of kind KindInvalid or
-// KindTooLarge.
+// DecodeEvent is part of state.EventCodec; the error is of kind ErrInvalid or
+// ErrTooLarge.
 func (t *Table) DecodeEvent(b []byte) (any, error) {
 	d := codec.NewDecoder(string(b))
 	r, err := readRecord(&d)

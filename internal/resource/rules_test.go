@@ -18,7 +18,7 @@ var web = id("test.v1.Server", "web")
 
 func TestAWriteComparesAndSetsVersions(t *testing.T) {
 	w := newWorld(t)
-	w.refused(&resource.Write{ID: web, Version: "some-version"}, interrex.KindCASFailure)
+	w.refused(&resource.Write{ID: web, Version: "some-version"}, interrex.ErrCASFailure)
 	first := w.must(&resource.Write{ID: web})
 	if first.Revision != w.revision || w.get(web).Version() != first.Revision.String() {
 		t.Errorf("version %d at revision %d", first.Revision, w.revision)
@@ -27,17 +27,17 @@ func TestAWriteComparesAndSetsVersions(t *testing.T) {
 	if second.Revision == first.Revision || second.UID != first.UID {
 		t.Errorf("%+v after %+v", second, first)
 	}
-	w.refused(&resource.Write{ID: web}, interrex.KindCASFailure)
-	w.refused(&resource.Write{ID: web, Version: first.Revision.String()}, interrex.KindCASFailure)
+	w.refused(&resource.Write{ID: web}, interrex.ErrCASFailure)
+	w.refused(&resource.Write{ID: web, Version: first.Revision.String()}, interrex.ErrCASFailure)
 }
 
 func TestAUIDIsLookedAtBeforeAVersion(t *testing.T) {
 	w := newWorld(t)
 	w.must(&resource.Write{ID: uid(web, "a"), Strict: true})
 	v := w.get(web).Version()
-	w.refused(&resource.Write{ID: uid(web, "b"), Version: "99"}, interrex.KindWrongUID)
-	w.refused(&resource.Write{ID: uid(web, "b"), Version: v}, interrex.KindWrongUID)
-	w.refused(&resource.Write{ID: web, Version: v, Strict: true}, interrex.KindWrongUID)
+	w.refused(&resource.Write{ID: uid(web, "b"), Version: "99"}, interrex.ErrWrongUID)
+	w.refused(&resource.Write{ID: uid(web, "b"), Version: v}, interrex.ErrWrongUID)
+	w.refused(&resource.Write{ID: web, Version: v, Strict: true}, interrex.ErrWrongUID)
 	w.must(&resource.Write{ID: web, Version: v}) // the stored one
 	v = w.get(web).Version()
 	w.must(&resource.Write{ID: uid(web, "a"), Version: v, Strict: true})
@@ -63,8 +63,8 @@ func TestADeleteOfWhatIsNotThereChangesNothing(t *testing.T) {
 	if w.revision != 1 || w.get(web) == nil {
 		t.Errorf("revision %d", w.revision)
 	}
-	w.refused(&resource.Delete{ID: uid(web, "a"), Strict: true}, interrex.KindCASFailure)
-	w.refused(&resource.Delete{ID: web, Version: "some-version"}, interrex.KindCASFailure)
+	w.refused(&resource.Delete{ID: uid(web, "a"), Strict: true}, interrex.ErrCASFailure)
+	w.refused(&resource.Delete{ID: web, Version: "some-version"}, interrex.ErrCASFailure)
 	w.must(&resource.Delete{ID: id("test.v2.Server", "web")}) // another group version
 	if w.get(web) != nil {
 		t.Error("it is still there")
@@ -142,7 +142,7 @@ func TestIDsAreWhatTheLeaderHasMade(t *testing.T) {
 	if reply := w.must(&resource.Write{ID: uid(id("test.v1.Server", "own"), "mine")}); reply.UID != "mine" {
 		t.Errorf("%+v", reply)
 	}
-	if _, err := c.Mint(bytes.NewReader(nil)); interrex.KindOf(err) != interrex.KindUnavailable {
+	if _, err := c.Mint(bytes.NewReader(nil)); interrex.KindOf(err) != interrex.ErrUnavailable {
 		t.Error(err)
 	}
 	w.minted = nil
@@ -158,7 +158,7 @@ func TestIDsAreWhatTheLeaderHasMade(t *testing.T) {
 func TestAnOwnerIsSetOnce(t *testing.T) {
 	w := newWorld(t)
 	owner := id("test.v1.Rack", "r1")
-	w.refused(&resource.Write{ID: web, Owner: &owner}, interrex.KindInvalid)
+	w.refused(&resource.Write{ID: web, Owner: &owner}, interrex.ErrInvalid)
 	w.must(&resource.Write{ID: uid(owner, "o1")})
 	if reply := w.must(&resource.Write{ID: web, Owner: &owner}); *reply.Owner != uid(owner, "o1") {
 		t.Errorf("the owner is %+v", reply.Owner)
@@ -170,11 +170,11 @@ func TestAnOwnerIsSetOnce(t *testing.T) {
 		t.Errorf("the owner is %+v", got)
 	}
 	other, gone := id("test.v1.Rack", "r2"), uid(owner, "o2")
-	w.refused(&resource.Write{ID: web, Owner: &other, Version: version()}, interrex.KindInvalid)
-	w.refused(&resource.Write{ID: web, Owner: &gone, Version: version()}, interrex.KindInvalid)
+	w.refused(&resource.Write{ID: web, Owner: &other, Version: version()}, interrex.ErrInvalid)
+	w.refused(&resource.Write{ID: web, Owner: &gone, Version: version()}, interrex.ErrInvalid)
 	free := id("test.v1.Server", "free")
 	w.must(&resource.Write{ID: free})
-	w.refused(&resource.Write{ID: free, Owner: &owner, Version: w.get(free).Version()}, interrex.KindInvalid)
+	w.refused(&resource.Write{ID: free, Owner: &owner, Version: w.get(free).Version()}, interrex.ErrInvalid)
 	w.must(&resource.Write{ID: id("test.v1.Server", "orphan"), Owner: &gone}) // it need not exist
 	w.must(&resource.Write{ID: uid(web, w.get(web).ID.UID), Owner: &other, Version: version(), Strict: true})
 	if got := w.get(web).Owner; !got.Same(other) {
@@ -292,7 +292,7 @@ func pages(t *testing.T, w *world, s interrex.ResourceSelection, limit int) (nam
 func TestAResourceGoesWithItsLease(t *testing.T) {
 	w := newWorld(t)
 	mine, other := fence("ns/mine", 3), fence("ns/other", 4)
-	w.refused(&resource.Write{ID: web, OwnerLease: &mine}, interrex.KindNotHeld)
+	w.refused(&resource.Write{ID: web, OwnerLease: &mine}, interrex.ErrNotHeld)
 	w.held[mine], w.held[other] = true, true
 	w.must(&resource.Write{ID: id("test.v1.Server", "b"), OwnerLease: &mine})
 	w.must(&resource.Write{ID: id("test.v1.Server", "a"), OwnerLease: &mine})
@@ -327,11 +327,11 @@ func TestALeaseOwnsSoMany(t *testing.T) {
 	for i := range resource.MaxLeaseResources {
 		w.must(&resource.Write{ID: name(i), OwnerLease: &l})
 	}
-	w.refused(&resource.Write{ID: web, OwnerLease: &l}, interrex.KindConflict)
+	w.refused(&resource.Write{ID: web, OwnerLease: &l}, interrex.ErrConflict)
 	w.must(&resource.Write{ID: name(0), OwnerLease: &l, Version: "1"}) // it is one of them
 	w.must(&resource.Delete{ID: name(1)})
 	one, two := &resource.Write{ID: web, OwnerLease: &l}, &resource.Write{ID: name(1), OwnerLease: &l}
-	if err := w.table.CheckGroup(0, []state.Command{one, two}); interrex.KindOf(err) != interrex.KindConflict {
+	if err := w.table.CheckGroup(0, []state.Command{one, two}); interrex.KindOf(err) != interrex.ErrConflict {
 		t.Errorf("two for one place: %v", err)
 	}
 	w.must(one)
@@ -344,7 +344,7 @@ func TestALeaseOwnsSoMany(t *testing.T) {
 	m := fence("m", 1)
 	w.held[m] = true
 	other := w.must(&resource.Write{ID: id("test.v1.Server", "other"), OwnerLease: &m})
-	w.refused(&resource.Write{ID: id("test.v1.Server", "other"), OwnerLease: &l, Version: other.Revision.String()}, interrex.KindConflict)
+	w.refused(&resource.Write{ID: id("test.v1.Server", "other"), OwnerLease: &l, Version: other.Revision.String()}, interrex.ErrConflict)
 }
 
 func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
@@ -356,13 +356,13 @@ func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
 	if k := group(a); k != "" {
 		t.Errorf("one more is %q", k)
 	}
-	if k := group(a, b); k != interrex.KindOverloaded {
+	if k := group(a, b); k != interrex.ErrOverloaded {
 		t.Errorf("two more are %q", k)
 	}
-	if k := group(a, &resource.Delete{ID: web}, &resource.Delete{ID: web, Version: "1"}); k != interrex.KindInvalid {
+	if k := group(a, &resource.Delete{ID: web}, &resource.Delete{ID: web, Version: "1"}); k != interrex.ErrInvalid {
 		t.Errorf("one resource twice is %q", k)
 	}
-	if k := group(a, &resource.Delete{ID: web, Version: "9"}); k != interrex.KindCASFailure {
+	if k := group(a, &resource.Delete{ID: web, Version: "9"}); k != interrex.ErrCASFailure {
 		t.Errorf("another version is %q", k)
 	}
 	if k := group(a, &resource.Delete{ID: web}); k != "" {
@@ -377,7 +377,7 @@ func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
 	if k := group(owned); k != "" {
 		t.Errorf("one that is owned is %q", k)
 	}
-	if k := group(&resource.Delete{ID: web}, owned); k != interrex.KindInvalid {
+	if k := group(&resource.Delete{ID: web}, owned); k != interrex.ErrInvalid {
 		t.Errorf("one whose owner is deleted before is %q", k)
 	}
 	w.must(a)
@@ -411,12 +411,12 @@ func TestLimitsAreSettings(t *testing.T) {
 	w := newWorld(t)
 	big := func(n int) interrex.ResourceData { return text(strings.Repeat("x", n)) }
 	w.must(&resource.Write{ID: web, Data: big(interrex.MaxData)})
-	err := w.refused(&resource.Write{ID: web, Data: big(interrex.MaxData + 1)}, interrex.KindTooLarge)
+	err := w.refused(&resource.Write{ID: web, Data: big(interrex.MaxData + 1)}, interrex.ErrTooLarge)
 	if strings.Contains(err.Error(), "setting") {
 		t.Error(err)
 	}
 	w.configure(map[string]string{"resources.max-data": "1000"})
-	err = w.refused(&resource.Write{ID: web, Data: big(1001), Version: "1"}, interrex.KindTooLarge)
+	err = w.refused(&resource.Write{ID: web, Data: big(1001), Version: "1"}, interrex.ErrTooLarge)
 	if !strings.Contains(err.Error(), "resources.max-data") {
 		t.Error(err)
 	}
@@ -424,7 +424,7 @@ func TestLimitsAreSettings(t *testing.T) {
 	used := w.table.Usage()
 	w.configure(map[string]string{"resources.max-bytes": fmt.Sprint(used.Bytes - 1)})
 	w.must(&resource.Write{ID: web, Data: big(1000), Version: "2"}) // it makes nothing larger
-	err = w.refused(&resource.Write{ID: web, Data: big(1001), Version: "3"}, interrex.KindOverloaded)
+	err = w.refused(&resource.Write{ID: web, Data: big(1001), Version: "3"}, interrex.ErrOverloaded)
 	if !strings.Contains(err.Error(), "resources.max-bytes") {
 		t.Error(err)
 	}
@@ -434,7 +434,7 @@ func TestLimitsAreSettings(t *testing.T) {
 	}
 	w.configure(map[string]string{"resources.max-count": "1"})
 	w.must(&resource.Write{ID: web})
-	w.refused(&resource.Write{ID: id("test.v1.Server", "two")}, interrex.KindOverloaded)
+	w.refused(&resource.Write{ID: id("test.v1.Server", "two")}, interrex.ErrOverloaded)
 	w.configure(nil)
 	w.must(&resource.Write{ID: id("test.v1.Server", "two"), Data: big(100)})
 	w.configure(map[string]string{"resources.max-count": "1", "resources.max-bytes": "1"})
@@ -476,7 +476,7 @@ func TestACheckIsOfOneVersion(t *testing.T) {
 		{ID: none, Version: version}:        "does not exist",
 		{ID: uid(web, "other")}:             "does not exist",
 	} {
-		if err := w.refused(c, interrex.KindCASFailure); err == nil || !strings.Contains(err.Error(), text) {
+		if err := w.refused(c, interrex.ErrCASFailure); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%v, want %q", err, text)
 		}
 	}
@@ -494,7 +494,7 @@ func TestAClearTakesAllOrNone(t *testing.T) {
 	clearing := func(prefix string) *resource.Clear {
 		return &resource.Clear{Selection: interrex.ResourceSelection{Type: at("").Type, Tenancy: at("").Tenancy, NamePrefix: prefix}}
 	}
-	w.refused(clearing("a/"), interrex.KindTooLarge)
+	w.refused(clearing("a/"), interrex.ErrTooLarge)
 	w.must(&resource.Delete{ID: at("a/0000"), Version: first.String()})
 	before := w.revision
 	w.events = nil
@@ -516,9 +516,9 @@ func TestAClearTakesAllOrNone(t *testing.T) {
 	for _, tenancy := range []interrex.Tenancy{{Partition: "*", Namespace: "default"}, {Partition: "default", Namespace: "*"}} {
 		c := clearing("b")
 		c.Selection.Tenancy = tenancy
-		w.refused(c, interrex.KindInvalid)
+		w.refused(c, interrex.ErrInvalid)
 	}
-	w.refused(clearing(strings.Repeat("x", interrex.MaxName+1)), interrex.KindInvalid)
+	w.refused(clearing(strings.Repeat("x", interrex.MaxName+1)), interrex.ErrInvalid)
 }
 
 func TestWhatIsMalformedIsRefused(t *testing.T) {
@@ -543,15 +543,15 @@ func TestWhatIsMalformedIsRefused(t *testing.T) {
 		&resource.Delete{ID: interrex.ResourceID{}},
 		&resource.Delete{ID: web, Version: "\xff"},
 	} {
-		newWorld(t).refused(c, interrex.KindInvalid)
+		newWorld(t).refused(c, interrex.ErrInvalid)
 	}
 	for _, typ := range []string{"", "a.b", ".v1.Kind", "g.v1.", "g..K", "g.v1.K/x", "g.v_1.-K"} {
-		if _, err := interrex.ParseResourceType(typ); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := interrex.ParseResourceType(typ); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("type %q: %v", typ, err)
 		}
 	}
 	for _, key := range []string{"", "demo.Server", "demo.Server/default/default", "Server/default/default/web", "demo.Server/Default/default/web", "demo.Server/default/default/"} {
-		if _, err := interrex.ParseResourceKey(key); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := interrex.ParseResourceKey(key); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("%q: %v", key, err)
 		}
 	}

@@ -58,10 +58,10 @@ func (c *Write) Validate() error {
 		return err
 	}
 	if c.Overwrite && (c.Strict || c.Version != "") {
-		return interrex.Errorf(interrex.KindInvalid, "overwrite: it cannot be combined with a version: leave one of them out")
+		return interrex.Errorf(interrex.ErrInvalid, "overwrite: it cannot be combined with a version: leave one of them out")
 	}
 	if len(c.Generation) > interrex.MaxUID || !utf8.ValidString(c.Generation) {
-		return interrex.Errorf(interrex.KindInvalid, "generation: at most %d bytes of UTF-8 are allowed", interrex.MaxUID)
+		return interrex.Errorf(interrex.ErrInvalid, "generation: at most %d bytes of UTF-8 are allowed", interrex.MaxUID)
 	}
 	if err := c.Metadata.Validate(); err != nil {
 		return err
@@ -74,7 +74,7 @@ func (c *Write) validateLease() error {
 	case c.OwnerLease == nil:
 		return nil
 	case c.OwnerLease.Token == 0:
-		return interrex.Errorf(interrex.KindInvalid, "owner_lease: token: missing: give the token under which %s is held", c.OwnerLease.Key)
+		return interrex.Errorf(interrex.ErrInvalid, "owner_lease: token: missing: give the token under which %s is held", c.OwnerLease.Key)
 	}
 	return about("owner_lease", c.OwnerLease.Key.Validate())
 }
@@ -89,7 +89,7 @@ func about(field string, err error) error {
 
 func validateVersion(v string) error {
 	if len(v) > interrex.MaxUID || !utf8.ValidString(v) {
-		return interrex.Errorf(interrex.KindInvalid, "version: at most %d bytes of UTF-8 are allowed, not %d", interrex.MaxUID, len(v))
+		return interrex.Errorf(interrex.ErrInvalid, "version: at most %d bytes of UTF-8 are allowed, not %d", interrex.MaxUID, len(v))
 	}
 	return nil
 }
@@ -97,9 +97,9 @@ func validateVersion(v string) error {
 func validateData(d interrex.ResourceData) error {
 	switch {
 	case len(d.TypeURL) > maxTypeURL || !utf8.ValidString(d.TypeURL):
-		return interrex.Errorf(interrex.KindInvalid, "data: its type URL has at most %d bytes of UTF-8, not %d", maxTypeURL, len(d.TypeURL))
+		return interrex.Errorf(interrex.ErrInvalid, "data: its type URL has at most %d bytes of UTF-8, not %d", maxTypeURL, len(d.TypeURL))
 	case d.TypeURL == "" && len(d.Value) > 0:
-		return interrex.Errorf(interrex.KindInvalid, "data: it has a value but no type URL")
+		return interrex.Errorf(interrex.ErrInvalid, "data: it has a value but no type URL")
 	case len(d.Value) > interrex.MaxData:
 		return errData(len(d.Value), interrex.MaxData)
 	}
@@ -139,7 +139,7 @@ func (c *Write) Mint(random io.Reader) ([]byte, error) {
 	}
 	b := make([]byte, 2*idBytes)
 	if _, err := io.ReadFull(random, b); err != nil {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "cannot make a uid: %v", err)
+		return nil, interrex.Errorf(interrex.ErrUnavailable, "cannot make a uid: %v", err)
 	}
 	return b, nil
 }
@@ -151,13 +151,13 @@ func (c *Write) check(t *Table) *interrex.Error {
 	switch {
 	case c.Overwrite && (!there || c.ID.UID == "" || c.ID.UID == old.ID.UID):
 	case !there && c.Version != "":
-		return interrex.Errorf(interrex.KindCASFailure, "cannot write %s: it does not exist, and version %q was given: leave the version out to create it", c.ID, c.Version)
+		return interrex.Errorf(interrex.ErrCASFailure, "cannot write %s: it does not exist, and version %q was given: leave the version out to create it", c.ID, c.Version)
 	case there && c.ID.UID != old.ID.UID && (c.Strict || c.ID.UID != ""):
-		return interrex.Errorf(interrex.KindWrongUID, "cannot write %s: its uid is %q, not %q: the intended one no longer exists", c.ID, old.ID.UID, c.ID.UID)
+		return interrex.Errorf(interrex.ErrWrongUID, "cannot write %s: its uid is %q, not %q: the intended one no longer exists", c.ID, old.ID.UID, c.ID.UID)
 	case there && c.Version == "":
-		return interrex.Errorf(interrex.KindCASFailure, "cannot create %s: it exists in version %s: give that version to replace it", c.ID, old.Version())
+		return interrex.Errorf(interrex.ErrCASFailure, "cannot create %s: it exists in version %s: give that version to replace it", c.ID, old.Version())
 	case there && c.Version != old.Version():
-		return interrex.Errorf(interrex.KindCASFailure, "cannot write %s: version %q was given, and %s is stored: read it again", c.ID, c.Version, old.Version())
+		return interrex.Errorf(interrex.ErrCASFailure, "cannot write %s: version %q was given, and %s is stored: read it again", c.ID, c.Version, old.Version())
 	}
 	if !c.Strict {
 		if err := c.checkOwner(t, old); err != nil {
@@ -168,7 +168,7 @@ func (c *Write) check(t *Table) *interrex.Error {
 		return errData(n, t.limits.data)
 	}
 	if l := c.OwnerLease; l != nil && !t.held(*l) {
-		return interrex.Errorf(interrex.KindNotHeld, "owner_lease: %s is not held under token %d", l.Key, l.Token)
+		return interrex.Errorf(interrex.ErrNotHeld, "owner_lease: %s is not held under token %d", l.Key, l.Token)
 	}
 	return nil
 }
@@ -180,16 +180,16 @@ func (c *Write) checkOwner(t *Table, old *Record) *interrex.Error {
 		return nil
 	case old == nil:
 		if c.Owner.UID == "" && t.find(*c.Owner) == nil {
-			return interrex.Errorf(interrex.KindInvalid, "owner: %s does not exist: create it first, or give its uid", *c.Owner)
+			return interrex.Errorf(interrex.ErrInvalid, "owner: %s does not exist: create it first, or give its uid", *c.Owner)
 		}
 		if c.gone(t) {
-			return interrex.Errorf(interrex.KindInvalid, "owner: %s with uid %q does not exist, and resources of such owners are deleted with them", *c.Owner, c.Owner.UID)
+			return interrex.Errorf(interrex.ErrInvalid, "owner: %s with uid %q does not exist, and resources of such owners are deleted with them", *c.Owner, c.Owner.UID)
 		}
 		return nil
 	case old.Owner == nil:
-		return interrex.Errorf(interrex.KindInvalid, "owner: %s has none, and an owner is set when a resource is created", c.ID)
+		return interrex.Errorf(interrex.ErrInvalid, "owner: %s has none, and an owner is set when a resource is created", c.ID)
 	case !old.Owner.Same(*c.Owner) || c.Owner.UID != "" && c.Owner.UID != old.Owner.UID:
-		return interrex.Errorf(interrex.KindInvalid, "owner: that of %s is %s with uid %q, and cannot be changed", c.ID, *old.Owner, old.Owner.UID)
+		return interrex.Errorf(interrex.ErrInvalid, "owner: that of %s is %s with uid %q, and cannot be changed", c.ID, *old.Owner, old.Owner.UID)
 	}
 	return nil
 }

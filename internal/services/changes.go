@@ -71,14 +71,14 @@ func (c Changes) message(e *state.Event, s *state.State) (*interrexv1.Change, er
 
 // ErrNotForAll returns the error for JSON that not every reader accepts.
 func ErrNotForAll() error {
-	return interrex.Errorf(interrex.KindInvalid, "data: a number beyond a double's range, a duplicate name in an object and half of a surrogate pair are not allowed")
+	return interrex.Errorf(interrex.ErrInvalid, "data: a number beyond a double's range, a duplicate name in an object and half of a surrogate pair are not allowed")
 }
 
 // ValueOf returns the value of a JSON text.
 func ValueOf(text []byte) (*structpb.Value, error) {
 	v := &structpb.Value{}
 	if err := protojson.Unmarshal(text, v); err != nil {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "changes: cannot decode the data of a change: %v", err)
+		return nil, interrex.Errorf(interrex.ErrUnavailable, "changes: cannot decode the data of a change: %v", err)
 	}
 	return v, nil
 }
@@ -88,7 +88,7 @@ func ValueOf(text []byte) (*structpb.Value, error) {
 func appended(m *interrexv1.ChangeServiceAppendRequest, r state.Result) (*interrexv1.ChangeServiceAppendResponse, error) {
 	reply, is := r.Reply.(*change.Reply)
 	if !is {
-		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
+		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
 	}
 	asked, err := appendChange(m)
 	if err != nil {
@@ -109,25 +109,25 @@ func appendChange(m *interrexv1.ChangeServiceAppendRequest) (state.Command, erro
 	c := &change.Append{Tags: slices.Clone(m.GetTags())}
 	switch {
 	case m.GetData() != nil && m.GetJson() != "":
-		return c, interrex.Errorf(interrex.KindInvalid, "json: give either json or data")
+		return c, interrex.Errorf(interrex.ErrInvalid, "json: give either json or data")
 	case m.GetJson() != "":
 		if err := change.ValidateData(m.GetJson()); err != nil {
 			return c, err
 		}
 		var b bytes.Buffer
 		if err := json.Compact(&b, []byte(m.GetJson())); err != nil {
-			return c, interrex.Errorf(interrex.KindInvalid, "json: %v", err)
+			return c, interrex.Errorf(interrex.ErrInvalid, "json: %v", err)
 		}
 		if _, err := ValueOf(b.Bytes()); err != nil {
 			return c, ErrNotForAll()
 		}
 		c.Data = b.String()
 	case m.GetData() == nil:
-		return c, interrex.Errorf(interrex.KindInvalid, "data: missing: give any JSON value, which may be null")
+		return c, interrex.Errorf(interrex.ErrInvalid, "data: missing: give any JSON value, which may be null")
 	default:
 		b, err := compactJSON(m.GetData())
 		if err != nil {
-			return c, interrex.Errorf(interrex.KindInvalid, "data: %v", err)
+			return c, interrex.Errorf(interrex.ErrInvalid, "data: %v", err)
 		}
 		c.Data = string(b)
 	}
@@ -163,9 +163,9 @@ func (c Changes) Find(r interrex.Revision) (*state.Event, error) {
 		return e, nil
 	}
 	if floor := c.Table.Floor(); r > 0 && r <= floor {
-		return nil, interrex.Errorf(interrex.KindNotFound, "change %d is no longer kept: only changes after %d are", r, floor)
+		return nil, interrex.Errorf(interrex.ErrNotFound, "change %d is no longer kept: only changes after %d are", r, floor)
 	}
-	return nil, interrex.Errorf(interrex.KindNotFound, "there is no change %d", r)
+	return nil, interrex.Errorf(interrex.ErrNotFound, "there is no change %d", r)
 }
 
 // Query returns the query of a list, and how long it may wait.
@@ -175,9 +175,9 @@ func (c Changes) Query(m *interrexv1.ChangeServiceListRequest) (q change.Query, 
 	switch {
 	case in.Err != nil:
 	case m.GetLimit() > MaxChanges:
-		in.Fail(interrex.Errorf(interrex.KindInvalid, "limit: at most %d is allowed, not %d", MaxChanges, m.GetLimit()))
+		in.Fail(interrex.Errorf(interrex.ErrInvalid, "limit: at most %d is allowed, not %d", MaxChanges, m.GetLimit()))
 	case block > interrex.MaxBlock:
-		in.Fail(interrex.Errorf(interrex.KindInvalid, "block: at most %s is allowed, not %v", interrex.FormatDuration(interrex.MaxBlock), block))
+		in.Fail(interrex.Errorf(interrex.ErrInvalid, "block: at most %s is allowed, not %v", interrex.FormatDuration(interrex.MaxBlock), block))
 	}
 	in.Fail(c.validFilter(m))
 	return change.Query{
@@ -196,9 +196,9 @@ func (c Changes) validFilter(m interface {
 }) error {
 	switch {
 	case len(m.GetTags()) > maxFilter, len(m.GetKinds()) > maxFilter:
-		return interrex.Errorf(interrex.KindInvalid, "tags, kinds: at most %d of each are allowed, not %d and %d", maxFilter, len(m.GetTags()), len(m.GetKinds()))
+		return interrex.Errorf(interrex.ErrInvalid, "tags, kinds: at most %d of each are allowed, not %d and %d", maxFilter, len(m.GetTags()), len(m.GetKinds()))
 	case len(m.GetPrefix()) > maxPrefix:
-		return interrex.Errorf(interrex.KindInvalid, "prefix: at most %d bytes are allowed, not %d", maxPrefix, len(m.GetPrefix()))
+		return interrex.Errorf(interrex.ErrInvalid, "prefix: at most %d bytes are allowed, not %d", maxPrefix, len(m.GetPrefix()))
 	}
 	for _, tag := range m.GetTags() {
 		if err := change.ValidateTag(tag); err != nil {
@@ -207,7 +207,7 @@ func (c Changes) validFilter(m interface {
 	}
 	for _, kind := range m.GetKinds() {
 		if kind != interrex.Wildcard && !slices.Contains(changeKinds, kind) && (!c.Others || ofInterrex(kind)) {
-			return interrex.Errorf(interrex.KindInvalid, "kinds: %.80q is not one of %s, or %s for all", kind, strings.Join(changeKinds, ", "), interrex.Wildcard)
+			return interrex.Errorf(interrex.ErrInvalid, "kinds: %.80q is not one of %s, or %s for all", kind, strings.Join(changeKinds, ", "), interrex.Wildcard)
 		}
 	}
 	return nil

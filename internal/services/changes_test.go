@@ -12,7 +12,7 @@ import (
 func TestAnAppendThatReadersCannotBeShownIsRefused(t *testing.T) {
 	for _, text := range []string{`1e999`, `"\ud800"`, `{"a":1,"a":2}`, `[{"a":{"b":1,"b":1}}]`} {
 		_, err := appendChange(&interrexv1.ChangeServiceAppendRequest{Json: text})
-		if interrex.KindOf(err) != interrex.KindInvalid {
+		if interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("%s: %v, want it refused as invalid", text, err)
 		}
 		// A change that entered the log in another way does not hide others.

@@ -143,7 +143,7 @@ func (l Leases) get(m *interrexv1.GetRequest, s *state.State) (*interrexv1.GetRe
 	var held bool
 	revision := l.locked(s, func(v lease.ReadView) { r, held = v.Get(k) })
 	if !held {
-		return nil, interrex.Errorf(interrex.KindNotFound, "nobody holds %s at revision %d", k, revision)
+		return nil, interrex.Errorf(interrex.ErrNotFound, "nobody holds %s at revision %d", k, revision)
 	}
 	return &interrexv1.GetResponse{Lease: wire.Lease(l.present(r, s)), Revision: uint64(revision)}, nil
 }
@@ -152,7 +152,7 @@ func (l Leases) list(m *interrexv1.ListRequest, s *state.State) (*interrexv1.Lis
 	var in wire.Reader
 	namespace := in.Namespace(m.GetNamespace())
 	if m.GetPageSize() > MaxPage {
-		in.Fail(interrex.Errorf(interrex.KindInvalid, "page_size: %d is more than %d", m.GetPageSize(), MaxPage))
+		in.Fail(interrex.Errorf(interrex.ErrInvalid, "page_size: %d is more than %d", m.GetPageSize(), MaxPage))
 	}
 	after, err := parsePageToken(m.GetPageToken())
 	in.Fail(err)
@@ -198,7 +198,7 @@ func (l Leases) history(m *interrexv1.HistoryRequest, s *state.State) (*interrex
 func replyOf(r state.Result) (*lease.Reply, error) {
 	reply, is := r.Reply.(*lease.Reply)
 	if !is {
-		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
+		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
 	}
 	return reply, nil
 }
@@ -253,7 +253,7 @@ func parsePageToken(token string) (interrex.Key, error) {
 }
 
 func errPageToken(token string) error {
-	return interrex.Errorf(interrex.KindInvalid, "page_token: %q is not a token of this list: give the next_page_token of the previous page", token)
+	return interrex.Errorf(interrex.ErrInvalid, "page_token: %q is not a token of this list: give the next_page_token of the previous page", token)
 }
 
 // watch returns the feed of a request for lease events.

@@ -51,7 +51,7 @@ func (r Resources) data(e *state.Event, _ *state.State) ([]byte, error) {
 func resourceWritten(m *interrexv1.ResourceServiceWriteRequest, r state.Result) (*interrexv1.ResourceServiceWriteResponse, error) {
 	reply, is := r.Reply.(*resource.Reply)
 	if !is {
-		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
+		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
 	}
 	written, err := wire.FromResource(m.GetResource())
 	if err != nil {
@@ -64,7 +64,7 @@ func resourceWritten(m *interrexv1.ResourceServiceWriteRequest, r state.Result) 
 
 func resourceToWrite(m *interrexv1.ResourceServiceWriteRequest) (state.Command, error) {
 	if m.GetResource() == nil {
-		return &resource.Write{}, interrex.Errorf(interrex.KindInvalid, "resource: missing")
+		return &resource.Write{}, interrex.Errorf(interrex.ErrInvalid, "resource: missing")
 	}
 	r, err := wire.FromResource(m.GetResource())
 	if err == nil {
@@ -93,7 +93,7 @@ func validateValue(r interrex.Resource) error {
 		return nil
 	}
 	if r.ID.Type != interrex.ValueType {
-		return interrex.Errorf(interrex.KindInvalid, "type: group_version: %q: the built-in type is %s", r.ID.Type.GroupVersion, interrex.ValueType)
+		return interrex.Errorf(interrex.ErrInvalid, "type: group_version: %q: the built-in type is %s", r.ID.Type.GroupVersion, interrex.ValueType)
 	}
 	_, err := wire.FromValue(r.Data)
 	return err
@@ -122,7 +122,7 @@ func clearResources(m *interrexv1.ResourceServiceClearRequest) (state.Command, e
 func resourcesCleared(r state.Result, _ *state.State) (*interrexv1.ResourceServiceClearResponse, error) {
 	reply, is := r.Reply.(*resource.Reply)
 	if !is {
-		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
+		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
 	}
 	return &interrexv1.ResourceServiceClearResponse{Deleted: uint32(reply.Cleared), Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
@@ -135,7 +135,7 @@ func (r Resources) read(m *interrexv1.ResourceServiceReadRequest, s *state.State
 	var row *resource.Record
 	revision := r.Locked(s, func(v resource.ReadView) { row = v.Get(id) })
 	if row == nil {
-		return nil, interrex.Errorf(interrex.KindNotFound, "%s%s does not exist at revision %d", id, withUID(id), revision)
+		return nil, interrex.Errorf(interrex.ErrNotFound, "%s%s does not exist at revision %d", id, withUID(id), revision)
 	}
 	found := wire.Resource(row.Resource())
 	if id.Type.GroupVersion != row.ID.Type.GroupVersion {
@@ -156,9 +156,9 @@ func withUID(id interrex.ResourceID) string {
 func otherGroupVersion(id interrex.ResourceID, row *resource.Record, found *interrexv1.Resource) error {
 	stored, err := proto.Marshal(found)
 	if err != nil {
-		return interrex.Errorf(interrex.KindUnavailable, "cannot encode %s: %v", id, err)
+		return interrex.Errorf(interrex.ErrUnavailable, "cannot encode %s: %v", id, err)
 	}
-	e := interrex.Errorf(interrex.KindGroupVersionMismatch, "%s is stored in group version %s, and %s was requested", id, row.ID.Type.GroupVersion, id.Type.GroupVersion)
+	e := interrex.Errorf(interrex.ErrGroupVersionMismatch, "%s is stored in group version %s, and %s was requested", id, row.ID.Type.GroupVersion, id.Type.GroupVersion)
 	e.Stored = stored
 	return e
 }
@@ -188,11 +188,11 @@ func (r Resources) list(m *interrexv1.ResourceServiceListRequest, s *state.State
 func validateNames(m *interrexv1.ResourceServiceListRequest) error {
 	switch t := m.GetTenancy(); {
 	case !m.GetNamesOnly() && m.GetSeparator() != "":
-		return interrex.Errorf(interrex.KindInvalid, "separator: allowed only with names_only")
+		return interrex.Errorf(interrex.ErrInvalid, "separator: allowed only with names_only")
 	case len(m.GetSeparator()) > interrex.MaxName:
-		return interrex.Errorf(interrex.KindInvalid, "separator: at most %d bytes are allowed, not %d", interrex.MaxName, len(m.GetSeparator()))
+		return interrex.Errorf(interrex.ErrInvalid, "separator: at most %d bytes are allowed, not %d", interrex.MaxName, len(m.GetSeparator()))
 	case m.GetNamesOnly() && (t.GetPartition() == interrex.Wildcard || t.GetNamespace() == interrex.Wildcard):
-		return interrex.Errorf(interrex.KindInvalid, "names_only: allowed only with one partition and one namespace")
+		return interrex.Errorf(interrex.ErrInvalid, "names_only: allowed only with one partition and one namespace")
 	}
 	return nil
 }
@@ -234,7 +234,7 @@ func (r Resources) listByOwner(m *interrexv1.ResourceServiceListByOwnerRequest, 
 		err = owner.Validate()
 	}
 	if err == nil && owner.UID == "" {
-		err = interrex.Errorf(interrex.KindInvalid, "owner: uid: missing: read %s to get it: a later resource of that name owns other resources", owner)
+		err = interrex.Errorf(interrex.ErrInvalid, "owner: uid: missing: read %s to get it: a later resource of that name owns other resources", owner)
 	}
 	if err != nil {
 		return nil, err
@@ -278,7 +278,7 @@ func resourceToken(after string) string { return base64.RawURLEncoding.EncodeToS
 // the API.
 func pageAfter(size uint32, token, beginning string) (string, error) {
 	if size > MaxPage {
-		return "", interrex.Errorf(interrex.KindInvalid, "page_size: %d is more than %d", size, MaxPage)
+		return "", interrex.Errorf(interrex.ErrInvalid, "page_size: %d is more than %d", size, MaxPage)
 	}
 	after, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(after) > 0 && !strings.HasPrefix(string(after), beginning) {

@@ -84,9 +84,9 @@ func proposedTo(table uint32, s *state.State) (state.TableID, error) {
 	case table == 0 && s.Knows(state.FSMTable):
 		return state.FSMTable, nil
 	case table == 0:
-		return 0, interrex.Errorf(interrex.KindInvalid, "table: 0 is the agents' own state machine, and there is none: set agent.Config.FSM")
+		return 0, interrex.Errorf(interrex.ErrInvalid, "table: 0 is the agents' own state machine, and there is none: set agent.Config.FSM")
 	case table < uint32(state.FirstEmbedderTable) || table > math.MaxUint16:
-		return 0, interrex.Errorf(interrex.KindInvalid, "table: %d is not an embedder's own table: those are %d to %d", table, state.FirstEmbedderTable, math.MaxUint16)
+		return 0, interrex.Errorf(interrex.ErrInvalid, "table: %d is not an embedder's own table: those are %d to %d", table, state.FirstEmbedderTable, math.MaxUint16)
 	}
 	return state.TableID(table), nil
 }

@@ -56,14 +56,14 @@ func setWebhook(m *interrexv1.WebhookServiceSetRequest) (state.Command, error) {
 	}
 	slices.SortFunc(c.Headers, func(a, b webhook.Header) int { return strings.Compare(a.Name, b.Name) })
 	if c.DryRun && c.When == interrex.WebhookAfter {
-		in.Fail(interrex.Errorf(interrex.KindInvalid, "dry_run: allowed only for a hook that is called before: after an event nothing is vetoed"))
+		in.Fail(interrex.Errorf(interrex.ErrInvalid, "dry_run: allowed only for a hook that is called before: after an event nothing is vetoed"))
 	}
 	if u, err := url.Parse(c.URL); c.URL == "" {
 		// Validate reports that it is missing.
 	} else if err != nil || u.Hostname() == "" {
-		in.Fail(interrex.Errorf(interrex.KindInvalid, "url: it cannot be parsed: give http://HOST/PATH or https://HOST/PATH"))
+		in.Fail(interrex.Errorf(interrex.ErrInvalid, "url: it cannot be parsed: give http://HOST/PATH or https://HOST/PATH"))
 	} else if port, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && (err != nil || port == 0) {
-		in.Fail(interrex.Errorf(interrex.KindInvalid, "url: the port must be 1 to 65535, not %.80s", u.Port()))
+		in.Fail(interrex.Errorf(interrex.ErrInvalid, "url: the port must be 1 to 65535, not %.80s", u.Port()))
 	}
 	return c, in.Err
 }
@@ -76,7 +76,7 @@ func deleteWebhook(m *interrexv1.WebhookServiceDeleteRequest) (state.Command, er
 func hookReply(r state.Result) (*webhook.Reply, error) {
 	reply, is := r.Reply.(*webhook.Reply)
 	if !is || reply.Hook == nil {
-		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
+		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
 	}
 	return reply, nil
 }
@@ -123,7 +123,7 @@ func (w Webhooks) get(m *interrexv1.WebhookServiceGetRequest, s *state.State) (*
 }
 
 func noWebhook(name string, at interrex.Revision) error {
-	return interrex.Errorf(interrex.KindNotFound, "webhook %q does not exist at revision %d: 'interrex webhook list' shows the names", name, at)
+	return interrex.Errorf(interrex.ErrNotFound, "webhook %q does not exist at revision %d: 'interrex webhook list' shows the names", name, at)
 }
 
 func (w Webhooks) list(_ *interrexv1.WebhookServiceListRequest, s *state.State) (*interrexv1.WebhookServiceListResponse, error) {
@@ -140,7 +140,7 @@ func (w Webhooks) test(ctx context.Context, m *interrexv1.WebhookServiceTestRequ
 		return nil, noWebhook(m.GetName(), s.Revision())
 	}
 	if w.Test == nil {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "this agent does not call webhooks")
+		return nil, interrex.Errorf(interrex.ErrUnavailable, "this agent does not call webhooks")
 	}
 	t := w.Test(ctx, h)
 	return &interrexv1.WebhookServiceTestResponse{

@@ -74,7 +74,7 @@ func (c *registerCommand) About() state.About {
 // Validate is part of state.Command.
 func (c *registerCommand) Validate() error {
 	if c.life < 0 {
-		return interrex.Errorf(interrex.KindInvalid, "register: life: 0s or more is allowed, not %v", c.life)
+		return interrex.Errorf(interrex.ErrInvalid, "register: life: 0s or more is allowed, not %v", c.life)
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func (r *Register) Unlock() { r.mu.Unlock() }
 func (r *Register) Decode(data []byte) (state.Command, error) {
 	c, ok := decodeCommand(data)
 	if !ok {
-		return nil, interrex.Errorf(interrex.KindInvalid, "register: the command is malformed")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "register: the command is malformed")
 	}
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -171,7 +171,7 @@ func decodeCommand(data []byte) (*registerCommand, bool) {
 func (r *Register) Check(_ state.Time, c state.Command) error {
 	cmd := c.(*registerCommand)
 	if _, found := r.values.Get(cmd.key); !cmd.set && !found {
-		return interrex.Errorf(interrex.KindNotFound, "register: there is no key %q", cmd.key)
+		return interrex.Errorf(interrex.ErrNotFound, "register: there is no key %q", cmd.key)
 	}
 	return nil
 }

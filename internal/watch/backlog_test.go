@@ -169,11 +169,11 @@ func TestBehindTheBacklogHistoryIsCompacted(t *testing.T) {
 	slow, c := open(t, r, 5, nil), cursor(t, r, 5)
 	h.forget(50)
 	_, err := slow.Next(t.Context())
-	wantKind(t, err, interrex.KindCompacted, 50)
+	wantKind(t, err, interrex.ErrCompacted, 50)
 	_, _, err = c.Read()
-	wantKind(t, err, interrex.KindCompacted, 50)
+	wantKind(t, err, interrex.ErrCompacted, 50)
 	_, err = r.Watch(49, nil)
-	wantKind(t, err, interrex.KindCompacted, 50)
+	wantKind(t, err, interrex.ErrCompacted, 50)
 	read(t, open(t, r, 50, nil), 51, 100)
 	read(t, open(t, r, 0, nil), 51, 100) // from the first that is kept
 
@@ -182,5 +182,5 @@ func TestBehindTheBacklogHistoryIsCompacted(t *testing.T) {
 	first := int(r.Stats().First)
 	read(t, open(t, r, first, nil), first+1, 100)
 	_, err = r.Cursor(interrex.Revision(first - 1))
-	wantKind(t, err, interrex.KindCompacted, interrex.Revision(first))
+	wantKind(t, err, interrex.ErrCompacted, interrex.Revision(first))
 }

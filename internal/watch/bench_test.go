@@ -43,7 +43,7 @@ func sleepers(b *testing.B, r *watch.Ring, n int) (stop func()) {
 		all.Go(func() {
 			defer w.Close()
 			for {
-				if _, err := w.Next(context.Background()); interrex.KindOf(err) == interrex.KindWatchClosed {
+				if _, err := w.Next(context.Background()); interrex.KindOf(err) == interrex.ErrWatchClosed {
 					return
 				}
 			}

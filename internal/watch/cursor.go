@@ -18,8 +18,8 @@ type Cursor struct {
 
 // Cursor returns a cursor after the revision since, which may be in the future.
 //
-// Errors: KindCompacted, with the FirstRevision to request, if what follows since is
-// no longer kept; KindOverloaded if there are too many watchers; KindWatchClosed if
+// Errors: ErrCompacted, with the FirstRevision to request, if what follows since is
+// no longer kept; ErrOverloaded if there are too many watchers; ErrWatchClosed if
 // the ring is closed.
 func (r *Ring) Cursor(since interrex.Revision) (*Cursor, error) {
 	era, err := r.enter(since)
@@ -32,8 +32,8 @@ func (r *Ring) Cursor(since interrex.Revision) (*Cursor, error) {
 // Read returns events after the cursor's position, and does not move it. If there
 // are none, it returns the alarm, which is closed when there may be some.
 //
-// Errors: KindCompacted when the cursor has fallen behind the ring;
-// KindWatchClosed after a Reset, or a Close of the cursor or the ring. Each is
+// Errors: ErrCompacted when the cursor has fallen behind the ring;
+// ErrWatchClosed after a Reset, or a Close of the cursor or the ring. Each is
 // final.
 func (c *Cursor) Read() (Entries, <-chan struct{}, error) {
 	if c.closed {

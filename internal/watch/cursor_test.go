@@ -63,7 +63,7 @@ func TestTheAlarmOfACursorRingsWhenThereIsNews(t *testing.T) {
 	r.Reset(10)
 	<-alarm
 	_, _, err = c.Read()
-	wantKind(t, err, interrex.KindWatchClosed, 10)
+	wantKind(t, err, interrex.ErrWatchClosed, 10)
 }
 
 func TestACursorIsCountedAndEndsAsAWatcherDoes(t *testing.T) {
@@ -75,7 +75,7 @@ func TestACursorIsCountedAndEndsAsAWatcherDoes(t *testing.T) {
 	}
 	publish(r, 1, 30)
 	_, _, err := slow.Read()
-	wantKind(t, err, interrex.KindCompacted, 20)
+	wantKind(t, err, interrex.ErrCompacted, 20)
 	slow.Close()
 	slow.Close()
 	if n := r.Stats().Watchers; n != 1 {
@@ -85,7 +85,7 @@ func TestACursorIsCountedAndEndsAsAWatcherDoes(t *testing.T) {
 		t.Errorf("after its Close: %v", err)
 	}
 	_, err = r.Cursor(19)
-	wantKind(t, err, interrex.KindCompacted, 20)
+	wantKind(t, err, interrex.ErrCompacted, 20)
 	fresh := cursor(t, r, 20)
 	if fresh.Compare(old) <= 0 || !fresh.Beside(old) {
 		t.Error("a later position does not come later")

@@ -30,7 +30,7 @@ func (r *Ring) enter(since interrex.Revision) (era uint64, err error) {
 	case since < min(floor, r.floor) && (since > 0 || r.config.Backlog == nil):
 		return 0, compacted(since, min(floor, r.floor))
 	case r.watchers >= r.config.MaxWatchers:
-		return 0, interrex.Errorf(interrex.KindOverloaded, "watch: %d watchers are open, the limit of this agent", r.config.MaxWatchers)
+		return 0, interrex.Errorf(interrex.ErrOverloaded, "watch: %d watchers are open, the limit of this agent", r.config.MaxWatchers)
 	}
 	r.watchers++
 	return r.era, nil
@@ -74,7 +74,7 @@ func (r *Ring) readRing(era uint64, at interrex.Revision, caughtUp bool) (Entrie
 	case r.closed:
 		return Entries{}, nil, closedError()
 	case era != r.era:
-		e := interrex.Errorf(interrex.KindWatchClosed, "watch: a snapshot at revision %d replaced the history: list again", r.floor)
+		e := interrex.Errorf(interrex.ErrWatchClosed, "watch: a snapshot at revision %d replaced the history: list again", r.floor)
 		e.FirstRevision = r.floor
 		return Entries{}, nil, e
 	case at < r.floor && r.config.Backlog == nil:
@@ -111,11 +111,11 @@ func (r *Ring) backlog(at interrex.Revision) (Entries, error) {
 }
 
 func compacted(since, floor interrex.Revision) error {
-	e := interrex.Errorf(interrex.KindCompacted, "watch: history after revision %d is gone: list again, or watch since %d", since, floor)
+	e := interrex.Errorf(interrex.ErrCompacted, "watch: history after revision %d is gone: list again, or watch since %d", since, floor)
 	e.FirstRevision = floor
 	return e
 }
 
 func closedError() error {
-	return interrex.Errorf(interrex.KindWatchClosed, "watch: closed")
+	return interrex.Errorf(interrex.ErrWatchClosed, "watch: closed")
 }

@@ -114,7 +114,7 @@ func (r *Ring) Publish(events []state.Event, last interrex.Revision) {
 }
 
 // Reset empties the ring: it has not seen the history up to last. Watchers go on if
-// there is a Backlog, which has that history; else each ends with KindWatchClosed,
+// there is a Backlog, which has that history; else each ends with ErrWatchClosed,
 // and must list again.
 func (r *Ring) Reset(last interrex.Revision) {
 	r.mu.Lock()
@@ -130,7 +130,7 @@ func (r *Ring) Reset(last interrex.Revision) {
 	r.wake()
 }
 
-// Close ends every watcher with KindWatchClosed, and refuses new ones. It returns when
+// Close ends every watcher with ErrWatchClosed, and refuses new ones. It returns when
 // the ring's goroutine has ended, and may be called again.
 func (r *Ring) Close() {
 	r.mu.Lock()

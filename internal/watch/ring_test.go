@@ -95,7 +95,7 @@ func TestWatchBehindWhatIsKeptIsCompactedAndSaysWhereToBegin(t *testing.T) {
 	r := watch.New(watch.Config{MaxEvents: 10})
 	publish(r, 1, 30)
 	_, err := r.Watch(19, nil)
-	wantKind(t, err, interrex.KindCompacted, 20)
+	wantKind(t, err, interrex.ErrCompacted, 20)
 	read(t, open(t, r, 20, nil), 21, 30)
 }
 
@@ -125,7 +125,7 @@ func TestOnlyTheSlowWatcherIsCompacted(t *testing.T) {
 		read(t, quick, i, i)
 	}
 	_, err := slow.Next(t.Context())
-	wantKind(t, err, interrex.KindCompacted, 20)
+	wantKind(t, err, interrex.ErrCompacted, 20)
 	publish(r, 31, 31)
 	read(t, quick, 31, 31)
 }
@@ -230,16 +230,16 @@ func TestResetEndsWatchersAndEmptiesTheRing(t *testing.T) {
 		}()
 		synctest.Wait()
 		r.Reset(100)
-		wantKind(t, <-ended, interrex.KindWatchClosed, 100)
+		wantKind(t, <-ended, interrex.ErrWatchClosed, 100)
 		_, err := behind.Next(t.Context())
-		wantKind(t, err, interrex.KindWatchClosed, 100)
+		wantKind(t, err, interrex.ErrWatchClosed, 100)
 		_, err = r.Watch(99, nil)
-		wantKind(t, err, interrex.KindCompacted, 100)
+		wantKind(t, err, interrex.ErrCompacted, 100)
 		fresh := open(t, r, 100, nil)
 		publish(r, 101, 102)
 		read(t, fresh, 101, 102)
 		_, err = waiting.Next(t.Context())
-		wantKind(t, err, interrex.KindWatchClosed, 100)
+		wantKind(t, err, interrex.ErrWatchClosed, 100)
 	})
 }
 

@@ -27,8 +27,8 @@ type Watcher struct {
 // future, for which match returns true (nil: all). The goroutine that calls Next
 // calls match, which must not modify the event.
 //
-// Errors: KindCompacted, with the FirstRevision to request, if what follows since is
-// no longer kept; KindOverloaded if there are too many watchers; KindWatchClosed if
+// Errors: ErrCompacted, with the FirstRevision to request, if what follows since is
+// no longer kept; ErrOverloaded if there are too many watchers; ErrWatchClosed if
 // the ring is closed.
 func (r *Ring) Watch(since interrex.Revision, match func(*state.Event) bool) (*Watcher, error) {
 	era, err := r.enter(since)
@@ -42,8 +42,8 @@ func (r *Ring) Watch(since interrex.Revision, match func(*state.Event) bool) (*W
 // their revisions, all events of a revision together. They are shared with other
 // watchers: do not modify them.
 //
-// Errors: KindCompacted if this watcher has fallen behind the ring;
-// KindWatchClosed after a Reset, or a Close of the watcher or the ring; the cause of
+// Errors: ErrCompacted if this watcher has fallen behind the ring;
+// ErrWatchClosed after a Reset, or a Close of the watcher or the ring; the cause of
 // ctx. All but the last are final: list again, then watch again.
 func (w *Watcher) Next(ctx context.Context) ([]state.Event, error) {
 	for {

@@ -83,17 +83,17 @@ func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
 	method := a.server.watches[o.GetMethod()]
 	switch {
 	case a.open[o.GetId()] != nil:
-		return nil, interrex.Errorf(interrex.KindInvalid, "id: %d is open on this stream already", o.GetId())
+		return nil, interrex.Errorf(interrex.ErrInvalid, "id: %d is open on this stream already", o.GetId())
 	case len(a.open) >= MaxWatches:
-		err := interrex.Errorf(interrex.KindOverloaded, "%d watches are open on this stream: close some, or open another stream", len(a.open))
+		err := interrex.Errorf(interrex.ErrOverloaded, "%d watches are open on this stream: close some, or open another stream", len(a.open))
 		err.RetryAfter = consistency.MaxPause
 		return nil, err
 	case o.GetCredit() > MaxWatchCredit:
 		return nil, creditError(int64(o.GetCredit()))
 	case len(o.GetBody()) > MaxWatchBody:
-		return nil, interrex.Errorf(interrex.KindTooLarge, "body: %d bytes are more than %d", len(o.GetBody()), MaxWatchBody)
+		return nil, interrex.Errorf(interrex.ErrTooLarge, "body: %d bytes are more than %d", len(o.GetBody()), MaxWatchBody)
 	case method == nil:
-		return nil, interrex.Errorf(interrex.KindDisabled, "method: %d is not a watch that agent %s knows", o.GetMethod(), a.server.checker.ID)
+		return nil, interrex.Errorf(interrex.ErrDisabled, "method: %d is not a watch that agent %s knows", o.GetMethod(), a.server.checker.ID)
 	}
 	f, err := method.decode(o.GetBody())
 	if err == nil {
@@ -146,7 +146,7 @@ func (a *audience) allow(c *interrexv1.WatchCredit, out *message) {
 }
 
 func creditError(n int64) error {
-	return interrex.Errorf(interrex.KindInvalid, "credit: %d events exceed the limit of %d", n, MaxWatchCredit)
+	return interrex.Errorf(interrex.ErrInvalid, "credit: %d events exceed the limit of %d", n, MaxWatchCredit)
 }
 
 // forget removes a watch whose reader has gone.

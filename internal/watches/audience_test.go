@@ -215,7 +215,7 @@ func TestAWatchThatWasAheadAndIsRefusedLeavesNothing(t *testing.T) {
 	ahead := a.ahead
 	var out message
 	a.ahead = nil
-	a.enter(ahead[0], interrex.Errorf(interrex.KindInvalid, "in the future"), &out)
+	a.enter(ahead[0], interrex.Errorf(interrex.ErrInvalid, "in the future"), &out)
 	if len(a.open) != 0 || len(out.Refused) != 1 {
 		t.Errorf("%d are open, %d refused", len(a.open), len(out.Refused))
 	}

@@ -95,7 +95,7 @@ func (m *watchable) decode(body []byte) (f feed, err error) {
 func (m *watchable) encode(e *state.Event) (b []byte, err error) {
 	defer m.guard(m.Procedure, &err)
 	if _, lost := e.Value.(state.Lost); lost {
-		compacted := interrex.Errorf(interrex.KindCompacted, "watch: the details of revision %d are no longer known: list again, or watch since then", e.Revision)
+		compacted := interrex.Errorf(interrex.ErrCompacted, "watch: the details of revision %d are no longer known: list again, or watch since then", e.Revision)
 		compacted.FirstRevision = e.Revision
 		return nil, compacted
 	}

@@ -46,7 +46,7 @@ func (st *watchStream) receive() (err error) {
 			return err
 		}
 		if n := len(m.GetOpens()) + len(m.GetCredits()) + len(m.GetCloses()); n > wire.MaxOperations {
-			return interrex.Errorf(interrex.KindTooLarge, "opens, credits and closes: %d in one message are more than %d", n, wire.MaxOperations)
+			return interrex.Errorf(interrex.ErrTooLarge, "opens, credits and closes: %d in one message are more than %d", n, wire.MaxOperations)
 		}
 		select {
 		case st.requests <- m:

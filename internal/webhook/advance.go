@@ -31,7 +31,7 @@ func (c *Advance) About() state.About {
 // Validate reports which field is not allowed.
 func (c *Advance) Validate() error {
 	if n := len(c.Steps); n == 0 || n > interrex.MaxWebhooks {
-		return interrex.Errorf(interrex.KindInvalid, "steps: 1 to %d are allowed, not %d", interrex.MaxWebhooks, n)
+		return interrex.Errorf(interrex.ErrInvalid, "steps: 1 to %d are allowed, not %d", interrex.MaxWebhooks, n)
 	}
 	last := ""
 	for _, s := range c.Steps {
@@ -39,7 +39,7 @@ func (c *Advance) Validate() error {
 			return err
 		}
 		if s.Name <= last {
-			return interrex.Errorf(interrex.KindInvalid, "steps: %s appears twice, or out of order: sort steps by name", s.Name)
+			return interrex.Errorf(interrex.ErrInvalid, "steps: %s appears twice, or out of order: sort steps by name", s.Name)
 		}
 		last = s.Name
 	}
@@ -82,7 +82,7 @@ func (c *Advance) check(t *Table) *interrex.Error {
 			return nil
 		}
 	}
-	return interrex.Errorf(interrex.KindConflict, "a webhook's position cannot be beyond the newest revision")
+	return interrex.Errorf(interrex.ErrConflict, "a webhook's position cannot be beyond the newest revision")
 }
 
 func (c *Advance) apply(t *Table, _ *state.Turn) *Reply {

@@ -55,11 +55,11 @@ func TestEncodingOfCommandsStays(t *testing.T) {
 			t.Errorf("%#v comes back as %#v, %v", c, back, err)
 		}
 		for n := range whole {
-			if _, err := table.Decode(whole[:n]); interrex.KindOf(err) != interrex.KindInvalid {
+			if _, err := table.Decode(whole[:n]); interrex.KindOf(err) != interrex.ErrInvalid {
 				t.Errorf("%d bytes of %s: %v", n, c.About().Name, err)
 			}
 		}
-		if _, err := table.Decode(append(whole, 0)); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := table.Decode(append(whole, 0)); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("one byte more than %s: %v", c.About().Name, err)
 		}
 	}

@@ -32,18 +32,18 @@ var operations = [...]func() command{
 }
 
 // Decode reads a command: a *Set, *Delete or *Advance. The error is of kind
-// KindInvalid or KindTooLarge.
+// ErrInvalid or ErrTooLarge.
 func (t *Table) Decode(data []byte) (state.Command, error) {
 	if len(data) == 0 {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook command: it is empty")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode webhook command: it is empty")
 	}
 	op := data[0]
 	if int(op) >= len(operations) || operations[op] == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook command: unknown operation %d", op)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode webhook command: unknown operation %d", op)
 	}
 	c, d := operations[op](), newDecoder(string(data[1:])) // a copy: hooks are stored
 	if c.decode(d); !d.Done() {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook command: operation %d is malformed", op)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode webhook command: operation %d is malformed", op)
 	}
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 func (t *Table) Check(_ state.Time, c state.Command) error {
 	own, is := c.(command)
 	if !is {
-		return interrex.Errorf(interrex.KindInvalid, "cannot check webhook command: %T is not a webhook command", c)
+		return interrex.Errorf(interrex.ErrInvalid, "cannot check webhook command: %T is not a webhook command", c)
 	}
 	if refusal := own.check(t); refusal != nil {
 		return refusal

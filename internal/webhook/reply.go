@@ -26,7 +26,7 @@ func (t *Table) AppendReply(b []byte, r state.Reply) []byte {
 	return codec.AppendText(b, string(reply.Secret))
 }
 
-// DecodeReply reads what AppendReply wrote; the error is of kind KindInvalid.
+// DecodeReply reads what AppendReply wrote; the error is of kind ErrInvalid.
 func (t *Table) DecodeReply(b []byte) (state.Reply, error) {
 	d := newDecoder(string(b))
 	reply := &Reply{}
@@ -35,7 +35,7 @@ func (t *Table) DecodeReply(b []byte) (state.Reply, error) {
 	}
 	reply.Secret = Secret(d.Text())
 	if !d.Done() {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook reply: it is malformed")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode webhook reply: it is malformed")
 	}
 	return reply, nil
 }
@@ -43,12 +43,12 @@ func (t *Table) DecodeReply(b []byte) (state.Reply, error) {
 // AppendEvent encodes the value of an event, a *Hook without secrets.
 func (t *Table) AppendEvent(b []byte, value any) []byte { return appendHook(b, value.(*Hook)) }
 
-// DecodeEvent reads what AppendEvent wrote; the error is of kind KindInvalid.
+// DecodeEvent reads what AppendEvent wrote; the error is of kind ErrInvalid.
 func (t *Table) DecodeEvent(b []byte) (any, error) {
 	d := newDecoder(string(b))
 	h := d.hook()
 	if !d.Done() {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook event: it is malformed")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode webhook event: it is malformed")
 	}
 	return h, nil
 }

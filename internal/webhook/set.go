@@ -29,7 +29,7 @@ func (c *Set) Mint(random io.Reader) ([]byte, error) {
 	}
 	bits := make([]byte, secretBytes)
 	if _, err := io.ReadFull(random, bits); err != nil {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "cannot generate a secret: %v", err)
+		return nil, interrex.Errorf(interrex.ErrUnavailable, "cannot generate a secret: %v", err)
 	}
 	return append([]byte(SecretPrefix), base64.RawURLEncoding.EncodeToString(bits)...), nil
 }
@@ -54,7 +54,7 @@ func (c *Set) decode(d *decoder) { *c = Set{Spec: d.spec(), Secret: Secret(d.Tex
 
 func (c *Set) check(t *Table) *interrex.Error {
 	if all := t.Hooks(); t.Get(c.Name) == nil && len(all) >= interrex.MaxWebhooks {
-		return interrex.Errorf(interrex.KindConflict, "cannot set webhook %q: there are %d, which is the limit: delete another first", c.Name, len(all))
+		return interrex.Errorf(interrex.ErrConflict, "cannot set webhook %q: there are %d, which is the limit: delete another first", c.Name, len(all))
 	}
 	return nil
 }

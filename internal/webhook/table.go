@@ -100,5 +100,5 @@ func emit(turn *state.Turn, kind string, h *Hook) {
 }
 
 func notFound(what, name string) *interrex.Error {
-	return interrex.Errorf(interrex.KindNotFound, "cannot %s webhook %q: it does not exist: 'interrex webhook list' shows the names", what, name)
+	return interrex.Errorf(interrex.ErrNotFound, "cannot %s webhook %q: it does not exist: 'interrex webhook list' shows the names", what, name)
 }

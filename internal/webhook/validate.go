@@ -50,13 +50,13 @@ func (s *Spec) Validate() error {
 		return err
 	}
 	if s.When != interrex.WebhookBefore && s.When != interrex.WebhookAfter {
-		return interrex.Errorf(interrex.KindInvalid, "when: before or after are allowed, not %q", string(s.When))
+		return interrex.Errorf(interrex.ErrInvalid, "when: before or after are allowed, not %q", string(s.When))
 	}
 	if s.OnFailure != interrex.WebhookRefuse && s.OnFailure != interrex.WebhookAllow {
-		return interrex.Errorf(interrex.KindInvalid, "on_failure: refuse or allow are allowed, not %q", string(s.OnFailure))
+		return interrex.Errorf(interrex.ErrInvalid, "on_failure: refuse or allow are allowed, not %q", string(s.OnFailure))
 	}
 	if s.Timeout < interrex.MinWebhookTimeout || s.Timeout > interrex.MaxWebhookTimeout {
-		return interrex.Errorf(interrex.KindInvalid, "timeout: %s to %s are allowed, not %v",
+		return interrex.Errorf(interrex.ErrInvalid, "timeout: %s to %s are allowed, not %v",
 			interrex.FormatDuration(interrex.MinWebhookTimeout), interrex.FormatDuration(interrex.MaxWebhookTimeout), s.Timeout)
 	}
 	for _, check := range []func() error{s.validateKinds, s.validatePrefixes, s.validateHeaders} {
@@ -69,7 +69,7 @@ func (s *Spec) Validate() error {
 
 func validateName(name string) error {
 	if len(name) == 0 || len(name) > maxName || strings.ContainsFunc(name, notOfName) {
-		return interrex.Errorf(interrex.KindInvalid, "name: 1 to %d of a-z 0-9 . _ - are allowed, not %q", maxName, wording.Excerpt(name, maxShown))
+		return interrex.Errorf(interrex.ErrInvalid, "name: 1 to %d of a-z 0-9 . _ - are allowed, not %q", maxName, wording.Excerpt(name, maxShown))
 	}
 	return nil
 }
@@ -82,20 +82,20 @@ func notOfName(r rune) bool {
 // That the rest can be parsed is checked where the hook is set.
 func validateURL(url string) error {
 	if len(url) > maxURL {
-		return interrex.Errorf(interrex.KindTooLarge, "url: at most %d bytes are allowed, not %d", maxURL, len(url))
+		return interrex.Errorf(interrex.ErrTooLarge, "url: at most %d bytes are allowed, not %d", maxURL, len(url))
 	}
 	scheme, rest, _ := strings.Cut(url, "://")
 	host, _, _ := strings.Cut(rest, "/")
 	host, _, _ = strings.Cut(host, "?")
 	switch {
 	case scheme != "http" && scheme != "https", host == "":
-		return interrex.Errorf(interrex.KindInvalid, "url: it must be http://HOST/PATH or https://HOST/PATH, in lower case")
+		return interrex.Errorf(interrex.ErrInvalid, "url: it must be http://HOST/PATH or https://HOST/PATH, in lower case")
 	case strings.Contains(host, "@"):
-		return interrex.Errorf(interrex.KindInvalid, "url: it must not have a user and password, because it is shown: use a header")
+		return interrex.Errorf(interrex.ErrInvalid, "url: it must not have a user and password, because it is shown: use a header")
 	case strings.Contains(url, "#"):
-		return interrex.Errorf(interrex.KindInvalid, "url: the part after # would not be sent: leave it out")
+		return interrex.Errorf(interrex.ErrInvalid, "url: the part after # would not be sent: leave it out")
 	case strings.ContainsFunc(url, func(r rune) bool { return r <= ' ' || r == 0x7f || r == utf8.RuneError }):
-		return interrex.Errorf(interrex.KindInvalid, "url: spaces and control characters are not allowed in it")
+		return interrex.Errorf(interrex.ErrInvalid, "url: spaces and control characters are not allowed in it")
 	}
 	return nil
 }
@@ -104,14 +104,14 @@ func (s *Spec) validateKinds() error {
 	for i, kind := range s.Kinds {
 		switch {
 		case slices.Contains(s.Kinds[:i], kind):
-			return interrex.Errorf(interrex.KindInvalid, "kinds: %s appears twice", kind)
+			return interrex.Errorf(interrex.ErrInvalid, "kinds: %s appears twice", kind)
 		case slices.Contains(announced, kind):
 		case slices.Contains(happening, kind):
 			if s.When == interrex.WebhookBefore {
-				return interrex.Errorf(interrex.KindInvalid, "kinds: %s is never sent before the event: set a hook that is called after", kind)
+				return interrex.Errorf(interrex.ErrInvalid, "kinds: %s is never sent before the event: set a hook that is called after", kind)
 			}
 		default:
-			return interrex.Errorf(interrex.KindInvalid, "kinds: %q is not one of %s", wording.Excerpt(kind, maxShown), strings.Join(slices.Concat(announced, happening), ", "))
+			return interrex.Errorf(interrex.ErrInvalid, "kinds: %q is not one of %s", wording.Excerpt(kind, maxShown), strings.Join(slices.Concat(announced, happening), ", "))
 		}
 	}
 	return nil
@@ -119,14 +119,14 @@ func (s *Spec) validateKinds() error {
 
 func (s *Spec) validatePrefixes() error {
 	if n := len(s.Prefixes); n > maxPrefixes {
-		return interrex.Errorf(interrex.KindInvalid, "prefixes: at most %d are allowed, not %d", maxPrefixes, n)
+		return interrex.Errorf(interrex.ErrInvalid, "prefixes: at most %d are allowed, not %d", maxPrefixes, n)
 	}
 	for i, p := range s.Prefixes {
 		if len(p) == 0 || len(p) > maxPrefix || !utf8.ValidString(p) {
-			return interrex.Errorf(interrex.KindInvalid, "prefixes: 1 to %d bytes of UTF-8 are allowed, not %q", maxPrefix, wording.Excerpt(p, maxShown))
+			return interrex.Errorf(interrex.ErrInvalid, "prefixes: 1 to %d bytes of UTF-8 are allowed, not %q", maxPrefix, wording.Excerpt(p, maxShown))
 		}
 		if slices.Contains(s.Prefixes[:i], p) {
-			return interrex.Errorf(interrex.KindInvalid, "prefixes: %q appears twice", wording.Excerpt(p, maxShown))
+			return interrex.Errorf(interrex.ErrInvalid, "prefixes: %q appears twice", wording.Excerpt(p, maxShown))
 		}
 	}
 	return nil
@@ -138,20 +138,20 @@ const maxPrefix = 1024
 
 func (s *Spec) validateHeaders() error {
 	if n := len(s.Headers); n > maxHeaders {
-		return interrex.Errorf(interrex.KindInvalid, "headers: at most %d are allowed, not %d", maxHeaders, n)
+		return interrex.Errorf(interrex.ErrInvalid, "headers: at most %d are allowed, not %d", maxHeaders, n)
 	}
 	for i, h := range s.Headers {
 		switch {
 		case len(h.Name) == 0 || len(h.Name) > maxHeaderName || strings.ContainsFunc(h.Name, func(r rune) bool { return !tokenRune(r) }):
-			return interrex.Errorf(interrex.KindInvalid, "headers: %q is not a header name", wording.Excerpt(h.Name, maxShown))
+			return interrex.Errorf(interrex.ErrInvalid, "headers: %q is not a header name", wording.Excerpt(h.Name, maxShown))
 		case slices.Contains(reserved, http.CanonicalHeaderKey(h.Name)) || strings.HasPrefix(http.CanonicalHeaderKey(h.Name), "Interrex-"):
-			return interrex.Errorf(interrex.KindInvalid, "headers: %s is set by the agent", h.Name)
+			return interrex.Errorf(interrex.ErrInvalid, "headers: %s is set by the agent", h.Name)
 		case i > 0 && s.Headers[i-1].Name >= h.Name:
-			return interrex.Errorf(interrex.KindInvalid, "headers: %s appears twice, or out of order: sort headers by name", h.Name)
+			return interrex.Errorf(interrex.ErrInvalid, "headers: %s appears twice, or out of order: sort headers by name", h.Name)
 		case len(h.Value) > maxHeader:
-			return interrex.Errorf(interrex.KindTooLarge, "headers: the value of %s has %d bytes, at most %d are allowed", h.Name, len(h.Value), maxHeader)
+			return interrex.Errorf(interrex.ErrTooLarge, "headers: the value of %s has %d bytes, at most %d are allowed", h.Name, len(h.Value), maxHeader)
 		case strings.ContainsFunc(string(h.Value), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r == utf8.RuneError }):
-			return interrex.Errorf(interrex.KindInvalid, "headers: the value of %s has control characters, or is not UTF-8", h.Name)
+			return interrex.Errorf(interrex.ErrInvalid, "headers: the value of %s has control characters, or is not UTF-8", h.Name)
 		}
 	}
 	return nil
@@ -168,7 +168,7 @@ func validateSecret(s Secret) error {
 	}
 	if len(s) < minSecret || len(s) > maxSecret ||
 		strings.ContainsFunc(string(s), func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return interrex.Errorf(interrex.KindInvalid, "secret: %d to %d bytes of printable ASCII are allowed; leave it out to have one generated",
+		return interrex.Errorf(interrex.ErrInvalid, "secret: %d to %d bytes of printable ASCII are allowed; leave it out to have one generated",
 			minSecret, maxSecret)
 	}
 	return nil

@@ -71,11 +71,11 @@ const MaxOperations = 1024
 const MaxBody = 1<<20 + 64<<10
 
 // countLimited returns the number of fields of a message that have one of these numbers. The
-// error is KindTooLarge if there are more than MaxOperations.
+// error is ErrTooLarge if there are more than MaxOperations.
 func countLimited(what string, b []byte, numbers ...protowire.Number) (n int, err error) {
 	n, err = count(b, numbers...)
 	if err == nil && n > MaxOperations {
-		err = interrex.Errorf(interrex.KindTooLarge, "%s: %d in one message are more than %d", what, n, MaxOperations)
+		err = interrex.Errorf(interrex.ErrTooLarge, "%s: %d in one message are more than %d", what, n, MaxOperations)
 	}
 	return n, err
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // Error returns the RPC error for err, with its interrex.v1.Error detail; nil if err
-// is nil. An error without a kind becomes KindOutcomeUnknown, since nothing more is
+// is nil. An error without a kind becomes ErrOutcomeUnknown, since nothing more is
 // known. A *connect.Error that has a detail already is returned unchanged.
 func Error(err error) *connect.Error {
 	if err == nil {
@@ -39,7 +39,7 @@ func Error(err error) *connect.Error {
 func Detail(err error) *interrexv1.Error {
 	kind := interrex.KindOf(err)
 	if kind == "" {
-		return &interrexv1.Error{Kind: string(interrex.KindOutcomeUnknown), Message: err.Error()}
+		return &interrexv1.Error{Kind: string(interrex.ErrOutcomeUnknown), Message: err.Error()}
 	}
 	m := &interrexv1.Error{Kind: string(kind), Message: text(err)}
 	var e *interrex.Error
@@ -60,7 +60,7 @@ func Detail(err error) *interrexv1.Error {
 }
 
 // FromDetail converts a detail; nil if m is nil. An unknown kind, of a newer agent,
-// becomes KindOutcomeUnknown.
+// becomes ErrOutcomeUnknown.
 func FromDetail(m *interrexv1.Error) *interrex.Error {
 	if m == nil {
 		return nil
@@ -82,15 +82,15 @@ func FromDetail(m *interrexv1.Error) *interrex.Error {
 		e.HeldSince = m.HeldSince.AsTime()
 	}
 	if !known(e.Kind) {
-		e.Kind, e.Message = interrex.KindOutcomeUnknown, strings.TrimSuffix(m.Kind+": "+m.Message, ": ")
+		e.Kind, e.Message = interrex.ErrOutcomeUnknown, strings.TrimSuffix(m.Kind+": "+m.Message, ": ")
 	}
 	return e
 }
 
 // FromError converts any error of a call to one with a kind; nil to nil. The kind is
 // that of the detail. A code without one was made by a library on the way: a write
-// may have happened nevertheless (KindOutcomeUnknown), unless the call provably never
-// left (KindUnavailable); a read gets the kind of the code.
+// may have happened nevertheless (ErrOutcomeUnknown), unless the call provably never
+// left (ErrUnavailable); a read gets the kind of the code.
 func FromError(err error, write bool) error {
 	if err == nil {
 		return nil
@@ -104,15 +104,15 @@ func FromError(err error, write bool) error {
 			return FromDetail(m).WithCause(err)
 		}
 	}
-	kind, message := interrex.KindOutcomeUnknown, err.Error()
+	kind, message := interrex.ErrOutcomeUnknown, err.Error()
 	if answered != nil {
 		message = answered.Message() // without the code, which is less specific than the kind
 	}
 	switch {
 	case NeverLeft(err):
-		kind = interrex.KindUnavailable
+		kind = interrex.ErrUnavailable
 	case !write && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
-		kind = interrex.KindTimeout
+		kind = interrex.ErrTimeout
 	case !write && answered != nil:
 		kind = kindOfRead(answered.Code())
 	}
@@ -155,30 +155,30 @@ func detail(err *connect.Error) *interrexv1.Error {
 }
 
 // kindOfRead returns the kind of a code without a detail. A failed read has changed
-// nothing, so a temporary error is KindUnavailable.
+// nothing, so a temporary error is ErrUnavailable.
 func kindOfRead(c connect.Code) interrex.Kind {
 	switch c {
 	case connect.CodeInvalidArgument:
-		return interrex.KindInvalid
+		return interrex.ErrInvalid
 	case connect.CodeNotFound:
-		return interrex.KindNotFound
+		return interrex.ErrNotFound
 	case connect.CodeUnauthenticated:
-		return interrex.KindUnauthenticated
+		return interrex.ErrUnauthenticated
 	case connect.CodePermissionDenied:
-		return interrex.KindDenied
+		return interrex.ErrDenied
 	case connect.CodeUnimplemented, connect.CodeFailedPrecondition:
-		return interrex.KindDisabled
+		return interrex.ErrDisabled
 	case connect.CodeResourceExhausted:
-		return interrex.KindOverloaded
+		return interrex.ErrOverloaded
 	case connect.CodeCanceled, connect.CodeDeadlineExceeded:
-		return interrex.KindTimeout
+		return interrex.ErrTimeout
 	}
-	return interrex.KindUnavailable
+	return interrex.ErrUnavailable
 }
 
 // known reports whether the kind is known here.
 func known(k interrex.Kind) bool {
-	return k == interrex.KindOutcomeUnknown || k.Numbers() != interrex.KindOutcomeUnknown.Numbers()
+	return k == interrex.ErrOutcomeUnknown || k.Numbers() != interrex.ErrOutcomeUnknown.Numbers()
 }
 
 // text returns err's whole text without the kind, which is a field of its own on the

@@ -19,11 +19,11 @@ import (
 )
 
 var kinds = []interrex.Kind{
-	interrex.KindInvalid, interrex.KindTooLarge, interrex.KindNotFound, interrex.KindHeld, interrex.KindNotHeld,
-	interrex.KindCASFailure, interrex.KindWrongUID, interrex.KindGroupVersionMismatch, interrex.KindConflict,
-	interrex.KindUnauthenticated, interrex.KindDenied, interrex.KindVetoed, interrex.KindNotLeader, interrex.KindNoLeader,
-	interrex.KindUnavailable, interrex.KindInconsistent, interrex.KindDraining, interrex.KindOverloaded, interrex.KindTimeout,
-	interrex.KindOutcomeUnknown, interrex.KindNameGone, interrex.KindCompacted, interrex.KindWatchClosed, interrex.KindDisabled,
+	interrex.ErrInvalid, interrex.ErrTooLarge, interrex.ErrNotFound, interrex.ErrHeld, interrex.ErrNotHeld,
+	interrex.ErrCASFailure, interrex.ErrWrongUID, interrex.ErrGroupVersionMismatch, interrex.ErrConflict,
+	interrex.ErrUnauthenticated, interrex.ErrDenied, interrex.ErrVetoed, interrex.ErrNotLeader, interrex.ErrNoLeader,
+	interrex.ErrUnavailable, interrex.ErrInconsistent, interrex.ErrDraining, interrex.ErrOverloaded, interrex.ErrTimeout,
+	interrex.ErrOutcomeUnknown, interrex.ErrNameGone, interrex.ErrCompacted, interrex.ErrWatchClosed, interrex.ErrDisabled,
 }
 
 func contains(err error, s string) bool { return err != nil && strings.Contains(err.Error(), s) }
@@ -61,7 +61,7 @@ func TestEveryKindComesBackWithAllThatItSays(t *testing.T) {
 }
 
 func TestAKindIsFoundUnderItsWrapping(t *testing.T) {
-	err := wire.Error(fmt.Errorf("cannot hold x: %w", interrex.Errorf(interrex.KindHeld, "by ann")))
+	err := wire.Error(fmt.Errorf("cannot hold x: %w", interrex.Errorf(interrex.ErrHeld, "by ann")))
 	if back := wire.FromError(err, true); back.Error() != "held: cannot hold x: by ann" {
 		t.Errorf("came back as %q", back)
 	}
@@ -71,7 +71,7 @@ func TestAKindIsFoundUnderItsWrapping(t *testing.T) {
 }
 
 func TestAnErrorWithoutAKindIsOutcomeUnknown(t *testing.T) {
-	if got := wire.Error(errors.New("boom")); got.Code() != connect.CodeUnknown || interrex.KindOf(wire.FromError(got, false)) != interrex.KindOutcomeUnknown {
+	if got := wire.Error(errors.New("boom")); got.Code() != connect.CodeUnknown || interrex.KindOf(wire.FromError(got, false)) != interrex.ErrOutcomeUnknown {
 		t.Errorf("got %v", got)
 	}
 }
@@ -83,11 +83,11 @@ func TestNoErrorIsNone(t *testing.T) {
 }
 
 func TestAnErrorThatWasMadeAlreadyIsKept(t *testing.T) {
-	first := wire.Error(full(interrex.KindHeld))
+	first := wire.Error(full(interrex.ErrHeld))
 	if wire.Error(fmt.Errorf("again: %w", error(first))) != first {
 		t.Error("it was made again")
 	}
-	if held := error(full(interrex.KindHeld)); wire.FromError(held, true) != held {
+	if held := error(full(interrex.ErrHeld)); wire.FromError(held, true) != held {
 		t.Error("one with its kind was made again")
 	}
 }
@@ -115,11 +115,11 @@ func TestACodeWithoutADetailIsAnUnknownOutcomeForAWrite(t *testing.T) {
 
 func TestACodeWithoutADetailIsTakenForARead(t *testing.T) {
 	for c, kind := range map[connect.Code]interrex.Kind{
-		connect.CodeInvalidArgument: interrex.KindInvalid, connect.CodeNotFound: interrex.KindNotFound,
-		connect.CodeUnauthenticated: interrex.KindUnauthenticated, connect.CodePermissionDenied: interrex.KindDenied,
-		connect.CodeUnimplemented: interrex.KindDisabled, connect.CodeFailedPrecondition: interrex.KindDisabled, connect.CodeResourceExhausted: interrex.KindOverloaded,
-		connect.CodeUnavailable: interrex.KindUnavailable, connect.CodeInternal: interrex.KindUnavailable,
-		connect.CodeDeadlineExceeded: interrex.KindTimeout, connect.CodeCanceled: interrex.KindTimeout,
+		connect.CodeInvalidArgument: interrex.ErrInvalid, connect.CodeNotFound: interrex.ErrNotFound,
+		connect.CodeUnauthenticated: interrex.ErrUnauthenticated, connect.CodePermissionDenied: interrex.ErrDenied,
+		connect.CodeUnimplemented: interrex.ErrDisabled, connect.CodeFailedPrecondition: interrex.ErrDisabled, connect.CodeResourceExhausted: interrex.ErrOverloaded,
+		connect.CodeUnavailable: interrex.ErrUnavailable, connect.CodeInternal: interrex.ErrUnavailable,
+		connect.CodeDeadlineExceeded: interrex.ErrTimeout, connect.CodeCanceled: interrex.ErrTimeout,
 	} {
 		if got := interrex.KindOf(wire.FromError(connect.NewError(c, errors.New("a library")), false)); got != kind {
 			t.Errorf("%s is %s, want %s", c, got, kind)
@@ -147,7 +147,7 @@ func TestWhatProvablyNeverLeftIsUnavailable(t *testing.T) {
 }
 
 func TestWhatAnAgentHasAnsweredIsItsOwn(t *testing.T) {
-	made := interrex.Errorf(interrex.KindUnavailable, "no")
+	made := interrex.Errorf(interrex.ErrUnavailable, "no")
 	for _, c := range []struct {
 		err  error
 		want bool
@@ -156,7 +156,7 @@ func TestWhatAnAgentHasAnsweredIsItsOwn(t *testing.T) {
 		{fmt.Errorf("call: %w", wire.FromError(wire.Error(made), true)), true},
 		{connect.NewError(connect.CodeUnavailable, errors.New("a library")), false},
 		{wire.FromError(connect.NewError(connect.CodeUnavailable, errors.New("a library")), false), false},
-		{interrex.Errorf(interrex.KindTimeout, "late").WithCause(context.DeadlineExceeded), false},
+		{interrex.Errorf(interrex.ErrTimeout, "late").WithCause(context.DeadlineExceeded), false},
 		{errors.New("x"), false},
 		{nil, false},
 	} {
@@ -167,7 +167,7 @@ func TestWhatAnAgentHasAnsweredIsItsOwn(t *testing.T) {
 }
 
 func TestRetryAfterIsFoundUnderItsWrapping(t *testing.T) {
-	if got := interrex.RetryAfter(fmt.Errorf("x: %w", error(full(interrex.KindNoLeader)))); got != time.Millisecond {
+	if got := interrex.RetryAfter(fmt.Errorf("x: %w", error(full(interrex.ErrNoLeader)))); got != time.Millisecond {
 		t.Errorf("got %s", got)
 	}
 	if got := interrex.RetryAfter(errors.New("x")); got != 0 {

@@ -2,7 +2,7 @@
 // messages of the API, in both directions.
 //
 // A function named after a type returns its message; with the prefix From it converts
-// the message back. Conversion reports a malformed field as KindInvalid; whether a
+// the message back. Conversion reports a malformed field as ErrInvalid; whether a
 // value is allowed is checked by the code that uses it.
 package wire
 

@@ -25,7 +25,7 @@ func TestTooManyOperationsCostNothing(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		err := StreamCodec{}.Unmarshal(data, m)
 		runtime.ReadMemStats(&after)
-		if interrex.KindOf(err) != interrex.KindTooLarge {
+		if interrex.KindOf(err) != interrex.ErrTooLarge {
 			t.Errorf("%T: got %v", m, err)
 		}
 		if n := after.TotalAlloc - before.TotalAlloc; n > 16<<20 {
@@ -40,7 +40,7 @@ func TestAMessageHasSoManyElements(t *testing.T) {
 		if element == "\x0a\x00" {
 			m = &interrexv1.OperateRequest{}
 		}
-		for n, want := range map[int]interrex.Kind{MaxOperations: "", MaxOperations + 1: interrex.KindTooLarge} {
+		for n, want := range map[int]interrex.Kind{MaxOperations: "", MaxOperations + 1: interrex.ErrTooLarge} {
 			if err := (StreamCodec{}).Unmarshal([]byte(strings.Repeat(element, n)), m); interrex.KindOf(err) != want || want == "" && err != nil {
 				t.Errorf("%d of %q: %v, want %q", n, element, err, want)
 			}

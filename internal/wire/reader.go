@@ -11,7 +11,7 @@ import (
 )
 
 // Reader converts the fields of one message, and keeps the first error, which is of
-// KindInvalid or KindTooLarge and names the field.
+// ErrInvalid or ErrTooLarge and names the field.
 type Reader struct{ Err error }
 
 // Fail records an error, unless there was one before.
@@ -36,9 +36,9 @@ func (r *Reader) Duration(field string, d *durationpb.Duration) time.Duration {
 	v := d.AsDuration()
 	switch {
 	case d.CheckValid() != nil:
-		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %v: give seconds, as in \"1.500s\"", field, d.CheckValid()))
+		r.Fail(interrex.Errorf(interrex.ErrInvalid, "%s: %v: give seconds, as in \"1.500s\"", field, d.CheckValid()))
 	case v < 0:
-		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %v is negative", field, v))
+		r.Fail(interrex.Errorf(interrex.ErrInvalid, "%s: %v is negative", field, v))
 	}
 	return v
 }
@@ -48,7 +48,7 @@ func (r *Reader) Duration(field string, d *durationpb.Duration) time.Duration {
 func (r *Reader) Positive(field string, d *durationpb.Duration) time.Duration {
 	v := r.Duration(field, d)
 	if d != nil && v == 0 {
-		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: 0s is not allowed: leave the field out for its default", field))
+		r.Fail(interrex.Errorf(interrex.ErrInvalid, "%s: 0s is not allowed: leave the field out for its default", field))
 	}
 	return v
 }
@@ -59,7 +59,7 @@ func (r *Reader) Time(field string, t *timestamppb.Timestamp) time.Time {
 		return time.Time{}
 	}
 	if err := t.CheckValid(); err != nil {
-		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %v: use RFC 3339", field, err))
+		r.Fail(interrex.Errorf(interrex.ErrInvalid, "%s: %v: use RFC 3339", field, err))
 	}
 	return t.AsTime()
 }
@@ -74,10 +74,10 @@ func (r *Reader) fence(field string, m *interrexv1.Fence) interrex.Fence {
 	}
 	k, err := interrex.ParseKey(m.Key)
 	if err != nil {
-		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %s", field, text(err)))
+		r.Fail(interrex.Errorf(interrex.ErrInvalid, "%s: %s", field, text(err)))
 	}
 	if m.Token == 0 {
-		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: token: 0 is not a token: give the one under which %s is held", field, m.Key))
+		r.Fail(interrex.Errorf(interrex.ErrInvalid, "%s: token: 0 is not a token: give the one under which %s is held", field, m.Key))
 	}
 	return interrex.Fence{Key: k, Token: interrex.Token(m.Token)}
 }
@@ -92,7 +92,7 @@ func (r *Reader) Consistency(c interrexv1.Consistency) interrex.Consistency {
 	case interrexv1.Consistency_CONSISTENCY_STRONG:
 		return interrex.Strong
 	}
-	r.Fail(interrex.Errorf(interrex.KindInvalid, "consistency: %d is not one of CONSISTENCY_EVENTUAL and CONSISTENCY_STRONG", c))
+	r.Fail(interrex.Errorf(interrex.ErrInvalid, "consistency: %d is not one of CONSISTENCY_EVENTUAL and CONSISTENCY_STRONG", c))
 	return interrex.Default
 }
 

@@ -127,7 +127,7 @@ func FromResourceEvent(m *interrexv1.ResourceEvent) (interrex.ResourceEvent, err
 func Document(s *structpb.Struct) (interrex.ResourceData, error) {
 	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(s)
 	if err != nil {
-		return interrex.ResourceData{}, interrex.Errorf(interrex.KindInvalid, "data: %v", err)
+		return interrex.ResourceData{}, interrex.Errorf(interrex.ErrInvalid, "data: %v", err)
 	}
 	return interrex.ResourceData{TypeURL: structURL, Value: value}, nil
 }

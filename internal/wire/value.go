@@ -20,16 +20,16 @@ func Value(b []byte) (interrex.ResourceData, error) {
 	}
 	data, err := proto.Marshal(m)
 	if err != nil {
-		return interrex.ResourceData{}, interrex.Errorf(interrex.KindInvalid, "data: %v", err)
+		return interrex.ResourceData{}, interrex.Errorf(interrex.ErrInvalid, "data: %v", err)
 	}
 	return interrex.ResourceData{TypeURL: valueURL, Value: data}, nil
 }
 
-// FromValue returns the value in d. The error is of kind KindInvalid.
+// FromValue returns the value in d. The error is of kind ErrInvalid.
 func FromValue(d interrex.ResourceData) ([]byte, error) {
 	m := &interrexv1.Value{}
 	if d.TypeURL != valueURL || proto.Unmarshal(d.Value, m) != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, `data: for %s it must be {"@type": %q, "text": ...}, or "binary" with base64`, interrex.ValueType, valueURL)
+		return nil, interrex.Errorf(interrex.ErrInvalid, `data: for %s it must be {"@type": %q, "text": ...}, or "binary" with base64`, interrex.ValueType, valueURL)
 	}
 	if text, is := m.Content.(*interrexv1.Value_Text); is {
 		return []byte(text.Text), nil

@@ -43,8 +43,8 @@ type valueTarget struct {
 //	{"operations": [{"put": {"key", "value" or "value_base64", "version"}},
 //	                {"delete": {"key", "version"}}, {"check": {"key", "version"}}]}
 //
-// It returns the operations of a GroupRequest. The error is of kind KindInvalid or
-// KindTooLarge, and names the operation, counted from 1.
+// It returns the operations of a GroupRequest. The error is of kind ErrInvalid or
+// ErrTooLarge, and names the operation, counted from 1.
 func ValueOperations(namespace string, document []byte) ([]proto.Message, error) {
 	var in struct {
 		Operations []valueOperation `json:"operations"`
@@ -57,7 +57,7 @@ func ValueOperations(namespace string, document []byte) ([]proto.Message, error)
 		err = from.Decode(&in)
 	}
 	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, `body: it is not one {"operations": [...]} of put, delete and check: %s`, plainReason(err))
+		return nil, interrex.Errorf(interrex.ErrInvalid, `body: it is not one {"operations": [...]} of put, delete and check: %s`, plainReason(err))
 	}
 	out := make([]proto.Message, len(in.Operations))
 	for i, o := range in.Operations {
@@ -86,7 +86,7 @@ func (o valueOperation) request(namespace string) (proto.Message, error) {
 		}
 		value := o.Put.Binary
 		if (o.Put.Value != nil) == (value != nil) {
-			return nil, interrex.Errorf(interrex.KindInvalid, "put: give one of value and value_base64")
+			return nil, interrex.Errorf(interrex.ErrInvalid, "put: give one of value and value_base64")
 		}
 		if o.Put.Value != nil {
 			value = []byte(*o.Put.Value)
@@ -102,7 +102,7 @@ func (o valueOperation) request(namespace string) (proto.Message, error) {
 		id, err := KeyID(namespace, o.Check.Key)
 		return &interrexv1.ResourceServiceCheckRequest{Id: ResourceID(id), Version: o.Check.Version}, err
 	}
-	return nil, interrex.Errorf(interrex.KindInvalid, "give one of put, delete and check")
+	return nil, interrex.Errorf(interrex.ErrInvalid, "give one of put, delete and check")
 }
 
 // KeyID returns the resource of a valid key. Its error is about the key, not the
@@ -111,7 +111,7 @@ func KeyID(namespace, key string) (interrex.ResourceID, error) {
 	id := ValueID(namespace, key)
 	err := id.Validate()
 	if err != nil && id.Tenancy.Validate() == nil {
-		err = interrex.Errorf(interrex.KindInvalid, "key: %s", strings.TrimPrefix(FromDetail(Detail(err)).Message, "name: "))
+		err = interrex.Errorf(interrex.ErrInvalid, "key: %s", strings.TrimPrefix(FromDetail(Detail(err)).Message, "name: "))
 	}
 	return id, err
 }
@@ -120,7 +120,7 @@ func KeyID(namespace, key string) (interrex.ResourceID, error) {
 // text of a veto is the webhook's, and stays unchanged.
 func KeyError(namespace string, err error) error {
 	known, is := err.(*interrex.Error)
-	if !is || known.Kind == interrex.KindVetoed {
+	if !is || known.Kind == interrex.ErrVetoed {
 		return err
 	}
 	named := *known
@@ -132,7 +132,7 @@ func KeyError(namespace string, err error) error {
 // version, or only if the key does not exist.
 func WriteValue(id interrex.ResourceID, value []byte, version string, create bool) (*interrexv1.ResourceServiceWriteRequest, error) {
 	if len(value) > maxValue {
-		return nil, interrex.Errorf(interrex.KindTooLarge, "value: at most %d bytes are allowed, not %d", maxValue, len(value))
+		return nil, interrex.Errorf(interrex.ErrTooLarge, "value: at most %d bytes are allowed, not %d", maxValue, len(value))
 	}
 	data, err := Value(value)
 	return &interrexv1.ResourceServiceWriteRequest{

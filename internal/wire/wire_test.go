@@ -292,7 +292,7 @@ func second[V any](_ V, err error) error { return err }
 func TestAnUnknownConsistencyIsRefused(t *testing.T) {
 	for _, c := range []interrex.Consistency{-1, 3, 17, 1 << 32} {
 		var in wire.Reader
-		if in.Consistency(wire.Consistency(c)); interrex.KindOf(in.Err) != interrex.KindInvalid {
+		if in.Consistency(wire.Consistency(c)); interrex.KindOf(in.Err) != interrex.ErrInvalid {
 			t.Errorf("%d: %v", c, in.Err)
 		}
 	}

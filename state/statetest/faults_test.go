@@ -40,7 +40,7 @@ func (s *sums) Decode(data []byte) (state.Command, error) {
 		if s.fault == "plain error" {
 			return nil, errors.New("malformed")
 		}
-		return nil, interrex.Errorf(interrex.KindInvalid, "it is malformed")
+		return nil, interrex.Errorf(interrex.ErrInvalid, "it is malformed")
 	}
 	c := &add{data[0], data[1]}
 	if s.fault == "changes data" {
@@ -51,7 +51,7 @@ func (s *sums) Decode(data []byte) (state.Command, error) {
 
 func (s *sums) Check(_ state.Time, c state.Command) error {
 	if a := c.(*add); s.fault == "blind to groups" && (s.sums[a.to]+uint64(a.n))%3 == 0 {
-		return interrex.Errorf(interrex.KindConflict, "sum %d would be a multiple of 3", a.to)
+		return interrex.Errorf(interrex.ErrConflict, "sum %d would be a multiple of 3", a.to)
 	}
 	return nil
 }
