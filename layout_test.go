@@ -52,6 +52,7 @@ var floors = map[string]int{
 	"internal/watch":        2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
 	"internal/certificates": 1, // the certificates of agents
+	"internal/authority":    2, // the CA of a cluster, and the tokens with which agents join
 	"internal/peerlogs":     1, // what an agent remembers of other agents' logs
 	"internal/raftstream":   1, // raft's transport over streams between agents
 	"internal/raftlog":      1, // what the files of raft's log can prove

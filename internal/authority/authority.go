@@ -1,0 +1,292 @@
+// Package authority owns the certificate authority of a cluster, and the tokens with
+// which agents join it.
+package authority
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/disk"
+)
+
+// The names of the authority's files in a data directory.
+const (
+	CertName = "ca.pem" // its certificate
+	KeyName  = "ca.key" // its key
+)
+
+const (
+	// Life is how long an authority's certificate is valid.
+	Life = 10 * 365 * 24 * time.Hour
+	// CertLife is how long a certificate of an agent is valid. It is renewed at two
+	// thirds of it.
+	CertLife = 90 * 24 * time.Hour
+	// early is how long before now a certificate is valid already, for clocks that
+	// differ.
+	early = time.Hour
+	// maxNames is the number of further names in one certificate.
+	maxNames = 32
+)
+
+// Authority issues the certificates of a cluster's agents.
+type Authority struct {
+	cert *x509.Certificate
+	key  crypto.Signer
+}
+
+// New makes an authority with a new key, ECDSA P-256.
+func New(now time.Time) (*Authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the CA's key: %w", err)
+	}
+	template := &x509.Certificate{
+		SerialNumber:          newSerial(),
+		Subject:               pkix.Name{CommonName: "interrex CA"},
+		NotBefore:             now.Add(-early),
+		NotAfter:              now.Add(Life),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		MaxPathLenZero:        true,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
+	}
+	return &Authority{cert, key}, nil
+}
+
+func newSerial() *big.Int {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return new(big.Int).SetBytes(b[:])
+}
+
+// Load reads an authority from a data directory. It fails with fs.ErrNotExist if
+// there is no key.
+func Load(dir string) (*Authority, error) {
+	key, err := os.ReadFile(filepath.Join(dir, KeyName))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the CA's key: %w", err)
+	}
+	cert, err := os.ReadFile(filepath.Join(dir, CertName))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the CA's certificate: %w", err)
+	}
+	a, err := parse(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the CA in %s: %w", dir, err)
+	}
+	return a, nil
+}
+
+// parse makes an authority of a key in PEM, and of the certificate that it belongs
+// to, among those of certs.
+func parse(certs, key []byte) (*Authority, error) {
+	block, _ := pem.Decode(key)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, fmt.Errorf("%s is not a PKCS #8 key in PEM", KeyName)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", KeyName, err)
+	}
+	signer, is := parsed.(*ecdsa.PrivateKey)
+	if !is {
+		return nil, fmt.Errorf("%s is a %T, not an ECDSA key", KeyName, parsed)
+	}
+	for rest := certs; ; {
+		if block, rest = pem.Decode(rest); block == nil {
+			return nil, fmt.Errorf("%s has no certificate of the key in %s", CertName, KeyName)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", CertName, err)
+		}
+		if signer.PublicKey.Equal(cert.PublicKey) {
+			return &Authority{cert, signer}, nil
+		}
+	}
+}
+
+// Save writes the authority into a directory, its key first. Both files are
+// readable by their owner only.
+func (a *Authority) Save(dir string) error {
+	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+	if err != nil {
+		return fmt.Errorf("cannot encode the CA's key: %w", err)
+	}
+	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return errors.Join(
+		disk.ReplaceFile("the CA's key", filepath.Join(dir, KeyName), key),
+		disk.ReplaceFile("the CA's certificate", filepath.Join(dir, CertName), a.PEM()),
+	)
+}
+
+// Cert returns the authority's certificate, in DER.
+func (a *Authority) Cert() []byte { return a.cert.Raw }
+
+// PEM returns the authority's certificate, in PEM.
+func (a *Authority) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+}
+
+// Pin returns the pin of the authority's key.
+func (a *Authority) Pin() Pin { return PinOf(a.cert) }
+
+// Pin identifies an authority: the SHA-256 of its public key.
+type Pin [sha256.Size]byte
+
+// PinOf returns the pin of an authority's certificate.
+func PinOf(cert *x509.Certificate) Pin { return sha256.Sum256(cert.RawSubjectPublicKeyInfo) }
+
+// String returns the pin in base64, as an HTTP public key pin is written.
+func (p Pin) String() string { return "sha256/" + base64.StdEncoding.EncodeToString(p[:]) }
+
+// Issue returns a certificate, in DER, for the agent and the key of a request. It is
+// for server and client use, and valid from an hour before now for CertLife, but not
+// longer than the authority itself.
+func (a *Authority) Issue(request *x509.CertificateRequest, id string, now time.Time) ([]byte, error) {
+	if err := CheckRequest(request, id); err != nil {
+		return nil, err
+	}
+	end := now.Add(CertLife)
+	if end.After(a.cert.NotAfter) {
+		end = a.cert.NotAfter
+	}
+	if !end.After(now) {
+		return nil, fmt.Errorf("cannot issue a certificate: the CA's own ended at %s: 'interrex ca rotate' makes another", a.cert.NotAfter.UTC().Format(time.RFC3339))
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: newSerial(),
+		Subject:      pkix.Name{CommonName: id},
+		DNSNames:     request.DNSNames,
+		IPAddresses:  request.IPAddresses,
+		NotBefore:    now.Add(-early),
+		NotAfter:     end,
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}, a.cert, request.PublicKey, a.key)
+	if err != nil {
+		return nil, fmt.Errorf("cannot issue a certificate: %w", err)
+	}
+	return der, nil
+}
+
+// CheckRequest returns why an agent cannot get a certificate for a request: it must be
+// signed with its own key, ECDSA P-256 or Ed25519, and have the agent's ID as its
+// only DNS name that is a single label and not localhost.
+func CheckRequest(request *x509.CertificateRequest, id string) error {
+	if err := request.CheckSignature(); err != nil {
+		return fmt.Errorf("certificate request: its signature is wrong: %w", err)
+	}
+	switch key := request.PublicKey.(type) {
+	case ed25519.PublicKey:
+	case *ecdsa.PublicKey:
+		if key.Curve != elliptic.P256() {
+			return fmt.Errorf("certificate request: a key on %s is not valid: use ECDSA P-256 or Ed25519", key.Curve.Params().Name)
+		}
+	default:
+		return fmt.Errorf("certificate request: a key of type %T is not valid: use ECDSA P-256 or Ed25519", key)
+	}
+	if n := len(request.DNSNames) + len(request.IPAddresses); n > maxNames {
+		return fmt.Errorf("certificate request: %d names: at most %d are allowed", n, maxNames)
+	}
+	if len(request.URIs)+len(request.EmailAddresses) > 0 {
+		return errors.New("certificate request: URIs and mail addresses are not allowed: give DNS names and IP addresses")
+	}
+	for _, name := range request.DNSNames {
+		if strings.ContainsAny(name, "* \x00") {
+			return fmt.Errorf("certificate request: the name %q is not valid: give a host's name, without wildcards", name)
+		}
+	}
+	found, err := certificates.IDOf(&x509.Certificate{DNSNames: request.DNSNames})
+	if err != nil {
+		return fmt.Errorf("certificate request: %w", err)
+	}
+	if found != id {
+		return fmt.Errorf("certificate request: it is for agent %s, not for %s", found, id)
+	}
+	return nil
+}
+
+// NewRequest makes a key, ECDSA P-256, and a certificate request for an agent, in
+// DER. Further names are host names and IP addresses, at which callers reach its API.
+func NewRequest(id string, names []string) (key *ecdsa.PrivateKey, request []byte, err error) {
+	if err := certificates.CheckID(id); err != nil {
+		return nil, nil, err
+	}
+	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, nil, fmt.Errorf("cannot make the agent's key: %w", err)
+	}
+	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: id}, DNSNames: []string{id}}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+			continue
+		}
+		if name == id {
+			continue
+		}
+		template.DNSNames = append(template.DNSNames, name)
+	}
+	if request, err = x509.CreateCertificateRequest(rand.Reader, template, key); err != nil {
+		return nil, nil, fmt.Errorf("cannot make a certificate request: %w", err)
+	}
+	parsed, err := x509.ParseCertificateRequest(request)
+	if err == nil {
+		err = CheckRequest(parsed, id)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return key, request, nil
+}
+
+// SaveAgent writes an agent's key and certificate into a directory, and replaces
+// those that are there, each at once: first the key, then the certificate, then the
+// authorities. Readers of the files keep the previous ones until the pair matches.
+func SaveAgent(dir string, key *ecdsa.PrivateKey, cert []byte, authorities [][]byte) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("cannot encode the agent's key: %w", err)
+	}
+	var all bytes.Buffer
+	for _, ca := range authorities {
+		_ = pem.Encode(&all, &pem.Block{Type: "CERTIFICATE", Bytes: ca}) // to memory
+	}
+	return errors.Join(
+		disk.ReplaceFile("the agent's key", filepath.Join(dir, AgentKeyName), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+		disk.ReplaceFile("the agent's certificate", filepath.Join(dir, AgentCertName), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})),
+		disk.ReplaceFile("the CA's certificate", filepath.Join(dir, CertName), all.Bytes()),
+	)
+}
+
+// The names of an agent's own files in its data directory.
+const (
+	AgentCertName = "agent.pem"
+	AgentKeyName  = "agent.key"
+)

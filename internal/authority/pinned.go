@@ -1,0 +1,32 @@
+package authority
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// VerifyPinned returns the authority with a pin in the chain that a member presented
+// to a joiner, which has no other authority yet. The member's certificate must be
+// issued by it and valid now.
+func VerifyPinned(chain []*x509.Certificate, pin Pin, now time.Time) (*x509.Certificate, error) {
+	if len(chain) == 0 {
+		return nil, errors.New("it presented no certificate")
+	}
+	for _, ca := range chain[1:] {
+		if PinOf(ca) != pin || !ca.IsCA {
+			continue
+		}
+		roots := x509.NewCertPool()
+		roots.AddCert(ca)
+		_, err := chain[0].Verify(x509.VerifyOptions{
+			Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("its certificate is not valid under the CA of the join token (this machine's clock says %s): %w", now.UTC().Format(time.RFC3339), err)
+		}
+		return ca, nil
+	}
+	return nil, fmt.Errorf("it does not belong to the CA %v of the join token: the address is that of another cluster, the CA was rotated after the token was made, or somebody is in between", pin)
+}
