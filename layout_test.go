@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"internal/fifo":         0, // a first-in, first-out queue that shrinks
 	"internal/registry":     0, // the registration of an agent's metrics
 	"internal/silent":       0, // the logger that says nothing
+	"internal/golden":       0, // the comparison of encodings with files, in tests
 	"internal/waitlist":     0, // those who wait until a growing number reaches theirs
 	"internal/wording":      0, // how values are written in messages
 	"internal/alarm":        1, // what is wrong with an agent now
@@ -52,7 +53,9 @@ var floors = map[string]int{
 	"internal/watch":        2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
 	"internal/certificates": 1, // the certificates of agents
-	"internal/authority":    2, // the CA of a cluster, and the tokens with which agents join
+	"internal/authority":    2, // the CA of a cluster, and the certificates that it issues
+	"internal/jointoken":    0, // the tokens with which agents join
+	"internal/member":       2, // the table of members
 	"internal/peerlogs":     1, // what an agent remembers of other agents' logs
 	"internal/raftstream":   1, // raft's transport over streams between agents
 	"internal/raftlog":      1, // what the files of raft's log can prove

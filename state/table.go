@@ -12,14 +12,14 @@ import (
 type TableID uint16
 
 // The IDs of the tables that are known here. SystemTable is the state itself:
-// where its own operations go. 5 is reserved for members. An embedder's tables
-// begin at FirstEmbedderTable.
+// where its own operations go. An embedder's tables begin at FirstEmbedderTable.
 const (
 	SystemTable        TableID = 0
 	LeaseTable         TableID = 1
 	ResourceTable      TableID = 2
 	ChangeTable        TableID = 3
 	WebhookTable       TableID = 4
+	MemberTable        TableID = 5
 	FSMTable           TableID = 6
 	FirstEmbedderTable TableID = 256
 )

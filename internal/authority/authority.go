@@ -1,5 +1,5 @@
-// Package authority owns the certificate authority of a cluster, and the tokens with
-// which agents join it.
+// Package authority owns the certificate authority of a cluster: the certificates
+// that it issues to agents, and their requests.
 package authority
 
 import (
@@ -12,7 +12,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/jointoken"
 )
 
 // The names of the authority's files in a data directory.
@@ -155,16 +155,10 @@ func (a *Authority) PEM() []byte {
 }
 
 // Pin returns the pin of the authority's key.
-func (a *Authority) Pin() Pin { return PinOf(a.cert) }
-
-// Pin identifies an authority: the SHA-256 of its public key.
-type Pin [sha256.Size]byte
+func (a *Authority) Pin() jointoken.Pin { return PinOf(a.cert) }
 
 // PinOf returns the pin of an authority's certificate.
-func PinOf(cert *x509.Certificate) Pin { return sha256.Sum256(cert.RawSubjectPublicKeyInfo) }
-
-// String returns the pin in base64, as an HTTP public key pin is written.
-func (p Pin) String() string { return "sha256/" + base64.StdEncoding.EncodeToString(p[:]) }
+func PinOf(cert *x509.Certificate) jointoken.Pin { return sha256.Sum256(cert.RawSubjectPublicKeyInfo) }
 
 // Issue returns a certificate, in DER, for the agent and the key of a request. It is
 // for server and client use, and valid from an hour before now for CertLife, but not

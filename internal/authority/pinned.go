@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/interrex/interrex/internal/jointoken"
 )
 
 // VerifyPinned returns the authority with a pin in the chain that a member presented
 // to a joiner, which has no other authority yet. The member's certificate must be
 // issued by it and valid now.
-func VerifyPinned(chain []*x509.Certificate, pin Pin, now time.Time) (*x509.Certificate, error) {
+func VerifyPinned(chain []*x509.Certificate, pin jointoken.Pin, now time.Time) (*x509.Certificate, error) {
 	if len(chain) == 0 {
 		return nil, errors.New("it presented no certificate")
 	}

@@ -2,10 +2,7 @@ package lease_test
 
 import (
 	"bytes"
-	"encoding/hex"
-	"flag"
 	"math"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -13,10 +10,9 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/golden"
 	"github.com/interrex/interrex/internal/lease"
 )
-
-var update = flag.Bool("update", false, "write the golden files; that is a new version of the encoding")
 
 // goldenCommands are one of each, with every field set.
 func goldenCommands() []command {
@@ -31,26 +27,10 @@ func goldenCommands() []command {
 	}
 }
 
-// golden compares with a file of hexadecimal lines.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := "testdata/golden/" + name + ".hex"
-	text := hex.Dump(got)
-	if *update {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil || string(want) != text {
-		t.Errorf("%s is (%v)\n%s, and the encoding now\n%s", path, err, want, text)
-	}
-}
-
 func TestEncodingOfCommandsStays(t *testing.T) {
 	for _, c := range goldenCommands() {
 		name := c.About().Name
-		golden(t, name, c.Append(nil))
+		golden.Check(t, name, c.Append(nil))
 		back, err := decode(c.Append(nil))
 		if err != nil || !reflect.DeepEqual(back, c) {
 			t.Errorf("%#v comes back as %#v, %v", c, back, err)
@@ -81,14 +61,14 @@ func goldenWorld(t testing.TB) *world {
 
 func TestEncodingOfSnapshotAndReplyStays(t *testing.T) {
 	w := goldenWorld(t)
-	golden(t, "snapshot", w.snapshot())
+	golden.Check(t, "snapshot", w.snapshot())
 	reply, err := w.do(&lease.Pin{Key: key("team/db/1"), Owner: "ops", Reason: "again", For: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "reply", w.table.AppendReply(nil, reply))
+	golden.Check(t, "reply", w.table.AppendReply(nil, reply))
 	w.recover()
-	golden(t, "recovered", w.snapshot())
+	golden.Check(t, "recovered", w.snapshot())
 }
 
 func TestCommandThatIsCutOrLongerIsInvalid(t *testing.T) {

@@ -2,19 +2,15 @@ package resource_test
 
 import (
 	"bytes"
-	"encoding/hex"
-	"flag"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/golden"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/state"
 )
-
-var update = flag.Bool("update", false, "write the golden files; that is a new version of the encoding")
 
 // goldenCommands are one of each, with every field set.
 func goldenCommands() []state.Command {
@@ -43,27 +39,11 @@ func goldenWorld(t testing.TB) *world {
 	return w
 }
 
-// golden compares with a file of hexadecimal lines.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := "testdata/golden/" + name + ".hex"
-	text := hex.Dump(got)
-	if *update {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil || string(want) != text {
-		t.Errorf("%s is (%v)\n%s, and the encoding now\n%s", path, err, want, text)
-	}
-}
-
 func decode(data []byte) (state.Command, error) { return resource.New().Decode(data) }
 
 func TestEncodingOfCommandsStays(t *testing.T) {
 	for _, c := range goldenCommands() {
-		golden(t, c.About().Name, c.Append(nil))
+		golden.Check(t, c.About().Name, c.Append(nil))
 		back, err := decode(c.Append(nil))
 		if err != nil || !reflect.DeepEqual(back, c) {
 			t.Errorf("%#v comes back as %#v, %v", c, back, err)
@@ -73,11 +53,11 @@ func TestEncodingOfCommandsStays(t *testing.T) {
 
 func TestEncodingOfSnapshotReplyAndEventStays(t *testing.T) {
 	w := goldenWorld(t)
-	golden(t, "snapshot", w.snapshot())
+	golden.Check(t, "snapshot", w.snapshot())
 	w.restart()
-	golden(t, "event", w.table.AppendEvent(nil, w.events[0].Value))
+	golden.Check(t, "event", w.table.AppendEvent(nil, w.events[0].Value))
 	first := w.events[0].Value.(*resource.Record)
-	golden(t, "reply", w.table.AppendReply(nil, &resource.Reply{Revision: first.Revision, UID: first.ID.UID, Generation: first.Generation, Owner: first.Owner}))
+	golden.Check(t, "reply", w.table.AppendReply(nil, &resource.Reply{Revision: first.Revision, UID: first.ID.UID, Generation: first.Generation, Owner: first.Owner}))
 }
 
 func TestCommandThatIsCutOrLongerIsInvalid(t *testing.T) {

@@ -2,21 +2,17 @@ package webhook_test
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
-	"flag"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/golden"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/state"
 )
-
-var update = flag.Bool("update", false, "write the golden files; that is a new version of the encoding")
 
 // goldenCommands are one of each, with every field set.
 func goldenCommands() []state.Command {
@@ -29,27 +25,11 @@ func goldenCommands() []state.Command {
 	}
 }
 
-// golden compares with a file of hexadecimal lines.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := "testdata/golden/" + name + ".hex"
-	text := hex.Dump(got)
-	if *update {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil || string(want) != text {
-		t.Errorf("%s is (%v)\n%s, and the encoding now\n%s", path, err, want, text)
-	}
-}
-
 func TestEncodingOfCommandsStays(t *testing.T) {
 	table := webhook.New()
 	for _, c := range goldenCommands() {
 		whole := c.Append(nil)
-		golden(t, c.About().Name, whole)
+		golden.Check(t, c.About().Name, whole)
 		back, err := table.Decode(whole)
 		if err != nil || !reflect.DeepEqual(back, c) {
 			t.Errorf("%#v comes back as %#v, %v", c, back, err)
@@ -70,8 +50,8 @@ func TestEncodingOfSnapshotAndReplyStays(t *testing.T) {
 	reply := w.must(&webhook.Set{Spec: spec("a")}, "whsec_0123456789")
 	w.must(goldenCommands()[0], "")
 	w.must(goldenCommands()[2], "")
-	golden(t, "reply", w.table.AppendReply(nil, reply))
-	golden(t, "snapshot", snapshot(t, w.table))
+	golden.Check(t, "reply", w.table.AppendReply(nil, reply))
+	golden.Check(t, "snapshot", snapshot(t, w.table))
 	other := webhook.New()
 	if err := other.Restore(1, bytes.NewReader(snapshot(t, w.table))); err != nil || !reflect.DeepEqual(other.Hooks(), w.table.Hooks()) {
 		t.Errorf("it is restored as %v (%v)", other.Hooks(), err)

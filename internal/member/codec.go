@@ -1,0 +1,72 @@
+package member
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/state"
+)
+
+func appendMember(b []byte, m *Member) []byte {
+	b = codec.AppendText(codec.AppendText(codec.AppendText(b, m.ID), m.Key), m.Incarnation)
+	b = codec.AppendBool(b, m.NonVoter)
+	b = codec.AppendText(codec.AppendText(codec.AppendText(b, m.ClusterAddress), m.APIAddress), m.Version)
+	b = binary.AppendVarint(appendTables(b, m.Tables), m.Added.UnixNano())
+	return binary.AppendUvarint(b, uint64(m.Revision))
+}
+
+func appendToken(b []byte, t *JoinToken) []byte {
+	b = codec.AppendText(codec.AppendText(b, t.Key), t.For)
+	b = binary.AppendUvarint(binary.AppendUvarint(b, t.MaxUses), uint64(len(t.Uses)))
+	for _, u := range t.Uses {
+		b = codec.AppendText(codec.AppendText(b, u.ID), u.Sum)
+	}
+	b = binary.AppendUvarint(b, uint64(t.Expires))
+	return binary.AppendUvarint(b, uint64(t.Created))
+}
+
+// decoder reads what the append functions wrote.
+type decoder struct{ codec.Decoder }
+
+func newDecoder(b string) *decoder { return &decoder{codec.NewDecoder(b)} }
+
+// count reads a length of at most most.
+func (d *decoder) count(most int) int {
+	n := d.Uvarint()
+	if n > uint64(most) {
+		d.Fail()
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) tables() (all []TableVersion) {
+	for n := d.count(maxTables); n > 0; n-- {
+		name, version := d.Text(), d.Uvarint()
+		if version > 1<<16-1 {
+			d.Fail()
+		}
+		all = append(all, TableVersion{name, uint16(version)})
+	}
+	return all
+}
+
+func (d *decoder) member() *Member {
+	return &Member{
+		ID: d.Text(), Key: d.Text(), Incarnation: d.Text(), NonVoter: d.Bool(),
+		ClusterAddress: d.Text(), APIAddress: d.Text(), Version: d.Text(), Tables: d.tables(),
+		Added: time.Unix(0, d.Varint()).UTC(), Revision: interrex.Revision(d.Uvarint()),
+	}
+}
+
+func (d *decoder) token() *JoinToken {
+	t := &JoinToken{Key: d.Text(), For: d.Text(), MaxUses: d.Uvarint()}
+	t.ID = (&CreateToken{Key: t.Key}).ID()
+	for n := d.count(MaxUses); n > 0; n-- {
+		t.Uses = append(t.Uses, Use{d.Text(), d.Text()})
+	}
+	t.Expires, t.Created = state.Time(d.Uvarint()), interrex.Revision(d.Uvarint())
+	return t
+}

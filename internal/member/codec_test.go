@@ -1,0 +1,83 @@
+package member_test
+
+import (
+	"bytes"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/golden"
+	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/state"
+)
+
+// publicKey is an ECDSA key in PKIX DER, the same in each run.
+var publicKey = "0Y0\x13\x06\x07*\x86H\xce=\x02\x01\x06\x08*\x86H\xce=\x03\x01\x07\x03B\x00\x04" +
+	"\x6b\x17\xd1\xf2\xe1\x2c\x42\x47\xf8\xbc\xe6\xe5\x63\xa4\x40\xf2\x77\x03\x7d\x81\x2d\xeb\x33\xa0\xf4\xa1\x39\x45\xd8\x98\xc2\x96" +
+	"\x4f\xe3\x42\xe2\xfe\x1a\x7f\x9b\x8e\xe7\xeb\x4a\x7c\x0f\x9e\x16\x2b\xce\x33\x57\x6b\x31\x5e\xce\xcb\xb6\x40\x68\x37\xbf\x51\xf5"
+
+var goldenToken = jointoken.Token{Pin: jointoken.Pin{1}, Seed: [32]byte{2}}
+
+// goldenCommands are one of each, with every field set.
+func goldenCommands() []state.Command {
+	return []state.Command{
+		&member.CreateToken{Key: string(goldenToken.PublicKey()), For: "n1", Uses: 3, TTL: time.Hour},
+		&member.RevokeToken{ID: goldenToken.ID()},
+		&member.Admit{
+			ID: "n1", Token: goldenToken.ID(), Key: publicKey, Session: strings.Repeat("s", 32), Request: strings.Repeat("r", 32),
+			Signature: strings.Repeat("g", 64), Former: "former",
+		},
+		&member.See{
+			ID: "n1", Was: "a", Incarnation: "b", ClusterAddress: "h:1", APIAddress: "h:2", Version: "1.0",
+			Tables: []member.TableVersion{{Name: "leases", Version: 1}, {Name: "members", Version: 300}},
+		},
+		&member.SetVoter{ID: "n1", Voter: true},
+		&member.Remove{ID: "n1"},
+	}
+}
+
+func TestEncodingOfCommandsStays(t *testing.T) {
+	table := member.New()
+	for _, c := range goldenCommands() {
+		whole := c.Append(nil)
+		golden.Check(t, c.About().Name, whole)
+		back, err := table.Decode(whole)
+		if err != nil || !reflect.DeepEqual(back, c) {
+			t.Errorf("%#v comes back as %#v, %v", c, back, err)
+		}
+		for n := range whole {
+			if _, err := table.Decode(whole[:n]); interrex.KindOf(err) != interrex.ErrInvalid {
+				t.Errorf("%d bytes of %s: %v", n, c.About().Name, err)
+			}
+		}
+		if _, err := table.Decode(append(whole, 0)); interrex.KindOf(err) != interrex.ErrInvalid {
+			t.Errorf("one byte more than %s: %v", c.About().Name, err)
+		}
+	}
+}
+
+func TestEncodingOfSnapshotAndReplyStays(t *testing.T) {
+	w := newWorld(t)
+	w.must(&member.See{ID: "n1", Incarnation: "a"})
+	w.must(goldenCommands()[3])
+	w.must(&member.SetVoter{ID: "n1"})
+	w.must(&member.See{ID: "n2", Incarnation: "c"})
+	gone := w.must(&member.Remove{ID: "n2"})
+	token := w.must(goldenCommands()[0])
+	golden.Check(t, "reply", w.table.AppendReply(w.table.AppendReply(nil, gone), token))
+	var snapshot bytes.Buffer
+	if err := w.table.Freeze().Write(&snapshot); err != nil {
+		t.Fatal(err)
+	}
+	golden.Check(t, "snapshot", snapshot.Bytes())
+	other := member.New()
+	if err := other.Restore(1, bytes.NewReader(snapshot.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(other.Members(), w.table.Members()) || !reflect.DeepEqual(other.JoinTokens(), w.table.JoinTokens()) || !other.Removed("n2", "c") {
+		t.Errorf("it is restored as %v, %v", other.Members(), other.JoinTokens())
+	}
+}

@@ -1,0 +1,94 @@
+package member_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	mathrand "math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
+)
+
+func TestTableConforms(t *testing.T) {
+	var tokens []jointoken.Token
+	var keys []*ecdsa.PrivateKey
+	for n := range 6 {
+		tokens = append(tokens, jointoken.Token{Seed: [32]byte{byte(n)}})
+		keys = append(keys, newKey(t))
+	}
+	statetest.Run(t, statetest.Config{
+		New: func() state.Table { return member.New() },
+		Command: func(r *mathrand.Rand, seen []state.Reply) []byte {
+			id, token := fmt.Sprint("n", r.IntN(6)), tokens[r.IntN(len(tokens))]
+			incarnation := fmt.Sprint("disk", r.IntN(3))
+			switch r.IntN(12) {
+			case 0, 1, 2:
+				c := &member.CreateToken{Key: string(token.PublicKey()), Uses: 1 + r.Uint64N(4), TTL: time.Duration(1+r.IntN(60)) * time.Second}
+				if r.IntN(4) == 0 {
+					c.For = id
+				}
+				return c.Append(nil)
+			case 3:
+				return (&member.RevokeToken{ID: token.ID()}).Append(nil)
+			case 4:
+				return (&member.Remove{ID: id}).Append(nil)
+			case 5:
+				return (&member.SetVoter{ID: id, Voter: r.IntN(2) == 0}).Append(nil)
+			case 6, 7, 8:
+				was := ""
+				for _, reply := range seen {
+					if m := reply.(*member.Reply).Member; m != nil {
+						id, was = m.ID, m.Incarnation
+					}
+				}
+				return (&member.See{
+					ID: id, Was: was, Incarnation: incarnation, ClusterAddress: "10.0.0.1:7401", APIAddress: "10.0.0.1:7400",
+					Version: "1.0", Tables: []member.TableVersion{{Name: "leases", Version: 1}, {Name: "members", Version: 1}},
+				}).Append(nil)
+			}
+			return admit(t, id, token, keys[r.IntN(len(keys))], nil).Append(nil)
+		},
+	})
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// admit makes the command of an agent with a token and a key; former, unless it is
+// nil, is the key that it had before.
+func admit(t *testing.T, id string, token jointoken.Token, key, former *ecdsa.PrivateKey) *member.Admit {
+	t.Helper()
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, request := jointoken.Session{1, 2, 3}, []byte("request of "+id)
+	sum := sha256.Sum256(request)
+	c := &member.Admit{
+		ID: id, Token: token.ID(), Key: string(public), Session: string(session[:]), Request: string(sum[:]),
+		Signature: string(token.Sign(session, request)),
+	}
+	if former != nil {
+		digest := sha256.Sum256(jointoken.Statement(session, sum))
+		signed, err := ecdsa.SignASN1(rand.Reader, former, digest[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Former = string(signed)
+	}
+	return c
+}

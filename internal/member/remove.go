@@ -1,0 +1,46 @@
+package member
+
+import (
+	"slices"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/state"
+)
+
+// Remove removes a member. Its disk is remembered, so that the agent learns of it
+// also when it was down.
+type Remove struct{ ID string }
+
+// About is part of state.Command.
+func (c *Remove) About() state.About { return state.About{Name: "remove", Privileged: true} }
+
+// Validate reports which field is not allowed.
+func (c *Remove) Validate() error { return validateID("id", c.ID) }
+
+// Append encodes the command.
+func (c *Remove) Append(b []byte) []byte { return codec.AppendText(append(b, opRemove), c.ID) }
+
+func (c *Remove) decode(d *decoder) { c.ID = d.Text() }
+
+func (c *Remove) check(now *content, _ state.Time) *interrex.Error {
+	if now.member(c.ID) == nil {
+		return notFound(c.ID)
+	}
+	return nil
+}
+
+func (c *Remove) apply(t *Table, turn *state.Turn) *Reply {
+	gone := t.Member(c.ID)
+	t.change(func(now *content) {
+		i, _ := now.findMember(c.ID)
+		now.members = slices.Delete(slices.Clone(now.members), i, i+1)
+		if gone.Incarnation == "" {
+			return
+		}
+		first := max(0, len(now.removed)+1-maxTombstones)
+		now.removed = append(slices.Clone(now.removed[first:]), Tombstone{gone.ID, gone.Incarnation, turn.Revision})
+	})
+	emit(turn, interrex.MemberRemoved, gone)
+	return &Reply{Member: gone}
+}

@@ -1,0 +1,294 @@
+package member_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
+)
+
+// world is a table on its own.
+type world struct {
+	*testing.T
+	table    *member.Table
+	now      state.Time
+	revision interrex.Revision
+	events   []state.Event
+}
+
+func newWorld(t *testing.T) *world { return &world{T: t, table: member.New()} }
+
+// do decodes, checks and applies a command.
+func (w *world) do(c state.Command) (*member.Reply, error) {
+	w.Helper()
+	decoded, err := w.table.Decode(c.Append(nil))
+	if err == nil {
+		err = w.table.Check(w.now, decoded)
+	}
+	if err != nil {
+		return nil, err
+	}
+	w.revision++
+	turn := &state.Turn{Revision: w.revision, Now: w.now, Wall: statetest.Wall(w.now), Table: state.MemberTable}
+	reply := w.table.Apply(turn, decoded)
+	w.events = append(w.events, turn.Events()...)
+	return reply.(*member.Reply), nil
+}
+
+func (w *world) must(c state.Command) *member.Reply {
+	w.Helper()
+	reply, err := w.do(c)
+	if err != nil {
+		w.Fatalf("%#v: %v", c, err)
+	}
+	return reply
+}
+
+// refused checks the kind of a refusal, and that its text says something.
+func (w *world) refused(c state.Command, kind interrex.Kind, says string) {
+	w.Helper()
+	before := len(w.events)
+	_, err := w.do(c)
+	if interrex.KindOf(err) != kind || !strings.Contains(err.Error(), says) {
+		w.Errorf("%T is answered with %v, not with %q that says %q", c, err, kind, says)
+	}
+	if len(w.events) != before {
+		w.Errorf("%T was refused and has published %v", c, w.events[before:])
+	}
+}
+
+// token creates a join token.
+func (w *world) token(uses uint64, only string) jointoken.Token {
+	w.Helper()
+	token := jointoken.New(jointoken.Pin{1})
+	w.must(&member.CreateToken{Key: string(token.PublicKey()), For: only, Uses: uses, TTL: time.Hour})
+	return token
+}
+
+func TestATokenAdmitsAsOftenAsItMay(t *testing.T) {
+	w := newWorld(t)
+	token, key := w.token(2, ""), newKey(t)
+	first := w.must(admit(t, "n1", token, key, nil)).Member
+	if first.Added != statetest.Wall(0) || first.Revision != 2 || first.Incarnation != "" || first.NonVoter {
+		t.Errorf("it is %+v", first)
+	}
+	w.must(admit(t, "n1", token, key, nil)) // its answer was lost
+	if left := w.table.JoinToken(token.ID()).Left(); left != 1 {
+		t.Errorf("%d uses are left after one that was repeated", left)
+	}
+	w.must(admit(t, "n2", token, newKey(t), nil))
+	w.refused(admit(t, "n3", token, newKey(t), nil), interrex.ErrDenied, "was used 2 times")
+	w.must(admit(t, "n2", w.token(1, "n2"), key, nil))
+	w.must(admit(t, "n1", token, key, nil)) // also when it is used up
+	kinds := ""
+	for _, e := range w.events {
+		kinds += e.Kind + " " + e.Key + ","
+	}
+	if want := "member.added n1,member.changed n1,member.added n2,member.changed n2,member.changed n1,"; kinds != want {
+		t.Errorf("the events are %s", kinds)
+	}
+}
+
+func TestATokenEndsInClusterTime(t *testing.T) {
+	w := newWorld(t)
+	token := w.token(1, "")
+	due, wants := w.table.Due()
+	if !wants || due != state.Time(time.Hour) {
+		t.Errorf("due at %v, %v", due, wants)
+	}
+	w.now = due
+	w.refused(admit(t, "n1", token, newKey(t), nil), interrex.ErrNotFound, "has ended")
+	turn := &state.Turn{Now: w.now}
+	if n := w.table.Tick(turn, 10); n != 1 || turn.Revision != 1 || len(w.table.JoinTokens()) != 0 {
+		t.Errorf("%d ended, at revision %d, and there are %v", n, turn.Revision, w.table.JoinTokens())
+	}
+	w.refused(&member.RevokeToken{ID: token.ID()}, interrex.ErrNotFound, "does not exist")
+}
+
+func TestARevokedTokenAdmitsNobody(t *testing.T) {
+	w := newWorld(t)
+	token, other := w.token(2, ""), w.token(1, "")
+	if got := w.must(&member.RevokeToken{ID: token.ID()}).Token; got.ID != token.ID() {
+		t.Errorf("%v was revoked", got.ID)
+	}
+	w.refused(admit(t, "n1", token, newKey(t), nil), interrex.ErrNotFound, "was revoked")
+	w.must(admit(t, "n1", other, newKey(t), nil))
+}
+
+func TestWhatWasSignedIsVerified(t *testing.T) {
+	w := newWorld(t)
+	token := w.token(5, "")
+	for name, change := range map[string]func(*member.Admit){
+		"another session": func(c *member.Admit) { c.Session = strings.Repeat("x", 32) },
+		"another request": func(c *member.Admit) { c.Request = strings.Repeat("x", 32) },
+		"no signature":    func(c *member.Admit) { c.Signature = strings.Repeat("\x00", 64) },
+	} {
+		c := admit(t, "n1", token, newKey(t), nil)
+		change(c)
+		if _, err := w.do(c); interrex.KindOf(err) != interrex.ErrDenied {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	another := admit(t, "n1", jointoken.New(jointoken.Pin{}), newKey(t), nil)
+	another.Token = token.ID()
+	w.refused(another, interrex.ErrDenied, "signature is not valid")
+}
+
+func TestATakenIDIsGivenOnlyToItsOwner(t *testing.T) {
+	w := newWorld(t)
+	token, key := w.token(9, ""), newKey(t)
+	w.must(admit(t, "n1", token, key, nil))
+	w.must(&member.See{ID: "n1", Incarnation: "disk"})
+	stranger := newKey(t)
+	w.refused(admit(t, "n1", token, stranger, nil), interrex.ErrConflict, "--for n1")
+	w.refused(admit(t, "n1", token, stranger, stranger), interrex.ErrConflict, "with another key")
+	w.refused(admit(t, "n1", w.token(1, "n2"), stranger, nil), interrex.ErrDenied, "only for agent n2")
+	renewed := newKey(t)
+	m := w.must(admit(t, "n1", token, renewed, key)).Member
+	if m.Incarnation != "disk" {
+		t.Errorf("a new key has changed the disk: %+v", m)
+	}
+	w.refused(admit(t, "n1", token, key, key), interrex.ErrConflict, "with another key") // the one before is no longer its
+	w.must(admit(t, "n1", w.token(1, "n1"), stranger, nil))
+}
+
+func TestAFounderIsAMemberOnceItIsSeen(t *testing.T) {
+	w := newWorld(t)
+	see := &member.See{ID: "n1", Incarnation: "a", ClusterAddress: "h:1", APIAddress: "h:2", Version: "1", Tables: []member.TableVersion{{Name: "x", Version: 3}}}
+	if !see.News(w.table) {
+		t.Error("an unknown agent is no news")
+	}
+	w.must(see)
+	if see.News(w.table) {
+		t.Error("the same is news")
+	}
+	moved := *see
+	moved.Was, moved.ClusterAddress = "a", "h:9"
+	if !moved.News(w.table) {
+		t.Error("another address is no news")
+	}
+	w.must(&moved)
+	if m := w.table.Member("n1"); m.ClusterAddress != "h:9" || m.Incarnation != "a" || m.Tables[0].Version != 3 {
+		t.Errorf("it is %+v", m)
+	}
+	w.refused(&member.See{ID: "n1", Incarnation: "b"}, interrex.ErrConflict, `has the disk "a"`)
+	w.refused(&member.See{ID: "n2", Was: "a", Incarnation: "b"}, interrex.ErrNotFound, "n2")
+	w.must(&member.See{ID: "n1", Was: "a", Incarnation: "b"})
+}
+
+func TestARemovedDiskStaysOut(t *testing.T) {
+	w := newWorld(t)
+	w.must(&member.See{ID: "n1", Incarnation: "a"})
+	w.refused(&member.Remove{ID: "n2"}, interrex.ErrNotFound, "n2")
+	w.must(&member.Remove{ID: "n1"})
+	if !w.table.Removed("n1", "a") || w.table.Removed("n1", "b") || w.table.Removed("n2", "a") || w.table.Member("n1") != nil {
+		t.Error("not exactly that agent on that disk is out")
+	}
+	w.refused(&member.See{ID: "n1", Incarnation: "a"}, interrex.ErrConflict, "was removed")
+	w.must(&member.See{ID: "n1", Incarnation: "b"})
+	if e := w.events[1]; e.Kind != interrex.MemberRemoved || e.Key != "n1" {
+		t.Errorf("the event is %+v", e)
+	}
+	w.must(admit(t, "n9", w.token(1, ""), newKey(t), nil))
+	w.must(&member.Remove{ID: "n9"})
+	if w.table.Removed("n9", "") {
+		t.Error("an agent that was never seen has left a tombstone")
+	}
+}
+
+func TestAVoteMayBeWithheld(t *testing.T) {
+	w := newWorld(t)
+	w.refused(&member.SetVoter{ID: "n1"}, interrex.ErrNotFound, "n1")
+	w.must(&member.See{ID: "n1", Incarnation: "a"})
+	w.must(&member.SetVoter{ID: "n1", Voter: false})
+	if m := w.table.Member("n1"); !m.NonVoter || m.Incarnation != "a" {
+		t.Errorf("it is %+v", m)
+	}
+	w.must(&member.SetVoter{ID: "n1", Voter: true})
+	if w.table.Member("n1").NonVoter {
+		t.Error("it has no vote")
+	}
+}
+
+func TestAClusterHasOneCA(t *testing.T) {
+	w := newWorld(t)
+	a, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.refused(&member.SetCA{Cert: "x"}, interrex.ErrInvalid, "not the certificate of a CA")
+	w.must(&member.SetCA{Cert: string(a.Cert())})
+	w.must(&member.SetCA{Cert: string(a.Cert())})
+	w.refused(&member.SetCA{Cert: string(b.Cert())}, interrex.ErrConflict, "ca rotate")
+	if w.table.CA() != string(a.Cert()) {
+		t.Error("it has another CA")
+	}
+}
+
+func TestTheTableIsBounded(t *testing.T) {
+	w := newWorld(t)
+	for range member.MaxJoinTokens {
+		w.token(1, "")
+	}
+	more := jointoken.New(jointoken.Pin{})
+	w.refused(&member.CreateToken{Key: string(more.PublicKey()), Uses: 1, TTL: time.Hour}, interrex.ErrConflict, "the limit")
+	w.must(&member.RevokeToken{ID: w.table.JoinTokens()[0].ID})
+	token := w.token(member.MaxUses, "")
+	w.refused(&member.CreateToken{Key: string(token.PublicKey()), Uses: 1, TTL: time.Hour}, interrex.ErrConflict, "exists already")
+	for n := range member.MaxMembers {
+		w.must(&member.See{ID: "n" + string(rune('a'+n%26)) + "-" + strings.Repeat("x", n/26) + "z", Incarnation: "a"})
+	}
+	w.refused(&member.See{ID: "one-more", Incarnation: "a"}, interrex.ErrConflict, "1000 members")
+	w.refused(admit(t, "one-more", token, newKey(t), nil), interrex.ErrConflict, "1000 members")
+	w.must(&member.See{ID: "na-z", Was: "a", Incarnation: "b"})
+}
+
+func TestFieldsThatAreNotValid(t *testing.T) {
+	w := newWorld(t)
+	token := jointoken.New(jointoken.Pin{})
+	key := string(token.PublicKey())
+	good := admit(t, "n1", token, newKey(t), nil)
+	bad := func(change func(*member.Admit)) *member.Admit {
+		c := *good
+		change(&c)
+		return &c
+	}
+	for says, c := range map[string]state.Command{
+		"public_key":           &member.CreateToken{Key: "x", Uses: 1, TTL: time.Hour},
+		"uses: 0":              &member.CreateToken{Key: key, TTL: time.Hour},
+		"uses: 1001":           &member.CreateToken{Key: key, Uses: 1001, TTL: time.Hour},
+		"ttl: 0":               &member.CreateToken{Key: key, Uses: 1},
+		"ttl: 31 d":            &member.CreateToken{Key: key, Uses: 1, TTL: 31 * 24 * time.Hour},
+		`member: agent ID "N"`: &member.CreateToken{Key: key, Uses: 1, TTL: time.Hour, For: "N"},
+		`id: "" is not`:        &member.RevokeToken{},
+		`id: agent ID "a.b"`:   &member.Remove{ID: "a.b"},
+		`id: agent ID "a-"`:    &member.SetVoter{ID: "a-"},
+		"incarnation: it must": &member.See{ID: "n1"},
+		"out of order":         &member.See{ID: "n1", Incarnation: "a", Tables: []member.TableVersion{{Name: "b"}, {Name: "a"}}},
+		"token:":               bad(func(c *member.Admit) { c.Token = "" }),
+		"session and request":  bad(func(c *member.Admit) { c.Session = "" }),
+		"signature: 0":         bad(func(c *member.Admit) { c.Signature = "" }),
+		"key: it is not":       bad(func(c *member.Admit) { c.Key = "x" }),
+		`id: agent ID ""`:      bad(func(c *member.Admit) { c.ID = "" }),
+	} {
+		w.refused(c, interrex.ErrInvalid, says)
+	}
+	for says, c := range map[string]state.Command{
+		"version: 101":         &member.See{ID: "n1", Incarnation: "a", Version: strings.Repeat("x", 101)},
+		"cluster_address: 301": &member.See{ID: "n1", Incarnation: "a", ClusterAddress: strings.Repeat("x", 301)},
+		"former: 300":          bad(func(c *member.Admit) { c.Former = strings.Repeat("x", 300) }),
+		"key: 2000":            bad(func(c *member.Admit) { c.Key = strings.Repeat("x", 2000) }),
+	} {
+		w.refused(c, interrex.ErrTooLarge, says)
+	}
+}

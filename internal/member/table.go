@@ -1,0 +1,150 @@
+// Package member owns the table of members: which agents were admitted to the
+// cluster, with which key and on which disk, the tokens with which others may join,
+// and the certificate of the cluster's CA.
+//
+// It says who may be a member. Who is one, with a vote or without, is raft's
+// configuration; the leader brings that in line with this table.
+package member
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Table is the replicated table of members. It implements state.Table,
+// state.EventCodec and state.Grouper.
+//
+// Lock and Unlock are for State, which takes the lock once an entry. The reads need
+// no lock.
+type Table struct {
+	mu      sync.Mutex
+	content atomic.Pointer[content]
+}
+
+// content is everything in the table; it is immutable.
+type content struct {
+	ca      string       // the CA's certificate, in DER; empty: certificates come from elsewhere
+	members []*Member    // by ID
+	tokens  []*JoinToken // by ID
+	removed []Tombstone  // the oldest first
+}
+
+var (
+	_ state.Table      = (*Table)(nil)
+	_ state.EventCodec = (*Table)(nil)
+	_ state.Grouper    = (*Table)(nil)
+)
+
+// New makes an empty table.
+func New() *Table {
+	t := &Table{}
+	t.content.Store(&content{})
+	return t
+}
+
+// Name is the table's name in reports and snapshots.
+func (t *Table) Name() string { return "members" }
+
+// ID is state.MemberTable.
+func (t *Table) ID() state.TableID { return state.MemberTable }
+
+// Version is the version of the commands' and the snapshot's encoding.
+func (t *Table) Version() uint16 { return 1 }
+
+// Lock takes the table for writing.
+func (t *Table) Lock() { t.mu.Lock() }
+
+// Unlock releases the table.
+func (t *Table) Unlock() { t.mu.Unlock() }
+
+// CA returns the certificate of the cluster's CA, in DER; empty: the certificates of
+// this cluster's agents come from elsewhere.
+func (t *Table) CA() string { return t.content.Load().ca }
+
+// Members returns all members, by ID. The slice must not be modified.
+func (t *Table) Members() []*Member { return t.content.Load().members }
+
+// Member returns a member; nil: there is none.
+func (t *Table) Member(id string) *Member { return t.content.Load().member(id) }
+
+// JoinTokens returns the tokens that have not ended, by ID. The slice must not be
+// modified.
+func (t *Table) JoinTokens() []*JoinToken { return t.content.Load().tokens }
+
+// JoinToken returns a token; nil: there is none.
+func (t *Table) JoinToken(id string) *JoinToken { return t.content.Load().token(id) }
+
+// Removed reports whether the agent on a disk was removed from the cluster.
+func (t *Table) Removed(id, incarnation string) bool {
+	return slices.ContainsFunc(t.content.Load().removed, func(r Tombstone) bool {
+		return r.ID == id && r.Incarnation == incarnation
+	})
+}
+
+func (c *content) member(id string) *Member {
+	if i, found := c.findMember(id); found {
+		return c.members[i]
+	}
+	return nil
+}
+
+func (c *content) token(id string) *JoinToken {
+	if i, found := c.findToken(id); found {
+		return c.tokens[i]
+	}
+	return nil
+}
+
+func (c *content) findMember(id string) (int, bool) {
+	return slices.BinarySearchFunc(c.members, id, func(m *Member, id string) int { return strings.Compare(m.ID, id) })
+}
+
+func (c *content) findToken(id string) (int, bool) {
+	return slices.BinarySearchFunc(c.tokens, id, func(t *JoinToken, id string) int { return strings.Compare(t.ID, id) })
+}
+
+// change replaces the content by a changed copy.
+func (t *Table) change(do func(c *content)) {
+	next := *t.content.Load()
+	do(&next)
+	t.content.Store(&next)
+}
+
+// put adds a member, or replaces the one of its ID.
+func (c *content) put(m *Member) {
+	i, found := c.findMember(m.ID)
+	c.members = slices.Clone(c.members)
+	if found {
+		c.members[i] = m
+		return
+	}
+	c.members = slices.Insert(c.members, i, m)
+}
+
+// putToken adds a token, or replaces the one of its ID.
+func (c *content) putToken(t *JoinToken) {
+	i, found := c.findToken(t.ID)
+	c.tokens = slices.Clone(c.tokens)
+	if found {
+		c.tokens[i] = t
+		return
+	}
+	c.tokens = slices.Insert(c.tokens, i, t)
+}
+
+// dropToken removes a token that is there.
+func (c *content) dropToken(id string) {
+	i, _ := c.findToken(id)
+	c.tokens = slices.Delete(slices.Clone(c.tokens), i, i+1)
+}
+
+func emit(turn *state.Turn, kind string, m *Member) { turn.Emit(kind, m.ID, m, m.size()) }
+
+func notFound(id string) *interrex.Error {
+	return interrex.Errorf(interrex.ErrNotFound, "member %q does not exist: 'interrex member list' shows the members", id)
+}

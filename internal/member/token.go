@@ -1,0 +1,105 @@
+package member
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/state"
+)
+
+// CreateToken creates a join token. Its secret half never leaves the one who made it.
+type CreateToken struct {
+	Key  string        // the Ed25519 public key
+	For  string        // the only agent that may use it; empty: any
+	Uses uint64        // how often it may be used
+	TTL  time.Duration // of cluster time
+}
+
+// About is part of state.Command.
+func (c *CreateToken) About() state.About { return state.About{Name: "create_token", Privileged: true} }
+
+// Validate reports which field is not allowed.
+func (c *CreateToken) Validate() error {
+	switch {
+	case len(c.Key) != tokenKey:
+		return interrex.Errorf(interrex.ErrInvalid, "public_key: %d bytes: an Ed25519 public key has %d", len(c.Key), tokenKey)
+	case c.Uses < 1 || c.Uses > MaxUses:
+		return interrex.Errorf(interrex.ErrInvalid, "uses: %d is not valid: give 1 to %d", c.Uses, MaxUses)
+	case c.TTL < minJoinTTL || c.TTL > MaxJoinTTL:
+		return interrex.Errorf(interrex.ErrInvalid, "ttl: %s is not valid: give %s to %s",
+			interrex.FormatDuration(c.TTL), interrex.FormatDuration(minJoinTTL), interrex.FormatDuration(MaxJoinTTL))
+	case c.For == "":
+		return nil
+	}
+	return validateID("member", c.For)
+}
+
+// Append encodes the command.
+func (c *CreateToken) Append(b []byte) []byte {
+	b = codec.AppendText(codec.AppendText(append(b, opCreateToken), c.Key), c.For)
+	return binary.AppendUvarint(binary.AppendUvarint(b, c.Uses), uint64(c.TTL))
+}
+
+func (c *CreateToken) decode(d *decoder) {
+	*c = CreateToken{Key: d.Text(), For: d.Text(), Uses: d.Uvarint(), TTL: d.Duration()}
+}
+
+// ID returns the ID of the token that it creates.
+func (c *CreateToken) ID() string { return jointoken.IDOf([]byte(c.Key)) }
+
+func (c *CreateToken) check(now *content, _ state.Time) *interrex.Error {
+	if now.token(c.ID()) != nil {
+		return interrex.Errorf(interrex.ErrConflict, "join token %s exists already", c.ID())
+	}
+	if n := len(now.tokens); n >= MaxJoinTokens {
+		return interrex.Errorf(interrex.ErrConflict, "there are %d join tokens, which is the limit: revoke one first, or wait until one ends", n)
+	}
+	return nil
+}
+
+func (c *CreateToken) apply(t *Table, turn *state.Turn) *Reply {
+	token := &JoinToken{ID: c.ID(), Key: c.Key, For: c.For, MaxUses: c.Uses, Expires: turn.Now.Add(c.TTL), Created: turn.Revision}
+	t.change(func(next *content) { next.putToken(token) })
+	return &Reply{Token: token}
+}
+
+// RevokeToken ends a join token.
+type RevokeToken struct{ ID string }
+
+// About is part of state.Command.
+func (c *RevokeToken) About() state.About { return state.About{Name: "revoke_token", Privileged: true} }
+
+// Validate reports which field is not allowed.
+func (c *RevokeToken) Validate() error {
+	if c.ID == "" || len(c.ID) > 64 {
+		return interrex.Errorf(interrex.ErrInvalid, "id: %q is not the ID of a join token: 'interrex join-token list' shows them", c.ID)
+	}
+	return nil
+}
+
+// Append encodes the command.
+func (c *RevokeToken) Append(b []byte) []byte {
+	return codec.AppendText(append(b, opRevokeToken), c.ID)
+}
+
+func (c *RevokeToken) decode(d *decoder) { c.ID = d.Text() }
+
+func (c *RevokeToken) check(now *content, _ state.Time) *interrex.Error {
+	if now.token(c.ID) == nil {
+		return tokenNotFound(c.ID)
+	}
+	return nil
+}
+
+func tokenNotFound(id string) *interrex.Error {
+	return interrex.Errorf(interrex.ErrNotFound, "join token %q does not exist: it has ended, was revoked, or belongs to another cluster", id)
+}
+
+func (c *RevokeToken) apply(t *Table, _ *state.Turn) *Reply {
+	reply := &Reply{Token: t.JoinToken(c.ID)}
+	t.change(func(next *content) { next.dropToken(c.ID) })
+	return reply
+}
