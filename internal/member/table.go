@@ -86,6 +86,11 @@ func (t *Table) Removed(id, incarnation string) bool {
 	})
 }
 
+// WasRemoved reports whether an agent of that ID was removed, on any disk.
+func (t *Table) WasRemoved(id string) bool {
+	return slices.ContainsFunc(t.content.Load().removed, func(r Tombstone) bool { return r.ID == id })
+}
+
 func (c *content) member(id string) *Member {
 	if i, found := c.findMember(id); found {
 		return c.members[i]
