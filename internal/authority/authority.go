@@ -9,7 +9,6 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -155,10 +154,7 @@ func (a *Authority) PEM() []byte {
 }
 
 // Pin returns the pin of the authority's key.
-func (a *Authority) Pin() jointoken.Pin { return PinOf(a.cert) }
-
-// PinOf returns the pin of an authority's certificate.
-func PinOf(cert *x509.Certificate) jointoken.Pin { return sha256.Sum256(cert.RawSubjectPublicKeyInfo) }
+func (a *Authority) Pin() jointoken.Pin { return jointoken.PinOf(a.cert) }
 
 // Issue returns a certificate, in DER, for the agent and the key of a request. It is
 // for server and client use, and valid from an hour before now for CertLife, but not

@@ -17,7 +17,7 @@ func VerifyPinned(chain []*x509.Certificate, pin jointoken.Pin, now time.Time) (
 		return nil, errors.New("it presented no certificate")
 	}
 	for _, ca := range chain[1:] {
-		if PinOf(ca) != pin || !ca.IsCA {
+		if jointoken.PinOf(ca) != pin || !ca.IsCA {
 			continue
 		}
 		roots := x509.NewCertPool()

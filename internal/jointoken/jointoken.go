@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -24,6 +25,9 @@ const prefix = "ixj1."
 
 // Pin identifies a CA: the SHA-256 of its public key.
 type Pin [sha256.Size]byte
+
+// PinOf returns the pin of a CA's certificate.
+func PinOf(cert *x509.Certificate) Pin { return sha256.Sum256(cert.RawSubjectPublicKeyInfo) }
 
 // String returns the pin in base64, as an HTTP public key pin is written.
 func (p Pin) String() string { return "sha256/" + base64.StdEncoding.EncodeToString(p[:]) }

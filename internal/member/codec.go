@@ -63,7 +63,7 @@ func (d *decoder) member() *Member {
 
 func (d *decoder) token() *JoinToken {
 	t := &JoinToken{Key: d.Text(), For: d.Text(), MaxUses: d.Uvarint()}
-	t.ID = (&CreateToken{Key: t.Key}).ID()
+	t.ID = (&CreateJoinToken{Key: t.Key}).ID()
 	for n := d.count(MaxUses); n > 0; n-- {
 		t.Uses = append(t.Uses, Use{d.Text(), d.Text()})
 	}

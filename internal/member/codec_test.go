@@ -24,8 +24,9 @@ var goldenToken = jointoken.Token{Pin: jointoken.Pin{1}, Seed: [32]byte{2}}
 // goldenCommands are one of each, with every field set.
 func goldenCommands() []state.Command {
 	return []state.Command{
-		&member.CreateToken{Key: string(goldenToken.PublicKey()), For: "n1", Uses: 3, TTL: time.Hour},
-		&member.RevokeToken{ID: goldenToken.ID()},
+		&member.SetCA{Cert: string(testCA())},
+		&member.CreateJoinToken{Key: string(goldenToken.PublicKey()), For: "n1", Uses: 3, TTL: time.Hour},
+		&member.RevokeJoinToken{ID: goldenToken.ID()},
 		&member.Admit{
 			ID: "n1", Token: goldenToken.ID(), Key: publicKey, Session: strings.Repeat("s", 32), Request: strings.Repeat("r", 32),
 			Signature: strings.Repeat("g", 64), Former: "former",
@@ -62,11 +63,11 @@ func TestEncodingOfCommandsStays(t *testing.T) {
 func TestEncodingOfSnapshotAndReplyStays(t *testing.T) {
 	w := newWorld(t)
 	w.must(&member.See{ID: "n1", Incarnation: "a"})
-	w.must(goldenCommands()[3])
+	w.must(goldenCommands()[4])
 	w.must(&member.SetVoter{ID: "n1"})
 	w.must(&member.See{ID: "n2", Incarnation: "c"})
 	gone := w.must(&member.Remove{ID: "n2"})
-	token := w.must(goldenCommands()[0])
+	token := w.must(goldenCommands()[1])
 	golden.Check(t, "reply", w.table.AppendReply(w.table.AppendReply(nil, gone), token))
 	var snapshot bytes.Buffer
 	if err := w.table.Freeze().Write(&snapshot); err != nil {

@@ -20,8 +20,8 @@ type command interface {
 // The first byte of an encoded command. A number is never reused.
 const (
 	opSetCA byte = iota + 1
-	opCreateToken
-	opRevokeToken
+	opCreateJoinToken
+	opRevokeJoinToken
 	opAdmit
 	opSee
 	opSetVoter
@@ -30,13 +30,13 @@ const (
 
 // operations has the constructors of the commands, by number.
 var operations = [...]func() command{
-	opSetCA:       func() command { return new(SetCA) },
-	opCreateToken: func() command { return new(CreateToken) },
-	opRevokeToken: func() command { return new(RevokeToken) },
-	opAdmit:       func() command { return new(Admit) },
-	opSee:         func() command { return new(See) },
-	opSetVoter:    func() command { return new(SetVoter) },
-	opRemove:      func() command { return new(Remove) },
+	opSetCA:           func() command { return new(SetCA) },
+	opCreateJoinToken: func() command { return new(CreateJoinToken) },
+	opRevokeJoinToken: func() command { return new(RevokeJoinToken) },
+	opAdmit:           func() command { return new(Admit) },
+	opSee:             func() command { return new(See) },
+	opSetVoter:        func() command { return new(SetVoter) },
+	opRemove:          func() command { return new(Remove) },
 }
 
 // Decode reads a command. The error is of kind ErrInvalid or ErrTooLarge.

@@ -29,15 +29,17 @@ func TestTableConforms(t *testing.T) {
 		Command: func(r *mathrand.Rand, seen []state.Reply) []byte {
 			id, token := fmt.Sprint("n", r.IntN(6)), tokens[r.IntN(len(tokens))]
 			incarnation := fmt.Sprint("disk", r.IntN(3))
-			switch r.IntN(12) {
+			switch r.IntN(14) {
+			case 12, 13:
+				return (&member.SetCA{Cert: string(testCA())}).Append(nil)
 			case 0, 1, 2:
-				c := &member.CreateToken{Key: string(token.PublicKey()), Uses: 1 + r.Uint64N(4), TTL: time.Duration(1+r.IntN(60)) * time.Second}
+				c := &member.CreateJoinToken{Key: string(token.PublicKey()), Uses: 1 + r.Uint64N(4), TTL: time.Duration(1+r.IntN(60)) * time.Second}
 				if r.IntN(4) == 0 {
 					c.For = id
 				}
 				return c.Append(nil)
 			case 3:
-				return (&member.RevokeToken{ID: token.ID()}).Append(nil)
+				return (&member.RevokeJoinToken{ID: token.ID()}).Append(nil)
 			case 4:
 				return (&member.Remove{ID: id}).Append(nil)
 			case 5:

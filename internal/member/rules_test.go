@@ -1,6 +1,7 @@
 package member_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,22 @@ type world struct {
 	events   []state.Event
 }
 
-func newWorld(t *testing.T) *world { return &world{T: t, table: member.New()} }
+// newWorld returns a table with the CA of a cluster.
+func newWorld(t *testing.T) *world {
+	w := &world{T: t, table: member.New()}
+	w.must(&member.SetCA{Cert: string(testCA())})
+	w.revision = 0
+	return w
+}
+
+// testCA returns the certificate of a CA, in DER.
+func testCA() []byte {
+	der, err := os.ReadFile("testdata/ca.der")
+	if err != nil {
+		panic(err)
+	}
+	return der
+}
 
 // do decodes, checks and applies a command.
 func (w *world) do(c state.Command) (*member.Reply, error) {
@@ -67,7 +83,7 @@ func (w *world) refused(c state.Command, kind interrex.Kind, says string) {
 func (w *world) token(uses uint64, only string) jointoken.Token {
 	w.Helper()
 	token := jointoken.New(jointoken.Pin{1})
-	w.must(&member.CreateToken{Key: string(token.PublicKey()), For: only, Uses: uses, TTL: time.Hour})
+	w.must(&member.CreateJoinToken{Key: string(token.PublicKey()), For: only, Uses: uses, TTL: time.Hour})
 	return token
 }
 
@@ -108,13 +124,13 @@ func TestATokenEndsInClusterTime(t *testing.T) {
 	if n := w.table.Tick(turn, 10); n != 1 || turn.Revision != 1 || len(w.table.JoinTokens()) != 0 {
 		t.Errorf("%d ended, at revision %d, and there are %v", n, turn.Revision, w.table.JoinTokens())
 	}
-	w.refused(&member.RevokeToken{ID: token.ID()}, interrex.ErrNotFound, "does not exist")
+	w.refused(&member.RevokeJoinToken{ID: token.ID()}, interrex.ErrNotFound, "does not exist")
 }
 
 func TestARevokedTokenAdmitsNobody(t *testing.T) {
 	w := newWorld(t)
 	token, other := w.token(2, ""), w.token(1, "")
-	if got := w.must(&member.RevokeToken{ID: token.ID()}).Token; got.ID != token.ID() {
+	if got := w.must(&member.RevokeJoinToken{ID: token.ID()}).Token; got.ID != token.ID() {
 		t.Errorf("%v was revoked", got.ID)
 	}
 	w.refused(admit(t, "n1", token, newKey(t), nil), interrex.ErrNotFound, "was revoked")
@@ -217,22 +233,22 @@ func TestAVoteMayBeWithheld(t *testing.T) {
 }
 
 func TestAClusterHasOneCA(t *testing.T) {
-	w := newWorld(t)
-	a, err := authority.New(time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
 	b, err := authority.New(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
+	w := &world{T: t, table: member.New()}
+	token := jointoken.New(jointoken.Pin{})
+	create := &member.CreateJoinToken{Key: string(token.PublicKey()), Uses: 1, TTL: time.Hour}
+	w.refused(create, interrex.ErrDisabled, "come from elsewhere")
 	w.refused(&member.SetCA{Cert: "x"}, interrex.ErrInvalid, "not the certificate of a CA")
-	w.must(&member.SetCA{Cert: string(a.Cert())})
-	w.must(&member.SetCA{Cert: string(a.Cert())})
+	w.must(&member.SetCA{Cert: string(testCA())})
+	w.must(&member.SetCA{Cert: string(testCA())})
 	w.refused(&member.SetCA{Cert: string(b.Cert())}, interrex.ErrConflict, "ca rotate")
-	if w.table.CA() != string(a.Cert()) {
+	if w.table.CA() != string(testCA()) {
 		t.Error("it has another CA")
 	}
+	w.must(create)
 }
 
 func TestTheTableIsBounded(t *testing.T) {
@@ -241,10 +257,10 @@ func TestTheTableIsBounded(t *testing.T) {
 		w.token(1, "")
 	}
 	more := jointoken.New(jointoken.Pin{})
-	w.refused(&member.CreateToken{Key: string(more.PublicKey()), Uses: 1, TTL: time.Hour}, interrex.ErrConflict, "the limit")
-	w.must(&member.RevokeToken{ID: w.table.JoinTokens()[0].ID})
+	w.refused(&member.CreateJoinToken{Key: string(more.PublicKey()), Uses: 1, TTL: time.Hour}, interrex.ErrConflict, "the limit")
+	w.must(&member.RevokeJoinToken{ID: w.table.JoinTokens()[0].ID})
 	token := w.token(member.MaxUses, "")
-	w.refused(&member.CreateToken{Key: string(token.PublicKey()), Uses: 1, TTL: time.Hour}, interrex.ErrConflict, "exists already")
+	w.refused(&member.CreateJoinToken{Key: string(token.PublicKey()), Uses: 1, TTL: time.Hour}, interrex.ErrConflict, "exists already")
 	for n := range member.MaxMembers {
 		w.must(&member.See{ID: "n" + string(rune('a'+n%26)) + "-" + strings.Repeat("x", n/26) + "z", Incarnation: "a"})
 	}
@@ -264,13 +280,13 @@ func TestFieldsThatAreNotValid(t *testing.T) {
 		return &c
 	}
 	for says, c := range map[string]state.Command{
-		"public_key":           &member.CreateToken{Key: "x", Uses: 1, TTL: time.Hour},
-		"uses: 0":              &member.CreateToken{Key: key, TTL: time.Hour},
-		"uses: 1001":           &member.CreateToken{Key: key, Uses: 1001, TTL: time.Hour},
-		"ttl: 0":               &member.CreateToken{Key: key, Uses: 1},
-		"ttl: 31 d":            &member.CreateToken{Key: key, Uses: 1, TTL: 31 * 24 * time.Hour},
-		`member: agent ID "N"`: &member.CreateToken{Key: key, Uses: 1, TTL: time.Hour, For: "N"},
-		`id: "" is not`:        &member.RevokeToken{},
+		"public_key":           &member.CreateJoinToken{Key: "x", Uses: 1, TTL: time.Hour},
+		"uses: 0":              &member.CreateJoinToken{Key: key, TTL: time.Hour},
+		"uses: 1001":           &member.CreateJoinToken{Key: key, Uses: 1001, TTL: time.Hour},
+		"ttl: 0":               &member.CreateJoinToken{Key: key, Uses: 1},
+		"ttl: 31 d":            &member.CreateJoinToken{Key: key, Uses: 1, TTL: 31 * 24 * time.Hour},
+		`member: agent ID "N"`: &member.CreateJoinToken{Key: key, Uses: 1, TTL: time.Hour, For: "N"},
+		`id: "" is not`:        &member.RevokeJoinToken{},
 		`id: agent ID "a.b"`:   &member.Remove{ID: "a.b"},
 		`id: agent ID "a-"`:    &member.SetVoter{ID: "a-"},
 		"incarnation: it must": &member.See{ID: "n1"},

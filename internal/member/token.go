@@ -10,8 +10,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// CreateToken creates a join token. Its secret half never leaves the one who made it.
-type CreateToken struct {
+// CreateJoinToken creates a join token. Its secret half never leaves the one who made it.
+type CreateJoinToken struct {
 	Key  string        // the Ed25519 public key
 	For  string        // the only agent that may use it; empty: any
 	Uses uint64        // how often it may be used
@@ -19,10 +19,12 @@ type CreateToken struct {
 }
 
 // About is part of state.Command.
-func (c *CreateToken) About() state.About { return state.About{Name: "create_token", Privileged: true} }
+func (c *CreateJoinToken) About() state.About {
+	return state.About{Name: "create_join_token", Privileged: true}
+}
 
 // Validate reports which field is not allowed.
-func (c *CreateToken) Validate() error {
+func (c *CreateJoinToken) Validate() error {
 	switch {
 	case len(c.Key) != tokenKey:
 		return interrex.Errorf(interrex.ErrInvalid, "public_key: %d bytes: an Ed25519 public key has %d", len(c.Key), tokenKey)
@@ -38,19 +40,22 @@ func (c *CreateToken) Validate() error {
 }
 
 // Append encodes the command.
-func (c *CreateToken) Append(b []byte) []byte {
-	b = codec.AppendText(codec.AppendText(append(b, opCreateToken), c.Key), c.For)
+func (c *CreateJoinToken) Append(b []byte) []byte {
+	b = codec.AppendText(codec.AppendText(append(b, opCreateJoinToken), c.Key), c.For)
 	return binary.AppendUvarint(binary.AppendUvarint(b, c.Uses), uint64(c.TTL))
 }
 
-func (c *CreateToken) decode(d *decoder) {
-	*c = CreateToken{Key: d.Text(), For: d.Text(), Uses: d.Uvarint(), TTL: d.Duration()}
+func (c *CreateJoinToken) decode(d *decoder) {
+	*c = CreateJoinToken{Key: d.Text(), For: d.Text(), Uses: d.Uvarint(), TTL: d.Duration()}
 }
 
 // ID returns the ID of the token that it creates.
-func (c *CreateToken) ID() string { return jointoken.IDOf([]byte(c.Key)) }
+func (c *CreateJoinToken) ID() string { return jointoken.IDOf([]byte(c.Key)) }
 
-func (c *CreateToken) check(now *content, _ state.Time) *interrex.Error {
+func (c *CreateJoinToken) check(now *content, _ state.Time) *interrex.Error {
+	if now.ca == "" {
+		return interrex.Errorf(interrex.ErrDisabled, "this cluster has no CA of its own: its agents' certificates come from elsewhere, and an agent that has one needs no join token")
+	}
 	if now.token(c.ID()) != nil {
 		return interrex.Errorf(interrex.ErrConflict, "join token %s exists already", c.ID())
 	}
@@ -60,20 +65,22 @@ func (c *CreateToken) check(now *content, _ state.Time) *interrex.Error {
 	return nil
 }
 
-func (c *CreateToken) apply(t *Table, turn *state.Turn) *Reply {
+func (c *CreateJoinToken) apply(t *Table, turn *state.Turn) *Reply {
 	token := &JoinToken{ID: c.ID(), Key: c.Key, For: c.For, MaxUses: c.Uses, Expires: turn.Now.Add(c.TTL), Created: turn.Revision}
 	t.change(func(next *content) { next.putToken(token) })
 	return &Reply{Token: token}
 }
 
-// RevokeToken ends a join token.
-type RevokeToken struct{ ID string }
+// RevokeJoinToken ends a join token.
+type RevokeJoinToken struct{ ID string }
 
 // About is part of state.Command.
-func (c *RevokeToken) About() state.About { return state.About{Name: "revoke_token", Privileged: true} }
+func (c *RevokeJoinToken) About() state.About {
+	return state.About{Name: "revoke_join_token", Privileged: true}
+}
 
 // Validate reports which field is not allowed.
-func (c *RevokeToken) Validate() error {
+func (c *RevokeJoinToken) Validate() error {
 	if c.ID == "" || len(c.ID) > 64 {
 		return interrex.Errorf(interrex.ErrInvalid, "id: %q is not the ID of a join token: 'interrex join-token list' shows them", c.ID)
 	}
@@ -81,13 +88,13 @@ func (c *RevokeToken) Validate() error {
 }
 
 // Append encodes the command.
-func (c *RevokeToken) Append(b []byte) []byte {
-	return codec.AppendText(append(b, opRevokeToken), c.ID)
+func (c *RevokeJoinToken) Append(b []byte) []byte {
+	return codec.AppendText(append(b, opRevokeJoinToken), c.ID)
 }
 
-func (c *RevokeToken) decode(d *decoder) { c.ID = d.Text() }
+func (c *RevokeJoinToken) decode(d *decoder) { c.ID = d.Text() }
 
-func (c *RevokeToken) check(now *content, _ state.Time) *interrex.Error {
+func (c *RevokeJoinToken) check(now *content, _ state.Time) *interrex.Error {
 	if now.token(c.ID) == nil {
 		return tokenNotFound(c.ID)
 	}
@@ -98,7 +105,7 @@ func tokenNotFound(id string) *interrex.Error {
 	return interrex.Errorf(interrex.ErrNotFound, "join token %q does not exist: it has ended, was revoked, or belongs to another cluster", id)
 }
 
-func (c *RevokeToken) apply(t *Table, _ *state.Turn) *Reply {
+func (c *RevokeJoinToken) apply(t *Table, _ *state.Turn) *Reply {
 	reply := &Reply{Token: t.JoinToken(c.ID)}
 	t.change(func(next *content) { next.dropToken(c.ID) })
 	return reply

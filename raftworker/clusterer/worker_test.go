@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/silent"
@@ -68,9 +69,18 @@ func (w *world) apply(c state.Command) error {
 // admit admits an agent without a certificate: only the row counts here.
 func (w *world) admit(id string) {
 	w.Helper()
+	if w.table.CA() == "" {
+		ca, err := authority.New(time.Now())
+		if err != nil {
+			w.Fatal(err)
+		}
+		if err := w.apply(&member.SetCA{Cert: string(ca.Cert())}); err != nil {
+			w.Fatal(err)
+		}
+	}
 	token := jointoken.New(jointoken.Pin{})
 	public := token.PublicKey()
-	if err := w.apply(&member.CreateToken{Key: string(public), Uses: 1, TTL: time.Hour}); err != nil {
+	if err := w.apply(&member.CreateJoinToken{Key: string(public), Uses: 1, TTL: time.Hour}); err != nil {
 		w.Fatal(err)
 	}
 	session, sum := jointoken.Session{}, [32]byte{}
