@@ -1,8 +1,57 @@
 package interrex
 
+import (
+	"context"
+	"time"
+)
+
 // The kinds of the changes of members.
 const (
 	MemberAdded   = "member.added"
 	MemberRemoved = "member.removed"
 	MemberChanged = "member.changed"
 )
+
+// DefaultJoinTTL is how long a join token is valid unless its request says
+// otherwise, in cluster time.
+const DefaultJoinTTL = time.Hour
+
+// Members is who belongs to the cluster. The leader brings raft's configuration in
+// line with it, one change at a time.
+type Members interface {
+	// List returns the members, by ID, as one agent sees them.
+	List(ctx context.Context, o ReadOptions) ([]Member, Revision, error)
+	// Remove removes a member: it loses its vote, then its place in raft's
+	// configuration. It keeps its data, and does not come back with it. The error is
+	// ErrNotFound if there is no such member.
+	Remove(ctx context.Context, id string) (Revision, error)
+	// SetVoter sets whether a member may have a vote. It gets one once it has caught
+	// up, where that keeps the number of voters odd.
+	SetVoter(ctx context.Context, id string, voter bool) (Revision, error)
+	// CreateJoinToken creates a join token, and returns its text, which is a secret
+	// that is not kept anywhere. The error is ErrDisabled if the certificates of the
+	// cluster's agents come from elsewhere.
+	CreateJoinToken(ctx context.Context, r JoinTokenRequest) (secret string, t JoinToken, err error)
+	// RevokeJoinToken ends a join token.
+	RevokeJoinToken(ctx context.Context, id string) (Revision, error)
+	// JoinTokens returns the join tokens that have not ended, by ID.
+	JoinTokens(ctx context.Context, o ReadOptions) ([]JoinToken, Revision, error)
+}
+
+// JoinTokenRequest is the request for a join token.
+type JoinTokenRequest struct {
+	Member string        // the only agent that may use it; empty: any
+	Uses   int           // 1 to 1 000; 0: 1
+	TTL    time.Duration // 1 s to 30 d; 0: DefaultJoinTTL
+}
+
+// JoinToken is the public half of a join token.
+type JoinToken struct {
+	ID        string // 16 hexadecimal digits
+	Member    string // the only agent that may use it; empty: any
+	MaxUses   int
+	UsedBy    []string      // the agents that have used it, in order
+	Remaining time.Duration // the answering agent's estimate
+	ExpiresAt time.Time     // its wall clock plus that
+	Revision  Revision      // at which it was created
+}

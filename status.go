@@ -91,8 +91,19 @@ type LogStatus struct {
 type Member struct {
 	ID       string
 	Address  string // where it is dialled; empty: unknown here
-	Suffrage string // voter, nonvoter
+	Suffrage string // voter, nonvoter; empty: it is not in raft's configuration
 	Leader   bool
+	// NonVoter reports that it must not have a vote, Leaving that it was removed and is
+	// still in raft's configuration.
+	NonVoter, Leaving bool
+	// What is recorded of it, empty or zero until it is: of its build the version, and
+	// the versions of its tables by name; of its disk the incarnation; when it became a
+	// member; and at which revision this was last changed.
+	Version     string
+	Tables      map[string]uint32
+	Incarnation string
+	Added       time.Time
+	Revision    Revision
 	// APIAddress is where its API is; empty: unknown here.
 	APIAddress string
 	// LastContact is how long ago this agent last heard of it; nil: never, or it

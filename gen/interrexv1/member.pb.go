@@ -51,7 +51,9 @@ type Member struct {
 	Silent bool `protobuf:"varint,13,opt,name=silent,proto3" json:"silent,omitempty"`
 	// If silent: why one of the two agents refuses the other. Empty: it does not
 	// respond.
-	Refusal       string `protobuf:"bytes,14,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Refusal string `protobuf:"bytes,14,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// Whether it was removed, and is still in raft's configuration.
+	Leaving       bool `protobuf:"varint,15,opt,name=leaving,proto3" json:"leaving,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -182,6 +184,13 @@ func (x *Member) GetRefusal() string {
 		return x.Refusal
 	}
 	return ""
+}
+
+func (x *Member) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
 }
 
 type MemberServiceListRequest struct {
@@ -1041,7 +1050,7 @@ var File_interrex_v1_member_proto protoreflect.FileDescriptor
 
 const file_interrex_v1_member_proto_rawDesc = "" +
 	"\n" +
-	"\x18interrex/v1/member.proto\x12\vinterrex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interrex/v1/lease.proto\x1a\x18interrex/v1/method.proto\"\xa6\x04\n" +
+	"\x18interrex/v1/member.proto\x12\vinterrex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interrex/v1/lease.proto\x1a\x18interrex/v1/method.proto\"\xc0\x04\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bsuffrage\x18\x02 \x01(\tR\bsuffrage\x12\x16\n" +
@@ -1058,7 +1067,8 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\brevision\x18\v \x01(\x04R\brevision\x12<\n" +
 	"\flast_contact\x18\f \x01(\v2\x19.google.protobuf.DurationR\vlastContact\x12\x16\n" +
 	"\x06silent\x18\r \x01(\bR\x06silent\x12\x18\n" +
-	"\arefusal\x18\x0e \x01(\tR\arefusal\x1a9\n" +
+	"\arefusal\x18\x0e \x01(\tR\arefusal\x12\x18\n" +
+	"\aleaving\x18\x0f \x01(\bR\aleaving\x1a9\n" +
 	"\vTablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"y\n" +

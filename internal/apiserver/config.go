@@ -72,6 +72,8 @@ type Config struct {
 	Changes *services.Changes
 	// Webhooks serves WebhookService.
 	Webhooks *services.Webhooks
+	// Members serves MemberService. Optional.
+	Members *services.Members
 	// Switches determine which services are off. nil: all are on.
 	Switches *method.Switches
 	// Visitors are the requests in Queue. Optional: without it, Servers that share a

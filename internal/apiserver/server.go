@@ -86,6 +86,9 @@ func (s *Server) register() (err error) {
 	if c.Resources != nil {
 		all = append(all, c.Resources.Service())
 	}
+	if c.Members != nil {
+		all = append(all, c.Members.Service())
+	}
 	s.documents = all
 	if c.Changes != nil {
 		c.Changes.Data = all

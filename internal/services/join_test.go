@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/webhook"
@@ -24,13 +25,15 @@ import (
 
 // tables are the tables with a service here, by the beginning of their commands: the
 // bytes before a command's number.
-var tables = map[state.TableID][]byte{state.SystemTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil, state.ChangeTable: nil, state.WebhookTable: nil}
+var tables = map[state.TableID][]byte{state.SystemTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil, state.ChangeTable: nil, state.WebhookTable: nil, state.MemberTable: nil}
 
 // unreached are the commands that no method makes: with SetIdentity a leader records
 // which cluster this is, and with Advance the progress of webhooks; Recover is
-// executed on a directory that no agent uses.
+// executed on a directory that no agent uses; SetCA comes with a cluster's first entry,
+// Admit from an agent that joins, See from the leader.
 var unreached = map[state.TableID][]state.Command{
 	state.SystemTable: {&state.SetIdentity{}, &state.Recover{}}, state.WebhookTable: {&webhook.Advance{}},
+	state.MemberTable: {&member.SetCA{}, &member.Admit{}, &member.See{}},
 }
 
 // unnamed are the methods that make commands of other names, with the reason.
@@ -70,7 +73,7 @@ func declared(t *testing.T) map[string]protoreflect.MethodDescriptor {
 
 // ours are the services of interrex itself.
 func ours() []method.Service {
-	return []method.Service{State(), Leases{Table: lease.New()}.Service(), Resources{Table: resource.New()}.Service(), Changes{Table: change.New()}.Service(), Webhooks{Table: webhook.New()}.Service()}
+	return []method.Service{State(), Leases{Table: lease.New()}.Service(), Resources{Table: resource.New()}.Service(), Changes{Table: change.New()}.Service(), Webhooks{Table: webhook.New()}.Service(), Members{Table: member.New()}.Service()}
 }
 
 // served returns the unary methods that a server has, by procedure.
@@ -212,7 +215,7 @@ func TestEveryCommandIsReachedByAMethodOfItsName(t *testing.T) {
 // knows reports whether a table's list of operations has a number.
 func knows(t *testing.T, table state.TableID, number byte) bool {
 	t.Helper()
-	s, err := state.New(state.Config{Tables: []state.Table{lease.New(), resource.New(), change.New(), webhook.New()}})
+	s, err := state.New(state.Config{Tables: []state.Table{lease.New(), resource.New(), change.New(), webhook.New(), member.New()}})
 	if err != nil {
 		t.Fatal(err)
 	}

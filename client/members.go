@@ -1,0 +1,97 @@
+package client
+
+import (
+	"context"
+	"crypto/x509"
+	"math"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/wire"
+)
+
+// Members returns the cluster's members: see MembersOf.
+func (c *Client) Members() interrex.Members { return MembersOf(c) }
+
+// MembersOf returns the members of the cluster that by calls. Requests are retried
+// until they are answered.
+func MembersOf(by Caller) interrex.Members { return members{by} }
+
+type members struct{ by Caller }
+
+func (s members) List(ctx context.Context, o interrex.ReadOptions) ([]interrex.Member, interrex.Revision, error) {
+	m, err := Call[interrexv1.MemberServiceListRequest, interrexv1.MemberServiceListResponse](ctx, s.by, interrexv1.MemberServiceListProcedure,
+		&interrexv1.MemberServiceListRequest{Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, Options{})
+	if err != nil {
+		return nil, 0, err
+	}
+	var all []interrex.Member
+	for _, item := range m.GetItems() {
+		one, err := wire.FromMember(item)
+		if err != nil {
+			return nil, 0, understood(err)
+		}
+		all = append(all, one)
+	}
+	return all, interrex.Revision(m.GetRevision()), nil
+}
+
+func (s members) Remove(ctx context.Context, id string) (interrex.Revision, error) {
+	m, err := Call[interrexv1.MemberServiceRemoveRequest, interrexv1.MemberServiceRemoveResponse](ctx, s.by, interrexv1.MemberServiceRemoveProcedure,
+		&interrexv1.MemberServiceRemoveRequest{Id: id}, Options{})
+	return interrex.Revision(m.GetRevision()), err
+}
+
+func (s members) SetVoter(ctx context.Context, id string, voter bool) (interrex.Revision, error) {
+	m, err := Call[interrexv1.SetVoterRequest, interrexv1.SetVoterResponse](ctx, s.by, interrexv1.MemberServiceSetVoterProcedure,
+		&interrexv1.SetVoterRequest{Id: id, Voter: voter}, Options{})
+	return interrex.Revision(m.GetRevision()), err
+}
+
+func (s members) CreateJoinToken(ctx context.Context, r interrex.JoinTokenRequest) (secret string, t interrex.JoinToken, err error) {
+	if r.Uses < 0 || r.Uses > math.MaxUint16 {
+		return "", t, interrex.Errorf(interrex.ErrInvalid, "uses: %d is not valid: give 1 to 1000", r.Uses)
+	}
+	made := jointoken.New(jointoken.Pin{})
+	q := &interrexv1.CreateJoinTokenRequest{PublicKey: made.PublicKey(), Member: r.Member, MaxUses: wire.Count(r.Uses)}
+	if r.TTL != 0 {
+		q.Ttl = durationpb.New(r.TTL)
+	}
+	m, err := Call[interrexv1.CreateJoinTokenRequest, interrexv1.CreateJoinTokenResponse](ctx, s.by, interrexv1.MemberServiceCreateJoinTokenProcedure, q, Options{})
+	if err != nil {
+		return "", t, err
+	}
+	ca, err := x509.ParseCertificate(m.GetCa())
+	if err != nil {
+		return "", t, interrex.Errorf(interrex.ErrOutcomeUnknown, "the token was created, and the answer has no CA that can be read: %v", err)
+	}
+	made.Pin = jointoken.PinOf(ca)
+	t, err = wire.FromJoinToken(m.GetToken())
+	return made.String(), t, understood(err)
+}
+
+func (s members) RevokeJoinToken(ctx context.Context, id string) (interrex.Revision, error) {
+	m, err := Call[interrexv1.RevokeJoinTokenRequest, interrexv1.RevokeJoinTokenResponse](ctx, s.by, interrexv1.MemberServiceRevokeJoinTokenProcedure,
+		&interrexv1.RevokeJoinTokenRequest{Id: id}, Options{})
+	return interrex.Revision(m.GetRevision()), err
+}
+
+func (s members) JoinTokens(ctx context.Context, o interrex.ReadOptions) ([]interrex.JoinToken, interrex.Revision, error) {
+	m, err := Call[interrexv1.ListJoinTokensRequest, interrexv1.ListJoinTokensResponse](ctx, s.by, interrexv1.MemberServiceListJoinTokensProcedure,
+		&interrexv1.ListJoinTokensRequest{Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, Options{})
+	if err != nil {
+		return nil, 0, err
+	}
+	var all []interrex.JoinToken
+	for _, item := range m.GetItems() {
+		one, err := wire.FromJoinToken(item)
+		if err != nil {
+			return nil, 0, understood(err)
+		}
+		all = append(all, one)
+	}
+	return all, interrex.Revision(m.GetRevision()), nil
+}

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+func newMemberRemove(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove ID",
+		Short: "Remove a member from the cluster",
+		Long: `Removes a member from the cluster. It loses its vote, then its place in raft's
+configuration, also while it is off. It keeps its data directory, and does not come
+back with it: a machine that is to come back needs an empty directory and a join
+token.
+
+While the others would be no quorum without it, it stays in raft's configuration.`,
+		Example:           `  interrex member remove n3`,
+		Args:              arguments(1, "ID"),
+		ValidArgsFunction: a.completeFirst(memberIDs),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
+				at, err := s.client.Members().Remove(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return a.done(map[string]any{"id": args[0], "revision": at.String()}, "member %s is removed at revision %d", args[0], at)
+			})
+		},
+	}
+}
