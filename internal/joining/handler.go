@@ -1,0 +1,168 @@
+package joining
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/state"
+)
+
+// Timeout bounds one exchange, at both ends.
+const Timeout = 15 * time.Second
+
+// maxAtOnce is the number of exchanges at one time; there is a queue in front of it
+// only in the limits of connections.
+const maxAtOnce = 8
+
+// HandlerConfig is the configuration of a Handler.
+type HandlerConfig struct {
+	Table *member.Table
+	// Now returns the cluster time, Wall the clock of this machine.
+	Now  func() state.Time
+	Wall func() time.Time
+	// Admit has an agent admitted, through the leader, within ctx.
+	Admit func(ctx context.Context, c *member.Admit) error
+	// Authority returns the cluster's CA; fs.ErrNotExist: its key is not here.
+	Authority func() (*authority.Authority, error)
+	// ClusterID returns the cluster's ID; empty: this agent is in none yet.
+	ClusterID func() string
+	// Voters and Members return the cluster addresses of other voters, and of all
+	// agents that can be dialled.
+	Voters, Members func() []string
+	// Session returns the TLS session of a request.
+	Session func(ctx context.Context) *tls.ConnectionState
+	Logger  interrex.Logger
+}
+
+// NewHandler returns the handler of a member.
+func NewHandler(c HandlerConfig) http.Handler {
+	mux := http.NewServeMux()
+	slots := make(chan struct{}, maxAtOnce)
+	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), Timeout)
+		defer cancel()
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		default:
+			reply(w, answer{}, interrex.Errorf(interrex.ErrOverloaded, "%d agents are joining here at the moment: try again", maxAtOnce))
+			return
+		}
+		a, err := c.join(ctx, http.MaxBytesReader(w, r.Body, maxBody))
+		if err != nil {
+			c.Logger.Warningf("refused to let an agent join, from %s: %v", r.RemoteAddr, err)
+		}
+		reply(w, a, err)
+	})
+	return mux
+}
+
+// reply writes an answer, or a refusal.
+func reply(w http.ResponseWriter, a answer, err error) {
+	status := http.StatusOK
+	if err != nil {
+		kind := interrex.KindOf(err)
+		if kind == "" {
+			kind = interrex.ErrUnavailable
+		}
+		a = answer{Kind: string(kind), Message: message(err)}
+		status = kind.Numbers().HTTP
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(a) // the joiner may be gone
+}
+
+// message returns an error's text without its kind, which stands beside it.
+func message(err error) string {
+	var e *interrex.Error
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return err.Error()
+}
+
+// join admits an agent and issues its certificate.
+func (c HandlerConfig) join(ctx context.Context, body interface{ Read([]byte) (int, error) }) (answer, error) {
+	var q request
+	d := json.NewDecoder(body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&q); err != nil {
+		return answer{}, interrex.Errorf(interrex.ErrInvalid, "cannot read the request to join: %v", err)
+	}
+	csr, admit, err := c.check(ctx, &q)
+	if err != nil {
+		return answer{}, err
+	}
+	ca, err := c.Authority()
+	if errors.Is(err, fs.ErrNotExist) {
+		return c.elsewhere()
+	}
+	if err != nil {
+		return answer{}, interrex.Errorf(interrex.ErrUnavailable, "%v", err)
+	}
+	if err := c.Admit(ctx, admit); err != nil {
+		return answer{}, err
+	}
+	cert, err := ca.Issue(csr, q.ID, c.Wall())
+	if err != nil {
+		return answer{}, interrex.Errorf(interrex.ErrUnavailable, "%v", err)
+	}
+	c.Logger.Infof("agent %s has joined with the join token %s", q.ID, q.Token)
+	return answer{Grant: &Grant{
+		ClusterID: c.ClusterID(), Certificate: cert, Authorities: [][]byte{[]byte(c.Table.CA())}, Members: c.Members(),
+	}}, nil
+}
+
+// elsewhere is the answer of a member without the CA's key.
+func (c HandlerConfig) elsewhere() (answer, error) {
+	voters := c.Voters()
+	if len(voters) == 0 {
+		return answer{}, interrex.Errorf(interrex.ErrUnavailable, "this agent does not have the CA's key, and knows no address of an agent that may have it")
+	}
+	return answer{Elsewhere: voters}, nil
+}
+
+// check checks a request before anything is proposed, and returns what is.
+func (c HandlerConfig) check(ctx context.Context, q *request) (*x509.CertificateRequest, *member.Admit, error) {
+	switch {
+	case c.ClusterID() == "":
+		return nil, nil, interrex.Errorf(interrex.ErrUnavailable, "this agent is in no cluster yet")
+	case c.Table.CA() == "":
+		return nil, nil, interrex.Errorf(interrex.ErrDisabled, "this cluster has no CA of its own: give the agent a certificate of the CA that its agents have, and cluster.join")
+	}
+	csr, err := x509.ParseCertificateRequest(q.CSR)
+	if err == nil {
+		err = authority.CheckRequest(csr, q.ID)
+	}
+	if err != nil {
+		return nil, nil, interrex.Errorf(interrex.ErrInvalid, "%v", err)
+	}
+	state := c.Session(ctx)
+	if state == nil {
+		return nil, nil, interrex.Errorf(interrex.ErrInvalid, "the request did not come over TLS")
+	}
+	id, err := session(state)
+	if err != nil {
+		return nil, nil, interrex.Errorf(interrex.ErrInvalid, "%v", err)
+	}
+	sum := sha256.Sum256(q.CSR)
+	admit := &member.Admit{
+		ID: q.ID, Token: q.Token, Key: string(csr.RawSubjectPublicKeyInfo), Session: string(id[:]), Request: string(sum[:]),
+		Signature: string(q.Signature), Former: string(q.Former),
+	}
+	if err := admit.Validate(); err != nil {
+		return nil, nil, err
+	}
+	return csr, admit, admit.Check(c.Table, c.Now())
+}
