@@ -277,7 +277,7 @@ func TestAMemberWithoutTheKeyNamesOthers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	c.keyless = true
-	if _, err := Join(ctx, joiner(t, token, "n1", issuing)); !strings.Contains(err.Error(), "does not have the CA's key") {
+	if _, err := Join(ctx, joiner(t, token, "n2", issuing)); !strings.Contains(err.Error(), "does not have the CA's key") {
 		t.Errorf("nobody has it: %v", err)
 	}
 }
