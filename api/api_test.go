@@ -17,14 +17,14 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-var failed = errors.New("failed")
+var errFailed = errors.New("failed")
 
 func TestAWriteMakesACommandAndAnAnswer(t *testing.T) {
 	command := &state.Retire{}
 	m := api.Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable,
 		func(q *interrexv1.ClaimRequest) (state.Command, error) {
 			if q.GetKey() == "" {
-				return nil, failed
+				return nil, errFailed
 			}
 			return command, nil
 		},
@@ -37,11 +37,11 @@ func TestAWriteMakesACommandAndAnAnswer(t *testing.T) {
 	if c, err := m.Command(&interrexv1.ClaimRequest{Key: "a/b"}); c != state.Command(command) || err != nil {
 		t.Errorf("its command is %v, %v", c, err)
 	}
-	if _, err := m.Command(&interrexv1.ClaimRequest{}); err != failed {
+	if _, err := m.Command(&interrexv1.ClaimRequest{}); err != errFailed {
 		t.Errorf("a request that is not valid: %v", err)
 	}
-	a, err := m.Answer(nil, state.Result{Revision: 7, Err: failed}, nil)
-	if !proto.Equal(a, &interrexv1.ClaimResponse{Revision: 7}) || err != failed {
+	a, err := m.Answer(nil, state.Result{Revision: 7, Err: errFailed}, nil)
+	if !proto.Equal(a, &interrexv1.ClaimResponse{Revision: 7}) || err != errFailed {
 		t.Errorf("its answer is %v, %v", a, err)
 	}
 	fresh(t, m.NewRequest, &interrexv1.ClaimRequest{})
@@ -59,7 +59,7 @@ func fresh(t *testing.T, next func() proto.Message, want proto.Message) {
 func TestAReadIsServedAlone(t *testing.T) {
 	m := api.Read(interrexv1.LeaseServiceGetProcedure, func(q *interrexv1.GetRequest, _ *state.State) (*interrexv1.GetResponse, error) {
 		if q.GetKey() == "" {
-			return nil, connect.NewError(connect.CodeNotFound, failed)
+			return nil, connect.NewError(connect.CodeNotFound, errFailed)
 		}
 		return &interrexv1.GetResponse{Revision: 7}, nil
 	})
@@ -91,7 +91,7 @@ func watch(f api.Feed[*interrexv1.LeaseEvent], err error) api.WatchMethod {
 	return api.Watch[interrexv1.WatchResponse](interrexv1.LeaseServiceWatchProcedure,
 		func(*interrexv1.WatchRequest, *state.State) (api.Feed[*interrexv1.LeaseEvent], error) { return f, err },
 		func(e *state.Event, _ *state.State) (*interrexv1.LeaseEvent, error) {
-			return &interrexv1.LeaseEvent{Kind: e.Kind}, failed
+			return &interrexv1.LeaseEvent{Kind: e.Kind}, errFailed
 		})
 }
 
@@ -116,9 +116,9 @@ func TestAFeedKeepsItsMeaningWithoutItsType(t *testing.T) {
 			Compare: func(a, b string) int { return -1 },
 			End:     func(at interrex.Revision) *interrexv1.LeaseEvent { return &interrexv1.LeaseEvent{Revision: uint64(at)} },
 		},
-	}, failed)
+	}, errFailed)
 	f, err := m.Feed(&interrexv1.WatchRequest{}, nil)
-	if err != failed || f.Since != 7 || !f.Match(&state.Event{Key: "a"}) || f.Match(&state.Event{Key: "b"}) || f.Snapshot.Compare("a", "b") != -1 {
+	if err != errFailed || f.Since != 7 || !f.Match(&state.Event{Key: "a"}) || f.Match(&state.Event{Key: "b"}) || f.Snapshot.Compare("a", "b") != -1 {
 		t.Fatalf("got %+v, %v", f, err)
 	}
 	if end := f.Snapshot.End(9); !proto.Equal(end, &interrexv1.LeaseEvent{Revision: 9}) {
@@ -142,7 +142,7 @@ func TestAFeedKeepsItsMeaningWithoutItsType(t *testing.T) {
 			t.Errorf("the first %d rows are %q", n, keys)
 		}
 	}
-	if e, err := m.Event(&state.Event{Kind: "x"}, nil); !proto.Equal(e, &interrexv1.LeaseEvent{Kind: "x"}) || err != failed {
+	if e, err := m.Event(&state.Event{Kind: "x"}, nil); !proto.Equal(e, &interrexv1.LeaseEvent{Kind: "x"}) || err != errFailed {
 		t.Errorf("an event is %v, %v", e, err)
 	}
 	fresh(t, m.NewRequest, &interrexv1.WatchRequest{})
@@ -163,7 +163,7 @@ func TestAWatchIsServedAlone(t *testing.T) {
 		func(_ context.Context, h http.Header, q proto.Message, send func(proto.Message) error) error {
 			key := q.(*interrexv1.WatchRequest).GetKey()
 			if h.Get("Content-Type") == "" {
-				return failed
+				return errFailed
 			}
 			if err := send(nil); err != nil {
 				return err
@@ -171,7 +171,7 @@ func TestAWatchIsServedAlone(t *testing.T) {
 			if err := send(&interrexv1.WatchResponse{Events: []*interrexv1.LeaseEvent{{Kind: key}}}); err != nil {
 				return err
 			}
-			return connect.NewError(connect.CodeAborted, failed)
+			return connect.NewError(connect.CodeAborted, errFailed)
 		}))
 	s, err := client.CallServerStream(t.Context(), connect.NewRequest(&interrexv1.WatchRequest{Key: "a/b"}))
 	if err != nil {
