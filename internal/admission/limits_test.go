@@ -120,7 +120,8 @@ func TestASenderLimitsEachMessageAlone(t *testing.T) {
 		}
 		c = request("/kv", "", "", func(_ http.ResponseWriter, r *http.Request) {
 			_ = Sender(r.Context(), clock.WallClock, sendWait)(func() error {
-				time.Sleep(sendWait + 1)
+				time.Sleep(sendWait)
+				synctest.Wait()
 				return nil
 			})
 		})
