@@ -31,7 +31,7 @@ func (a *Agent) Client(ctx context.Context) (*client.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, restartWait)
 	defer cancel()
 	for {
-		changed, _ := r.set.Starts.Failed()
+		changed, _ := r.set.Lives.Failed()
 		if c := r.set.Client(); c != nil {
 			return c, nil
 		}
