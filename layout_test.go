@@ -85,6 +85,8 @@ var floors = map[string]int{
 	// How the workers of an agent are made and supervised.
 	"internal/unit":       1, // what a worker is in the graph
 	"internal/lives":      2, // the life of each worker
+	"internal/sections":   2, // the configuration while an agent runs
+	"internal/membership": 4, // who belongs to the cluster
 	"internal/testworker": 2, // workers for our own tests
 	"manifolds":           2, // what a program adds to an agent's workers in its own engine
 	"internal/assembly":   7, // the dependency graph

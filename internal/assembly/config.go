@@ -15,11 +15,8 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/check"
-	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/method"
-	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/watch"
-	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
@@ -63,33 +60,6 @@ func (c AgentConfig) tables() (tables []state.Table, served []method.Service) {
 	return tables, served
 }
 
-// validTables reports what is wrong with the embedder's own tables.
-func (c AgentConfig) validTables() error {
-	for i, make := range c.Tables {
-		if make == nil {
-			return fmt.Errorf("tables: number %d is nil", i)
-		}
-	}
-	tables, served := c.tables()
-	for _, t := range tables {
-		if t != nil && t.ID() < state.FirstEmbedderTable {
-			return fmt.Errorf("tables: table %q has the ID %d: an embedder's own begin at %d", t.Name(), t.ID(), state.FirstEmbedderTable)
-		}
-	}
-	if err := (state.Config{Tables: append(tables, lease.New(), webhook.New())}).Validate(); err != nil {
-		return fmt.Errorf("tables: %w", err)
-	}
-	if err := services.Validate(served...); err != nil {
-		return fmt.Errorf("tables: %w", err)
-	}
-	for i, t := range tables {
-		if err := served[i].Validate(t.ID()); err != nil {
-			return fmt.Errorf("tables: the service of table %q: %w", t.Name(), err)
-		}
-	}
-	return nil
-}
-
 // file returns the part that an operator sets, with its defaults.
 func (c AgentConfig) file() config.Config {
 	return config.Config{
@@ -100,7 +70,7 @@ func (c AgentConfig) file() config.Config {
 
 // Validate reports which values are wrong, one line each.
 func (c AgentConfig) Validate() error {
-	return errors.Join(c.validate(c.file()), c.validTables())
+	return errors.Join(c.validate(c.file()), check.Tables(c.Tables))
 }
 
 // validate reports which values of a configuration file are wrong for this agent.

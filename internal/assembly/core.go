@@ -5,6 +5,8 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/check"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/queue"
@@ -62,4 +64,18 @@ func (s *Set) startQueue(u *unit.Unit) (worker.Worker, error) {
 	}
 	u.Give(q)
 	return q, nil
+}
+
+func (s *Set) startIdentity(u *unit.Unit) (worker.Worker, error) {
+	c := s.config.Agent
+	dir, err := datadir.Open(c.DataDir, func(path string) string { return check.ID(c.ID, path) })
+	if err != nil {
+		return nil, err
+	}
+	u.Free(dir.Close)
+	u.Give(dir, dir.Identity)
+	u.ReportBy(func() map[string]any {
+		return map[string]any{"id": dir.ID, "incarnation": dir.Incarnation, "directory": dir.Path}
+	})
+	return nil, nil
 }

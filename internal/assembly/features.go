@@ -1,10 +1,14 @@
 package assembly
 
 import (
+	"fmt"
+
 	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/sections"
 	"github.com/interrex/interrex/internal/unit"
 )
 
@@ -41,7 +45,7 @@ func (s *Set) startSwitches(u *unit.Unit) (worker.Worker, error) {
 // run before it has ended after its visitors, so that leases that are held through
 // the agent are released before the API refuses that.
 func (s *Set) featureNode(f feature) unit.Node {
-	n := sectionNode(s.configuration, f.pick)
+	n := sections.Node(s.configuration, f.pick)
 	start := n.Start
 	n.Offers = []string{switchesName}
 	n.Start = func(u *unit.Unit) (worker.Worker, error) {
@@ -62,3 +66,6 @@ func (s *Set) startLeasesFeature(u *unit.Unit) (worker.Worker, error) {
 	}
 	return nil, u.Err
 }
+
+// errOff is why a worker of a feature that is switched off does not run.
+var errOff = fmt.Errorf("off by configuration: %w", dependency.ErrMissing)

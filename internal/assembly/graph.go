@@ -7,6 +7,7 @@ import (
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/lives"
 	"github.com/interrex/interrex/internal/reads"
+	"github.com/interrex/interrex/internal/sections"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/manifolds"
 )
@@ -21,11 +22,11 @@ func (s *Set) graph() map[string]unit.Node {
 		alarmsName:           {Start: func(*unit.Unit) (worker.Worker, error) { return s.health.Watch() }},
 		metricsName:          {Start: s.startMetrics},
 		portsName:            {Start: s.startPorts},
-		apiConfigName:        sectionNode(s.configuration, pickAPI),
-		socketConfigName:     sectionNode(s.configuration, pickSocket),
-		clusterConfigName:    sectionNode(s.configuration, pickCluster),
-		raftConfigName:       sectionNode(s.configuration, pickRaft),
-		notifyConfigName:     sectionNode(s.configuration, pickNotify),
+		apiConfigName:        sections.Node(s.configuration, pickAPI),
+		socketConfigName:     sections.Node(s.configuration, pickSocket),
+		clusterConfigName:    sections.Node(s.configuration, pickCluster),
+		raftConfigName:       sections.Node(s.configuration, pickRaft),
+		notifyConfigName:     sections.Node(s.configuration, pickNotify),
 		switchesName:         {Start: s.startSwitches},
 		identityName:         {Start: s.startIdentity},
 		manifolds.StateName:  {Inputs: []string{manifolds.ClockName}, Visits: []string{identityName}, Start: s.startState},

@@ -3,18 +3,16 @@ package assembly
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
-	"os"
 
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/check"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/unit"
@@ -50,7 +48,7 @@ func (s *Set) startAPIListener(u *unit.Unit) (worker.Worker, error) {
 }
 
 func (s *Set) startAPISocket(u *unit.Unit) (worker.Worker, error) {
-	section, dir := unit.Need[socket](u, socketConfigName), unit.Need[*dataDir](u, identityName)
+	section, dir := unit.Need[socket](u, socketConfigName), unit.Need[*datadir.Dir](u, identityName)
 	if u.Err == nil && section == "" && s.config.Agent.DataDir == "" {
 		u.Err = errOff
 	}
@@ -58,7 +56,7 @@ func (s *Set) startAPISocket(u *unit.Unit) (worker.Worker, error) {
 	if u.Err != nil {
 		return nil, u.Err
 	}
-	l, err := s.listenSocket(check.SocketPath(config.Config{API: config.API{Socket: string(section)}, Agent: config.Agent{DataDir: dir.path}}))
+	l, err := s.listenSocket(check.SocketPath(config.Config{API: config.API{Socket: string(section)}, Agent: config.Agent{DataDir: dir.Path}}))
 	if err != nil {
 		return nil, err
 	}
@@ -79,18 +77,9 @@ func (s *Set) listenSocket(path string) (net.Listener, error) {
 	if other := s.config.Agent.Listen; other != nil {
 		return other("unix", path)
 	}
-	if err := check.SocketFile(path); err != nil {
-		return nil, fmt.Errorf("cannot listen on the socket: %w", err)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot listen on the socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
+	l, err := listener.Socket(path, check.SocketFile)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on the socket: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gate"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/testworker"
 )
 
@@ -41,7 +42,7 @@ func TestADatabaseThatCannotBeOpenedIsAFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	section, _ := s.configuration.Current()
-	inputs := testworker.Inputs{"config-notify": {section.Notify}, "identity": {&dataDir{}, new(gate.Gate)}}
+	inputs := testworker.Inputs{"config-notify": {section.Notify}, "identity": {&datadir.Dir{}, new(gate.Gate)}}
 	if _, err := s.Manifolds["projection"].Start(inputs); err == nil || err.Error() != "notify.lease-holders: cannot open the lease holders: no such disk" {
 		t.Fatalf("its start says %v", err)
 	}

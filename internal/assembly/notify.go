@@ -8,6 +8,7 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/notify"
@@ -20,14 +21,14 @@ const openTimeout = 10 * time.Second
 // startProjection opens the table of lease holders in SQL. Every agent does: writing
 // the same twice to a shared database is harmless.
 func (s *Set) startProjection(u *unit.Unit) (worker.Worker, error) {
-	section, dir := unit.Need[config.Notify](u, notifyConfigName), unit.Need[*dataDir](u, identityName)
+	section, dir := unit.Need[config.Notify](u, notifyConfigName), unit.Need[*datadir.Dir](u, identityName)
 	if u.Err == nil && section.LeaseHolders == config.NotifyOff {
 		u.Err = errOff
 	}
 	if u.Err != nil {
 		return nil, u.Err
 	}
-	holders, err := s.openProjection(section, dir.path)
+	holders, err := s.openProjection(section, dir.Path)
 	if err != nil {
 		s.metrics.projections.Inc()
 		return nil, fmt.Errorf("notify.lease-holders: %w", err)

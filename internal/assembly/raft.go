@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/health"
+	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/manifolds"
@@ -33,7 +34,7 @@ type raftLife struct {
 // startRaft starts one life of raft. It is visited: a lease that is released while
 // everything stops still needs raft.
 func (s *Set) startRaft(u *unit.Unit) (worker.Worker, error) {
-	dir, t := unit.Need[*dataDir](u, identityName), unit.Need[*transport.Transport](u, manifolds.TransportName)
+	dir, t := unit.Need[*datadir.Dir](u, identityName), unit.Need[*transport.Transport](u, manifolds.TransportName)
 	slot := unit.Need[unit.Offerer[*raftLife]](u, raftSlotName)
 	u.NeedsRunning(raftConfigName)
 	if u.Err != nil {
@@ -89,28 +90,28 @@ func (s *Set) reloadRaft(life *raftLife) (next <-chan struct{}) {
 }
 
 // raftTemplate returns the configuration of raft's worker.
-func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *dataDir, t *transport.Transport, life *raftLife) raftworker.Config {
+func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir, t *transport.Transport, life *raftLife) raftworker.Config {
 	st, now := unit.Need[*state.State](u, manifolds.StateName), unit.Need[clock.Clock](u, manifolds.ClockName)
 	c := raftConfig(raftOf(current))
 	if c.NonSyncedWritesToRaftLog {
 		s.logger("raft").Warningf("raft.non-synced-writes-to-raft-log is on: a crash of this machine may lose leases that were granted")
 	}
-	p := peers{set: s, dir: dir, state: st}
-	c.StorageDir, c.LocalID = filepath.Join(dir.path, datadir.RaftDir), raft.ServerID(dir.ID)
+	rules := membership.Rules{Disk: dir.Identity, State: st}
+	c.StorageDir, c.LocalID = filepath.Join(dir.Path, datadir.RaftDir), raft.ServerID(dir.ID)
 	c.NonSyncedWritesToRaftLog = c.NonSyncedWritesToRaftLog || s.config.Agent.DataDir == ""
 	c.Earlier = &s.raftDir
 	c.Leadership, c.APIAddress = s.Leadership, t.APIAddress
-	c.Bootstrap = func() ([]string, bool, error) { return p.bootstrap(t) }
-	c.Incarnations = func() map[string]string { return p.incarnations(t) }
+	c.Bootstrap = func() ([]string, bool, error) { return rules.Bootstrap(t, s.section().Cluster.BootstrapExpect) }
+	c.Incarnations = func() map[string]string { return rules.Incarnations(t) }
 	c.Leaving, c.Reluctant = s.leaving, s.health.Reluctant
-	c.FitMember = func(id string) bool { return mayLead(id, t.Peer) }
+	c.FitMember = func(id string) bool { return membership.MayLead(id, t.Peer) }
 	c.FitnessChanged = t.Announce
 	c.NewApplier = func(r *raft.Raft, q *queue.Queue) (raftworker.LeaseApplier, error) {
 		a, err := leaseapplier.NewApplier(leaseapplier.Config{
 			Raft: r, Queue: q, State: st, Clock: now, Logger: s.logger("applier"),
 			Metrics: s.metrics.applier, Address: t.APIAddress,
 			EntryVersion: func() byte {
-				return entryVersion(r.GetConfiguration().Configuration().Servers, dir.ID, t.Peer)
+				return membership.EntryVersion(r.GetConfiguration().Configuration().Servers, dir.ID, t.Peer)
 			},
 		})
 		life.applier = a

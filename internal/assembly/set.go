@@ -17,6 +17,7 @@ import (
 	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/registry"
+	"github.com/interrex/interrex/internal/sections"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/raftworker"
@@ -29,7 +30,7 @@ type Set struct {
 	Lives      *lives.Lives
 	Leadership *leadership.Tracker
 
-	configuration *sections
+	configuration *sections.Sections
 	health        *health.Health
 	config        Config
 	nodes         map[string]unit.Node
@@ -56,7 +57,7 @@ func New(c Config) (*Set, error) {
 		c.Agent.Clock = clock.WallClock
 	}
 	s := &Set{
-		configuration: newSections(file),
+		configuration: sections.New(file),
 		Lives:         lives.New(),
 		Leadership:    new(leadership.Tracker),
 		config:        c,

@@ -2,15 +2,12 @@ package assembly
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"time"
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/fsm"
@@ -25,7 +22,7 @@ import (
 )
 
 func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
-	now, dir := unit.Need[clock.Clock](u, manifolds.ClockName), unit.Need[*dataDir](u, identityName)
+	now, dir := unit.Need[clock.Clock](u, manifolds.ClockName), unit.Need[*datadir.Dir](u, identityName)
 	if u.Err != nil {
 		return nil, u.Err
 	}
@@ -52,7 +49,7 @@ func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
 	})
 	u.Give(st, table, resources, changes, hooks, machine, ring, served)
 	u.ReportBy(func() map[string]any { return reportState(st) })
-	return unit.Run(identityKeeper{state: st, dir: dir, clock: now, logger: s.logger("state")}.run), nil
+	return unit.Run(dir.KeepIdentity(st, now, s.logger("state"))), nil
 }
 
 // builtinTables makes the tables of interrex, empty.
@@ -77,43 +74,6 @@ func (c AgentConfig) machine(now clock.Clock, logger interrex.Logger) (*fsm.Tabl
 		return nil, errors.New("cannot make the state machine: Config.FSM returned nil")
 	}
 	return fsm.New(fsm.Config{Machine: m, Clock: now, Logger: logger})
-}
-
-// identityKeeper notes on disk which cluster the replicated state belongs to.
-type identityKeeper struct {
-	state  *state.State
-	dir    *dataDir
-	clock  clock.Clock
-	logger interface{ Warningf(string, ...any) }
-}
-
-// run saves the cluster's identity whenever the state knows another one.
-func (k identityKeeper) run(ctx context.Context) error {
-	saved := k.dir.Identity
-	for first := saved.ClusterID == ""; k.wait(ctx, first); first = false {
-		known := k.state.Identity()
-		if known.ClusterID == "" || known.ClusterID == saved.ClusterID && known.Epoch == saved.Epoch {
-			continue
-		}
-		next := saved
-		next.ClusterID, next.Epoch, next.Incarnations = known.ClusterID, known.Epoch, known.Incarnations
-		if err := datadir.SaveIdentity(k.dir.path, next); err != nil {
-			k.logger.Warningf("%v; retrying", err)
-			continue
-		}
-		saved = next
-	}
-	return nil
-}
-
-// wait waits until the next look at the state's identity: the first time until
-// the entry with it is applied, so that a crash soon after finds it on disk. It
-// reports false when the worker ends.
-func (k identityKeeper) wait(ctx context.Context, first bool) bool {
-	if first && k.state.WaitRevision(ctx, 1) == nil {
-		return true
-	}
-	return backoff.Pause(ctx, k.clock.After(200*time.Millisecond))
 }
 
 // reportState shows how far the state has come.

@@ -11,6 +11,7 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/manifolds"
@@ -20,7 +21,7 @@ import (
 
 func (s *Set) startTransport(u *unit.Unit) (worker.Worker, error) {
 	now, section := unit.Need[clock.Clock](u, manifolds.ClockName), unit.Need[config.Cluster](u, clusterConfigName)
-	dir, st := unit.Need[*dataDir](u, identityName), unit.Need[*state.State](u, manifolds.StateName)
+	dir, st := unit.Need[*datadir.Dir](u, identityName), unit.Need[*state.State](u, manifolds.StateName)
 	open := unit.Need[*ports.Ports](u, portsName)
 	if u.Err != nil {
 		return nil, u.Err
@@ -47,14 +48,19 @@ func (s *Set) startTransport(u *unit.Unit) (worker.Worker, error) {
 }
 
 // transportConfig returns the configuration of the transport, without its listener.
-func (s *Set) transportConfig(section config.Cluster, dir *dataDir, st *state.State) transport.Config {
-	p := peers{set: s, dir: dir, state: st, expect: section.BootstrapExpect, tables: st.Versions()}
+func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *state.State) transport.Config {
+	rules := membership.Rules{Disk: dir.Identity, State: st, Tables: st.Versions()}
+	hello := func() transport.Hello {
+		h := rules.Hello()
+		h.APIAddress, h.Expect, h.Version = s.advertisedAPI(), section.BootstrapExpect, s.config.Agent.Version
+		return h
+	}
 	c := transport.Config{
-		ID: dir.ID, Hello: p.hello, Accept: p.accept, Logger: s.logger("transport"),
+		ID: dir.ID, Hello: hello, Accept: rules.Accept, Logger: s.logger("transport"),
 		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.checked().Certificates(section),
 	}
 	if s.config.Agent.DataDir != "" {
-		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.path, datadir.PeersName), About: "what is remembered of other agents' logs"}
+		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.Path, datadir.PeersName), About: "what is remembered of other agents' logs"}
 	}
 	if files, is := c.TLS.(*certificates.Files); is {
 		files.ID = dir.ID

@@ -10,6 +10,7 @@ import (
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/hookcaller"
@@ -56,8 +57,8 @@ func (s *Set) view() health.View {
 		Acks:       running[health.Acks](s, manifolds.RaftName),
 	}
 	v.Observers = s.config.Agent.Observers
-	if dir := running[*dataDir](s, identityName); dir != nil {
-		v.ID, v.ClusterID, v.Directory = dir.ID, dir.ClusterID, dir.path
+	if dir := running[*datadir.Dir](s, identityName); dir != nil {
+		v.ID, v.ClusterID, v.Directory = dir.ID, dir.ClusterID, dir.Path
 	}
 	s.viewDown(&v)
 	return v
@@ -108,7 +109,7 @@ func (s *Set) section() config.Config {
 
 // ID returns the agent's ID, "" before its identity was read.
 func (s *Set) ID() string {
-	if dir := running[*dataDir](s, identityName); dir != nil {
+	if dir := running[*datadir.Dir](s, identityName); dir != nil {
 		return dir.ID
 	}
 	return ""

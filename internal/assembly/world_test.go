@@ -28,6 +28,7 @@ import (
 	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/hold"
@@ -267,7 +268,7 @@ func inSlot[T any](w *world, name string) any {
 // frees reports whether a value is one that its owner frees.
 func frees(value any) bool {
 	switch value.(type) {
-	case *dataDir, *state.State, *watch.Ring, *hookcaller.Caller, *apiserver.Server, *notify.SQLTarget, *client.Client, *forward.Forwarder, worker.Worker:
+	case *datadir.Dir, *state.State, *watch.Ring, *hookcaller.Caller, *apiserver.Server, *notify.SQLTarget, *client.Client, *forward.Forwarder, worker.Worker:
 		return true
 	}
 	return false
@@ -279,8 +280,8 @@ func freed(value any) bool {
 	cancel()
 	var err error
 	switch v := value.(type) {
-	case *dataDir:
-		lock, err := disk.LockDir(v.path, "the test")
+	case *datadir.Dir:
+		lock, err := disk.LockDir(v.Path, "the test")
 		if err == nil {
 			err = lock.Unlock()
 		}

@@ -1,4 +1,6 @@
-package assembly
+// Package sections owns an agent's configuration while it runs: a reload replaces it as
+// a whole, and the workers of the sections that have changed are restarted.
+package sections
 
 import (
 	"context"
@@ -13,9 +15,9 @@ import (
 	"github.com/interrex/interrex/internal/unit"
 )
 
-// sections are an agent's configuration while it runs: read by the workers
-// of its sections, swapped whole by a reload.
-type sections struct {
+// Sections are the configuration: read by the workers of its sections, swapped whole
+// by a reload.
+type Sections struct {
 	mu      sync.Mutex
 	current *version
 }
@@ -27,8 +29,9 @@ type version struct {
 	next    *version
 }
 
-func newSections(c config.Config) *sections {
-	return &sections{current: newVersion(c)}
+// New returns the sections of a configuration.
+func New(c config.Config) *Sections {
+	return &Sections{current: newVersion(c)}
 }
 
 func newVersion(c config.Config) *version {
@@ -37,12 +40,12 @@ func newVersion(c config.Config) *version {
 
 // Current returns the configuration, and a channel that is closed when it has
 // changed.
-func (c *sections) Current() (config.Config, <-chan struct{}) {
+func (c *Sections) Current() (config.Config, <-chan struct{}) {
 	v := c.version()
 	return v.config, v.changed
 }
 
-func (c *sections) version() *version {
+func (c *Sections) version() *version {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.current
@@ -50,7 +53,7 @@ func (c *sections) version() *version {
 
 // Swap makes next, which must be valid, the configuration, and returns the names of
 // the sections that differ.
-func (c *sections) Swap(next config.Config) (changed []string) {
+func (c *Sections) Swap(next config.Config) (changed []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old, now := reflect.ValueOf(c.current.config), reflect.ValueOf(next)
@@ -75,9 +78,9 @@ func startedAgain(err error) error {
 	return err
 }
 
-// sectionNode provides a T, which pick takes from the whole; its worker ends when that
+// Node is the line of a worker that provides a T, which pick takes from the whole, and ends when that
 // has changed. pick leaves out what its users apply without a restart.
-func sectionNode[T any](c *sections, pick func(config.Config) T) unit.Node {
+func Node[T any](c *Sections, pick func(config.Config) T) unit.Node {
 	return unit.Node{
 		Start: func(u *unit.Unit) (worker.Worker, error) {
 			at := c.version()
@@ -108,6 +111,3 @@ func (v *version) until(ctx context.Context, differs func(config.Config) bool) (
 		}
 	}
 }
-
-// errOff is why a worker of a feature that is switched off does not run.
-var errOff = fmt.Errorf("off by configuration: %w", dependency.ErrMissing)

@@ -1,4 +1,4 @@
-package assembly
+package membership
 
 import (
 	"fmt"
@@ -6,42 +6,41 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
 
-// peers decides how this agent describes itself to others, and which of them it
-// accepts.
-type peers struct {
-	set    *Set
-	dir    *dataDir
-	state  *state.State
-	expect int
-	tables map[string]uint16 // versions by name
+// Rules are how one agent describes itself to others, and which of them it accepts.
+type Rules struct {
+	Disk  datadir.Identity
+	State *state.State
+	// Tables are the versions of this agent's tables, by name.
+	Tables map[string]uint16
 }
 
 // known returns the cluster that this agent belongs to: as the log has it or, until
 // the log has been read, the disk.
-func (p peers) known() (clusterID string, epoch interrex.Epoch, incarnations map[string]string) {
-	id := p.state.Identity()
+func (r Rules) known() (clusterID string, epoch interrex.Epoch, incarnations map[string]string) {
+	id := r.State.Identity()
 	if id.ClusterID == "" {
-		return p.dir.ClusterID, p.dir.Epoch, nil
+		return r.Disk.ClusterID, r.Disk.Epoch, nil
 	}
 	return id.ClusterID, id.Epoch, id.Incarnations
 }
 
-func (p peers) hello() transport.Hello {
-	clusterID, epoch, _ := p.known()
+// Hello returns this agent's hello, without what its configuration says.
+func (r Rules) Hello() transport.Hello {
+	clusterID, epoch, _ := r.known()
 	return transport.Hello{
-		ClusterID: clusterID, Epoch: epoch, Incarnation: p.dir.Incarnation,
-		APIAddress: p.set.advertisedAPI(), Expect: p.expect, Version: p.set.config.Agent.Version,
-		Tables: p.tables, Entries: state.EntryVersion,
+		ClusterID: clusterID, Epoch: epoch, Incarnation: r.Disk.Incarnation,
+		Tables: r.Tables, Entries: state.EntryVersion,
 	}
 }
 
-// entryVersion returns the newest version of a log entry that all members know. A
+// EntryVersion returns the newest version of a log entry that all members know. A
 // member that was not met may know only the oldest.
-func entryVersion(members []raft.Server, self string, peer func(id string) (transport.Hello, bool)) byte {
+func EntryVersion(members []raft.Server, self string, peer func(id string) (transport.Hello, bool)) byte {
 	version := byte(state.EntryVersion)
 	for _, m := range members {
 		if string(m.ID) != self {
@@ -52,16 +51,16 @@ func entryVersion(members []raft.Server, self string, peer func(id string) (tran
 	return version
 }
 
-// mayLead reports whether a member says that it may lead.
-func mayLead(id string, peer func(id string) (transport.Hello, bool)) bool {
+// MayLead reports whether a member says that it may lead.
+func MayLead(id string, peer func(id string) (transport.Hello, bool)) bool {
 	said, met := peer(id)
 	return met && said.Log.Unfit == ""
 }
 
-// accept reports why a peer does not belong to this agent's cluster; nil: it does.
-func (p peers) accept(peer transport.Hello) error {
-	clusterID, epoch, incarnations := p.known()
-	if err := p.sameTables(peer.Tables); err != nil {
+// Accept reports why a peer does not belong to this agent's cluster; nil: it does.
+func (r Rules) Accept(peer transport.Hello) error {
+	clusterID, epoch, incarnations := r.known()
+	if err := r.sameTables(peer.Tables); err != nil {
 		return err
 	}
 	if clusterID == "" {
@@ -69,7 +68,7 @@ func (p peers) accept(peer transport.Hello) error {
 	}
 	if peer.ClusterID == "" {
 		if incarnations == nil {
-			incarnations = p.dir.Incarnations
+			incarnations = r.Disk.Incarnations
 		}
 		return member(peer, incarnations)
 	}
@@ -103,35 +102,36 @@ func wiped(peer transport.Hello) error {
 
 // sameTables reports how the tables of two agents differ: both need the same ones, in
 // versions at most one apart.
-func (p peers) sameTables(theirs map[string]uint16) error {
-	for name, version := range p.tables {
+func (r Rules) sameTables(theirs map[string]uint16) error {
+	for name, version := range r.Tables {
 		their, found := theirs[name]
 		if !found || max(their, version)-min(their, version) > 1 {
-			return fmt.Errorf("its tables are %v, this agent's are %v: both need the same ones, in versions at most one apart", theirs, p.tables)
+			return fmt.Errorf("its tables are %v, this agent's are %v: both need the same ones, in versions at most one apart", theirs, r.Tables)
 		}
 	}
 	for name := range theirs {
-		if _, found := p.tables[name]; !found {
+		if _, found := r.Tables[name]; !found {
 			return fmt.Errorf("it has a table %q, which this agent does not have: both need the same ones", name)
 		}
 	}
 	return nil
 }
 
-// bootstrap decides the first members of a new cluster.
-func (p peers) bootstrap(t *transport.Transport) ([]string, bool, error) {
-	current, _ := p.set.configuration.Current()
-	if p.dir.ClusterID != "" {
-		return nil, false, nil // it has been in a cluster
+// Bootstrap decides the first members of a new cluster of n: see Decide. An agent
+// that has been in a cluster makes none.
+func (r Rules) Bootstrap(t *transport.Transport, n int) (ids []string, decided bool, err error) {
+	if r.Disk.ClusterID != "" {
+		return nil, false, nil
 	}
-	if current.Cluster.BootstrapExpect < 2 {
-		return []string{p.dir.ID}, true, nil
+	if n < 2 {
+		return []string{r.Disk.ID}, true, nil
 	}
-	return transport.Decide(t.Self(), t.Peers(), current.Cluster.BootstrapExpect)
+	return Decide(t.Self(), t.Peers(), n)
 }
 
-func (p peers) incarnations(t *transport.Transport) map[string]string {
-	all := map[string]string{p.dir.ID: p.dir.Incarnation}
+// Incarnations returns the disks of this agent and of those that it has met, by ID.
+func (r Rules) Incarnations(t *transport.Transport) map[string]string {
+	all := map[string]string{r.Disk.ID: r.Disk.Incarnation}
 	for _, peer := range t.Peers() {
 		all[peer.ID] = peer.Incarnation
 	}

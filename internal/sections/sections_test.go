@@ -1,4 +1,4 @@
-package assembly
+package sections
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 )
 
 func TestASectionThatChangesAndChangesBackEndsItsWorker(t *testing.T) {
-	c := newSections(config.Default())
+	c := New(config.Default())
 	began, next := c.version(), config.Default()
 	next.API.Listen = "127.0.0.1:1"
 	c.Swap(next)
@@ -27,7 +27,7 @@ func TestASectionThatChangesAndChangesBackEndsItsWorker(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end() // for a loop that sees nothing
 	for range 100 {
-		if began.until(ended, func(c config.Config) bool { return pickAPI(c) != config.Default().API }) {
+		if began.until(ended, func(c config.Config) bool { return c.API != config.Default().API }) {
 			return
 		}
 	}
@@ -36,7 +36,7 @@ func TestASectionThatChangesAndChangesBackEndsItsWorker(t *testing.T) {
 
 func TestReloadBouncesOnlyTheWorkersOfChangedSections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newSections(config.Default())
+		c := New(config.Default())
 		j := &testworker.Journal{}
 		user := func(name, section string) dependency.Manifold {
 			return dependency.Manifold{
@@ -50,8 +50,8 @@ func TestReloadBouncesOnlyTheWorkersOfChangedSections(t *testing.T) {
 			}
 		}
 		engine := testworker.Engine(t, dependency.Manifolds{
-			"config-api":    sectionNode(c, func(c config.Config) config.API { return c.API }).Manifold("config-api", strings.Clone, nil),
-			"config-notify": sectionNode(c, func(c config.Config) config.Notify { return c.Notify }).Manifold("config-notify", strings.Clone, nil),
+			"config-api":    Node(c, func(c config.Config) config.API { return c.API }).Manifold("config-api", strings.Clone, nil),
+			"config-notify": Node(c, func(c config.Config) config.Notify { return c.Notify }).Manifold("config-notify", strings.Clone, nil),
 			"api":           user("api", "config-api"),
 			"notify":        user("notify", "config-notify"),
 		})
@@ -74,9 +74,9 @@ func TestReloadBouncesOnlyTheWorkersOfChangedSections(t *testing.T) {
 
 func TestTheThirtiethReloadIsTakenUpAsSoonAsTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newSections(config.Default())
+		c := New(config.Default())
 		j := &testworker.Journal{}
-		section := sectionNode(c, pickNotify)
+		section := Node(c, func(c config.Config) config.Notify { return c.Notify })
 		start := section.Start
 		section.Start = func(u *unit.Unit) (worker.Worker, error) {
 			j.Add("run")
