@@ -67,7 +67,7 @@ var floors = map[string]int{
 	"client":                3, // what programs import to talk to agents
 	"internal/forward":      4, // the way to the agent that leads
 	"raftworker/leadership": 4, // who leads, and the flag whose life is one term
-	"internal/check":        4, // the examination of a configuration
+	"internal/check":        5, // the examination of a configuration
 	"internal/health":       5, // what can be known of an agent by looking at what runs
 	"raftworker":            4, // the supervised raft.Raft
 	// The server of the API: what a table declares, then one call of it, then what

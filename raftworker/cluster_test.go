@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/membership"
+	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/transport"
@@ -272,7 +273,7 @@ func TestAPoliteStopHasAnOrder(t *testing.T) {
 			tr, err := make(l)
 			return steppedTransport{tr, s, func() *raft.Raft { return applier.raft }}, err
 		}
-		a.cfg.NewApplier = func(r *raft.Raft, _ *queue.Queue) (LeaseApplier, error) {
+		a.cfg.NewApplier = func(r *raft.Raft, _ *queue.Queue) (leaseapplier.LeaseApplier, error) {
 			applier = newTestApplier(r)
 			return steppedApplier{applier, s, a.tracker}, nil
 		}

@@ -106,7 +106,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir
 	c.Leaving, c.Reluctant = s.leaving, s.health.Reluctant
 	c.FitMember = func(id string) bool { return membership.MayLead(id, t.Peer) }
 	c.FitnessChanged = t.Announce
-	c.NewApplier = func(r *raft.Raft, q *queue.Queue) (raftworker.LeaseApplier, error) {
+	c.NewApplier = func(r *raft.Raft, q *queue.Queue) (leaseapplier.LeaseApplier, error) {
 		a, err := leaseapplier.NewApplier(leaseapplier.Config{
 			Raft: r, Queue: q, State: st, Clock: now, Logger: s.logger("applier"),
 			Metrics: s.metrics.applier, Address: t.APIAddress,
