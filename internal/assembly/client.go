@@ -47,7 +47,7 @@ func (s *Set) startClient(u *unit.Unit) (worker.Worker, error) {
 		return nil, u.Err
 	}
 	inProcess := pipe.Listen()
-	serving, err := s.serve(u, "", inProcess, server.Handler(), nil, nil)
+	serving, err := s.serve(u, "", inProcess, server.Handler(), nil)
 	if err != nil {
 		return nil, err
 	}

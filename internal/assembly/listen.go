@@ -1,7 +1,6 @@
 package assembly
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -44,7 +43,7 @@ func (s *Set) startAPIListener(u *unit.Unit) (worker.Worker, error) {
 	if files != nil {
 		u.Give(files)
 	}
-	return s.serve(u, ports.API, l, handler, security, nil)
+	return s.serve(u, ports.API, l, handler, security)
 }
 
 func (s *Set) startAPISocket(u *unit.Unit) (worker.Worker, error) {
@@ -60,7 +59,7 @@ func (s *Set) startAPISocket(u *unit.Unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.serve(u, "socket", l, server.SocketHandler(), nil, nil)
+	return s.serve(u, "socket", l, server.SocketHandler(), nil)
 }
 
 // listen binds a port.
@@ -94,13 +93,13 @@ func (s *Set) startAPIPeers(u *unit.Unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.serve(u, "", l, server.PeerHandler(), nil, transport.ConnContext)
+	return s.serve(u, "", l, server.PeerHandler(), nil)
 }
 
 // serve runs a listener; name is its name in Addresses, "": it is not listed.
-func (s *Set) serve(u *unit.Unit, name string, l net.Listener, h http.Handler, security *tls.Config, conn func(context.Context, net.Conn) context.Context) (worker.Worker, error) {
+func (s *Set) serve(u *unit.Unit, name string, l net.Listener, h http.Handler, security *tls.Config) (worker.Worker, error) {
 	w, err := listener.New(listener.Config{
-		Listener: l, Handler: h, TLS: security, ConnContext: conn, Logger: s.logger("api"),
+		Listener: l, Handler: h, TLS: security, Logger: s.logger("api"),
 	})
 	if err != nil || name == "" {
 		return w, err
