@@ -67,7 +67,7 @@ var floors = map[string]int{
 	"client":                3, // what programs import to talk to agents
 	"internal/forward":      4, // the way to the agent that leads
 	"raftworker/leadership": 4, // who leads, and the flag whose life is one term
-	"internal/check":        4, // the examination of a configuration
+	"internal/check":        5, // the examination of a configuration
 	"internal/health":       5, // what can be known of an agent by looking at what runs
 	"raftworker":            4, // the supervised raft.Raft
 	// The server of the API: what a table declares, then one call of it, then what
@@ -82,14 +82,18 @@ var floors = map[string]int{
 	"internal/services":    4, // the services of interrex's own tables
 	"internal/plainhttp":   5, // /changes and /kv
 	"internal/apiserver":   6, // the API of one agent
-	// manifolds has over 3 000 lines: each of its forty workers has its start there,
-	// which reads the unexported parts of its inputs. What a unit is (unit.go, slot.go)
-	// and the lives of workers (start.go, together.go) would be the next rooms.
-	"manifolds":    7, // the dependency graph
-	"agent":        8, // one agent
-	"cmd/interrex": 9, // the binary
-	"interrextest": 9, // the test kit for embedders
-	"featuretests": 9, // what a user can rely on
+	// How the workers of an agent are made and supervised.
+	"internal/unit":       1, // what a worker is in the graph
+	"internal/lives":      2, // the life of each worker
+	"internal/sections":   2, // the configuration while an agent runs
+	"internal/membership": 4, // who belongs to the cluster
+	"internal/testworker": 2, // workers for our own tests
+	"manifolds":           2, // what a program adds to an agent's workers in its own engine
+	"internal/assembly":   7, // the dependency graph
+	"agent":               8, // one agent
+	"cmd/interrex":        9, // the binary
+	"interrextest":        9, // the test kit for embedders
+	"featuretests":        9, // what a user can rely on
 }
 
 // public are the folders that other programs import; testdata/api holds what they

@@ -14,7 +14,6 @@ import (
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/change"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/raftworker/leadership"
 )
 
@@ -43,7 +42,7 @@ type Agent struct {
 
 // run is one run, from Start to Stop.
 type run struct {
-	set    *manifolds.Set
+	*Workers
 	engine *dependency.Engine
 }
 
@@ -158,7 +157,7 @@ func (a *Agent) Stop(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, StopTimeout)
 	defer cancel()
-	drained := r.set.Drain(ctx)
+	drained := r.Drain(ctx)
 	r.engine.Kill()
 	return errors.Join(drained, a.Wait())
 }

@@ -153,7 +153,7 @@ func TestReportKeepsWhyAWorkerFailed(t *testing.T) {
 // worker returns what the report of member i says about a worker.
 func (f *fleet) worker(i int, name string) *interrexv1.Worker {
 	f.t.Helper()
-	name = manifolds.Config{}.Name(name)
+	name = strings.TrimPrefix(name, manifolds.DefaultPrefix)
 	report, err := f.client(i).Report(f.t.Context())
 	if err != nil {
 		f.t.Fatal(err)

@@ -13,15 +13,14 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gate"
+	"github.com/interrex/interrex/internal/unit"
 )
-
-// Held is what a worker that runs while a lease is held gets: key, token, context.
-type Held = interrex.Held
 
 // LeaseConfig describes a manifold that campaigns for a lease and holds it.
 type LeaseConfig struct {
 	// LeasesName is the name of the manifold that provides interrex.Leases: the
-	// constant LeasesName, or Config.Name(LeasesName) under another prefix.
+	// constant LeasesName under DefaultPrefix, else what agent.Workers.Name returns
+	// for it.
 	LeasesName string
 	Key        string
 	TTL        time.Duration // 0: interrex.DefaultTTL
@@ -44,47 +43,39 @@ func Lease(c LeaseConfig) dependency.Manifold {
 	if c.Patience == 0 {
 		c.Patience = 10 * time.Second
 	}
-	return dependency.Manifold{
-		Inputs: []string{c.LeasesName},
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			u := &unit{name: "lease " + c.Key, ctx: ctx}
-			return u.begin(nil, c.start)
-		},
-		Output: output,
-		Filter: func(err error) error {
-			if errors.Is(err, errLost) {
-				return dependency.ErrBounce
-			}
-			return err
-		},
-	}
+	line := unit.Node{Inputs: []string{c.LeasesName}, Start: c.start, Filter: func(err error) error {
+		if errors.Is(err, errLost) {
+			return dependency.ErrBounce
+		}
+		return err
+	}}
+	return line.Manifold("lease "+c.Key, strings.Clone, nil)
 }
 
 // WhileHeld lets m run only while the lease of the manifold called lease is
-// held. m's Start gets a Held from that input.
+// held. m's Start gets an interrex.Held from that input, by Context.Get.
 func WhileHeld(lease string, m dependency.Manifold) dependency.Manifold {
-	m.Inputs = with(m.Inputs, lease)
 	return Gate("worker of "+lease, m, lease)
 }
 
 // errLost ends the worker of a lease that is no longer held.
 var errLost = errors.New("the lease is lost")
 
-func (c LeaseConfig) start(u *unit) (worker.Worker, error) {
-	var leases interrex.Leases
-	if err := u.ctx.Get(c.LeasesName, &leases); err != nil {
+func (c LeaseConfig) start(u *unit.Unit) (worker.Worker, error) {
+	leases := unit.Need[interrex.Leases](u, c.LeasesName)
+	if u.Err != nil {
+		return nil, u.Err
+	}
+	// The leases of an agent's workers wait for their holders; others need not.
+	if err := u.Visit(c.LeasesName); errors.Is(err, dependency.ErrMissing) {
 		return nil, err
 	}
-	// The leases of these manifolds wait for their holders; others need not.
-	if err := u.visit(c.LeasesName); errors.Is(err, dependency.ErrMissing) {
-		return nil, err
-	}
-	held, end, err := c.campaign(u.ctx, leases)
+	held, end, err := c.campaign(u.Context, leases)
 	if err != nil {
 		return nil, fmt.Errorf("cannot hold the lease %s: %w", c.Key, err)
 	}
 	w := &leaseHolder{config: c, held: held, end: end}
-	u.give(w.held, &w.gate, w)
+	u.Give(w.held, &w.gate, w)
 	w.tomb.Go(w.loop)
 	return w, nil
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/manifolds"
+	"github.com/interrex/interrex/internal/assembly"
 )
 
 func newConfig(a *app) *cobra.Command {
@@ -96,7 +96,7 @@ func aboveDefaults(text string) (string, error) {
 	if yaml.Unmarshal([]byte(text), &timed) == nil && timed.Cluster.Timing != "" {
 		usual.Cluster.Timing = timed.Cluster.Timing
 	}
-	usual = manifolds.InForce(usual)
+	usual = assembly.InForce(usual)
 	usual.Cluster.Timing = config.Default().Cluster.Timing
 	plain, err := usual.YAML()
 	if err == nil {

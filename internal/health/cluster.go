@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/alarm"
+	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
@@ -25,7 +26,7 @@ func (v View) bootstrapWaiting() []alarm.Finding {
 	if r := v.running(); r == nil || len(r.GetConfiguration().Configuration().Servers) > 0 {
 		return nil
 	}
-	if _, ready, err := transport.Decide(v.Transport.Self(), v.Transport.Peers(), expect); err != nil {
+	if _, ready, err := membership.Decide(v.Transport.Self(), v.Transport.Peers(), expect); err != nil {
 		return alarm.Found(err.Error())
 	} else if ready {
 		return nil

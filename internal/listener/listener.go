@@ -42,8 +42,6 @@ type Config struct {
 	// with prior knowledge.
 	TLS    *tls.Config
 	Logger interrex.Logger
-	// ConnContext, if not nil, returns the context of a connection's requests.
-	ConnContext func(context.Context, net.Conn) context.Context
 	// MaxConnections is how many connections may be open; further ones are closed
 	// immediately. 0: DefaultMaxConnections.
 	MaxConnections int
@@ -114,7 +112,6 @@ func (l *Listener) newServer() *http.Server {
 		TLSConfig:         withALPN(l.config.TLS),
 		Protocols:         protocols,
 		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnContext:       l.config.ConnContext,
 		ErrorLog:          log.New(&lineLogger{l.config.Logger}, "", 0),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
