@@ -53,6 +53,7 @@ func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	u.after(s.unanswered.Wait)
 	u.free(func() error { return s.endServer(server) })
 	u.give(server)
 	u.report = s.reportAPI

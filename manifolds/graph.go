@@ -48,9 +48,9 @@ func (s *Set) graph() map[string]node {
 			uses:  []string{raftSlotName, readsSlotName, forwarderSlotName, hookCallerSlotName, switchesName},
 			start: s.startAPI,
 		},
-		APIListenerName: {inputs: []string{apiName, apiConfigName, portsName}, start: s.startAPIListener},
+		APIListenerName: {inputs: []string{apiConfigName, portsName}, visits: []string{apiName}, start: s.startAPIListener},
 		apiSocketName: {
-			inputs: []string{apiName, socketConfigName}, visits: []string{identityName},
+			inputs: []string{socketConfigName}, visits: []string{apiName, identityName},
 			start: s.startAPISocket,
 		},
 		apiPeersName:   {inputs: []string{apiName}, visits: []string{TransportName}, start: s.startAPIPeers},

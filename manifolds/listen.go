@@ -13,6 +13,7 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/listener"
@@ -108,11 +109,17 @@ func (s *Set) startAPIPeers(u *unit) (worker.Worker, error) {
 
 // serve runs a listener; name is its name in Addresses, "": it is not listed.
 func (s *Set) serve(u *unit, name string, l net.Listener, h http.Handler, security *tls.Config, conn func(context.Context, net.Conn) context.Context) (worker.Worker, error) {
-	w, err := listener.New(listener.Config{
-		Listener: l, Handler: h, TLS: security, ConnContext: conn, Logger: s.logger("api"),
-	})
-	if err != nil || name == "" {
-		return w, err
+	c := listener.Config{Listener: l, Handler: h, TLS: security, ConnContext: conn, Logger: s.logger("api")}
+	if name == "" {
+		return listener.New(c)
+	}
+	closing, end := context.WithCancel(context.Background())
+	u.after(end)
+	c.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return admission.WithClosing(ctx, closing) }
+	c.Closing, c.Rest = end, &s.unanswered
+	w, err := listener.New(c)
+	if err != nil {
+		return nil, err
 	}
 	s.ports.Note(name, l.Addr().String())
 	u.after(func() { s.ports.Note(name, "") })
