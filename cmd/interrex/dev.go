@@ -67,6 +67,9 @@ func (d *dev) run(ctx context.Context) (err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		base.Agent.DataDir = dir
 	}
+	if err := sameDev(base.Agent.DataDir, d.nodes); err != nil {
+		return usageError{err}
+	}
 	configs, err := devConfigs(base, d.nodes)
 	if err != nil {
 		return err
