@@ -14,6 +14,7 @@ import (
 // releases the leases that are held through it, and finishes the requests in
 // progress. ctx bounds each step; after a step that fails the next one follows.
 func (s *Set) Drain(ctx context.Context) error {
+	s.logger("agent").Infof("draining")
 	step := func(what string) { s.draining.Store(&what) }
 	teller, raft := running[*hookcaller.Worker](s, WebhooksName), running[*raftworker.Worker](s, RaftName)
 	client, server := running[*localClient](s, ClientName), s.server()
