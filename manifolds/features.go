@@ -4,6 +4,7 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/method"
 )
 
@@ -32,7 +33,7 @@ func (s *Set) startSwitches(u *unit) (worker.Worker, error) {
 		switches.Switch(f.setting, f.pick(current).On())
 	}
 	u.give(switches)
-	u.report = func() map[string]any { return map[string]any{"off": switches.Off()} }
+	u.report = func() map[string]any { return map[string]any{apiserver.KeyOff: switches.Off()} }
 	return nil, nil
 }
 

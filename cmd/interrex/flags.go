@@ -91,7 +91,7 @@ func ttlFlag(c *cobra.Command, to *time.Duration, usage string) {
 
 // requestIDFlag adds --request-id to a command that makes one recorded request.
 func (a *app) requestIDFlag(c *cobra.Command) {
-	c.Flags().Var((*nonEmpty)(&a.requestID), "request-id", "repeat a request whose outcome is unknown: it is not done twice")
+	c.Flags().Var((*nonEmpty)(&a.requestID), "request-id", "repeat a request whose outcome is unknown: it will not be done twice")
 }
 
 // flagError returns the error of a flag, with what is allowed.

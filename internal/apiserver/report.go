@@ -19,6 +19,7 @@ import (
 
 // The keys of a worker's report that are not the engine's own.
 const (
+	KeyOff       = "off"        // []string: the settings of the features that are off
 	KeyFailures  = "failures"   // int: how often it failed
 	KeyNextStart = "next-start" // time.Time: when it is started again
 	KeyOffers    = "offers"     // []string: the inputs that are slots it fills

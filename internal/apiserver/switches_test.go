@@ -47,6 +47,9 @@ func TestWatchesOfAServiceEndWhenItIsSwitchedOff(t *testing.T) {
 	switches.Switch(method.ChangesSetting, false)
 	switches.Switch(method.LeasesSetting, false)
 	s.until(func() bool { return s.ended[1] != nil })
+	if ready := nd.get(nd.url + "/readyz?verbose"); ready.status != 200 || !strings.Contains(ready.body, "[ ] features.leases is off\n") {
+		t.Errorf("readyz: %d %s", ready.status, ready.body)
+	}
 	if kind := s.ended[1].GetKind(); kind != "disabled" {
 		t.Errorf("it ended with %q", kind)
 	}

@@ -48,7 +48,7 @@ func (a Agent) All(ctx context.Context, c config.Config) (warnings []string, err
 	}
 	warnings = doubtful(c)
 	if path := SocketPath(c); answers(path) {
-		warnings = append(warnings, fmt.Sprintf("api.listen, cluster.listen: they were not tried, because an agent answers at %s: a reload will say whether they are free", path))
+		warnings = append(warnings, fmt.Sprintf("api.listen, cluster.listen: not tried, because an agent is running (%s); a reload will check whether they are free", path))
 	} else {
 		found = append(found, a.tryPorts(ctx, c))
 	}

@@ -187,7 +187,7 @@ func TestPortsAreNotTriedWhereAnAgentAnswers(t *testing.T) {
 	}
 	defer taken.Close()
 	a.API.Listen = taken.Addr().String()
-	if warnings, err := a.Check(t.Context()); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "were not tried") {
+	if warnings, err := a.Check(t.Context()); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "not tried, because an agent is running") {
 		t.Errorf("got %q, %v", warnings, err)
 	}
 }

@@ -176,7 +176,7 @@ func (p *extending) warn(err error) {
 		return
 	}
 	p.warned = true
-	p.k.config.Logger.Warningf("cannot extend lease %s under token %d: %v; unless a retry succeeds, its context ends in %s",
+	p.k.config.Logger.Warningf("cannot extend lease %s under token %d: %v; unless a retry succeeds, its work is told to stop in %s",
 		p.key, p.token, err, interrex.FormatDuration(max(p.left(), 0).Round(time.Second/10)))
 }
 

@@ -311,7 +311,7 @@ func TestExtendsThatFailAreSaidOnceAndSoIsTheirEnd(t *testing.T) {
 		h := b.hold(0)
 		time.Sleep(3 * ttl)
 		b.equal("ended", h.Context().Err(), nil)
-		const want = `^cannot extend lease mine/leader under token \d+: no leader: two of three are away; unless a retry succeeds, its context ends in [56]\.\d s$`
+		const want = `^cannot extend lease mine/leader under token \d+: no leader: two of three are away; unless a retry succeeds, its work is told to stop in [56]\.\d s$`
 		if said := b.log.warnings(); !regexp.MustCompile(want).MatchString(said) {
 			b.Errorf("warnings: %s", said)
 		}
