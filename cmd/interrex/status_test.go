@@ -141,7 +141,7 @@ func TestAMembersLineSaysWhenItIsSilent(t *testing.T) {
 		"voter, SILENT for 7 s":           {Suffrage: "voter", LastContact: ago, Silent: true},
 		"voter, SILENT, never heard from": {Suffrage: "voter", Silent: true},
 		"voter, NOT CONNECTED for 7 s: it refuses us: old disk": {Suffrage: "voter", LastContact: ago, Silent: true, Refusal: "it refuses us: old disk"},
-		"nonvoter, leader, heard 7 s ago":               {Suffrage: "nonvoter", Leader: true, LastContact: ago},
+		"nonvoter, leader, heard 7 s ago":                       {Suffrage: "nonvoter", Leader: true, LastContact: ago},
 	} {
 		if got := memberLine(m); got != want {
 			t.Errorf("got %q, want %q", got, want)
