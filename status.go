@@ -100,8 +100,9 @@ type Member struct {
 	LastContact *time.Duration
 	// Silent reports whether this is too long.
 	Silent bool
-	// Refusal says, of a silent one, that it refuses this agent or this agent
-	// refuses it, and why; empty: it just does not answer.
+	// Refusal says why it is not connected: it refuses this agent or this agent refuses
+	// it, and why, or its port refuses connections, which is known before it has been
+	// silent for long; empty: it is connected, or just does not answer.
 	Refusal string
 	// MatchIndex is the log index up to which it has the leader's entries, as far
 	// as it has told the leader in its term. Only the leader knows it; nil

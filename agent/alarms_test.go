@@ -300,7 +300,7 @@ func TestAWaitForAnAgentEndsWithTheAgent(t *testing.T) {
 
 func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
 	a := lonely(t)
-	awaitAlarm(t, a, "bootstrap-waiting", "", "waiting for 1 of 2; 127.0.0.1:9 refuses the connection")
+	awaitAlarm(t, a, "bootstrap-waiting", "", "waiting for 1 of 2; 127.0.0.1:9 refuses connections")
 	for said, end := "", time.Now().Add(time.Minute); !strings.Contains(said, "[-] caught up: the leader has not yet said what is committed"); {
 		if time.Now().After(end) {
 			t.Fatalf("it says of itself:\n%s", said)
@@ -332,7 +332,7 @@ func TestAnAgentSaysWhomItHasMetAndWhoExpectsAnotherCluster(t *testing.T) {
 	}
 	first := agentOf("n1", 3, "127.0.0.1:9") // nobody is there
 	agentOf("n2", 3, first.Addrs()["cluster"])
-	awaitAlarm(t, first, "bootstrap-waiting", "", "waiting for 1 of 3: met n2; 127.0.0.1:9 refuses the connection")
+	awaitAlarm(t, first, "bootstrap-waiting", "", "waiting for 1 of 3: met n2; 127.0.0.1:9 refuses connections")
 	agentOf("n3", 4, first.Addrs()["cluster"])
 	awaitAlarm(t, first, "bootstrap-waiting", "", "n1 expects 3 agents and n3 expects 4")
 }

@@ -120,7 +120,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 		}
 	}
 	f.signal(0, syscall.SIGHUP)
-	f.logged(0, `"level":"ERROR","module":"interrex.agent","message":"invalid: cannot reload, the present configuration stays: logging.config`)
+	f.logged(0, `"level":"ERROR","module":"interrex.agent","message":"invalid: cannot reload; the current configuration stays in force: logging.config`)
 	fetch(t, http.DefaultClient, "http://"+right.API.Listen+"/livez")
 	if starts := f.worker(0, manifolds.APIListenerName).GetStarts(); starts != 1 {
 		t.Errorf("the listener was started %d times", starts)

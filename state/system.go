@@ -65,8 +65,8 @@ const (
 // Settings is part of Configurable.
 func (l *limits) Settings() []Setting {
 	return []Setting{
-		IntSetting(settingWindow, "answers kept above the mark of one name of request ids", 1024, 1, 65_536),
-		IntSetting(settingNames, "names of request ids, of all callers", 65_536, 1, 1<<20),
+		IntSetting(settingWindow, "how many answers are kept for one client, a name of request ids, until it acknowledges them", 1024, 1, 65_536),
+		IntSetting(settingNames, "how many names of request ids are kept, over all callers", 65_536, 1, 1<<20),
 		DurationSetting(settingNameAge, "how long a name is kept after its last write", 24*time.Hour, time.Minute, 30*24*time.Hour),
 		IntSetting(settingRecords, "answers kept of request ids without a name", 65_536, 1, 1<<20),
 		DurationSetting(settingRecordAge, "how long an answer of a request id without a name is kept", 10*time.Minute, time.Second, 24*time.Hour),

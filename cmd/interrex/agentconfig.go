@@ -47,15 +47,14 @@ func newConfig(a *app) *cobra.Command {
 // checkConfig checks whether an agent can run with a file; the error has a line for
 // each problem.
 func (a *app) checkConfig(ctx context.Context, path string) error {
-	file, wrong := config.Source{Path: path, Environ: os.Environ()}.Load()
-	if wrong != nil && !errors.As(wrong, new(config.InvalidError)) {
-		return usageError{wrong}
-	}
-	warnings, err := agentConfig(file).Check(ctx)
-	for _, warning := range warnings {
-		a.say("warning: %s", warning)
-	}
-	if err := errors.Join(wrong, err); err != nil {
+	_, err := config.Source{Path: path, Environ: os.Environ(), Check: func(c config.Config) error {
+		warnings, err := agentConfig(c).Check(ctx)
+		for _, warning := range warnings {
+			a.say("warning: %s", warning)
+		}
+		return err
+	}}.Load()
+	if err != nil {
 		return usageError{fmt.Errorf("%s cannot be used:\n%w", path, err)}
 	}
 	a.say("%s is valid", path)

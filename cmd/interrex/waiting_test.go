@@ -214,7 +214,7 @@ func TestALostLockSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.want(exitLost)
-	for _, want := range []string{"cannot extend lease ", "its context ends in ", "was not extended in time: unavailable: no agent answers at http://" + b.addr} {
+	for _, want := range []string{"cannot extend lease ", "its work is told to stop in ", "was not extended in time: unavailable: no agent answers at http://" + b.addr} {
 		if said := l.stderr.String(); !strings.Contains(said, want) {
 			t.Errorf("want %q, it says: %s", want, said)
 		}

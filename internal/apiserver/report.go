@@ -20,6 +20,7 @@ import (
 
 // The keys of a worker's report that are not the engine's own.
 const (
+	KeyOff    = "off"    // []string: the settings of the features that are off
 	KeyOffers = "offers" // []string: the inputs that are slots it fills
 	KeyUses   = "uses"   // []string: the inputs that are slots others fill
 )

@@ -55,6 +55,7 @@ func (s *Set) startAPI(u *unit.Unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	u.After(s.unanswered.Wait)
 	u.Free(func() error { return s.endServer(server) })
 	u.Give(server)
 	u.ReportBy(s.reportAPI)

@@ -15,6 +15,7 @@ import (
 // releases the leases that are held through it, and finishes the requests in
 // progress. ctx bounds each step; after a step that fails the next one follows.
 func (s *Set) Drain(ctx context.Context) error {
+	s.logger("agent").Infof("draining")
 	step := func(what string) { s.draining.Store(&what) }
 	teller, raft := running[*hookcaller.Worker](s, manifolds.WebhooksName), running[*raftworker.Worker](s, manifolds.RaftName)
 	client, server := running[*localClient](s, manifolds.ClientName), s.server()

@@ -7,6 +7,7 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/sections"
 	"github.com/interrex/interrex/internal/unit"
@@ -37,7 +38,7 @@ func (s *Set) startSwitches(u *unit.Unit) (worker.Worker, error) {
 		switches.Switch(f.setting, f.pick(current).On())
 	}
 	u.Give(switches)
-	u.ReportBy(func() map[string]any { return map[string]any{"off": switches.Off()} })
+	u.ReportBy(func() map[string]any { return map[string]any{apiserver.KeyOff: switches.Off()} })
 	return nil, nil
 }
 

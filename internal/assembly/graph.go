@@ -52,9 +52,9 @@ func (s *Set) graph() map[string]unit.Node {
 			Uses:  []string{raftSlotName, readsSlotName, forwarderSlotName, hookCallerSlotName, switchesName},
 			Start: s.startAPI,
 		},
-		manifolds.APIListenerName: {Inputs: []string{apiName, apiConfigName, portsName}, Start: s.startAPIListener},
+		manifolds.APIListenerName: {Inputs: []string{apiConfigName, portsName}, Visits: []string{apiName}, Start: s.startAPIListener},
 		apiSocketName: {
-			Inputs: []string{apiName, socketConfigName}, Visits: []string{identityName},
+			Inputs: []string{socketConfigName}, Visits: []string{apiName, identityName},
 			Start: s.startAPISocket,
 		},
 		apiPeersName:             {Inputs: []string{apiName}, Visits: []string{manifolds.TransportName}, Start: s.startAPIPeers},

@@ -1,6 +1,7 @@
 package assembly
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/datadir"
@@ -98,11 +100,17 @@ func (s *Set) startAPIPeers(u *unit.Unit) (worker.Worker, error) {
 
 // serve runs a listener; name is its name in Addresses, "": it is not listed.
 func (s *Set) serve(u *unit.Unit, name string, l net.Listener, h http.Handler, security *tls.Config) (worker.Worker, error) {
-	w, err := listener.New(listener.Config{
-		Listener: l, Handler: h, TLS: security, Logger: s.logger("api"),
-	})
-	if err != nil || name == "" {
-		return w, err
+	c := listener.Config{Listener: l, Handler: h, TLS: security, Logger: s.logger("api")}
+	if name == "" {
+		return listener.New(c)
+	}
+	closing, end := context.WithCancel(context.Background())
+	u.After(end)
+	c.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return admission.WithClosing(ctx, closing) }
+	c.Closing, c.Rest = end, &s.unanswered
+	w, err := listener.New(c)
+	if err != nil {
+		return nil, err
 	}
 	s.ports.Note(name, l.Addr().String())
 	u.After(func() { s.ports.Note(name, "") })

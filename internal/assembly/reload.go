@@ -30,7 +30,7 @@ func (s *Set) Reload(ctx context.Context) ([]string, error) {
 		changed, err = s.apply(ctx, next)
 	}
 	if err != nil {
-		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot reload, the present configuration stays:%s", list(err))
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot reload; the current configuration stays in force:%s", list(err))
 	}
 	s.logger("config").Infof("reloaded; changed sections: %v", changed)
 	return changed, nil

@@ -42,6 +42,7 @@ type Set struct {
 	metrics       *agentMetrics
 	started       time.Time
 	visitors      operations.Visitors
+	unanswered    sync.WaitGroup // of listeners that have stopped: the calls that they had accepted
 
 	draining  atomic.Pointer[string] // what a drain waits for; nil: there is none
 	reloading sync.Mutex             // one reload at a time

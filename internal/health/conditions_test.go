@@ -546,7 +546,7 @@ func TestARaftThatReadsItsSnapshotIsNotDown(t *testing.T) {
 
 func TestWhyAnAgentIsNotReachedIsSaidInWords(t *testing.T) {
 	for want, c := range map[string]transport.Contact{
-		"n1:1 refuses the connection":   {Err: fmt.Errorf("dial: %w", unix.ECONNREFUSED)},
+		"n1:1 refuses connections":      {Err: fmt.Errorf("dial: %w", unix.ECONNREFUSED)},
 		"n1:1 does not respond":         {Err: fmt.Errorf("read: %w", os.ErrDeadlineExceeded)},
 		"n1:1: lookup n1: no such host": {Err: errors.New("lookup n1: no such host")},
 	} {

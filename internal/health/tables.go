@@ -8,6 +8,7 @@ import (
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/queue"
 )
 
@@ -88,7 +89,7 @@ func (v View) projectionBehind() []alarm.Finding {
 	if p.Failures > 0 || p.Lag == 0 || v.At.Sub(p.Fresh) < behindGrace {
 		return nil
 	}
-	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %d revisions behind", p.Lag), Since: p.Fresh}}
+	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %s behind", wording.Count(p.Lag, "revision")), Since: p.Fresh}}
 }
 
 func (v View) projectionFailing() []alarm.Finding {
@@ -102,5 +103,5 @@ func (v View) projectionFailing() []alarm.Finding {
 	if p.Failures == 0 {
 		return nil
 	}
-	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %d revisions behind after %s: %v", p.Lag, plural(p.Failures, "failure"), p.Err), Since: p.Since}}
+	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %s behind after %s: %v", wording.Count(p.Lag, "revision"), wording.Count(p.Failures, "failure"), p.Err), Since: p.Since}}
 }

@@ -44,6 +44,9 @@ type Config struct {
 	Holder string
 	// Timeout bounds a claim that does not wait; 0: DefaultTimeout.
 	Timeout time.Duration
+	// Agents is how many agents the Backend asks in turn; 0: 1. Extends that fail are
+	// logged once so many have failed in a row, or half of the ttl is over.
+	Agents int
 	// Overstayed is called for each function of Run that returned later than half a
 	// margin after its context ended. It must not block. May be nil.
 	Overstayed func()
@@ -56,6 +59,8 @@ func (c Config) Validate() error {
 		return errors.New("nil Backend not valid")
 	case c.Timeout < 0:
 		return errors.New("negative Timeout not valid")
+	case c.Agents < 0:
+		return errors.New("negative Agents not valid")
 	}
 	if c.Holder != "" {
 		return interrex.ValidateHolder(c.Holder)

@@ -80,7 +80,7 @@ func (k *Keeper) term(h *held, fn func(ctx context.Context, held interrex.Held) 
 // context has ended has not failed.
 func (k *Keeper) ended(h *held, err error) {
 	if late := -h.left() - h.margin/2; late > 0 {
-		k.config.Logger.Warningf("the work under %s, token %d, ended %s too late: until then only the token protected it", h.key, h.token, late)
+		k.config.Logger.Warningf("the work under %s, token %d, ended %s too late: until then only the token protected it", h.key, h.token, interrex.FormatDuration(late.Round(time.Second/10)))
 		k.config.Overstayed()
 	}
 	switch cause := context.Cause(h.ctx); {

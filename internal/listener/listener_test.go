@@ -62,7 +62,7 @@ func TestConnectionsBeyondTheLimitAreClosedAtOnce(t *testing.T) {
 	log := &lines{}
 	l := &limitedListener{Listener: &accepting{next: []*conn{first, second, third, fourth}}, slots: make(chan struct{}, 1), logger: log}
 	in, err := l.Accept()
-	if err != nil || in.(*limitedConn).NetConn() != first {
+	if err != nil || in.(*limitedConn).Conn != first {
 		t.Fatalf("got %v, %v", in, err)
 	}
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {

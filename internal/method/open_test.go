@@ -264,7 +264,7 @@ func TestACommandOfATableThatIsNotHereIsInvalid(t *testing.T) {
 
 func TestAServiceThatIsOffServesOnlyOtherAgents(t *testing.T) {
 	in := registry(t)
-	changed := in.Switches.Changed()
+	changed := in.Switches.UntilChanged().Done()
 	in.Switches.Switch(method.LeasesSetting, true) // it is on
 	select {
 	case <-changed:

@@ -343,11 +343,14 @@ func (p plainValues) remove(w http.ResponseWriter, r *http.Request, id interrex.
 
 func (p plainValues) clear(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	if err := onlyQuery(q, "namespace", "prefix"); err != nil {
+	if err := onlyQuery(q, "namespace", "prefix", "all"); err != nil {
 		return err
 	}
-	if !q.Has("prefix") {
-		return interrex.Errorf(interrex.ErrInvalid, "?prefix: missing: give the prefix of the keys to delete; an empty one deletes the whole namespace")
+	switch all := q.Get("all"); {
+	case q.Has("all") && (all != "true" || q.Get("prefix") != ""):
+		return interrex.Errorf(interrex.ErrInvalid, "?all: only true is allowed, without a prefix: it deletes the whole namespace")
+	case !q.Has("all") && q.Get("prefix") == "":
+		return interrex.Errorf(interrex.ErrInvalid, "?prefix: missing: give the prefix of the keys to delete, or all=true to delete the whole namespace")
 	}
 	id := wire.ValueID(q.Get("namespace"), "")
 	m := &interrexv1.ResourceServiceClearRequest{Type: wire.ResourceType(id.Type), Tenancy: wire.Tenancy(id.Tenancy), NamePrefix: q.Get("prefix")}

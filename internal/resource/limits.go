@@ -38,7 +38,7 @@ func (t *Table) Settings() []state.Setting {
 		state.IntSetting(settingCount, "resources at most", d.count, 1, 100_000_000),
 		state.IntSetting(settingBytes, "bytes of all resources at most: their names, metadata and data", d.bytes, 1<<10, 1<<40),
 		{
-			Name: settingReaped, About: "types of owner, GROUP.KIND with commas, with which goes what they own; none or *",
+			Name: settingReaped, About: "owner types whose deletion also deletes what they own: GROUP.KIND, comma separated; none, or * for all",
 			Default: noTypes, Check: func(value string) error { _, err := parseReaped(value); return err },
 		},
 	}
