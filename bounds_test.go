@@ -13,8 +13,6 @@ import (
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/notify"
-	"github.com/interrex/interrex/projection"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 )
@@ -44,8 +42,6 @@ func TestBoundsAreThoseOfTheContract(t *testing.T) {
 		"answers of a machine":               {fsm.MaxAnswers, 4096},
 		"bytes of a machine's answers":       {fsm.MaxAnswerBytes, 16 << 20},
 		"entries in the log":                 {raftworker.MinTrailingLogs, 10_240},
-		"a look at the database":             {int64(notify.DefaultLook), int64(5 * time.Second)},
-		"a fence's wait":                     {int64(projection.FenceTimeout), int64(10 * time.Second)},
 	} {
 		if bound[0] != bound[1] {
 			t.Errorf("%s: %d, and docs/semantics.md says %d", name, bound[0], bound[1])

@@ -75,7 +75,7 @@ type Config struct {
 	// table. It is called each time the replicated state starts: the newest one is
 	// the one in use. All agents of a cluster have it, or none. Agent.Propose, with
 	// no table, sends commands to it. nil: no state machine.
-	FSM func() FSM
+	FSM func() interrex.FSM
 	// Observers see what this agent applies. nil: there are none.
 	Observers *Observers
 	// Load reads the configuration again for a reload. nil: reloads are refused.
@@ -104,26 +104,8 @@ func (c Config) Check(ctx context.Context) (warnings []string, err error) {
 	return manifolds.AgentConfig(c).Check(ctx)
 }
 
-// The sections of a Config.
-type (
-	APIConfig      = config.API
-	ClusterConfig  = config.Cluster
-	RaftConfig     = config.Raft
-	FeaturesConfig = config.Features
-	NotifyConfig   = config.Notify
-	LoggingConfig  = config.Logging
-	TLSFiles       = config.TLSFiles
-	APITLS         = config.APITLS
-)
-
 // Table makes an embedder's own table: see manifolds.Table.
 type Table = manifolds.Table
-
-// FSM is a state machine of the embedder's own: see interrex.FSM.
-type FSM = interrex.FSM
-
-// FSMCommand is a command to it: see interrex.FSMCommand.
-type FSMCommand = interrex.FSMCommand
 
 // Slog makes Config.Logger out of a slog.Logger.
 func Slog(to *slog.Logger) *loggo.Context { return logs.Slog(to) }

@@ -23,7 +23,7 @@ func (s telling) call(context.Context, time.Duration, *interrexv1.Operation) ([]
 
 func TestAnAnswerIsHeardAndARefusalForGoodIsOne(t *testing.T) {
 	for kind, want := range map[interrex.Kind]struct{ answered, inFlight bool }{
-		"":                          {answered: true},
+		"":                         {answered: true},
 		interrex.ErrHeld:           {answered: true},
 		interrex.ErrUnavailable:    {},
 		interrex.ErrOutcomeUnknown: {inFlight: true},

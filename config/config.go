@@ -172,16 +172,16 @@ func (c Config) WithDefaults() Config {
 	if c.Raft.SnapshotThreshold == 0 {
 		c.Raft.SnapshotThreshold = d.Raft.SnapshotThreshold
 	}
-	if c.Features.Leases == Unset {
+	if c.Features.Leases == unset {
 		c.Features.Leases = On
 	}
-	if c.Features.Resources == Unset {
+	if c.Features.Resources == unset {
 		c.Features.Resources = On
 	}
-	if c.Features.Changes == Unset {
+	if c.Features.Changes == unset {
 		c.Features.Changes = On
 	}
-	if c.Features.Webhooks == Unset {
+	if c.Features.Webhooks == unset {
 		c.Features.Webhooks = On
 	}
 	if c.Notify.LeaseHolders == "" {

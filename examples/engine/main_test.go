@@ -11,6 +11,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/manifolds"
 )
 
@@ -30,7 +31,7 @@ func TestWorkerOfAnotherProgramsEngineLivesWhileItsLeaseIsHeld(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "socket")
 	began := make(chan manifolds.Held, 1)
 	engine, err := newEngine(
-		manifolds.AgentConfig{ID: "mine", API: agent.APIConfig{Socket: socket}},
+		manifolds.AgentConfig{ID: "mine", API: config.API{Socket: socket}},
 		func(held manifolds.Held) { began <- held })
 	if err != nil {
 		t.Fatal(err)
