@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
-	"unicode/utf8"
+
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // Limits of a lease.
@@ -15,36 +16,11 @@ const (
 	MaxWait    = time.Hour
 )
 
-// Limits of a request id.
-const (
-	MaxRequestID = 64 // bytes
-)
-
 // ValidateTTL checks a ttl; the error is ErrInvalid. 0, which in most requests
 // means a default, is not allowed.
 func ValidateTTL(d time.Duration) error {
 	if d < MinTTL || d > MaxTTL {
-		return Errorf(ErrInvalid, "ttl: %s to %s are allowed, not %v", FormatDuration(MinTTL), FormatDuration(MaxTTL), d)
-	}
-	return nil
-}
-
-// ValidateWait returns ErrInvalid when a claim may not wait for that long.
-func ValidateWait(d time.Duration) error {
-	if d < 0 || d > MaxWait {
-		return Errorf(ErrInvalid, "wait: 0 s to %s are allowed, not %v", FormatDuration(MaxWait), d)
-	}
-	return nil
-}
-
-// ValidateRequestID checks a request id; the error is ErrInvalid. An empty one
-// means no id, and is allowed.
-func ValidateRequestID(id string) error {
-	if len(id) > MaxRequestID {
-		return Errorf(ErrInvalid, "request_id: at most %d bytes are allowed, not %d", MaxRequestID, len(id))
-	}
-	if !utf8.ValidString(id) {
-		return Errorf(ErrInvalid, "request_id: %q is not UTF-8", id)
+		return Errorf(ErrInvalid, "ttl: %s to %s are allowed, not %v", wording.Rounded(MinTTL), wording.Rounded(MaxTTL), d)
 	}
 	return nil
 }
@@ -137,7 +113,7 @@ const (
 // ClaimRequest requests a lease.
 type ClaimRequest struct {
 	Key    Key
-	Holder string
+	Holder string        // 1 to 256 bytes of printable UTF-8
 	TTL    time.Duration // 0: DefaultTTL
 	// Wait is how long the claim may wait if the key is held, at most MaxWait; 0:
 	// it returns at once.
@@ -146,7 +122,7 @@ type ClaimRequest struct {
 	// caller asserts by this that its predecessor has stopped.
 	Takeover  bool
 	Metadata  map[string]string
-	RequestID string // empty: a library fills one in
+	RequestID string // at most 64 bytes; empty: a library fills one in
 	Attempt   uint32 // 0 is the first attempt
 	Fence     Fence
 }
@@ -173,7 +149,7 @@ type RevokeRequest struct {
 type TransferRequest struct {
 	Key       Key
 	Token     Token
-	To        string
+	To        string        // 1 to 256 bytes of printable UTF-8
 	TTL       time.Duration // 0: the lease's own
 	RequestID string
 	Attempt   uint32
@@ -269,7 +245,7 @@ func (r WatchRequest) Validate() error {
 		return r.Key.Validate()
 	}
 	if r.Namespace != "" {
-		return ValidateNamespace(r.Namespace)
+		return validateNamespace(r.Namespace)
 	}
 	return nil
 }

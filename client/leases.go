@@ -8,6 +8,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/hold"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -60,7 +61,7 @@ func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.Le
 	if r.Holder == "" {
 		r.Holder = c.config.Holder
 	}
-	if err := interrex.ValidateWait(r.Wait); err != nil {
+	if err := validation.Wait(r.Wait); err != nil {
 		return interrex.LeaseAnswer{}, err
 	}
 	switch {

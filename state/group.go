@@ -9,10 +9,8 @@ import (
 	"slices"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 )
-
-// MaxGroup is the maximum number of operations in a group.
-const MaxGroup = 64
 
 // Part is one operation of a group, without an envelope.
 type Part struct {
@@ -65,7 +63,7 @@ func InGroup(i int, err error) error {
 
 // validateGroup is the part of Validate for a group.
 func (o *Operation) validateGroup() error {
-	if len(o.Group) > MaxGroup {
+	if len(o.Group) > limits.MaxGroup {
 		return errGroupSize(len(o.Group))
 	}
 	if o.Table != SystemTable || len(o.Data)+len(o.Minted) > 0 {
@@ -84,7 +82,7 @@ func (o *Operation) validateGroup() error {
 }
 
 func errGroupSize(n int) error {
-	return interrex.Errorf(interrex.ErrInvalid, "operations: a group has 1 to %d, not %d", MaxGroup, n)
+	return interrex.Errorf(interrex.ErrInvalid, "operations: a group has 1 to %d, not %d", limits.MaxGroup, n)
 }
 
 // member is an operation of a group, decoded.
@@ -227,7 +225,7 @@ func appendGroup(b []byte, parts []Part) []byte {
 }
 
 func (d *decoder) group() []Part {
-	n := d.small(MaxGroup)
+	n := d.small(limits.MaxGroup)
 	if n == 0 {
 		d.fail(errors.New("a group without operations"))
 		return nil
@@ -277,7 +275,7 @@ func (ts tableSet) decodeReply(b []byte, table TableID) (Reply, error) {
 
 func (ts tableSet) decodeGroupReply(b []byte) (Reply, error) {
 	d := decoder{b: b}
-	n := d.small(MaxGroup)
+	n := d.small(limits.MaxGroup)
 	if d.err == nil && n == 0 {
 		return nil, errors.New("a record is of a group without operations")
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
@@ -227,7 +228,7 @@ func TestATableThatSharesNothingTakesARevisionForEach(t *testing.T) {
 }
 
 func TestTheSizeOfAGroupIsNeverBelowItsBytes(t *testing.T) {
-	op := group(slices.Repeat([]state.Operation{{Table: 65535, Data: make([]byte, 200), Minted: make([]byte, state.MaxMinted)}}, state.MaxGroup)...)
+	op := group(slices.Repeat([]state.Operation{{Table: 65535, Data: make([]byte, 200), Minted: make([]byte, limits.MaxMinted)}}, limits.MaxGroup)...)
 	if n := len(state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{op}})); op.Size() < n {
 		t.Errorf("%d, and it takes %d", op.Size(), n)
 	}

@@ -2,6 +2,7 @@ package state
 
 import (
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 // reference is what a request id refers to.
@@ -50,8 +51,8 @@ func (r *records) find(ref reference) (*name, *record) {
 // applied (again). It first raises the mark to that of the operation.
 func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res Result, done bool) {
 	// Not ValidateRequestID: what is in a log is applied as it always was.
-	if len(op.RequestID) > interrex.MaxRequestID {
-		return t, refuse(op, interrex.Errorf(interrex.ErrInvalid, "request_id: 1 to %d bytes are allowed, not %d", interrex.MaxRequestID, len(op.RequestID))), true
+	if len(op.RequestID) > limits.MaxRequestID {
+		return t, refuse(op, interrex.Errorf(interrex.ErrInvalid, "request_id: 1 to %d bytes are allowed, not %d", limits.MaxRequestID, len(op.RequestID))), true
 	}
 	t.ref = refer(op)
 	if n := r.names[t.ref.key]; n != nil && t.ref.numbered && op.Mark > n.mark {

@@ -251,7 +251,7 @@ type Operation struct {
 	// Minted was generated for the operation when the leader accepted it: see
 	// Minter. It is not part of the content that a request id identifies: a
 	// repeated attempt brings another, and gets the recorded reply. At most
-	// MaxMinted bytes.
+	// 64 bytes.
 	Minted []byte
 	// Group makes it a group: several commands, applied atomically, under this
 	// envelope. Then Table, Data and Minted are empty.

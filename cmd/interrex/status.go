@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // exitAlarm is the exit code of status when there is an alarm.
@@ -134,9 +135,9 @@ func memberLine(m *interrexv1.MemberStatus) string {
 		line += ", SILENT, never heard from"
 	case contact == nil:
 	case m.GetSilent():
-		line += ", SILENT for " + interrex.FormatDuration(contact.AsDuration())
+		line += ", SILENT for " + wording.Rounded(contact.AsDuration())
 	default:
-		line += ", heard " + interrex.FormatDuration(contact.AsDuration()) + " ago"
+		line += ", heard " + wording.Rounded(contact.AsDuration()) + " ago"
 	}
 	return line
 }
@@ -150,14 +151,14 @@ func alarmRows(m *interrexv1.StatusResponse) (rows [][]string) {
 		}
 		since := time.Since(a.GetSince().AsTime())
 		rows = append(rows,
-			[]string{"ALARM " + a.GetName(), text + ", for " + interrex.FormatDuration(since)},
+			[]string{"ALARM " + a.GetName(), text + ", for " + wording.Rounded(since)},
 			[]string{"  to do", a.GetDo()})
 	}
 	return rows
 }
 
 func upFor(m *interrexv1.StatusResponse) string {
-	return interrex.FormatDuration(m.GetUptime().AsDuration().Round(time.Second))
+	return wording.Rounded(m.GetUptime().AsDuration().Round(time.Second))
 }
 
 func ready(m *interrexv1.StatusResponse) string {

@@ -27,6 +27,7 @@ import (
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/watch"
@@ -214,7 +215,7 @@ var troubles = map[string][]trouble{
 			for i := range names {
 				ops = append(ops, state.Operation{Table: state.LeaseTable, RequestID: fmt.Sprintf("n%d.1", i), Mark: 1})
 			}
-			for some := range slices.Chunk(ops, state.MaxOperations) {
+			for some := range slices.Chunk(ops, limits.MaxOperations) {
 				r.Do(1, some...)
 			}
 			return func() {

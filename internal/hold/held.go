@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // held is the hold of one lease.
@@ -161,7 +162,7 @@ func (p *extending) receive(a attempt[interrex.LeaseAnswer]) {
 	default:
 		if p.fail(a.err); p.failures == 0 {
 			p.k.config.Logger.Warningf("cannot extend lease %s under token %d: %v; unless a retry succeeds, its context ends in %s",
-				p.key, p.token, a.err, interrex.FormatDuration(max(p.left(), 0).Round(time.Second/10)))
+				p.key, p.token, a.err, wording.Rounded(max(p.left(), 0).Round(time.Second/10)))
 		}
 		pause := max(backoff.Next(minPause, p.ttl/6, p.failures), interrex.RetryAfter(a.err))
 		p.extend = min(p.extend, now+pause)

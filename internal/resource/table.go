@@ -26,7 +26,7 @@ type Table struct {
 	orphaned orphans                    // deleted owners whose resources are still to be deleted
 	counts   map[string]int             // resources by GROUP.KIND
 	bytes    int64                      // of all, as Record.weight counts them
-	limits   limits
+	limits   tableLimits
 	fencer   state.Fencer // nil: no lease counts as held
 }
 
