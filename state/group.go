@@ -40,12 +40,6 @@ type Grouper interface {
 	CheckGroup(now Time, all []Command) error
 }
 
-// Sharer is an optional interface of a table. SharesRevision reports whether its
-// adjacent operations in a group share one revision, that of the first.
-type Sharer interface {
-	SharesRevision() bool
-}
-
 // Count returns the number of commands in the operation.
 func (o *Operation) Count() int { return max(1, len(o.Group)) }
 
@@ -102,7 +96,6 @@ func (s *State) group(t *Turn, op *Operation) Result {
 	}
 	first := len(t.events)
 	reply := make(GroupReply, len(members))
-	shared := SystemTable // the table whose operations share the current revision
 	for i, m := range members {
 		reply[i].Table = m.table.ID()
 		if idler, is := m.table.(Idler); is {
@@ -112,13 +105,7 @@ func (s *State) group(t *Turn, op *Operation) Result {
 			}
 		}
 		t.Table, t.Minted = m.table.ID(), op.Group[i].Minted
-		if shared != t.Table {
-			t.Next()
-			shared = SystemTable
-		}
-		if sharer, is := m.table.(Sharer); is && sharer.SharesRevision() {
-			shared = t.Table
-		}
+		t.Next()
 		reply[i].Reply = m.table.Apply(t, m.command)
 		reply[i].Revision = t.Revision
 	}
@@ -302,7 +289,7 @@ func (ts tableSet) decodeGroupReply(b []byte) (Reply, error) {
 func (ts tableSet) replayable(table TableID, r Reply) error {
 	group, is := r.(GroupReply)
 	if !is || table != SystemTable {
-		if t, may := ts.find(table).(Replayer); may {
+		if t, may := ts.find(table).(replayer); may {
 			return t.Replay(r)
 		}
 		return nil

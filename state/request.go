@@ -135,7 +135,7 @@ func (r *records) keep(t ticket, op *Operation, now Time, res *Result, tables ta
 		number: t.ref.number, content: contentOf(op), revision: res.Revision,
 		reply: res.Reply, attempt: op.Attempt, table: op.Table,
 	}
-	if k, is := tables.find(op.Table).(Keeper); is {
+	if k, is := tables.find(op.Table).(keeper); is {
 		rec.reply = k.Keep(rec.reply)
 	}
 	if t.name != nil {
@@ -166,7 +166,7 @@ func replay(op *Operation, rec *record, tables tableSet) Result {
 			"request_id %q: it was used for an operation with different content: use each id for one request only", op.RequestID))
 	}
 	res := Result{Reply: rec.reply, Revision: rec.revision, Attempt: rec.attempt, Replayed: true}
-	if k, is := tables.find(rec.table).(Keeper); is {
+	if k, is := tables.find(rec.table).(keeper); is {
 		res.Reply = k.Kept(rec.reply)
 	}
 	if err := tables.replayable(rec.table, rec.reply); err != nil {
