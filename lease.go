@@ -312,8 +312,10 @@ type Held interface {
 	Key() Key
 	Token() Token
 	// Context ends one margin before Deadline (see hold.Margin), at once when the
-	// lease is known to be lost, and before a release. Its cause says why. Err and
-	// Done read the clock first: they are correct from the first call after a pause
+	// lease is known to be lost, and before a release. Its cause is ErrNotHeld if the
+	// lease was lost or revoked, the cause of the context that Hold was given if that
+	// has ended, and else an error without a kind: after a release or transfer, or
+	// when the agent has stopped or the client is closed. Err and Done read the clock first: they are correct from the first call after a pause
 	// of the process or the machine. A channel that Done returned before the pause,
 	// and a context derived from this one, end when a timer has run, up to a
 	// quarter of the margin after the pause, at most 1 s.
