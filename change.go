@@ -91,16 +91,5 @@ type Changes interface {
 	// List reads a part of the feed. The error is ErrCompacted, with the
 	// FirstRevision to request, if what follows since is no longer kept.
 	List(ctx context.Context, r ListChangesRequest) (ChangePage, error)
-	Watch(ctx context.Context, r WatchChangesRequest) (ChangeWatch, error)
-}
-
-// ChangeWatch yields changes in the order of their revisions.
-type ChangeWatch interface {
-	// Next blocks until there is a change: see LeaseWatch.
-	Next(ctx context.Context) (Change, error)
-	// Disconnected reports since when no agent has served the watch, and the last
-	// error of each: see LeaseWatch.
-	Disconnected() (since time.Time, why error)
-	// Close ends the watch and waits for its goroutines.
-	Close() error
+	Watch(ctx context.Context, r WatchChangesRequest) (Watch[Change], error)
 }

@@ -212,9 +212,9 @@ type ListRequest struct {
 	ReadOptions
 }
 
-// LeasePage is one page of a list.
-type LeasePage struct {
-	Items         []Lease
+// Page is one page of a list. A page of resources also ends at 1 MiB.
+type Page[T any] struct {
+	Items         []T
 	NextPageToken string // empty: this was the last page
 	Revision      Revision
 }
@@ -273,19 +273,19 @@ type Leases interface {
 	Unpin(ctx context.Context, r PinRequest) (LeaseAnswer, error)
 
 	Get(ctx context.Context, key Key, o ReadOptions) (Lease, Revision, error)
-	List(ctx context.Context, r ListRequest) (LeasePage, error)
+	List(ctx context.Context, r ListRequest) (Page[Lease], error)
 	History(ctx context.Context, key Key) ([]PastLease, Revision, error)
-	Watch(ctx context.Context, r WatchRequest) (LeaseWatch, error)
+	Watch(ctx context.Context, r WatchRequest) (Watch[LeaseEvent], error)
 }
 
-// LeaseWatch yields lease events in the order of their revisions.
-type LeaseWatch interface {
+// Watch yields events, or the changes of the feed, in the order of their revisions.
+type Watch[E any] interface {
 	// Next blocks until there is an event. If ctx ends first, the error is
 	// ErrTimeout, and the watch continues; after any other error there are no more
 	// events. After ErrCompacted and ErrWatchClosed list again; after
 	// ErrOtherCluster make a new client, because every address now leads to
 	// another cluster.
-	Next(ctx context.Context) (LeaseEvent, error)
+	Next(ctx context.Context) (E, error)
 	// Disconnected reports since when no agent has served the watch, and the last
 	// error of each; the zero time if one does. The watch keeps trying, and Next
 	// waits.

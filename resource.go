@@ -331,13 +331,6 @@ type ListOwnedRequest struct {
 	ReadOptions
 }
 
-// ResourcePage is one page of a list. A page also ends at 1 MiB.
-type ResourcePage struct {
-	Items         []Resource
-	NextPageToken string // empty: this was the last page
-	Revision      Revision
-}
-
 // WatchResourcesRequest requests the events of resources.
 type WatchResourcesRequest struct {
 	ResourceSelection
@@ -364,18 +357,7 @@ type Resources interface {
 	// Clear deletes all selected resources atomically; ErrTooLarge if there are
 	// more than 1 000.
 	Clear(ctx context.Context, r ClearResourcesRequest) (ClearResourcesAnswer, error)
-	List(ctx context.Context, r ListResourcesRequest) (ResourcePage, error)
-	ListByOwner(ctx context.Context, r ListOwnedRequest) (ResourcePage, error)
-	Watch(ctx context.Context, r WatchResourcesRequest) (ResourceWatch, error)
-}
-
-// ResourceWatch yields resource events in the order of their revisions.
-type ResourceWatch interface {
-	// Next blocks until there is an event: see LeaseWatch.
-	Next(ctx context.Context) (ResourceEvent, error)
-	// Disconnected reports since when no agent has served the watch, and the last
-	// error of each: see LeaseWatch.
-	Disconnected() (since time.Time, why error)
-	// Close ends the watch and waits for its goroutines.
-	Close() error
+	List(ctx context.Context, r ListResourcesRequest) (Page[Resource], error)
+	ListByOwner(ctx context.Context, r ListOwnedRequest) (Page[Resource], error)
+	Watch(ctx context.Context, r WatchResourcesRequest) (Watch[ResourceEvent], error)
 }

@@ -95,7 +95,7 @@ func readAny(ctx context.Context, r interrex.Resources, id interrex.ResourceID, 
 }
 
 // listResources prints all pages as one list.
-func (a *app) listResources(token *string, page func() (interrex.ResourcePage, error)) error {
+func (a *app) listResources(token *string, page func() (interrex.Page[interrex.Resource], error)) error {
 	var all []interrex.Resource
 	for {
 		p, err := page()
