@@ -46,7 +46,8 @@ type run struct {
 	engine *dependency.Engine
 }
 
-// New checks the configuration. It starts nothing.
+// New checks the configuration. It starts nothing. Its error has a line for each value
+// that is not valid, and no kind.
 func New(c Config) (*Agent, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot make the agent: %w", err)
@@ -60,7 +61,8 @@ func New(c Config) (*Agent, error) {
 }
 
 // Start binds the addresses and starts the workers. It does not wait for a
-// quorum: Ready does. On a running agent it does nothing.
+// quorum: Ready does. On a running agent it does nothing. Its error is about this
+// machine (a directory, a file, a port) or the end of ctx, and seldom has a kind.
 func (a *Agent) Start(ctx context.Context) error {
 	a.life.Lock()
 	defer a.life.Unlock()

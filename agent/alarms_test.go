@@ -20,6 +20,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/interrextest"
@@ -265,13 +266,13 @@ func lonely(t *testing.T) *agent.Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := quiet(t)
-	if config.TLS, err = ca.TLS("n1"); err != nil {
+	own := quiet(t)
+	if own.TLS, err = ca.TLS("n1"); err != nil {
 		t.Fatal(err)
 	}
-	config.ID = "n1"
-	config.Cluster = agent.ClusterConfig{Listen: "127.0.0.1:0", BootstrapExpect: 2, Join: []string{"127.0.0.1:9"}} // nobody is there
-	a := newAgent(t, config)
+	own.ID = "n1"
+	own.Cluster = config.Cluster{Listen: "127.0.0.1:0", BootstrapExpect: 2, Join: []string{"127.0.0.1:9"}} // nobody is there
+	a := newAgent(t, own)
 	if err := a.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -318,13 +319,13 @@ func TestAnAgentSaysWhomItHasMetAndWhoExpectsAnotherCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	agentOf := func(id string, expect int, join ...string) *agent.Agent {
-		config := quiet(t)
-		config.ID = id
-		if config.TLS, err = ca.TLS(id); err != nil {
+		own := quiet(t)
+		own.ID = id
+		if own.TLS, err = ca.TLS(id); err != nil {
 			t.Fatal(err)
 		}
-		config.Cluster = agent.ClusterConfig{Listen: "127.0.0.1:0", BootstrapExpect: expect, Join: join}
-		a := newAgent(t, config)
+		own.Cluster = config.Cluster{Listen: "127.0.0.1:0", BootstrapExpect: expect, Join: join}
+		a := newAgent(t, own)
 		if err := a.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -342,11 +343,11 @@ func TestADatabaseThatIsAwayIsAnAlarmAndNoFailedStart(t *testing.T) {
 	if err := os.WriteFile(url, []byte("postgres://127.0.0.1:1/none"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config := quiet(t)
-	config.Notify.LeaseHolders = url
-	config.Postgres = func(string) (*sql.DB, error) { return nil, errors.New("no such server") }
-	config.Logger = nil
-	a := newAgent(t, config)
+	own := quiet(t)
+	own.Notify.LeaseHolders = url
+	own.Postgres = func(string) (*sql.DB, error) { return nil, errors.New("no such server") }
+	own.Logger = nil
+	a := newAgent(t, own)
 	start(t, a)
 	awaitAlarm(t, a, "projection-failing", "", "notify.lease-holders: cannot open the lease holders: "+url+": no such server")
 	if _, err := claim(t, a, "db", "ann"); err != nil {

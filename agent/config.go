@@ -76,7 +76,7 @@ type Config struct {
 	// table. It is called each time the replicated state starts: the newest one is
 	// the one in use. All agents of a cluster have it, or none. Agent.Propose, with
 	// no table, sends commands to it. nil: no state machine.
-	FSM func() FSM
+	FSM func() interrex.FSM
 	// Observers see what this agent applies. nil: there are none.
 	Observers *Observers
 	// Load reads the configuration again for a reload. nil: reloads are refused.
@@ -145,12 +145,6 @@ type (
 // state.FirstEmbedderTable or above, and the numbers of its methods are the 256 from
 // 256 times the ID on.
 type Table = func() (state.Table, api.Service)
-
-// FSM is a state machine of the embedder's own: see interrex.FSM.
-type FSM = interrex.FSM
-
-// FSMCommand is a command to it: see interrex.FSMCommand.
-type FSMCommand = interrex.FSMCommand
 
 // Slog makes Config.Logger out of a slog.Logger.
 func Slog(to *slog.Logger) *loggo.Context { return logs.Slog(to) }

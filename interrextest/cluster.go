@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/hold"
 	"github.com/interrex/interrex/transport"
 )
@@ -39,14 +40,8 @@ type ClusterConfig struct {
 	Configure func(i int, c *agent.Config)
 }
 
-// NewCluster starts a cluster of n agents, and waits until all are ready. At the
+// StartCluster starts a cluster, and waits until all of its agents are ready. At the
 // end of the test it is stopped, and its directories are removed.
-func NewCluster(t testing.TB, n int) *Cluster {
-	t.Helper()
-	return StartCluster(t, ClusterConfig{Size: n})
-}
-
-// StartCluster is like NewCluster, with a configuration.
 func StartCluster(t testing.TB, config ClusterConfig) *Cluster {
 	t.Helper()
 	if config.Size == 0 {
@@ -86,8 +81,8 @@ func (c *Cluster) make(i int) *agent.Agent {
 	c.t.Helper()
 	config := agent.Config{
 		ID: id(i), DataDir: c.Dir(i), TLS: c.tls(id(i)), Dialer: dialer{c.network, i},
-		API: agent.APIConfig{Listen: "127.0.0.1:0", Socket: c.socket(i)},
-		Cluster: agent.ClusterConfig{
+		API: config.API{Listen: "127.0.0.1:0", Socket: c.socket(i)},
+		Cluster: config.Cluster{
 			Listen: "127.0.0.1:0", Advertise: hostport(i), BootstrapExpect: c.config.Size,
 		},
 		Logger: logger(c.t, id(i)),

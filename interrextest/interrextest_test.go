@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/interrextest"
 )
 
 func TestNewAgentIsReady(t *testing.T) {
-	a := interrextest.New(t)
+	a := interrextest.Start(t, agent.Config{})
 	held, err := a.Leases().Hold(t.Context(), "mine/leader", interrex.HoldOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -22,7 +23,7 @@ func TestNewAgentIsReady(t *testing.T) {
 }
 
 func TestAMinorityGrantsNothingAndCatchesUp(t *testing.T) {
-	c := interrextest.NewCluster(t, 5)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 5})
 	lost := c.Leader()
 	minority := []int{lost, (lost + 1) % 5}
 	majority := []int{(lost + 2) % 5, (lost + 3) % 5, (lost + 4) % 5}
@@ -47,7 +48,7 @@ func TestAMinorityGrantsNothingAndCatchesUp(t *testing.T) {
 }
 
 func TestACrashLosesNothingThatWasAnswered(t *testing.T) {
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	key := interrex.Key{Namespace: "mine", Name: "leader"}
 	won, err := c.Client().Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key, Holder: "ann", TTL: time.Hour})
 	if err != nil {
@@ -70,7 +71,7 @@ func TestACrashLosesNothingThatWasAnswered(t *testing.T) {
 }
 
 func TestClusterOutlivesItsLeader(t *testing.T) {
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	leases := c.Client().Leases()
 	key := interrex.Key{Namespace: "mine", Name: "leader"}
 	first, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key, Holder: "ann", TTL: time.Minute})

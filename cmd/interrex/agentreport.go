@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/wording"
@@ -75,7 +74,7 @@ func reportTable(m *interrexv1.ReportResponse) table {
 		}
 		up := "-"
 		if w.GetState() == "started" && w.GetStartedAt() != nil {
-			up = interrex.FormatDuration(time.Since(w.GetStartedAt().AsTime()).Round(time.Second))
+			up = wording.Rounded(time.Since(w.GetStartedAt().AsTime()).Round(time.Second))
 		}
 		t.rows = append(t.rows, []string{
 			w.GetName(), w.GetState(), fmt.Sprint(w.GetStarts()), up,
@@ -132,7 +131,7 @@ func trouble(w *interrexv1.Worker) string {
 		text += "; failed " + wording.Count(w.GetFailures(), "time")
 	}
 	if next := w.GetNextStartAt(); next != nil {
-		text += ", next start in " + interrex.FormatDuration(max(time.Until(next.AsTime()), 0).Round(time.Second))
+		text += ", next start in " + wording.Rounded(max(time.Until(next.AsTime()), 0).Round(time.Second))
 	}
 	return text
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // exitAlarm is the exit code of status when there is an alarm.
@@ -153,16 +154,16 @@ func memberLine(m *interrexv1.MemberStatus) string {
 	}
 	switch contact := m.GetLastContact(); {
 	case m.GetRefusal() != "" && contact != nil:
-		line += ", NOT CONNECTED for " + interrex.FormatDuration(contact.AsDuration()) + ": " + m.GetRefusal()
+		line += ", NOT CONNECTED for " + wording.Rounded(contact.AsDuration()) + ": " + m.GetRefusal()
 	case m.GetRefusal() != "":
 		line += ", NOT CONNECTED: " + m.GetRefusal()
 	case contact == nil && m.GetSilent():
 		line += ", SILENT, never heard from"
 	case contact == nil:
 	case m.GetSilent():
-		line += ", SILENT for " + interrex.FormatDuration(contact.AsDuration())
+		line += ", SILENT for " + wording.Rounded(contact.AsDuration())
 	default:
-		line += ", heard " + interrex.FormatDuration(contact.AsDuration()) + " ago"
+		line += ", heard " + wording.Rounded(contact.AsDuration()) + " ago"
 	}
 	return line
 }
@@ -170,7 +171,7 @@ func memberLine(m *interrexv1.MemberStatus) string {
 // alarmRows returns two rows for each alarm: what is wrong, and what to do.
 func alarmRows(m *interrexv1.StatusResponse) (rows [][]string) {
 	for _, a := range m.GetAlarms() {
-		text := "for " + interrex.FormatDuration(time.Since(a.GetSince().AsTime())) + ": " + a.GetText()
+		text := "for " + wording.Rounded(time.Since(a.GetSince().AsTime())) + ": " + a.GetText()
 		if a.GetSubject() != "" {
 			text = a.GetSubject() + " " + text
 		}
@@ -182,7 +183,7 @@ func alarmRows(m *interrexv1.StatusResponse) (rows [][]string) {
 }
 
 func upFor(m *interrexv1.StatusResponse) string {
-	return interrex.FormatDuration(m.GetUptime().AsDuration().Round(time.Second))
+	return wording.Rounded(m.GetUptime().AsDuration().Round(time.Second))
 }
 
 func ready(m *interrexv1.StatusResponse) string {

@@ -251,7 +251,7 @@ func TestWhatACommandWaitsForIsSaidWhenItChanges(t *testing.T) {
 }
 
 func TestALookAtALeaseSaysHowLongItIsHeld(t *testing.T) {
-	c := interrextest.NewCluster(t, 1)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 1})
 	client := c.Client(0)
 	leases, key := client.Leases(), mustKey("app/db")
 	look := func() (what, text string) {

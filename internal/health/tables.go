@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/queue"
 )
@@ -28,7 +28,7 @@ func (v View) fsmHung() []alarm.Finding {
 		return nil
 	}
 	return []alarm.Finding{{Since: v.At.Add(-busy),
-		Text: fmt.Sprintf("a call of the program's state machine has not returned for %s, and everything on this agent waits for it", interrex.FormatDuration(busy.Truncate(time.Second)))}}
+		Text: fmt.Sprintf("a call of the program's state machine has not returned for %s, and everything on this agent waits for it", wording.Rounded(busy.Truncate(time.Second)))}}
 }
 
 func (v View) fsmStopped() []alarm.Finding {
@@ -73,7 +73,7 @@ func (v View) limitNear() (found []alarm.Finding) {
 		note("resources.max-bytes", used.Bytes, used.MaxBytes)
 	}
 	if v.Webhooks != nil && readable {
-		note("webhooks", int64(len(v.Webhooks.Hooks())), interrex.MaxWebhooks)
+		note("webhooks", int64(len(v.Webhooks.Hooks())), limits.MaxWebhooks)
 	}
 	if v.Caller != nil {
 		note("webhook-calls", int64(v.Caller.Calls()), hookcaller.MaxCalls)

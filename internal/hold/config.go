@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/validation"
 )
 
 // Backend makes attempts. Each call is one attempt, which the Backend must not repeat,
@@ -63,7 +65,7 @@ func (c Config) Validate() error {
 		return errors.New("negative Agents not valid")
 	}
 	if c.Holder != "" {
-		return interrex.ValidateHolder(c.Holder)
+		return validation.Holder(c.Holder)
 	}
 	return nil
 }
@@ -101,7 +103,7 @@ func DefaultHolder() string {
 		return s
 	}
 	host, err := os.Hostname()
-	if err != nil || interrex.ValidateHolder(host) != nil || len(host) > interrex.MaxHolder/2 {
+	if err != nil || validation.Holder(host) != nil || len(host) > limits.MaxHolder/2 {
 		host = "unknown"
 	}
 	return host + "/" + strconv.Itoa(os.Getpid()) + "/" + rand.Text()[:8]

@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // held is the hold of one lease.
@@ -177,7 +178,7 @@ func (p *extending) warn(err error) {
 	}
 	p.warned = true
 	p.k.config.Logger.Warningf("cannot extend lease %s under token %d: %v; unless a retry succeeds, its work is told to stop in %s",
-		p.key, p.token, err, interrex.FormatDuration(max(p.left(), 0).Round(time.Second/10)))
+		p.key, p.token, err, wording.Rounded(max(p.left(), 0).Round(time.Second/10)))
 }
 
 // extended moves the deadline to one ttl after the send time of an extend.

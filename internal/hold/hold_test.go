@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/hold"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/validation"
 )
 
 const (
@@ -575,7 +576,7 @@ func TestDefaultHolderIsTheEnvironmentsOrOneProcesss(t *testing.T) {
 	}
 	t.Setenv(hold.HolderVariable, "")
 	a, b := hold.DefaultHolder(), hold.DefaultHolder()
-	if a == b || interrex.ValidateHolder(a) != nil {
+	if a == b || validation.Holder(a) != nil {
 		t.Errorf("got %q and %q", a, b)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/wire"
@@ -132,7 +133,7 @@ func large() *interrexv1.ClaimRequest {
 }
 
 func manyClaims() (all []proto.Message) {
-	for range state.MaxGroup + 1 {
+	for range limits.MaxGroup + 1 {
 		all = append(all, claim("ann"))
 	}
 	return all
@@ -242,7 +243,7 @@ func small(t *testing.T, s method.Service) *method.Registry {
 }
 
 func TestWhatACommandNeedsFromOutsideIsMadeOnce(t *testing.T) {
-	for bytes, want := range map[int]interrex.Kind{state.MaxMinted: "", state.MaxMinted + 1: interrex.ErrUnavailable} {
+	for bytes, want := range map[int]interrex.Kind{limits.MaxMinted: "", state.MaxMinted + 1: interrex.ErrUnavailable} {
 		calls := 0
 		r, err := open(small(t, mints(state.LeaseTable, bytes, &calls)), operator, interrexv1.LeaseServiceClaimProcedure, nil, claim("ann"), time.Now())
 		if err != nil {

@@ -1,4 +1,4 @@
-package interrex
+package wording
 
 import (
 	"fmt"
@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// FormatDuration formats a duration for display: "150 ms", "1.5 s", "59 s", "1 h
+// Rounded formats a duration for people: "150 ms", "1.5 s", "59 s", "1 h
 // 30 min", "3 d 4 h". It rounds, so the result cannot be parsed back.
-func FormatDuration(d time.Duration) string {
+func Rounded(d time.Duration) string {
 	if d < 0 {
-		return "-" + FormatDuration(-max(d, -1<<63+1))
+		return "-" + Rounded(-max(d, -1<<63+1))
 	}
 	const day = 24 * time.Hour
 	switch {

@@ -1,11 +1,9 @@
-package interrex_test
+package wording
 
 import (
 	"math"
 	"testing"
 	"time"
-
-	"github.com/interrex/interrex"
 )
 
 func TestDurationsAreWrittenForPeople(t *testing.T) {
@@ -29,7 +27,7 @@ func TestDurationsAreWrittenForPeople(t *testing.T) {
 		math.MinInt64:                 "-106751 d 23 h",
 		10 * 365 * 24 * time.Hour:     "3650 d",
 	} {
-		if got := interrex.FormatDuration(d); got != want {
+		if got := Rounded(d); got != want {
 			t.Errorf("%v is written %q, not %q", d, got, want)
 		}
 	}
