@@ -85,17 +85,18 @@ var floors = map[string]int{
 	"internal/plainhttp":   5, // /changes and /kv
 	"internal/apiserver":   6, // the API of one agent
 	// How the workers of an agent are made and supervised.
-	"internal/unit":       1, // what a worker is in the graph
-	"internal/lives":      2, // the life of each worker
-	"internal/sections":   2, // the configuration while an agent runs
-	"internal/membership": 4, // who belongs to the cluster
-	"internal/testworker": 2, // workers for our own tests
-	"manifolds":           2, // what a program adds to an agent's workers in its own engine
-	"internal/assembly":   7, // the dependency graph
-	"agent":               8, // one agent
-	"cmd/interrex":        9, // the binary
-	"interrextest":        9, // the test kit for embedders
-	"featuretests":        9, // what a user can rely on
+	"internal/unit":        1, // what a worker is in the graph
+	"internal/leaseworker": 2, // the worker that lives as long as one hold of a lease
+	"internal/lives":       2, // the life of each worker
+	"internal/sections":    2, // the configuration while an agent runs
+	"internal/membership":  4, // who belongs to the cluster
+	"internal/testworker":  2, // workers for our own tests
+	"internal/assembly":    7, // the dependency graph
+	"agent":                8, // one agent
+	"manifolds":            9, // an agent's workers in a program's own engine, and what it adds to them
+	"cmd/interrex":         9, // the binary
+	"interrextest":         9, // the test kit for embedders
+	"featuretests":         9, // what a user can rely on
 }
 
 // public are the folders that other programs import; testdata/api holds what they

@@ -8,7 +8,6 @@ import (
 
 	"github.com/interrex/interrex/internal/assembly"
 	"github.com/interrex/interrex/internal/lives"
-	"github.com/interrex/interrex/manifolds"
 )
 
 // Workers are all workers of one agent, for a dependency engine of the program's own
@@ -46,7 +45,7 @@ func (w *Workers) Name(name string) string { return w.set.Name(name) }
 // after their users have stopped, as in a drain. Call Drain first to hand leadership
 // over too, and to end open calls politely.
 func (w *Workers) Install(engine *dependency.Engine) error {
-	w.Manifolds[w.Name(manifolds.EngineName)] = lives.Engine(engine).Manifold(w.Name(manifolds.EngineName), w.Name, nil)
+	w.Manifolds[w.Name(assembly.EngineName)] = lives.Engine(engine).Manifold(w.Name(assembly.EngineName), w.Name, nil)
 	if err := dependency.Install(engine, w.Manifolds); err != nil {
 		return fmt.Errorf("cannot install the workers: %w", err)
 	}

@@ -15,8 +15,14 @@ import (
 // Exceeding it fails the test.
 const Patience = time.Minute
 
-// Start returns one agent that is ready, and is stopped at the end of the test. With
-// the zero Config it is in memory and opens no port. Its warnings go to the test's
+// New returns one agent in memory that is ready, and is stopped at the end of the
+// test. It opens no port.
+func New(t testing.TB) *agent.Agent {
+	t.Helper()
+	return Start(t, agent.Config{})
+}
+
+// Start is like New, with a configuration. The agent's warnings go to the test's
 // log unless the configuration has a Logger.
 func Start(t testing.TB, c agent.Config) *agent.Agent {
 	t.Helper()

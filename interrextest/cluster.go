@@ -40,8 +40,14 @@ type ClusterConfig struct {
 	Configure func(i int, c *agent.Config)
 }
 
-// StartCluster starts a cluster, and waits until all of its agents are ready. At the
+// NewCluster starts a cluster of n agents, and waits until all are ready. At the
 // end of the test it is stopped, and its directories are removed.
+func NewCluster(t testing.TB, n int) *Cluster {
+	t.Helper()
+	return StartCluster(t, ClusterConfig{Size: n})
+}
+
+// StartCluster is like NewCluster, with a configuration.
 func StartCluster(t testing.TB, config ClusterConfig) *Cluster {
 	t.Helper()
 	if config.Size == 0 {

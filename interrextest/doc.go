@@ -4,7 +4,7 @@
 // your own state machine.
 //
 //	func TestReconcilerRunsOnOneAgent(t *testing.T) {
-//		a := interrextest.Start(t, agent.Config{})
+//		a := interrextest.New(t)
 //		held, err := a.Leases().Hold(t.Context(), "mine/leader", interrex.HoldOptions{})
 //		...
 //	}

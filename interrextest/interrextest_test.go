@@ -7,12 +7,11 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/interrextest"
 )
 
 func TestNewAgentIsReady(t *testing.T) {
-	a := interrextest.Start(t, agent.Config{})
+	a := interrextest.New(t)
 	held, err := a.Leases().Hold(t.Context(), "mine/leader", interrex.HoldOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +47,7 @@ func TestAMinorityGrantsNothingAndCatchesUp(t *testing.T) {
 }
 
 func TestACrashLosesNothingThatWasAnswered(t *testing.T) {
-	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
+	c := interrextest.NewCluster(t, 3)
 	key := interrex.Key{Namespace: "mine", Name: "leader"}
 	won, err := c.Client().Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key, Holder: "ann", TTL: time.Hour})
 	if err != nil {

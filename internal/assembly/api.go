@@ -23,7 +23,6 @@ import (
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -33,16 +32,16 @@ import (
 func (s *Set) startAPI(u *unit.Unit) (worker.Worker, error) {
 	id := unit.Need[datadir.Identity](u, identityName)
 	c := apiserver.Config{
-		Clock: unit.Need[clock.Clock](u, manifolds.ClockName), State: unit.Need[*state.State](u, manifolds.StateName),
-		Ring: unit.Need[*watch.Ring](u, manifolds.StateName), Queue: unit.Need[*queue.Queue](u, manifolds.QueueName),
-		Services:  unit.Need[[]method.Service](u, manifolds.StateName),
-		Leases:    &services.Leases{Table: unit.Need[*lease.Table](u, manifolds.StateName), Waiting: waiting(unit.Need[unit.Handle[*raftLife]](u, raftSlotName))},
-		Resources: &services.Resources{Table: unit.Need[*resource.Table](u, manifolds.StateName)},
-		Changes:   &services.Changes{Table: unit.Need[*change.Table](u, manifolds.StateName), Others: len(s.config.Agent.Tables) > 0},
-		Webhooks:  s.webhookService(unit.Need[*webhook.Table](u, manifolds.StateName), unit.Need[unit.Handle[*hookcaller.Caller]](u, hookCallerSlotName)),
+		Clock: unit.Need[clock.Clock](u, ClockName), State: unit.Need[*state.State](u, StateName),
+		Ring: unit.Need[*watch.Ring](u, StateName), Queue: unit.Need[*queue.Queue](u, QueueName),
+		Services:  unit.Need[[]method.Service](u, StateName),
+		Leases:    &services.Leases{Table: unit.Need[*lease.Table](u, StateName), Waiting: waiting(unit.Need[unit.Handle[*raftLife]](u, raftSlotName))},
+		Resources: &services.Resources{Table: unit.Need[*resource.Table](u, StateName)},
+		Changes:   &services.Changes{Table: unit.Need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0},
+		Webhooks:  s.webhookService(unit.Need[*webhook.Table](u, StateName), unit.Need[unit.Handle[*hookcaller.Caller]](u, hookCallerSlotName)),
 		Switches:  unit.Need[*method.Switches](u, switchesName),
 	}
-	engine := unit.Need[dependency.Reporter](u, manifolds.EngineName)
+	engine := unit.Need[dependency.Reporter](u, EngineName)
 	rounds, forwarding := unit.Need[unit.Handle[*reads.Rounds]](u, readsSlotName), unit.Need[unit.Handle[*forward.Forwarder]](u, forwarderSlotName)
 	if u.Err != nil {
 		return nil, u.Err

@@ -16,7 +16,6 @@ import (
 	"github.com/interrex/interrex/internal/lives"
 	"github.com/interrex/interrex/internal/pipe"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/manifolds"
 )
 
 // localClient is the agent's client of its API: the same code, retries and
@@ -42,7 +41,7 @@ func (c *localClient) drain(ctx context.Context) error {
 // the leases that are held through it can still be released.
 func (s *Set) startClient(u *unit.Unit) (worker.Worker, error) {
 	server, id := unit.Need[*apiserver.Server](u, apiName), unit.Need[datadir.Identity](u, identityName)
-	raft, engine := unit.Need[unit.Handle[*raftLife]](u, raftSlotName), unit.Need[dependency.Reporter](u, manifolds.EngineName)
+	raft, engine := unit.Need[unit.Handle[*raftLife]](u, raftSlotName), unit.Need[dependency.Reporter](u, EngineName)
 	if u.Err != nil {
 		return nil, u.Err
 	}
@@ -69,14 +68,14 @@ func (s *Set) startClient(u *unit.Unit) (worker.Worker, error) {
 		return err
 	})
 	u.Give(c, mine)
-	together := lives.Together{Engine: engine, Clock: s.config.Agent.Clock, Names: s.names(manifolds.ClientName, apiName), Dying: u.Context.Abort()}
+	together := lives.Together{Engine: engine, Clock: s.config.Agent.Clock, Names: s.names(ClientName, apiName), Dying: u.Context.Abort()}
 	visiting.Go(func() { s.visitRaft(raft, together.Known, closed) })
 	return nil, nil
 }
 
 // startLeases provides interrex.Leases while they are switched on.
 func (s *Set) startLeases(u *unit.Unit) (worker.Worker, error) {
-	c := unit.Need[*client.Client](u, manifolds.ClientName)
+	c := unit.Need[*client.Client](u, ClientName)
 	u.NeedsRunning(leasesFeatureName)
 	if u.Err != nil {
 		return nil, u.Err
@@ -93,7 +92,7 @@ func (s *Set) visitRaft(raft unit.Handle[*raftLife], together func() bool, close
 		life, is, changed := raft.Next()
 		var visit *gate.Visit
 		if is {
-			visit, _ = life.door.Enter(s.Name(manifolds.ClientName)) // nil: raft stops
+			visit, _ = life.door.Enter(s.Name(ClientName)) // nil: raft stops
 		}
 		if visit != nil {
 			select {

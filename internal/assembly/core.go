@@ -8,7 +8,6 @@ import (
 	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/queue"
 )
 
@@ -54,7 +53,7 @@ func pickRaft(c config.Config) raftSection {
 }
 
 func (s *Set) startQueue(u *unit.Unit) (worker.Worker, error) {
-	now := unit.Need[clock.Clock](u, manifolds.ClockName)
+	now := unit.Need[clock.Clock](u, ClockName)
 	if u.Err != nil {
 		return nil, u.Err
 	}

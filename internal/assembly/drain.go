@@ -7,7 +7,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/hookcaller"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/raftworker"
 )
 
@@ -17,8 +16,8 @@ import (
 func (s *Set) Drain(ctx context.Context) error {
 	s.logger("agent").Infof("draining")
 	step := func(what string) { s.draining.Store(&what) }
-	teller, raft := running[*hookcaller.Worker](s, manifolds.WebhooksName), running[*raftworker.Worker](s, manifolds.RaftName)
-	client, server := running[*localClient](s, manifolds.ClientName), s.server()
+	teller, raft := running[*hookcaller.Worker](s, WebhooksName), running[*raftworker.Worker](s, RaftName)
+	client, server := running[*localClient](s, ClientName), s.server()
 	var failed []error
 	if teller != nil {
 		step("the webhooks' positions to be noted")
@@ -65,16 +64,16 @@ func (s *Set) Handler() http.Handler {
 // wait for may come later, and alarms say why they do not run. A damaged disk must
 // not end the agent, which then could not report it.
 func (s *Set) Extras() []string {
-	return s.names(manifolds.ProjectionName, manifolds.NotifyName, manifolds.RaftName)
+	return s.names(ProjectionName, NotifyName, RaftName)
 }
 
 // Binders returns the names of the workers that take what may be in use already:
 // addresses, and the embedder's registry of metrics.
 func (s *Set) Binders() []string {
-	names := s.names(manifolds.TransportName, metricsName)
+	names := s.names(TransportName, metricsName)
 	current, _ := s.configuration.Current()
 	if current.API.Listen != "" {
-		names = append(names, s.Name(manifolds.APIListenerName))
+		names = append(names, s.Name(APIListenerName))
 	}
 	if current.API.Socket != "" || s.config.Agent.DataDir != "" {
 		names = append(names, s.Name(apiSocketName))

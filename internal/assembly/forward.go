@@ -10,12 +10,11 @@ import (
 	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/transport"
 )
 
 func (s *Set) startForwarder(u *unit.Unit) (worker.Worker, error) {
-	now, t := unit.Need[clock.Clock](u, manifolds.ClockName), unit.Need[*transport.Transport](u, manifolds.TransportName)
+	now, t := unit.Need[clock.Clock](u, ClockName), unit.Need[*transport.Transport](u, TransportName)
 	slot := unit.Need[unit.Offerer[*forward.Forwarder]](u, forwarderSlotName)
 	if u.Err != nil {
 		return nil, u.Err

@@ -17,7 +17,6 @@ import (
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/manifolds"
 )
 
 // harmless reports whether a worker may go on with what its owner has freed.
@@ -25,9 +24,9 @@ func harmless(user string, value any) bool {
 	_, server := value.(*apiserver.Server)
 	return server && slices.Contains([]string{
 		// The server's end ends the streams that these wait for.
-		manifolds.APIListenerName, apiSocketName, apiPeersName,
+		APIListenerName, apiSocketName, apiPeersName,
 		// It makes events readable by it, which goes on.
-		manifolds.WebhooksName,
+		WebhooksName,
 	}, user)
 }
 
@@ -87,11 +86,11 @@ func (w *world) outlives(t *testing.T, owner, user string) {
 
 // The workers in which the API and what is held through the agent must not be
 // interrupted by a restart of others.
-var steady = []string{apiName, manifolds.ClientName, manifolds.LeasesName}
+var steady = []string{apiName, ClientName, LeasesName}
 
 // above are those that what is steady stands on.
 var above = []string{
-	manifolds.ClockName, identityName, manifolds.StateName, manifolds.QueueName, leasesConfigName, leasesFeatureName, apiName, manifolds.ClientName, manifolds.LeasesName,
+	ClockName, identityName, StateName, QueueName, leasesConfigName, leasesFeatureName, apiName, ClientName, LeasesName,
 	raftSlotName, readsSlotName, forwarderSlotName, hookCallerSlotName, switchesName,
 }
 
@@ -165,7 +164,7 @@ func (w *world) tellsWhatItTook(t *testing.T, user string) {
 	took := w.takenBy(user)
 	n := w.nodes[user]
 	for _, input := range w.Manifolds[user].Inputs {
-		if input != manifolds.EngineName && !slices.ContainsFunc(took, func(it taken) bool { return it.from == input }) {
+		if input != EngineName && !slices.ContainsFunc(took, func(it taken) bool { return it.from == input }) {
 			t.Errorf("%s does not use its input %s", user, input)
 		}
 	}
@@ -202,7 +201,7 @@ func TestWebhooksAreToldOnlyWhereTheAgentLeads(t *testing.T) {
 		w := newWorld(t, func(c *AgentConfig) {
 			c.Cluster.BootstrapExpect, c.Cluster.Join, c.Dialer = 2, []string{"a2:1"}, nobody{}
 		})
-		w.settle(t, manifolds.WebhooksName)
+		w.settle(t, WebhooksName)
 		testworker.Stop(t, w.engine)
 	})
 }

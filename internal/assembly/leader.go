@@ -10,15 +10,14 @@ import (
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/reads"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
 )
 
 func (s *Set) leader() unit.Node {
-	m := leadership.Manifold(leadership.ManifoldConfig{RaftName: s.Name(manifolds.RaftName), Tracker: s.Leadership})
+	m := leadership.Manifold(leadership.ManifoldConfig{RaftName: s.Name(RaftName), Tracker: s.Leadership})
 	return unit.Node{
-		Inputs: []string{manifolds.RaftName},
+		Inputs: []string{RaftName},
 		Start: func(u *unit.Unit) (worker.Worker, error) {
 			u.GiveBy(m.Output)
 			return m.Start(u.Context)
@@ -28,8 +27,8 @@ func (s *Set) leader() unit.Node {
 }
 
 func (s *Set) startReads(u *unit.Unit) (worker.Worker, error) {
-	now, st := unit.Need[clock.Clock](u, manifolds.ClockName), unit.Need[*state.State](u, manifolds.StateName)
-	id, life := unit.Need[datadir.Identity](u, identityName), unit.Need[*raftLife](u, manifolds.RaftName)
+	now, st := unit.Need[clock.Clock](u, ClockName), unit.Need[*state.State](u, StateName)
+	id, life := unit.Need[datadir.Identity](u, identityName), unit.Need[*raftLife](u, RaftName)
 	slot := unit.Need[unit.Offerer[*reads.Rounds]](u, readsSlotName)
 	if u.Err != nil {
 		return nil, u.Err

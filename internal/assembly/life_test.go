@@ -19,10 +19,12 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gate"
+	"github.com/interrex/interrex/internal/leaseworker"
 	"github.com/interrex/interrex/internal/pipe"
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/manifolds"
+	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/transport"
 )
 
 func TestWhoOverstaysIsReportedLoggedAndCounted(t *testing.T) {
@@ -32,7 +34,7 @@ func TestWhoOverstaysIsReportedLoggedAndCounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		name := s.Name(manifolds.QueueName)
+		name := s.Name(QueueName)
 		engine := testworker.Engine(t, dependency.Manifolds{"my-clock": s.Manifolds["my-clock"], name: s.Manifolds[name]})
 		time.Sleep(time.Second)
 		var entrance gate.Entrance
@@ -53,6 +55,34 @@ func TestWhoOverstaysIsReportedLoggedAndCounted(t *testing.T) {
 		}
 		if n := measured(t, s)["interrex_lease_overstayed_total"]; n != 1 {
 			t.Errorf("%v are counted", n)
+		}
+	})
+}
+
+// A program may kill a worker that it gets as an input; the engine would leave it
+// stopped.
+func TestAWorkerThatAProgramHasKilledIsStartedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		time.Sleep(time.Minute)
+		var raft *raftworker.Worker
+		if err := unit.Output(w.Lives.Worker(RaftName), &raft); err != nil {
+			t.Fatal(err)
+		}
+		var port *transport.Transport
+		if err := unit.Output(w.Lives.Worker(TransportName), &port); err != nil {
+			t.Fatal(err)
+		}
+		for _, killed := range []struct {
+			name  string
+			given worker.Worker
+		}{{RaftName, raft}, {TransportName, port}} {
+			before := w.Lives.Worker(killed.name)
+			killed.given.Kill()
+			time.Sleep(time.Minute)
+			if after := w.Lives.Worker(killed.name); after == nil || after == before {
+				t.Errorf("%s is not started again", killed.name)
+			}
 		}
 	})
 }
@@ -92,13 +122,13 @@ func TestALeaseOfTheProgramsEngineIsReleasedWhenEverythingStops(t *testing.T) {
 		w := newWorld(t)
 		j := &testworker.Journal{}
 		for name, m := range map[string]dependency.Manifold{
-			"nightly-lease": manifolds.Lease(manifolds.LeaseConfig{LeasesName: manifolds.LeasesName, Key: "mine/nightly", TTL: time.Hour}),
-			"nightly": manifolds.WhileHeld("nightly-lease", dependency.Manifold{Start: func(ctx dependency.Context) (worker.Worker, error) {
+			"nightly-lease": leaseworker.Manifold(leaseworker.Config{LeasesName: LeasesName, Key: "mine/nightly", TTL: time.Hour}),
+			"nightly": unit.Gate("worker of nightly-lease", dependency.Manifold{Start: func(ctx dependency.Context) (worker.Worker, error) {
 				if err := ctx.Get("nightly-lease", nil); err != nil {
 					return nil, err
 				}
 				return testworker.Slow(j, "nightly", 2*time.Second), nil
-			}}),
+			}}, "nightly-lease"),
 		} {
 			if err := w.engine.Install(name, m); err != nil {
 				t.Fatal(err)
@@ -124,15 +154,15 @@ func TestALeaseOfTheProgramsEngineIsReleasedWhenEverythingStops(t *testing.T) {
 func TestACampaignDoesNotHoldUpARestartOfTheAPI(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		if err := w.engine.Install("nightly-lease", manifolds.Lease(manifolds.LeaseConfig{LeasesName: manifolds.LeasesName, Key: "mine/nightly", TTL: time.Hour})); err != nil {
+		if err := w.engine.Install("nightly-lease", leaseworker.Manifold(leaseworker.Config{LeasesName: LeasesName, Key: "mine/nightly", TTL: time.Hour})); err != nil {
 			t.Fatal(err)
 		}
 		w.settle(t)
-		if err := w.engine.Install("second-lease", manifolds.Lease(manifolds.LeaseConfig{LeasesName: manifolds.LeasesName, Key: "mine/nightly", TTL: time.Hour, Holder: "second"})); err != nil {
+		if err := w.engine.Install("second-lease", leaseworker.Manifold(leaseworker.Config{LeasesName: LeasesName, Key: "mine/nightly", TTL: time.Hour, Holder: "second"})); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		for _, name := range []string{apiName, manifolds.LeasesName, manifolds.ClientName, manifolds.StateName} {
+		for _, name := range []string{apiName, LeasesName, ClientName, StateName} {
 			owner := w.Lives.Worker(name)
 			began := time.Now()
 			owner.Kill()
@@ -166,8 +196,8 @@ func TestWhatIsTakenIsTriedAgain(t *testing.T) {
 		w.settle(t)
 		for address, needs := range map[string][]string{
 			"unix":           {apiSocketName},
-			"127.0.0.1:0":    {manifolds.APIListenerName},
-			"127.0.0.1:7400": {apiPeersName, forwarderName, manifolds.LeaderName, manifolds.RaftName, readsName, manifolds.TransportName, manifolds.WebhooksName},
+			"127.0.0.1:0":    {APIListenerName},
+			"127.0.0.1:7400": {apiPeersName, forwarderName, LeaderName, RaftName, readsName, TransportName, WebhooksName},
 		} {
 			runs := w.runs(apiName)
 			taken.Store(address)

@@ -17,7 +17,6 @@ import (
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -87,7 +86,7 @@ func (s *Set) listenSocket(path string) (net.Listener, error) {
 
 // startAPIPeers serves what other agents forward.
 func (s *Set) startAPIPeers(u *unit.Unit) (worker.Worker, error) {
-	t, server := unit.Need[*transport.Transport](u, manifolds.TransportName), unit.Need[*apiserver.Server](u, apiName)
+	t, server := unit.Need[*transport.Transport](u, TransportName), unit.Need[*apiserver.Server](u, apiName)
 	if u.Err != nil {
 		return nil, u.Err
 	}

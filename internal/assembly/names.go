@@ -1,43 +1,59 @@
 package assembly
 
-import (
-	"strings"
+import "strings"
 
-	"github.com/interrex/interrex/manifolds"
+// DefaultPrefix begins the names below.
+const DefaultPrefix = "interrex-"
+
+// The names that other programs may use: see package manifolds.
+const (
+	ClockName       = DefaultPrefix + "clock"
+	EngineName      = DefaultPrefix + "engine"
+	StateName       = DefaultPrefix + "state"
+	QueueName       = DefaultPrefix + "queue"
+	TransportName   = DefaultPrefix + "transport"
+	RaftName        = DefaultPrefix + "raft"
+	LeaderName      = DefaultPrefix + "leader"
+	APIListenerName = DefaultPrefix + "api-listener"
+	ClientName      = DefaultPrefix + "client"
+	LeasesName      = DefaultPrefix + "leases"
+	ProjectionName  = DefaultPrefix + "projection"
+	NotifyName      = DefaultPrefix + "lease-notify"
+	WebhooksName    = DefaultPrefix + "webhooks"
 )
 
 // The names that are not for other programs.
 const (
-	loggingName         = manifolds.DefaultPrefix + "logging"
-	alarmsName          = manifolds.DefaultPrefix + "alarms"
-	metricsName         = manifolds.DefaultPrefix + "metrics"
-	portsName           = manifolds.DefaultPrefix + "ports"
-	apiConfigName       = manifolds.DefaultPrefix + "config-api"
-	socketConfigName    = manifolds.DefaultPrefix + "config-socket"
-	clusterConfigName   = manifolds.DefaultPrefix + "config-cluster"
-	raftConfigName      = manifolds.DefaultPrefix + "config-raft"
-	leasesConfigName    = manifolds.DefaultPrefix + "config-leases"
-	resourcesConfigName = manifolds.DefaultPrefix + "config-resources"
-	changesConfigName   = manifolds.DefaultPrefix + "config-changes"
-	webhooksConfigName  = manifolds.DefaultPrefix + "config-webhooks"
-	notifyConfigName    = manifolds.DefaultPrefix + "config-notify"
-	leasesFeatureName   = manifolds.DefaultPrefix + "feature-leases"
-	switchesName        = manifolds.DefaultPrefix + "switches"
-	identityName        = manifolds.DefaultPrefix + "identity"
-	observersName       = manifolds.DefaultPrefix + "observers"
-	raftSlotName        = manifolds.DefaultPrefix + "raft-slot"
-	readsName           = manifolds.DefaultPrefix + "reads"
-	readsSlotName       = manifolds.DefaultPrefix + "reads-slot"
-	forwarderName       = manifolds.DefaultPrefix + "forwarder"
-	forwarderSlotName   = manifolds.DefaultPrefix + "forwarder-slot"
-	apiName             = manifolds.DefaultPrefix + "api"
-	apiSocketName       = manifolds.DefaultPrefix + "api-socket"
-	apiPeersName        = manifolds.DefaultPrefix + "api-peers"
-	hookCallerName      = manifolds.DefaultPrefix + "webhook-caller"
-	hookCallerSlotName  = manifolds.DefaultPrefix + "webhook-caller-slot"
+	loggingName         = DefaultPrefix + "logging"
+	alarmsName          = DefaultPrefix + "alarms"
+	metricsName         = DefaultPrefix + "metrics"
+	portsName           = DefaultPrefix + "ports"
+	apiConfigName       = DefaultPrefix + "config-api"
+	socketConfigName    = DefaultPrefix + "config-socket"
+	clusterConfigName   = DefaultPrefix + "config-cluster"
+	raftConfigName      = DefaultPrefix + "config-raft"
+	leasesConfigName    = DefaultPrefix + "config-leases"
+	resourcesConfigName = DefaultPrefix + "config-resources"
+	changesConfigName   = DefaultPrefix + "config-changes"
+	webhooksConfigName  = DefaultPrefix + "config-webhooks"
+	notifyConfigName    = DefaultPrefix + "config-notify"
+	leasesFeatureName   = DefaultPrefix + "feature-leases"
+	switchesName        = DefaultPrefix + "switches"
+	identityName        = DefaultPrefix + "identity"
+	observersName       = DefaultPrefix + "observers"
+	raftSlotName        = DefaultPrefix + "raft-slot"
+	readsName           = DefaultPrefix + "reads"
+	readsSlotName       = DefaultPrefix + "reads-slot"
+	forwarderName       = DefaultPrefix + "forwarder"
+	forwarderSlotName   = DefaultPrefix + "forwarder-slot"
+	apiName             = DefaultPrefix + "api"
+	apiSocketName       = DefaultPrefix + "api-socket"
+	apiPeersName        = DefaultPrefix + "api-peers"
+	hookCallerName      = DefaultPrefix + "webhook-caller"
+	hookCallerSlotName  = DefaultPrefix + "webhook-caller-slot"
 )
 
 // Name returns the name of a manifold under the configuration's prefix.
 func (c Config) Name(name string) string {
-	return c.Prefix + strings.TrimPrefix(name, manifolds.DefaultPrefix)
+	return c.Prefix + strings.TrimPrefix(name, DefaultPrefix)
 }

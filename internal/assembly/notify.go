@@ -10,7 +10,6 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/projection"
 )
@@ -50,12 +49,12 @@ func (s *Set) openProjection(section config.Notify, dir string) (*projection.Hol
 
 func (s *Set) notify() unit.Node {
 	m := notify.Manifold(notify.ManifoldConfig{
-		ClockName: s.Name(manifolds.ClockName), RingName: s.Name(manifolds.StateName), LeasesName: s.Name(manifolds.StateName),
-		StateName: s.Name(manifolds.StateName), TargetName: s.Name(manifolds.ProjectionName), Logger: s.logger("notify"),
+		ClockName: s.Name(ClockName), RingName: s.Name(StateName), LeasesName: s.Name(StateName),
+		StateName: s.Name(StateName), TargetName: s.Name(ProjectionName), Logger: s.logger("notify"),
 		Failed: s.metrics.projections.Inc,
 	})
 	return unit.Node{
-		Inputs: []string{manifolds.ClockName}, Visits: []string{manifolds.StateName, manifolds.ProjectionName},
+		Inputs: []string{ClockName}, Visits: []string{StateName, ProjectionName},
 		Start: func(u *unit.Unit) (worker.Worker, error) {
 			w, err := m.Start(u.Context)
 			if notifier, is := w.(*notify.Worker); is && err == nil {

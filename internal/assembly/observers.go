@@ -9,12 +9,11 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/internal/watch"
-	"github.com/interrex/interrex/manifolds"
 )
 
 // startObservers shows the embedder's observers what this agent applies.
 func (s *Set) startObservers(u *unit.Unit) (worker.Worker, error) {
-	ring := unit.Need[*watch.Ring](u, manifolds.StateName)
+	ring := unit.Need[*watch.Ring](u, StateName)
 	if u.Err != nil {
 		return nil, u.Err
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/leaseapplier"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
@@ -34,7 +33,7 @@ type raftLife struct {
 // startRaft starts one life of raft. It is visited: a lease that is released while
 // everything stops still needs raft.
 func (s *Set) startRaft(u *unit.Unit) (worker.Worker, error) {
-	dir, t := unit.Need[*datadir.Dir](u, identityName), unit.Need[*transport.Transport](u, manifolds.TransportName)
+	dir, t := unit.Need[*datadir.Dir](u, identityName), unit.Need[*transport.Transport](u, TransportName)
 	slot := unit.Need[unit.Offerer[*raftLife]](u, raftSlotName)
 	u.NeedsRunning(raftConfigName)
 	if u.Err != nil {
@@ -43,8 +42,8 @@ func (s *Set) startRaft(u *unit.Unit) (worker.Worker, error) {
 	current, changed := s.configuration.Current()
 	life := &raftLife{}
 	m := raftworker.Manifold(raftworker.ManifoldConfig{
-		ClockName: s.Name(manifolds.ClockName), TransportName: s.Name(manifolds.TransportName),
-		StateName: s.Name(manifolds.StateName), QueueName: s.Name(manifolds.QueueName), Raft: s.raftTemplate(current, u, dir, t, life),
+		ClockName: s.Name(ClockName), TransportName: s.Name(TransportName),
+		StateName: s.Name(StateName), QueueName: s.Name(QueueName), Raft: s.raftTemplate(current, u, dir, t, life),
 		NewWorker: raftworker.NewWorkerShim, Logger: s.raftLog, PrometheusRegisterer: s.registry,
 	})
 	w, err := m.Start(u.Context)
@@ -57,7 +56,7 @@ func (s *Set) startRaft(u *unit.Unit) (worker.Worker, error) {
 	u.GiveBy(m.Output)
 	u.Give(u.Entrance(), life, life.Worker, life.acks, life.applier)
 	life.door = u.Entrance()
-	u.Follow(changed, func() <-chan struct{} { return s.reloadRaft(life) })
+	u.Follow(changed, func() <-chan struct{} { return s.reloadRaft(life, pickRaft(current)) })
 	slot.Offer(u, life)
 	return life, nil
 }
@@ -80,10 +79,14 @@ func (l *raftLife) take(w worker.Worker) error {
 	return nil
 }
 
-// reloadRaft applies what a running raft can change.
-func (s *Set) reloadRaft(life *raftLife) (next <-chan struct{}) {
+// reloadRaft applies what a running raft can change, unless raft, made with another
+// configuration, is restarted for the rest of it.
+func (s *Set) reloadRaft(life *raftLife, with raftSection) (next <-chan struct{}) {
 	c, next := s.configuration.Current()
-	if err := life.Reload(raftConfig(raftOf(c))); err != nil {
+	if pickRaft(c) != with {
+		return next
+	}
+	if err := life.Reload(raftConfig(raftOf(c))); err != nil && !errors.Is(err, raftworker.ErrWorkerStopped) {
 		s.logger("raft").Warningf("the running raft keeps its settings: %v", err)
 	}
 	return next
@@ -91,7 +94,7 @@ func (s *Set) reloadRaft(life *raftLife) (next <-chan struct{}) {
 
 // raftTemplate returns the configuration of raft's worker.
 func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir, t *transport.Transport, life *raftLife) raftworker.Config {
-	st, now := unit.Need[*state.State](u, manifolds.StateName), unit.Need[clock.Clock](u, manifolds.ClockName)
+	st, now := unit.Need[*state.State](u, StateName), unit.Need[clock.Clock](u, ClockName)
 	c := raftConfig(raftOf(current))
 	if c.NonSyncedWritesToRaftLog {
 		s.logger("raft").Warningf("raft.non-synced-writes-to-raft-log is on: a crash of this machine may lose leases that were granted")

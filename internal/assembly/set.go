@@ -19,7 +19,6 @@ import (
 	"github.com/interrex/interrex/internal/registry"
 	"github.com/interrex/interrex/internal/sections"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/raftworker/leadership"
 )
@@ -87,7 +86,7 @@ func New(c Config) (*Set, error) {
 		m := n.Manifold(name, s.Name, s.overstayed(s.Name(name)))
 		name = s.Name(name)
 		m.Start = s.Lives.Recorded(name, m)
-		if name != s.Name(manifolds.EngineName) { // the embedder's takes its place unseen
+		if name != s.Name(EngineName) { // the embedder's takes its place unseen
 			s.Lives.Expect(name)
 		}
 		s.Manifolds[name] = m

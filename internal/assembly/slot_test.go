@@ -7,20 +7,19 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/internal/apiserver"
-	"github.com/interrex/interrex/manifolds"
 )
 
 func TestTheReportTellsOffersFromUses(t *testing.T) {
-	s, err := New(Config{Prefix: manifolds.DefaultPrefix})
+	s, err := New(Config{Prefix: DefaultPrefix})
 	if err != nil {
 		t.Fatal(err)
 	}
 	workers := s.Report(s.Lives.WithoutEngine(s.inputs))[dependency.KeyManifolds].(map[string]any)
-	raft, server := workers[manifolds.RaftName].(map[string]any), workers[apiName].(map[string]any)
+	raft, server := workers[RaftName].(map[string]any), workers[apiName].(map[string]any)
 	if offers := raft[apiserver.KeyOffers].([]string); !slices.Equal(offers, []string{raftSlotName}) {
 		t.Errorf("raft offers %q", offers)
 	}
-	if uses := server[apiserver.KeyUses].([]string); !slices.Contains(uses, raftSlotName) || slices.Contains(uses, manifolds.StateName) {
+	if uses := server[apiserver.KeyUses].([]string); !slices.Contains(uses, raftSlotName) || slices.Contains(uses, StateName) {
 		t.Errorf("the API uses %q", uses)
 	}
 }

@@ -17,12 +17,11 @@ import (
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/state"
 )
 
 func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
-	now, dir := unit.Need[clock.Clock](u, manifolds.ClockName), unit.Need[*datadir.Dir](u, identityName)
+	now, dir := unit.Need[clock.Clock](u, ClockName), unit.Need[*datadir.Dir](u, identityName)
 	if u.Err != nil {
 		return nil, u.Err
 	}

@@ -14,14 +14,13 @@ import (
 	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
 
 func (s *Set) startTransport(u *unit.Unit) (worker.Worker, error) {
-	now, section := unit.Need[clock.Clock](u, manifolds.ClockName), unit.Need[config.Cluster](u, clusterConfigName)
-	dir, st := unit.Need[*datadir.Dir](u, identityName), unit.Need[*state.State](u, manifolds.StateName)
+	now, section := unit.Need[clock.Clock](u, ClockName), unit.Need[config.Cluster](u, clusterConfigName)
+	dir, st := unit.Need[*datadir.Dir](u, identityName), unit.Need[*state.State](u, StateName)
 	open := unit.Need[*ports.Ports](u, portsName)
 	if u.Err != nil {
 		return nil, u.Err

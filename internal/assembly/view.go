@@ -20,7 +20,6 @@ import (
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
@@ -38,23 +37,23 @@ func (s *Set) view() health.View {
 		Draining: s.draining.Load() != nil, InMemory: s.config.Agent.DataDir == "",
 		BoundAPI: s.Addresses()[ports.API], AdvertisedAPI: s.advertisedAPI(),
 
-		State:      running[*state.State](s, manifolds.StateName),
-		Leases:     running[*lease.Table](s, manifolds.StateName),
-		Resources:  running[*resource.Table](s, manifolds.StateName),
-		Changes:    running[*change.Table](s, manifolds.StateName),
-		Webhooks:   running[*webhook.Table](s, manifolds.StateName),
-		Machine:    running[*fsm.Table](s, manifolds.StateName),
-		Ring:       running[*watch.Ring](s, manifolds.StateName),
-		Queue:      running[*queue.Queue](s, manifolds.QueueName),
-		Notifier:   running[*notify.Worker](s, manifolds.NotifyName),
+		State:      running[*state.State](s, StateName),
+		Leases:     running[*lease.Table](s, StateName),
+		Resources:  running[*resource.Table](s, StateName),
+		Changes:    running[*change.Table](s, StateName),
+		Webhooks:   running[*webhook.Table](s, StateName),
+		Machine:    running[*fsm.Table](s, StateName),
+		Ring:       running[*watch.Ring](s, StateName),
+		Queue:      running[*queue.Queue](s, QueueName),
+		Notifier:   running[*notify.Worker](s, NotifyName),
 		Caller:     running[*hookcaller.Caller](s, hookCallerName),
-		Teller:     running[*hookcaller.Worker](s, manifolds.WebhooksName),
-		Transport:  running[*transport.Transport](s, manifolds.TransportName),
-		ClusterTLS: running[transport.TLS](s, manifolds.TransportName),
-		APITLS:     running[*certificates.Files](s, manifolds.APIListenerName),
-		Raft:       running[*raftworker.Worker](s, manifolds.RaftName),
-		Vitals:     running[health.Vitals](s, manifolds.RaftName),
-		Acks:       running[health.Acks](s, manifolds.RaftName),
+		Teller:     running[*hookcaller.Worker](s, WebhooksName),
+		Transport:  running[*transport.Transport](s, TransportName),
+		ClusterTLS: running[transport.TLS](s, TransportName),
+		APITLS:     running[*certificates.Files](s, APIListenerName),
+		Raft:       running[*raftworker.Worker](s, RaftName),
+		Vitals:     running[health.Vitals](s, RaftName),
+		Acks:       running[health.Acks](s, RaftName),
 	}
 	v.Observers = s.config.Agent.Observers
 	if dir := running[*datadir.Dir](s, identityName); dir != nil {
@@ -66,7 +65,7 @@ func (s *Set) view() health.View {
 
 // viewDown notes which workers are down.
 func (s *Set) viewDown(v *health.View) {
-	raft, api, projection := s.Name(manifolds.RaftName), s.Name(manifolds.APIListenerName), s.Name(manifolds.ProjectionName)
+	raft, api, projection := s.Name(RaftName), s.Name(APIListenerName), s.Name(ProjectionName)
 	v.RaftDown, v.APIDown, v.ProjectionDown = s.Lives.Down(raft), s.Lives.Down(api), s.Lives.Down(projection)
 	v.RaftStarting = s.Lives.Starting(raft)
 	v.Failing = map[string]error{}
@@ -79,7 +78,7 @@ func (s *Set) viewDown(v *health.View) {
 
 // quarantined says why nothing may be read from this agent; nil: it may.
 func (s *Set) quarantined() error {
-	if raft := running[health.Vitals](s, manifolds.RaftName); raft != nil {
+	if raft := running[health.Vitals](s, RaftName); raft != nil {
 		return raft.Quarantine()
 	}
 	return nil
@@ -116,15 +115,15 @@ func (s *Set) ID() string {
 }
 
 // Client returns the agent's client of its API, nil while it does not run.
-func (s *Set) Client() *client.Client { return running[*client.Client](s, manifolds.ClientName) }
+func (s *Set) Client() *client.Client { return running[*client.Client](s, ClientName) }
 
 // State returns the replicated state, nil while it does not run.
-func (s *Set) State() *state.State { return running[*state.State](s, manifolds.StateName) }
+func (s *Set) State() *state.State { return running[*state.State](s, StateName) }
 
 // Applied returns the tracker of the revision that the agent has applied, nil while
 // the replicated state does not run.
 func (s *Set) Applied() interrex.Tracker {
-	if feed := running[*change.Table](s, manifolds.StateName); feed != nil {
+	if feed := running[*change.Table](s, StateName); feed != nil {
 		return feed.Applied()
 	}
 	return nil

@@ -14,7 +14,6 @@ import (
 
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/raftworker"
 )
 
@@ -44,22 +43,22 @@ func (s *Set) try(name string, start dependency.StartFunc) {
 
 func TestTheViewShowsWhyWorkersAreDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := New(Config{Prefix: manifolds.DefaultPrefix})
+		s, err := New(Config{Prefix: DefaultPrefix})
 		if err != nil {
 			t.Fatal(err)
 		}
 		why := errors.New("boom")
-		for _, name := range []string{manifolds.RaftName, manifolds.APIListenerName, manifolds.ProjectionName, manifolds.QueueName} {
+		for _, name := range []string{RaftName, APIListenerName, ProjectionName, QueueName} {
 			s.try(name, func(dependency.Context) (worker.Worker, error) { return nil, why })
 		}
 		v := s.view()
 		if v.RaftDown != why || v.APIDown != why || v.ProjectionDown != why {
 			t.Errorf("raft: %v, the API: %v, the projection: %v", v.RaftDown, v.APIDown, v.ProjectionDown)
 		}
-		if others := slices.Collect(maps.Keys(v.Failing)); !slices.Equal(others, []string{manifolds.QueueName}) {
+		if others := slices.Collect(maps.Keys(v.Failing)); !slices.Equal(others, []string{QueueName}) {
 			t.Errorf("the others: %q", others)
 		}
-		s.try(manifolds.RaftName, func(dependency.Context) (worker.Worker, error) {
+		s.try(RaftName, func(dependency.Context) (worker.Worker, error) {
 			return unit.Run(func(context.Context) error { return raftworker.ErrNoLeaderTimeout }), nil
 		})
 		synctest.Wait()
@@ -70,11 +69,11 @@ func TestTheViewShowsWhyWorkersAreDown(t *testing.T) {
 }
 
 func TestTheViewShowsAStartOfRaftThatIsUnderWay(t *testing.T) {
-	s, err := New(Config{Prefix: manifolds.DefaultPrefix})
+	s, err := New(Config{Prefix: DefaultPrefix})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.try(manifolds.RaftName, func(dependency.Context) (worker.Worker, error) {
+	s.try(RaftName, func(dependency.Context) (worker.Worker, error) {
 		if s.view().RaftStarting.IsZero() {
 			t.Error("it does not show it")
 		}
@@ -86,7 +85,7 @@ func TestTheViewShowsAStartOfRaftThatIsUnderWay(t *testing.T) {
 }
 
 func TestADrainingAgentIsNotToBeElected(t *testing.T) {
-	s, err := New(Config{Prefix: manifolds.DefaultPrefix})
+	s, err := New(Config{Prefix: DefaultPrefix})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/queue"
 )
 
@@ -27,7 +26,7 @@ const noteTimeout = 2 * time.Second
 // startHookCaller makes the calls of webhooks, while they are switched on. Every
 // agent has one: any may be asked to test a webhook, and any may lead.
 func (s *Set) startHookCaller(u *unit.Unit) (worker.Worker, error) {
-	now, id := unit.Need[clock.Clock](u, manifolds.ClockName), unit.Need[datadir.Identity](u, identityName)
+	now, id := unit.Need[clock.Clock](u, ClockName), unit.Need[datadir.Identity](u, identityName)
 	on, slot := unit.Need[config.Switch](u, webhooksConfigName), unit.Need[unit.Offerer[*hookcaller.Caller]](u, hookCallerSlotName)
 	if u.Err == nil && !on.On() {
 		u.Err = errOff
@@ -52,9 +51,9 @@ func (s *Set) startHookCaller(u *unit.Unit) (worker.Worker, error) {
 func (s *Set) startWebhooks(u *unit.Unit) (worker.Worker, error) {
 	c := hookcaller.WorkerConfig{
 		Logger: s.logger("webhooks"), Data: unit.Need[*apiserver.Server](u, apiName).Data,
-		Caller: unit.Need[*hookcaller.Caller](u, hookCallerName), Clock: unit.Need[clock.Clock](u, manifolds.ClockName),
-		Table: unit.Need[*webhook.Table](u, manifolds.StateName), Ring: unit.Need[*watch.Ring](u, manifolds.StateName),
-		Queue: unit.Need[*queue.Queue](u, manifolds.QueueName),
+		Caller: unit.Need[*hookcaller.Caller](u, hookCallerName), Clock: unit.Need[clock.Clock](u, ClockName),
+		Table: unit.Need[*webhook.Table](u, StateName), Ring: unit.Need[*watch.Ring](u, StateName),
+		Queue: unit.Need[*queue.Queue](u, QueueName),
 	}
 	if u.Err != nil {
 		return nil, u.Err

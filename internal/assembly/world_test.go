@@ -1,7 +1,6 @@
 package assembly
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -39,7 +38,6 @@ import (
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/internal/watch"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/state"
 )
@@ -110,7 +108,7 @@ func whole(t *testing.T) AgentConfig {
 func newWorld(t *testing.T, change ...func(*AgentConfig)) *world {
 	t.Helper()
 	w := &world{took: map[string][]taken{}, down: map[string]func(dependency.Context) error{}}
-	c := Config{Agent: whole(t), Prefix: manifolds.DefaultPrefix}
+	c := Config{Agent: whole(t), Prefix: DefaultPrefix}
 	for _, change := range change {
 		change(&c.Agent)
 	}
@@ -118,7 +116,7 @@ func newWorld(t *testing.T, change ...func(*AgentConfig)) *world {
 	if w.Set, err = New(c); err != nil {
 		t.Fatal(err)
 	}
-	delete(w.Manifolds, manifolds.EngineName)
+	delete(w.Manifolds, EngineName)
 	for name, m := range w.Manifolds {
 		w.Manifolds[name] = w.watched(name, m)
 	}
@@ -129,26 +127,20 @@ func newWorld(t *testing.T, change ...func(*AgentConfig)) *world {
 			t.Fatal(err)
 		}
 	}
-	if err := w.engine.Install(manifolds.EngineName, lives.Engine(w.engine).Manifold(manifolds.EngineName, strings.Clone, nil)); err != nil {
+	if err := w.engine.Install(EngineName, lives.Engine(w.engine).Manifold(EngineName, strings.Clone, nil)); err != nil {
 		t.Fatal(err)
 	}
 	return w
 }
 
-// watched is m, whose worker is started again when it was killed.
+// watched is m, which notes what its starts take.
 func (w *world) watched(name string, m dependency.Manifold) dependency.Manifold {
-	start, filter := m.Start, m.Filter
+	start := m.Start
 	m.Start = func(ctx dependency.Context) (worker.Worker, error) {
 		if instead := w.begin(name); instead != nil {
 			return nil, instead(ctx)
 		}
 		return start(recorder{ctx, func(it taken) { w.note(name, it) }})
-	}
-	m.Filter = func(err error) error {
-		if filter != nil {
-			err = filter(err)
-		}
-		return cmp.Or[error](err, dependency.ErrBounce)
 	}
 	return m
 }
@@ -171,7 +163,7 @@ func (w *world) takenBy(user string) (all []taken) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, it := range w.took[user] {
-		if it.from != manifolds.EngineName {
+		if it.from != EngineName {
 			all = append(all, it)
 		}
 	}

@@ -243,7 +243,7 @@ func small(t *testing.T, s method.Service) *method.Registry {
 }
 
 func TestWhatACommandNeedsFromOutsideIsMadeOnce(t *testing.T) {
-	for bytes, want := range map[int]interrex.Kind{limits.MaxMinted: "", state.MaxMinted + 1: interrex.ErrUnavailable} {
+	for bytes, want := range map[int]interrex.Kind{limits.MaxMinted: "", limits.MaxMinted + 1: interrex.ErrUnavailable} {
 		calls := 0
 		r, err := open(small(t, mints(state.LeaseTable, bytes, &calls)), operator, interrexv1.LeaseServiceClaimProcedure, nil, claim("ann"), time.Now())
 		if err != nil {

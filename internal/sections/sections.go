@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/unit"
@@ -69,15 +68,6 @@ func (c *Sections) Swap(next config.Config) (changed []string) {
 	return changed
 }
 
-// startedAgain makes the engine restart a worker that has ended without an error.
-// After an error it would wait longer each time.
-func startedAgain(err error) error {
-	if err == nil {
-		return dependency.ErrBounce
-	}
-	return err
-}
-
 // Node is the line of a worker that provides a T, which pick takes from the whole, and ends when that
 // has changed. pick leaves out what its users apply without a restart.
 func Node[T any](c *Sections, pick func(config.Config) T) unit.Node {
@@ -92,7 +82,6 @@ func Node[T any](c *Sections, pick func(config.Config) T) unit.Node {
 				return nil
 			}), nil
 		},
-		Filter: startedAgain,
 	}
 }
 

@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,10 @@ type Node struct {
 	// true. "": always.
 	Flag string
 	// Start makes the worker; nil and no error: the unit only provides values.
-	Start  func(*Unit) (worker.Worker, error)
+	Start func(*Unit) (worker.Worker, error)
+	// Filter turns the error with which the worker ends into one for the engine;
+	// optional. A worker that ends without an error, as when a program has killed it, is
+	// started again: the engine would leave it stopped.
 	Filter dependency.FilterFunc
 }
 
@@ -53,7 +57,12 @@ func (n Node) Manifold(name string, called func(string) string, overstayed func(
 			return u.begin(owners, n.Start)
 		},
 		Output: Output,
-		Filter: n.Filter,
+		Filter: func(err error) error {
+			if n.Filter != nil {
+				err = n.Filter(err)
+			}
+			return cmp.Or[error](err, dependency.ErrBounce)
+		},
 	}
 	if n.Flag != "" {
 		return Flag(called(name), called(n.Flag), m)

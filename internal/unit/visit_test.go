@@ -15,7 +15,6 @@ import (
 	"github.com/interrex/interrex/internal/lives"
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/manifolds"
 )
 
 // owns is a node whose worker frees something, which is noted.
@@ -47,7 +46,7 @@ func TestOwnerIsStoppedAfterItsVisitors(t *testing.T) {
 		j := &testworker.Journal{}
 		engine := testworker.Engine(t, dependency.Manifolds{
 			"owner": ownerManifold(func() worker.Worker { return testworker.Slow(j, "owner", 0) }, nil),
-			"user": manifolds.Gate("user", dependency.Manifold{
+			"user": unit.Gate("user", dependency.Manifold{
 				Inputs: []string{"owner"},
 				Start: func(dependency.Context) (worker.Worker, error) {
 					return testworker.Slow(j, "user", 5*time.Second), nil
@@ -69,7 +68,7 @@ func TestOwnerNamesWhoOverstays(t *testing.T) {
 		var stayed []string
 		engine := testworker.Engine(t, dependency.Manifolds{
 			"owner": ownerManifold(func() worker.Worker { return testworker.Slow(j, "owner", 0) }, func(names []string) { stayed = names }),
-			"user": manifolds.Gate("user", dependency.Manifold{
+			"user": unit.Gate("user", dependency.Manifold{
 				Inputs: []string{"owner"},
 				Start: func(dependency.Context) (worker.Worker, error) {
 					return testworker.Slow(j, "user", 20*time.Second), nil

@@ -1,4 +1,4 @@
-package manifolds
+package leaseworker
 
 import (
 	"context"
@@ -87,17 +87,17 @@ func leaseWorld(t *testing.T, stopping time.Duration, overstayed func(string, []
 				return nil
 			},
 		},
-		"lease": Lease(LeaseConfig{
+		"lease": Manifold(Config{
 			LeasesName: "leases", Key: "mine/nightly", TTL: time.Minute, Holder: "ann",
 			Metadata: map[string]string{"host": "h"}, Overstayed: overstayed,
 		}),
-		"nightly": WhileHeld("lease", dependency.Manifold{Start: func(ctx dependency.Context) (worker.Worker, error) {
+		"nightly": unit.Gate("worker of lease", dependency.Manifold{Start: func(ctx dependency.Context) (worker.Worker, error) {
 			var held interrex.Held
 			if err := ctx.Get("lease", &held); err != nil {
 				return nil, err
 			}
 			return testworker.Slow(j, "nightly "+held.Token().String(), stopping), nil
-		}}),
+		}}, "lease"),
 	})
 	return engine, f, j
 }
@@ -180,10 +180,10 @@ func TestALostLeaseIsNoFlagBeforeItsWorkerHasSeenIt(t *testing.T) {
 func TestAStartThatIsUnderWayEndsWithWhatItVisits(t *testing.T) {
 	waiting := dependency.Manifold{Start: waits}
 	for name, m := range map[string]dependency.Manifold{
-		"a gate":       Gate("user", waiting, "owner"),
-		"two gates":    Gate("user", Gate("user", waiting, "owner"), "other"),
-		"a campaign":   Lease(LeaseConfig{LeasesName: "owner", Key: "mine/nightly"}),
-		"a late start": Gate("user", dependency.Manifold{Start: startsLate}, "owner"),
+		"a gate":       unit.Gate("user", waiting, "owner"),
+		"two gates":    unit.Gate("user", unit.Gate("user", waiting, "owner"), "other"),
+		"a campaign":   Manifold(Config{LeasesName: "owner", Key: "mine/nightly"}),
+		"a late start": unit.Gate("user", dependency.Manifold{Start: startsLate}, "owner"),
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			owner, err := unit.Node{Start: func(*unit.Unit) (worker.Worker, error) {

@@ -1,4 +1,6 @@
-package manifolds
+// Package leaseworker owns the worker that campaigns for a lease, and lives as long as
+// one hold of it.
+package leaseworker
 
 import (
 	"context"
@@ -16,11 +18,9 @@ import (
 	"github.com/interrex/interrex/internal/unit"
 )
 
-// LeaseConfig describes a manifold that campaigns for a lease and holds it.
-type LeaseConfig struct {
-	// LeasesName is the name of the manifold that provides interrex.Leases: the
-	// constant LeasesName under DefaultPrefix, else what agent.Workers.Name returns
-	// for it.
+// Config describes a manifold that campaigns for a lease and holds it.
+type Config struct {
+	// LeasesName is the name of the manifold that provides interrex.Leases.
 	LeasesName string
 	Key        string
 	TTL        time.Duration // 0: interrex.DefaultTTL
@@ -35,11 +35,11 @@ type LeaseConfig struct {
 	Overstayed func(key string, names []string)
 }
 
-// Lease returns a manifold whose worker lives as long as one hold of a lease. Until
-// the lease is granted the worker is starting. Dependents (see WhileHeld) are
+// Manifold returns a manifold whose worker lives as long as one hold of a lease. Until
+// the lease is granted the worker is starting. Dependents (see unit.Gate) are
 // stopped and waited for before the lease is released, and are stopped when it
 // is lost; then the next campaign begins.
-func Lease(c LeaseConfig) dependency.Manifold {
+func Manifold(c Config) dependency.Manifold {
 	if c.Patience == 0 {
 		c.Patience = 10 * time.Second
 	}
@@ -52,16 +52,10 @@ func Lease(c LeaseConfig) dependency.Manifold {
 	return line.Manifold("lease "+c.Key, strings.Clone, nil)
 }
 
-// WhileHeld lets m run only while the lease of the manifold called lease is
-// held. m's Start gets an interrex.Held from that input, by Context.Get.
-func WhileHeld(lease string, m dependency.Manifold) dependency.Manifold {
-	return Gate("worker of "+lease, m, lease)
-}
-
 // errLost ends the worker of a lease that is no longer held.
 var errLost = errors.New("the lease is lost")
 
-func (c LeaseConfig) start(u *unit.Unit) (worker.Worker, error) {
+func (c Config) start(u *unit.Unit) (worker.Worker, error) {
 	leases := unit.Need[interrex.Leases](u, c.LeasesName)
 	if u.Err != nil {
 		return nil, u.Err
@@ -82,7 +76,7 @@ func (c LeaseConfig) start(u *unit.Unit) (worker.Worker, error) {
 
 // campaign waits until the lease is granted, or the engine aborts the start. end
 // ends the hold's context.
-func (c LeaseConfig) campaign(ctx dependency.Context, leases interrex.Leases) (held interrex.Held, end context.CancelCauseFunc, err error) {
+func (c Config) campaign(ctx dependency.Context, leases interrex.Leases) (held interrex.Held, end context.CancelCauseFunc, err error) {
 	campaign, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -109,7 +103,7 @@ func (c LeaseConfig) campaign(ctx dependency.Context, leases interrex.Leases) (h
 type leaseHolder struct {
 	tomb   tomb.Tomb
 	gate   gate.Gate
-	config LeaseConfig
+	config Config
 	held   interrex.Held
 	end    context.CancelCauseFunc
 }
