@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex/internal/certificates"
@@ -338,6 +339,9 @@ func TestAloneAgentReachesNobodyAndHasARaftTransport(t *testing.T) {
 	}
 	if got := r.LocalAddr(); got != "a" {
 		t.Errorf("raft's address is %q, want the ID", got)
+	}
+	if err := r.RequestVote("b", "b", &raft.RequestVoteRequest{}, &raft.RequestVoteResponse{}); err == nil {
+		t.Error("it reaches another agent")
 	}
 	if _, err := a.Raft(RaftConfig{}); err == nil {
 		t.Error("two raft transports live at once")
