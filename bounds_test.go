@@ -11,12 +11,10 @@ import (
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/notify"
-	"github.com/interrex/interrex/projection"
 	"github.com/interrex/interrex/raftworker"
-	"github.com/interrex/interrex/state"
 )
 
 // TestBoundsAreThoseOfTheContract: a constant that a test of its own package uses
@@ -27,9 +25,9 @@ func TestBoundsAreThoseOfTheContract(t *testing.T) {
 		"pins of a lease":                    {lease.MaxPins, 16},
 		"bytes of a pin's reason":            {lease.MaxReason, 1 << 10},
 		"a default ttl":                      {int64(interrex.DefaultTTL), int64(15 * time.Second)},
-		"bytes of a request id":              {interrex.MaxRequestID, 64},
-		"operations of a group":              {state.MaxGroup, 64},
-		"endings of an entry":                {state.MaxEndings, 1000},
+		"bytes of a request id":              {limits.MaxRequestID, 64},
+		"operations of a group":              {limits.MaxGroup, 64},
+		"endings of an entry":                {limits.MaxEndings, 1000},
 		"resources that a clear deletes":     {resource.MaxCleared, 1000},
 		"resources of a lease":               {resource.MaxLeaseResources, 1024},
 		"long polls":                         {change.MaxWaiting, 65_536},
@@ -44,8 +42,6 @@ func TestBoundsAreThoseOfTheContract(t *testing.T) {
 		"answers of a machine":               {fsm.MaxAnswers, 4096},
 		"bytes of a machine's answers":       {fsm.MaxAnswerBytes, 16 << 20},
 		"entries in the log":                 {raftworker.MinTrailingLogs, 10_240},
-		"a look at the database":             {int64(notify.DefaultLook), int64(5 * time.Second)},
-		"a fence's wait":                     {int64(projection.FenceTimeout), int64(10 * time.Second)},
 	} {
 		if bound[0] != bound[1] {
 			t.Errorf("%s: %d, and docs/semantics.md says %d", name, bound[0], bound[1])

@@ -1,6 +1,7 @@
 package interrex_test
 
 import (
+	"crypto/x509"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/check"
 )
 
 // TestTheRecipeForCertificatesWorks does what docs/certificates.md says, and
@@ -20,18 +22,18 @@ func TestTheRecipeForCertificatesWorks(t *testing.T) {
 		}
 	}
 	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(readText(t, "docs/certificates.md"), -1)
-	if len(blocks) < 3 {
+	if len(blocks) < 7 {
 		t.Fatalf("%d blocks", len(blocks))
 	}
 	home := t.TempDir()
-	recipe := exec.Command("bash", "-euc", blocks[0][1]+blocks[1][1]+blocks[2][1])
+	recipe := exec.Command("bash", "-euc", blocks[0][1]+blocks[1][1]+blocks[2][1]+blocks[5][1]+blocks[6][1])
 	recipe.Env = append(recipe.Environ(), "HOME="+home)
 	out, err := recipe.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if ok := strings.Count(string(out), ".pem: OK"); ok != 6 {
-		t.Errorf("%d of 6 checks are OK:\n%s", ok, out)
+	if ok := strings.Count(string(out), ".pem: OK"); ok != 10 {
+		t.Errorf("%d of 10 checks are OK:\n%s", ok, out)
 	}
 	for _, id := range []string{"n1", "n2", "n3"} {
 		c, err := config.Source{Path: filepath.Join(home, "interrex", id+".yaml")}.Load()
@@ -45,6 +47,17 @@ func TestTheRecipeForCertificatesWorks(t *testing.T) {
 		}
 		if named, err := certificates.IDOf(cert.Leaf); err != nil || named != id || c.Agent.ID != id {
 			t.Errorf("the certificate of %s is of %s, %v", c.Agent.ID, named, err)
+		}
+		api, _, callers, err := check.APITLS(c.API.TLS)
+		if err != nil || callers == nil {
+			t.Fatalf("the API's files: %+v, %v", c.API.TLS, err)
+		}
+		cert, err = api.Certificate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cert.Leaf.Verify(x509.VerifyOptions{DNSName: "127.0.0.1", Roots: callers}); err != nil {
+			t.Errorf("the API's certificate of %s: %v", id, err)
 		}
 	}
 }

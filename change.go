@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// MaxBlock is how long a read may wait for a change.
-const MaxBlock = 10 * time.Minute
-
 // UserChange is the kind of the changes that users append.
 const UserChange = "user"
 
@@ -31,7 +28,7 @@ type Change struct {
 type AppendRequest struct {
 	Data      json.RawMessage // JSON of at most MaxData bytes, 100 lists and objects in one another
 	Tags      []string        // at most 16, each of 1 to 128 bytes
-	RequestID string          // empty: a library fills one in
+	RequestID string          // at most 64 bytes; empty: a library fills one in
 	Attempt   uint32
 	Fence     Fence
 }
@@ -59,7 +56,7 @@ type ListChangesRequest struct {
 	Since Revision
 	Limit int // 0: 100; at most 1 000
 	// Block is how long to wait for the first change if no change matches yet, at most
-	// MaxBlock; 0: do not wait.
+	// 10 min; 0: do not wait.
 	Block       time.Duration
 	MinRevision Revision // the agent waits until it has applied it
 }
@@ -94,16 +91,5 @@ type Changes interface {
 	// List reads a part of the feed. The error is ErrCompacted, with the
 	// FirstRevision to request, if what follows since is no longer kept.
 	List(ctx context.Context, r ListChangesRequest) (ChangePage, error)
-	Watch(ctx context.Context, r WatchChangesRequest) (ChangeWatch, error)
-}
-
-// ChangeWatch yields changes in the order of their revisions.
-type ChangeWatch interface {
-	// Next blocks until there is a change: see LeaseWatch.
-	Next(ctx context.Context) (Change, error)
-	// Disconnected reports since when no agent has served the watch, and the last
-	// error of each: see LeaseWatch.
-	Disconnected() (since time.Time, why error)
-	// Close ends the watch and waits for its goroutines.
-	Close() error
+	Watch(ctx context.Context, r WatchChangesRequest) (Watch[Change], error)
 }

@@ -14,33 +14,58 @@ type Kind string
 // Error returns the kind's text.
 func (k Kind) Error() string { return string(k) }
 
-// The kinds. The table of Numbers says what each means for a caller.
+// The kinds. Those with the same numbers are next to each other: see Kind.Numbers.
 const (
-	ErrInvalid              Kind = "invalid"
-	ErrTooLarge             Kind = "too large"
-	ErrNotFound             Kind = "not found"
-	ErrHeld                 Kind = "held"
-	ErrNotHeld              Kind = "not held"
-	ErrCASFailure           Kind = "cas failure"
-	ErrWrongUID             Kind = "wrong uid"
+	// ErrInvalid: the request is malformed: the text says which field and what is allowed.
+	ErrInvalid Kind = "invalid"
+	// ErrTooLarge: a value is longer than is allowed.
+	ErrTooLarge Kind = "too large"
+	// ErrNotFound: there is no such lease, pin, resource, setting or webhook.
+	ErrNotFound Kind = "not found"
+	// ErrHeld: another holds the lease; the Error says who, and for how long at most.
+	ErrHeld Kind = "held"
+	// ErrNotHeld: the lease is not held under that token: it was lost, or never was.
+	ErrNotHeld Kind = "not held"
+	// ErrCASFailure: the stored version is not the one that was given.
+	ErrCASFailure Kind = "cas failure"
+	// ErrWrongUID: the stored resource has another uid.
+	ErrWrongUID Kind = "wrong uid"
+	// ErrGroupVersionMismatch: the resource is stored in another group version; the Error has it.
 	ErrGroupVersionMismatch Kind = "group version mismatch"
-	ErrConflict             Kind = "conflict"
-	ErrUnauthenticated      Kind = "unauthenticated"
-	ErrDenied               Kind = "denied"
-	ErrVetoed               Kind = "vetoed"
-	ErrNotLeader            Kind = "not leader"
-	ErrNoLeader             Kind = "no leader"
-	ErrUnavailable          Kind = "unavailable"
-	ErrInconsistent         Kind = "inconsistent"
-	ErrOtherCluster         Kind = "other cluster"
-	ErrDraining             Kind = "draining"
-	ErrOverloaded           Kind = "overloaded"
-	ErrTimeout              Kind = "timeout"
-	ErrOutcomeUnknown       Kind = "outcome unknown"
-	ErrNameGone             Kind = "name gone"
-	ErrCompacted            Kind = "compacted"
-	ErrWatchClosed          Kind = "watch closed"
-	ErrDisabled             Kind = "disabled"
+	// ErrConflict: refused because of the current state in another way, such as a 17th webhook, or an FSM's error.
+	ErrConflict Kind = "conflict"
+	// ErrUnauthenticated: the API requires a client certificate, and there was none or a wrong one.
+	ErrUnauthenticated Kind = "unauthenticated"
+	// ErrDenied: only an operator may do this.
+	ErrDenied Kind = "denied"
+	// ErrVetoed: a webhook refused it, or could not be called; nothing has happened.
+	ErrVetoed Kind = "vetoed"
+	// ErrNotLeader: the agent does not lead, or no longer does.
+	ErrNotLeader Kind = "not leader"
+	// ErrNoLeader: no leader is known: there is no quorum, or an election is under way.
+	ErrNoLeader Kind = "no leader"
+	// ErrUnavailable: no agent can be reached, or the agent cannot serve it now.
+	ErrUnavailable Kind = "unavailable"
+	// ErrInconsistent: package storage only: the requested consistency is not available now.
+	ErrInconsistent Kind = "inconsistent"
+	// ErrOtherCluster: the address leads to another cluster, or to one that was recovered since.
+	ErrOtherCluster Kind = "other cluster"
+	// ErrDraining: the agent is stopping, and accepts nothing new.
+	ErrDraining Kind = "draining"
+	// ErrOverloaded: a limit is reached: try again later.
+	ErrOverloaded Kind = "overloaded"
+	// ErrTimeout: the time ran out before it entered the log: it did not happen.
+	ErrTimeout Kind = "timeout"
+	// ErrOutcomeUnknown: it may or may not have happened: repeat it with the same request id.
+	ErrOutcomeUnknown Kind = "outcome unknown"
+	// ErrNameGone: a recovery has dropped the record of the request id: an earlier attempt may have happened.
+	ErrNameGone Kind = "name gone"
+	// ErrCompacted: the events from that revision on are no longer all kept.
+	ErrCompacted Kind = "compacted"
+	// ErrWatchClosed: the watch has ended, or its history was replaced: list and watch again.
+	ErrWatchClosed Kind = "watch closed"
+	// ErrDisabled: the feature is off on this agent.
+	ErrDisabled Kind = "disabled"
 )
 
 // Numbers are the codes of a kind outside Go.

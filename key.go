@@ -5,19 +5,9 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
-)
 
-// Limits of the names of leases and holders.
-const (
-	MaxNamespace = 63  // bytes of a namespace
-	MaxName      = 512 // bytes of a name
-	MaxHolder    = 256 // bytes of a holder's name, or of a pin's owner
+	"github.com/interrex/interrex/internal/limits"
 )
-
-// DefaultNamespace is the namespace of a key without one.
-const DefaultNamespace = "default"
 
 // Key names a lease: NAMESPACE/NAME.
 //
@@ -32,7 +22,7 @@ type Key struct {
 // ParseKey parses NAMESPACE/NAME; a string without a slash is a name in the
 // namespace "default". The error is of kind ErrInvalid.
 func ParseKey(s string) (Key, error) {
-	k := Key{Namespace: DefaultNamespace, Name: s}
+	k := Key{Namespace: limits.DefaultNamespace, Name: s}
 	if namespace, name, found := strings.Cut(s, "/"); found {
 		k = Key{Namespace: namespace, Name: name}
 	}
@@ -53,16 +43,16 @@ func (k Key) Compare(o Key) int {
 // Validate returns a ErrInvalid error that says which part of the key is
 // malformed.
 func (k Key) Validate() error {
-	if err := ValidateNamespace(k.Namespace); err != nil {
+	if err := validateNamespace(k.Namespace); err != nil {
 		return err
 	}
-	return checkText("key: name", k.Name, MaxName)
+	return checkText("key: name", k.Name, limits.MaxName)
 }
 
-// ValidateNamespace checks a namespace; the error is ErrInvalid.
-func ValidateNamespace(s string) error {
-	if len(s) == 0 || len(s) > MaxNamespace {
-		return Errorf(ErrInvalid, "key: a namespace has 1 to %d bytes, not %d: use NAMESPACE/NAME, or only NAME for the namespace %q", MaxNamespace, len(s), DefaultNamespace)
+// validateNamespace checks a namespace; the error is ErrInvalid.
+func validateNamespace(s string) error {
+	if len(s) == 0 || len(s) > limits.MaxNamespace {
+		return Errorf(ErrInvalid, "key: a namespace has 1 to %d bytes, not %d: use NAMESPACE/NAME, or only NAME for the namespace %q", limits.MaxNamespace, len(s), limits.DefaultNamespace)
 	}
 	for i := range len(s) {
 		c := s[i]
@@ -74,28 +64,10 @@ func ValidateNamespace(s string) error {
 	return nil
 }
 
-// ValidateHolder checks a holder's name; the error is ErrInvalid.
-func ValidateHolder(s string) error { return checkText("holder", s, MaxHolder) }
-
-// ValidateNewHolder checks the new holder of a transfer; the error is
-// ErrInvalid.
-func ValidateNewHolder(s string) error { return checkText("to", s, MaxHolder) }
-
-// ValidateOwner checks a pin's owner; the error is ErrInvalid.
-func ValidateOwner(s string) error { return checkText("owner", s, MaxHolder) }
-
 // checkText requires 1 to limit bytes of printable UTF-8.
 func checkText(field, s string, limit int) error {
-	if len(s) == 0 || len(s) > limit {
-		return Errorf(ErrInvalid, "%s: 1 to %d bytes are allowed, not %d", field, limit, len(s))
-	}
-	if !utf8.ValidString(s) {
-		return Errorf(ErrInvalid, "%s: %q is not UTF-8", field, s)
-	}
-	for _, r := range s {
-		if !unicode.IsPrint(r) {
-			return Errorf(ErrInvalid, "%s: %q contains the unprintable character %U", field, s, r)
-		}
+	if err := limits.CheckText(field, s, limit); err != nil {
+		return Errorf(ErrInvalid, "%v", err)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/validation"
 )
 
 func TestParseKeyTakesWhatTheContractAllows(t *testing.T) {
@@ -71,7 +72,7 @@ func TestKeysAreOrderedByNamespaceThenName(t *testing.T) {
 
 func TestHolderAndOwnerHaveOneTo256Bytes(t *testing.T) {
 	for field, validate := range map[string]func(string) error{
-		"holder": interrex.ValidateHolder, "owner": interrex.ValidateOwner,
+		"holder": validation.Holder, "owner": validation.Owner,
 	} {
 		for _, good := range []string{"a", "host/1/abc", "Jörg", strings.Repeat("x", 256)} {
 			if err := validate(good); err != nil {

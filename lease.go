@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
-	"unicode/utf8"
+
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // Limits of a lease.
@@ -15,36 +16,11 @@ const (
 	MaxWait    = time.Hour
 )
 
-// Limits of a request id.
-const (
-	MaxRequestID = 64 // bytes
-)
-
 // ValidateTTL checks a ttl; the error is ErrInvalid. 0, which in most requests
 // means a default, is not allowed.
 func ValidateTTL(d time.Duration) error {
 	if d < MinTTL || d > MaxTTL {
-		return Errorf(ErrInvalid, "ttl: %s to %s are allowed, not %v", FormatDuration(MinTTL), FormatDuration(MaxTTL), d)
-	}
-	return nil
-}
-
-// ValidateWait returns ErrInvalid when a claim may not wait for that long.
-func ValidateWait(d time.Duration) error {
-	if d < 0 || d > MaxWait {
-		return Errorf(ErrInvalid, "wait: 0 s to %s are allowed, not %v", FormatDuration(MaxWait), d)
-	}
-	return nil
-}
-
-// ValidateRequestID checks a request id; the error is ErrInvalid. An empty one
-// means no id, and is allowed.
-func ValidateRequestID(id string) error {
-	if len(id) > MaxRequestID {
-		return Errorf(ErrInvalid, "request_id: at most %d bytes are allowed, not %d", MaxRequestID, len(id))
-	}
-	if !utf8.ValidString(id) {
-		return Errorf(ErrInvalid, "request_id: %q is not UTF-8", id)
+		return Errorf(ErrInvalid, "ttl: %s to %s are allowed, not %v", wording.Rounded(MinTTL), wording.Rounded(MaxTTL), d)
 	}
 	return nil
 }
@@ -137,7 +113,7 @@ const (
 // ClaimRequest requests a lease.
 type ClaimRequest struct {
 	Key    Key
-	Holder string
+	Holder string        // 1 to 256 bytes of printable UTF-8
 	TTL    time.Duration // 0: DefaultTTL
 	// Wait is how long the claim may wait if the key is held, at most MaxWait; 0:
 	// it returns at once.
@@ -146,7 +122,7 @@ type ClaimRequest struct {
 	// caller asserts by this that its predecessor has stopped.
 	Takeover  bool
 	Metadata  map[string]string
-	RequestID string // empty: a library fills one in
+	RequestID string // at most 64 bytes; empty: a library fills one in
 	Attempt   uint32 // 0 is the first attempt
 	Fence     Fence
 }
@@ -173,7 +149,7 @@ type RevokeRequest struct {
 type TransferRequest struct {
 	Key       Key
 	Token     Token
-	To        string
+	To        string        // 1 to 256 bytes of printable UTF-8
 	TTL       time.Duration // 0: the lease's own
 	RequestID string
 	Attempt   uint32
@@ -236,9 +212,9 @@ type ListRequest struct {
 	ReadOptions
 }
 
-// LeasePage is one page of a list.
-type LeasePage struct {
-	Items         []Lease
+// Page is one page of a list. A page of resources also ends at 1 MiB.
+type Page[T any] struct {
+	Items         []T
 	NextPageToken string // empty: this was the last page
 	Revision      Revision
 }
@@ -269,7 +245,7 @@ func (r WatchRequest) Validate() error {
 		return r.Key.Validate()
 	}
 	if r.Namespace != "" {
-		return ValidateNamespace(r.Namespace)
+		return validateNamespace(r.Namespace)
 	}
 	return nil
 }
@@ -297,19 +273,19 @@ type Leases interface {
 	Unpin(ctx context.Context, r PinRequest) (LeaseAnswer, error)
 
 	Get(ctx context.Context, key Key, o ReadOptions) (Lease, Revision, error)
-	List(ctx context.Context, r ListRequest) (LeasePage, error)
+	List(ctx context.Context, r ListRequest) (Page[Lease], error)
 	History(ctx context.Context, key Key) ([]PastLease, Revision, error)
-	Watch(ctx context.Context, r WatchRequest) (LeaseWatch, error)
+	Watch(ctx context.Context, r WatchRequest) (Watch[LeaseEvent], error)
 }
 
-// LeaseWatch yields lease events in the order of their revisions.
-type LeaseWatch interface {
+// Watch yields events, or the changes of the feed, in the order of their revisions.
+type Watch[E any] interface {
 	// Next blocks until there is an event. If ctx ends first, the error is
 	// ErrTimeout, and the watch continues; after any other error there are no more
 	// events. After ErrCompacted and ErrWatchClosed list again; after
 	// ErrOtherCluster make a new client, because every address now leads to
 	// another cluster.
-	Next(ctx context.Context) (LeaseEvent, error)
+	Next(ctx context.Context) (E, error)
 	// Disconnected reports since when no agent has served the watch, and the last
 	// error of each; the zero time if one does. The watch keeps trying, and Next
 	// waits.
@@ -336,8 +312,10 @@ type Held interface {
 	Key() Key
 	Token() Token
 	// Context ends one margin before Deadline (see hold.Margin), at once when the
-	// lease is known to be lost, and before a release. Its cause says why. Err and
-	// Done read the clock first: they are correct from the first call after a pause
+	// lease is known to be lost, and before a release. Its cause is ErrNotHeld if the
+	// lease was lost or revoked, the cause of the context that Hold was given if that
+	// has ended, and else an error without a kind: after a release or transfer, or
+	// when the agent has stopped or the client is closed. Err and Done read the clock first: they are correct from the first call after a pause
 	// of the process or the machine. A channel that Done returned before the pause,
 	// and a context derived from this one, end when a timer has run, up to a
 	// quarter of the margin after the pause, at most 1 s.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/validation"
 )
 
 func TestLimitsOfARequestAreToldInOneWay(t *testing.T) {
@@ -19,14 +20,14 @@ func TestLimitsOfARequestAreToldInOneWay(t *testing.T) {
 		{interrex.ValidateTTL(0), "ttl: 200 ms to 24 h are allowed, not 0s"},
 		{interrex.ValidateTTL(interrex.MinTTL - 1), "ttl: 200 ms to 24 h are allowed, not 199.999999ms"},
 		{interrex.ValidateTTL(25 * time.Hour), "ttl: 200 ms to 24 h are allowed, not 25h0m0s"},
-		{interrex.ValidateWait(0), ""},
-		{interrex.ValidateWait(time.Hour), ""},
-		{interrex.ValidateWait(-time.Second), "wait: 0 s to 1 h are allowed, not -1s"},
-		{interrex.ValidateWait(2 * time.Hour), "wait: 0 s to 1 h are allowed, not 2h0m0s"},
-		{interrex.ValidateRequestID(""), ""},
-		{interrex.ValidateRequestID(strings.Repeat("i", 64)), ""},
-		{interrex.ValidateRequestID(strings.Repeat("i", 65)), "request_id: at most 64 bytes are allowed, not 65"},
-		{interrex.ValidateRequestID("\xff"), `request_id: "\xff" is not UTF-8`},
+		{validation.Wait(0), ""},
+		{validation.Wait(time.Hour), ""},
+		{validation.Wait(-time.Second), "wait: 0 s to 1 h are allowed, not -1s"},
+		{validation.Wait(2 * time.Hour), "wait: 0 s to 1 h are allowed, not 2h0m0s"},
+		{validation.RequestID(""), ""},
+		{validation.RequestID(strings.Repeat("i", 64)), ""},
+		{validation.RequestID(strings.Repeat("i", 65)), "request_id: at most 64 bytes are allowed, not 65"},
+		{validation.RequestID("\xff"), `request_id: "\xff" is not UTF-8`},
 		{interrex.Fence{}.Validate(), ""},
 		{interrex.Fence{Key: k, Token: 1}.Validate(), ""},
 		{interrex.Fence{Key: k}.Validate(), "fence: token: missing: give the token under which a/x is held"},

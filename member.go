@@ -12,10 +12,6 @@ const (
 	MemberChanged = "member.changed"
 )
 
-// DefaultJoinTTL is how long a join token is valid unless its request says
-// otherwise, in cluster time.
-const DefaultJoinTTL = time.Hour
-
 // Members is who belongs to the cluster. The leader brings raft's configuration in
 // line with it, one change at a time.
 type Members interface {
@@ -42,7 +38,7 @@ type Members interface {
 type JoinTokenRequest struct {
 	Member string        // the only agent that may use it; empty: any
 	Uses   int           // 1 to 1 000; 0: 1
-	TTL    time.Duration // 1 s to 30 d; 0: DefaultJoinTTL
+	TTL    time.Duration // 1 s to 30 d; 0: 1 h
 }
 
 // JoinToken is the public half of a join token.

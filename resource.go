@@ -6,18 +6,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/interrex/interrex/internal/limits"
 )
 
-// Limits of a resource. Its name has at most MaxName bytes, as that of a lease,
-// and its metadata at most 4 KiB.
-const (
-	MaxTypePart = 63        // bytes of each part of a type
-	MaxUID      = 64        // bytes of a uid, generation or version
-	MaxData     = 512 << 10 // bytes of the data; a replicated setting may lower it
-)
-
-// DefaultTenancy replaces an empty partition or namespace.
-const DefaultTenancy = "default"
+// MaxData is the maximum size of a resource's data in bytes; a replicated setting may
+// lower it. Its metadata have at most 4 KiB.
+const MaxData = 512 << 10
 
 // Wildcard, as a whole partition or namespace of a list or watch, matches any.
 const Wildcard = "*"
@@ -70,11 +65,11 @@ func (t ResourceType) Validate() error {
 	return validateWord("type: kind", t.Kind, "_-", true)
 }
 
-// validateWord requires 1 to MaxTypePart letters, digits and other characters,
+// validateWord requires 1 to 63 letters, digits and other characters,
 // the first one a letter or digit.
 func validateWord(field, s, others string, capitals bool) error {
-	if len(s) == 0 || len(s) > MaxTypePart {
-		return Errorf(ErrInvalid, "%s: 1 to %d bytes are allowed, not %d", field, MaxTypePart, len(s))
+	if len(s) == 0 || len(s) > limits.MaxTypePart {
+		return Errorf(ErrInvalid, "%s: 1 to %d bytes are allowed, not %d", field, limits.MaxTypePart, len(s))
 	}
 	for i := range len(s) {
 		c := s[i]
@@ -91,15 +86,15 @@ func validateWord(field, s, others string, capitals bool) error {
 }
 
 // Tenancy is the scope of a resource. Partition and namespace are like the
-// namespace of a lease; empty is DefaultTenancy.
+// namespace of a lease; empty is "default".
 type Tenancy struct {
 	Partition string
 	Namespace string
 }
 
-// WithDefaults replaces empty fields with DefaultTenancy.
+// WithDefaults replaces empty fields with "default".
 func (t Tenancy) WithDefaults() Tenancy {
-	return Tenancy{Partition: cmp.Or(t.Partition, DefaultTenancy), Namespace: cmp.Or(t.Namespace, DefaultTenancy)}
+	return Tenancy{Partition: cmp.Or(t.Partition, limits.DefaultNamespace), Namespace: cmp.Or(t.Namespace, limits.DefaultNamespace)}
 }
 
 // Validate returns a ErrInvalid error that says which part is malformed. An
@@ -116,8 +111,8 @@ func (t Tenancy) Validate() error {
 type ResourceID struct {
 	Type    ResourceType
 	Tenancy Tenancy
-	Name    string // 1 to MaxName bytes of printable UTF-8, slashes allowed
-	UID     string // at most MaxUID bytes; empty: see where it is used
+	Name    string // 1 to 512 bytes of printable UTF-8, slashes allowed
+	UID     string // at most 64 bytes; empty: see where it is used
 }
 
 // WithDefaults fills in the tenancy.
@@ -154,13 +149,13 @@ func (id ResourceID) Validate() error {
 	if err := id.Tenancy.Validate(); err != nil {
 		return err
 	}
-	if err := checkText("name", id.Name, MaxName); err != nil {
+	if err := checkText("name", id.Name, limits.MaxName); err != nil {
 		return err
 	}
 	if id.UID == "" {
 		return nil
 	}
-	return checkText("uid", id.UID, MaxUID)
+	return checkText("uid", id.UID, limits.MaxUID)
 }
 
 // Same reports whether two IDs name the same resource, regardless of group
@@ -231,7 +226,7 @@ type WriteResourceRequest struct {
 	// exist; else the stored version must be equal. An empty UID means the stored
 	// one, or a new one. The Generation is ignored.
 	Resource  Resource
-	RequestID string // empty: a library fills one in
+	RequestID string // at most 64 bytes; empty: a library fills one in
 	Attempt   uint32
 	Fence     Fence
 	// Strict is for storage backends: an empty UID does not match the stored one,
@@ -297,15 +292,15 @@ func (s ResourceSelection) Validate() error {
 	if err := validateWord("type: kind", s.Type.Kind, "_-", true); err != nil {
 		return err
 	}
-	if len(s.NamePrefix) > MaxName {
-		return Errorf(ErrInvalid, "name_prefix: at most %d bytes are allowed, not %d", MaxName, len(s.NamePrefix))
+	if len(s.NamePrefix) > limits.MaxName {
+		return Errorf(ErrInvalid, "name_prefix: at most %d bytes are allowed, not %d", limits.MaxName, len(s.NamePrefix))
 	}
 	t := s.Tenancy
 	if t.Partition == Wildcard {
-		t.Partition = DefaultTenancy
+		t.Partition = limits.DefaultNamespace
 	}
 	if t.Namespace == Wildcard {
-		t.Namespace = DefaultTenancy
+		t.Namespace = limits.DefaultNamespace
 	}
 	return t.Validate()
 }
@@ -336,13 +331,6 @@ type ListOwnedRequest struct {
 	ReadOptions
 }
 
-// ResourcePage is one page of a list. A page also ends at 1 MiB.
-type ResourcePage struct {
-	Items         []Resource
-	NextPageToken string // empty: this was the last page
-	Revision      Revision
-}
-
 // WatchResourcesRequest requests the events of resources.
 type WatchResourcesRequest struct {
 	ResourceSelection
@@ -369,18 +357,7 @@ type Resources interface {
 	// Clear deletes all selected resources atomically; ErrTooLarge if there are
 	// more than 1 000.
 	Clear(ctx context.Context, r ClearResourcesRequest) (ClearResourcesAnswer, error)
-	List(ctx context.Context, r ListResourcesRequest) (ResourcePage, error)
-	ListByOwner(ctx context.Context, r ListOwnedRequest) (ResourcePage, error)
-	Watch(ctx context.Context, r WatchResourcesRequest) (ResourceWatch, error)
-}
-
-// ResourceWatch yields resource events in the order of their revisions.
-type ResourceWatch interface {
-	// Next blocks until there is an event: see LeaseWatch.
-	Next(ctx context.Context) (ResourceEvent, error)
-	// Disconnected reports since when no agent has served the watch, and the last
-	// error of each: see LeaseWatch.
-	Disconnected() (since time.Time, why error)
-	// Close ends the watch and waits for its goroutines.
-	Close() error
+	List(ctx context.Context, r ListResourcesRequest) (Page[Resource], error)
+	ListByOwner(ctx context.Context, r ListOwnedRequest) (Page[Resource], error)
+	Watch(ctx context.Context, r WatchResourcesRequest) (Watch[ResourceEvent], error)
 }

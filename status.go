@@ -29,28 +29,6 @@ func (s AgentState) String() string {
 	return states[s]
 }
 
-// MembershipChangeMode is how far a change of the members has come.
-type MembershipChangeMode int
-
-// The modes of a membership. Members are added and removed one at a time, so
-// that two majorities of one change always overlap: there is no joint phase, and
-// the mode is Stable.
-const (
-	Stable MembershipChangeMode = iota
-	ProposedJointConsensus
-	ProposedFinalConsensus
-)
-
-var modes = [...]string{"stable", "proposed_joint_consensus", "proposed_final_consensus"}
-
-// String returns the mode as the API writes it: stable.
-func (m MembershipChangeMode) String() string {
-	if m < 0 || int(m) >= len(modes) {
-		return fmt.Sprintf("MembershipChangeMode(%d)", int(m))
-	}
-	return modes[m]
-}
-
 // Status is what an agent knows of itself, its log and its cluster, without
 // contacting another one.
 type Status struct {
@@ -63,8 +41,6 @@ type Status struct {
 	// LastContact is the time since this agent last heard from the leader; 0 on the
 	// leader itself.
 	LastContact time.Duration
-	// Membership is the phase of the last change of Members.
-	Membership MembershipChangeMode
 	// Members are those that raft goes by now.
 	Members    []Member
 	Quorum     string // in words: what may still fail
@@ -111,8 +87,9 @@ type Member struct {
 	LastContact *time.Duration
 	// Silent reports whether this is too long.
 	Silent bool
-	// Refusal says, of a silent one, that it refuses this agent or this agent
-	// refuses it, and why; empty: it just does not answer.
+	// Refusal says why it is not connected: it refuses this agent or this agent refuses
+	// it, and why, or its port refuses connections, which is known before it has been
+	// silent for long; empty: it is connected, or just does not answer.
 	Refusal string
 	// MatchIndex is the log index up to which it has the leader's entries, as far
 	// as it has told the leader in its term. Only the leader knows it; nil

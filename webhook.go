@@ -30,15 +30,6 @@ const (
 	WebhookAllow  WebhookPolicy = "allow"
 )
 
-// Limits of webhooks.
-const (
-	MaxWebhooks       = 16
-	MinWebhookTimeout = 100 * time.Millisecond
-	MaxWebhookTimeout = 30 * time.Second
-	// DefaultWebhookTimeout is the timeout of a hook that does not set one.
-	DefaultWebhookTimeout = 2 * time.Second
-)
-
 // Webhook is a URL that is called before operations or after events. A call is a
 // POST of JSON: before an operation a hookcaller.Question, after an event a
 // Change as the feed has it. Its signature is that of hookcaller.Sign, in the

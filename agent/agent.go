@@ -14,7 +14,6 @@ import (
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/change"
-	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/raftworker/leadership"
 )
 
@@ -43,11 +42,12 @@ type Agent struct {
 
 // run is one run, from Start to Stop.
 type run struct {
-	set    *manifolds.Set
+	*Workers
 	engine *dependency.Engine
 }
 
-// New checks the configuration. It starts nothing.
+// New checks the configuration. It starts nothing. Its error has a line for each value
+// that is not valid, and no kind.
 func New(c Config) (*Agent, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot make the agent: %w", err)
@@ -61,7 +61,8 @@ func New(c Config) (*Agent, error) {
 }
 
 // Start binds the addresses and starts the workers. It does not wait for a
-// quorum: Ready does. On a running agent it does nothing.
+// quorum: Ready does. On a running agent it does nothing. Its error is about this
+// machine (a directory, a file, a port) or the end of ctx, and seldom has a kind.
 func (a *Agent) Start(ctx context.Context) error {
 	a.life.Lock()
 	defer a.life.Unlock()
@@ -158,7 +159,7 @@ func (a *Agent) Stop(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, StopTimeout)
 	defer cancel()
-	drained := r.set.Drain(ctx)
+	drained := r.Drain(ctx)
 	r.engine.Kill()
 	return errors.Join(drained, a.Wait())
 }

@@ -229,7 +229,7 @@ func TestLeadershipReplaysThePresent(t *testing.T) {
 // What the work under a lease takes to stop holds up no election: leadership has
 // gone before.
 func TestStopHandsLeadershipOverBeforeItWaitsForWork(t *testing.T) {
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	first := c.Leader()
 	a := c.Agent(first)
 	begun, released := make(chan struct{}), make(chan struct{})

@@ -20,6 +20,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/interrextest"
@@ -265,13 +266,13 @@ func lonely(t *testing.T) *agent.Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := quiet(t)
-	if config.TLS, err = ca.TLS("n1"); err != nil {
+	own := quiet(t)
+	if own.TLS, err = ca.TLS("n1"); err != nil {
 		t.Fatal(err)
 	}
-	config.ID = "n1"
-	config.Cluster = agent.ClusterConfig{Listen: "127.0.0.1:0", BootstrapExpect: 2, Join: []string{"127.0.0.1:9"}} // nobody is there
-	a := newAgent(t, config)
+	own.ID = "n1"
+	own.Cluster = config.Cluster{Listen: "127.0.0.1:0", BootstrapExpect: 2, Join: []string{"127.0.0.1:9"}} // nobody is there
+	a := newAgent(t, own)
 	if err := a.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +301,7 @@ func TestAWaitForAnAgentEndsWithTheAgent(t *testing.T) {
 
 func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
 	a := lonely(t)
-	awaitAlarm(t, a, "bootstrap-waiting", "", "waiting for 1 of 2; 127.0.0.1:9 refuses the connection")
+	awaitAlarm(t, a, "bootstrap-waiting", "", "waiting for 1 of 2; 127.0.0.1:9 refuses connections")
 	for said, end := "", time.Now().Add(time.Minute); !strings.Contains(said, "[-] caught up: the leader has not yet said what is committed"); {
 		if time.Now().After(end) {
 			t.Fatalf("it says of itself:\n%s", said)
@@ -318,13 +319,13 @@ func TestAnAgentSaysWhomItHasMetAndWhoExpectsAnotherCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	agentOf := func(id string, expect int, join ...string) *agent.Agent {
-		config := quiet(t)
-		config.ID = id
-		if config.TLS, err = ca.TLS(id); err != nil {
+		own := quiet(t)
+		own.ID = id
+		if own.TLS, err = ca.TLS(id); err != nil {
 			t.Fatal(err)
 		}
-		config.Cluster = agent.ClusterConfig{Listen: "127.0.0.1:0", BootstrapExpect: expect, Join: join}
-		a := newAgent(t, config)
+		own.Cluster = config.Cluster{Listen: "127.0.0.1:0", BootstrapExpect: expect, Join: join}
+		a := newAgent(t, own)
 		if err := a.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -332,7 +333,7 @@ func TestAnAgentSaysWhomItHasMetAndWhoExpectsAnotherCluster(t *testing.T) {
 	}
 	first := agentOf("n1", 3, "127.0.0.1:9") // nobody is there
 	agentOf("n2", 3, first.Addrs()["cluster"])
-	awaitAlarm(t, first, "bootstrap-waiting", "", "waiting for 1 of 3: met n2; 127.0.0.1:9 refuses the connection")
+	awaitAlarm(t, first, "bootstrap-waiting", "", "waiting for 1 of 3: met n2; 127.0.0.1:9 refuses connections")
 	agentOf("n3", 4, first.Addrs()["cluster"])
 	awaitAlarm(t, first, "bootstrap-waiting", "", "n1 expects 3 agents and n3 expects 4")
 }
@@ -342,11 +343,11 @@ func TestADatabaseThatIsAwayIsAnAlarmAndNoFailedStart(t *testing.T) {
 	if err := os.WriteFile(url, []byte("postgres://127.0.0.1:1/none"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config := quiet(t)
-	config.Notify.LeaseHolders = url
-	config.Postgres = func(string) (*sql.DB, error) { return nil, errors.New("no such server") }
-	config.Logger = nil
-	a := newAgent(t, config)
+	own := quiet(t)
+	own.Notify.LeaseHolders = url
+	own.Postgres = func(string) (*sql.DB, error) { return nil, errors.New("no such server") }
+	own.Logger = nil
+	a := newAgent(t, own)
 	start(t, a)
 	awaitAlarm(t, a, "projection-failing", "", "notify.lease-holders: cannot open the lease holders: "+url+": no such server")
 	if _, err := claim(t, a, "db", "ann"); err != nil {

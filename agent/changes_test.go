@@ -45,7 +45,7 @@ func TestALongPollIsAskedForOnce(t *testing.T) {
 }
 
 func TestWhatIsNoNumberOrConsistencyIsRefused(t *testing.T) {
-	a := interrextest.New(t)
+	a := interrextest.Start(t, agent.Config{})
 	ctx, weird := t.Context(), interrex.ReadOptions{Consistency: 17}
 	kind := interrex.ResourceType{Group: "a", Kind: "b"}
 	for what, call := range map[string]func() error{

@@ -11,9 +11,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/assembly"
 	"github.com/interrex/interrex/internal/logs"
-	"github.com/interrex/interrex/manifolds"
+	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -57,9 +59,8 @@ type Config struct {
 	// Dialer connects to other agents. nil: TCP.
 	Dialer transport.Dialer
 	// Listen makes listeners in place of the machine's, and HoldClock is the clock
-	// by which leases that are held through this agent are kept: a test gives them
-	// that runs on virtual time, where nothing may wait for a socket. nil: TCP and
-	// Unix sockets; the system's clock, which counts sleep.
+	// by which leases that are held through this agent are kept: both are for tests
+	// on virtual time, where nothing may wait for a socket. nil: TCP and Unix sockets; the system's clock, which counts sleep.
 	Listen    func(network, address string) (net.Listener, error)
 	HoldClock interrex.Clock
 	// SQLite opens the database of lease holders at a path. nil: the agent
@@ -70,29 +71,51 @@ type Config struct {
 	Postgres func(url string) (*sql.DB, error)
 	// Tables are the embedder's own, beside interrex's. All agents of a cluster
 	// have the same ones.
-	Tables []manifolds.Table
+	Tables []Table
 	// FSM makes a state machine of the embedder's own, empty, for what needs no
 	// table. It is called each time the replicated state starts: the newest one is
 	// the one in use. All agents of a cluster have it, or none. Agent.Propose, with
 	// no table, sends commands to it. nil: no state machine.
-	FSM func() FSM
+	FSM func() interrex.FSM
 	// Observers see what this agent applies. nil: there are none.
 	Observers *Observers
 	// Load reads the configuration again for a reload. nil: reloads are refused.
 	Load func() (config.Config, error)
 	// Drain is called when an operator requests a drain; it returns when the agent
-	// is drained. nil: agents made by New drain and stop by themselves; in another
-	// program's engine such a request is refused.
+	// is drained, and has it stop. nil: agents made by New drain and stop by
+	// themselves; with NewWorkers such a request is refused. A program with an engine
+	// of its own calls Workers.Drain here, then stops its engine.
 	Drain func(context.Context) error
 	// Version is shown in status, hellos and metrics.
 	Version string
 }
 
 // FromFile makes a Config of what an operator has set.
-func FromFile(c config.Config) Config { return Config(manifolds.FromFile(c)) }
+func FromFile(c config.Config) Config {
+	return Config{
+		ID: c.Agent.ID, DataDir: c.Agent.DataDir, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
+		Features: c.Features, Notify: c.Notify, Logging: c.Logging,
+	}
+}
+
+// assembled returns the configuration for the workers.
+func (c Config) assembled() assembly.AgentConfig {
+	a := assembly.AgentConfig{
+		ID: c.ID, DataDir: c.DataDir, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
+		Features: c.Features, Notify: c.Notify, Logging: c.Logging,
+		Logger: c.Logger, Clock: c.Clock, Registry: c.Registry, Collectors: c.Collectors,
+		TLS: c.TLS, Dialer: c.Dialer, Listen: c.Listen, HoldClock: c.HoldClock,
+		SQLite: c.SQLite, Postgres: c.Postgres, Tables: c.Tables, FSM: c.FSM,
+		Load: c.Load, Drain: c.Drain, Version: c.Version,
+	}
+	if c.Observers != nil {
+		a.Observers = &c.Observers.inner
+	}
+	return a
+}
 
 // Validate reports which values are wrong, one line each.
-func (c Config) Validate() error { return manifolds.AgentConfig(c).Validate() }
+func (c Config) Validate() error { return c.assembled().Validate() }
 
 // Check reports, beyond what Validate of the file sees, why an agent could not be
 // run with this configuration on this machine, with a line for each problem; and
@@ -101,7 +124,7 @@ func (c Config) Validate() error { return manifolds.AgentConfig(c).Validate() }
 // agent runs in the data directory. It changes nothing there, and does not read
 // raft's log.
 func (c Config) Check(ctx context.Context) (warnings []string, err error) {
-	return manifolds.AgentConfig(c).Check(ctx)
+	return c.assembled().Check(ctx)
 }
 
 // The sections of a Config.
@@ -116,14 +139,12 @@ type (
 	APITLS         = config.APITLS
 )
 
-// Table makes an embedder's own table: see manifolds.Table.
-type Table = manifolds.Table
-
-// FSM is a state machine of the embedder's own: see interrex.FSM.
-type FSM = interrex.FSM
-
-// FSMCommand is a command to it: see interrex.FSMCommand.
-type FSMCommand = interrex.FSMCommand
+// Table makes an embedder's own table, empty, and the service that it offers;
+// the zero Service means no service. It is called each time the replicated
+// state starts, and to check the configuration. The table's ID is
+// state.FirstEmbedderTable or above, and the numbers of its methods are the 256 from
+// 256 times the ID on.
+type Table = func() (state.Table, api.Service)
 
 // Slog makes Config.Logger out of a slog.Logger.
 func Slog(to *slog.Logger) *loggo.Context { return logs.Slog(to) }

@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/interrextest"
@@ -51,13 +52,13 @@ func (f *faults) get() faults {
 }
 
 // machine is an agent.Config.FSM.
-func (f *faults) machine() agent.FSM {
+func (f *faults) machine() interrex.FSM {
 	n := &notes{faults: f}
 	f.set(func(f *faults) { f.current = n })
 	return n
 }
 
-func (n *notes) Apply(c agent.FSMCommand) ([]byte, error) {
+func (n *notes) Apply(c interrex.FSMCommand) ([]byte, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f, text := n.faults.get(), string(c.Data)
@@ -387,7 +388,7 @@ func TestAMachineThatDoesNotReturnIsAnAlarm(t *testing.T) {
 }
 
 func TestAnAgentWithoutAMachineTakesNoCommand(t *testing.T) {
-	a := interrextest.New(t)
+	a := interrextest.Start(t, agent.Config{})
 	_, err := a.Propose(t.Context(), interrex.Proposal{Data: []byte("a")})
 	if !errors.Is(err, interrex.ErrInvalid) || !strings.Contains(err.Error(), "set agent.Config.FSM") {
 		t.Error(err)
@@ -395,7 +396,7 @@ func TestAnAgentWithoutAMachineTakesNoCommand(t *testing.T) {
 }
 
 func TestAMachineThatIsNilIsNamed(t *testing.T) {
-	a := newAgent(t, agent.Config{Logger: quiet(t).Logger, FSM: func() agent.FSM { return nil }})
+	a := newAgent(t, agent.Config{Logger: quiet(t).Logger, FSM: func() interrex.FSM { return nil }})
 	if err := a.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "Config.FSM returned nil") {
 		t.Error(err)
 	}
@@ -406,14 +407,14 @@ func TestAgentsWithAndWithoutAMachineRefuseEachOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	member := func(id string, join []string, machine func() agent.FSM) *agent.Agent {
+	member := func(id string, join []string, machine func() interrex.FSM) *agent.Agent {
 		certificates, err := ca.TLS(id)
 		if err != nil {
 			t.Fatal(err)
 		}
 		a := newAgent(t, agent.Config{
 			Logger: quiet(t).Logger, ID: id, TLS: certificates, FSM: machine,
-			Cluster: agent.ClusterConfig{Listen: "127.0.0.1:0", Join: join, BootstrapExpect: 2},
+			Cluster: config.Cluster{Listen: "127.0.0.1:0", Join: join, BootstrapExpect: 2},
 		})
 		if err := a.Start(t.Context()); err != nil {
 			t.Fatal(err)

@@ -7,16 +7,12 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/internal/hold"
 )
 
 // restartWait is how long a call waits for a client that is about to start,
 // because the agent has just been started or a reload restarts its API.
 const restartWait = 5 * time.Second
-
-// restartPause is what a campaign leaves the worker that it runs on for its end.
-const restartPause = 100 * time.Millisecond
 
 var _ client.Caller = (*Agent)(nil)
 
@@ -31,7 +27,7 @@ func (a *Agent) Client(ctx context.Context) (*client.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, restartWait)
 	defer cancel()
 	for {
-		changed, _ := r.set.Starts.Failed()
+		changed, _ := r.set.Lives.Failed()
 		if c := r.set.Client(); c != nil {
 			return c, nil
 		}
@@ -51,14 +47,16 @@ type leases struct {
 	agent *Agent
 }
 
-// Run continues to campaign when its client is restarted.
+// Run continues to campaign when its client is restarted. It needs no pause: a client
+// closes its leases only after it was asked to stop, from when on Client waits for the
+// next one; a drain, which closes them first, is known by then.
 func (l leases) Run(ctx context.Context, key string, o interrex.HoldOptions, fn func(ctx context.Context, held interrex.Held) error) error {
 	for {
 		err := l.Leases.Run(ctx, key, o, fn)
 		if !errors.Is(err, hold.ErrClosed) || ctx.Err() == nil && l.agent.Status().Draining {
 			return err
 		}
-		if !backoff.Pause(ctx, time.After(restartPause)) {
+		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}

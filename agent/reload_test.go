@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -188,6 +189,40 @@ func TestAReloadMovesTheAPI(t *testing.T) {
 	write(func(c *config.Config) { c.API.Listen = "127.0.0.2:" + port })
 	if _, err := a.Reload(); err != nil {
 		t.Errorf("another host with the same port: %v", err)
+	}
+}
+
+// The next listener does not wait for them.
+func TestAReloadOfTheAPIEndsItsStreams(t *testing.T) {
+	ca, err := certificates.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := ca.Write(t.TempDir(), "a1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, write := reloadable(t)
+	address := a.Addrs()["api"]
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/changes", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "text/event-stream")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	write(func(c *config.Config) { c.API.TLS = config.APITLS{Cert: files.Cert, Key: files.Key} })
+	if changed, err := a.Reload(); err != nil || len(changed) != 1 || changed[0] != "api" {
+		t.Fatalf("got %q, %v", changed, err)
+	}
+	if text, err := io.ReadAll(answer.Body); err != nil || !strings.Contains(string(text), "event: draining") {
+		t.Errorf("the stream ends with %q, %v", text, err)
+	}
+	if err := alive("https://" + address); err != nil {
+		t.Errorf("the API with TLS: %v", err)
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
-
-	"github.com/interrex/interrex/manifolds"
 )
 
 // newRun makes an engine with all workers in it.
@@ -24,16 +22,14 @@ func (a *Agent) newRun() (*run, error) {
 		c.Drain = func(ctx context.Context) error { return r.drain(ctx) }
 	}
 	var err error
-	wanted := manifolds.Config{Agent: manifolds.AgentConfig(c)}
-	if r.set, err = manifolds.New(wanted); err != nil {
+	if r.Workers, err = NewWorkers(c, ""); err != nil {
 		return nil, err
 	}
 	if r.engine, err = dependency.NewEngine(engineConfig(c.Clock, r.set.EngineLogger())); err != nil {
 		return nil, err
 	}
-	r.set.Manifolds[wanted.Name(manifolds.EngineName)] = manifolds.Engine(r.engine)
-	if err := dependency.Install(r.engine, r.set.Manifolds); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot install the workers: %w", err), worker.Stop(r.engine))
+	if err := r.Install(r.engine); err != nil {
+		return nil, errors.Join(err, worker.Stop(r.engine))
 	}
 	return r, nil
 }
@@ -59,7 +55,7 @@ func engineConfig(c clock.Clock, logger dependency.Logger) dependency.EngineConf
 
 // drain serves an operator's drain request: the agent drains, then stops.
 func (r *run) drain(ctx context.Context) error {
-	err := r.set.Drain(ctx)
+	err := r.Drain(ctx)
 	r.engine.Kill()
 	if err != nil {
 		return fmt.Errorf("the agent is stopping without having been drained: %w", err)
@@ -81,11 +77,11 @@ func (r *run) bound(ctx context.Context) error {
 
 func (r *run) started(ctx context.Context, name string) error {
 	for {
-		changed, failed := r.set.Starts.Failed(r.set.Extras()...)
+		changed, failed := r.set.Lives.Failed(r.set.Extras()...)
 		if failed != nil {
 			return failed
 		}
-		tried, err := r.set.Starts.Last(name)
+		tried, err := r.set.Lives.Last(name)
 		if tried && err == nil {
 			return nil
 		}

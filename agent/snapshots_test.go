@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/interrextest"
 )
 
@@ -38,8 +39,8 @@ func TestSnapshotsComeAsConfigured(t *testing.T) {
 	start := func(entries uint64) (*agent.Agent, string) {
 		dir := t.TempDir()
 		return interrextest.Start(t, agent.Config{
-			DataDir: dir, API: agent.APIConfig{Socket: filepath.Join(t.TempDir(), "s")}, FSM: new(faults).machine,
-			Raft: agent.RaftConfig{SnapshotInterval: time.Second, SnapshotThreshold: entries, SnapshotRetention: retention},
+			DataDir: dir, API: config.API{Socket: filepath.Join(t.TempDir(), "s")}, FSM: new(faults).machine,
+			Raft: config.Raft{SnapshotInterval: time.Second, SnapshotThreshold: entries, SnapshotRetention: retention},
 		}), dir
 	}
 	often, dir := start(threshold)
@@ -83,7 +84,7 @@ func TestSnapshotsComeAsConfigured(t *testing.T) {
 }
 
 func TestSnapshotSettingsThatMeanNothingAreRefused(t *testing.T) {
-	for want, raft := range map[string]agent.RaftConfig{
+	for want, raft := range map[string]config.Raft{
 		"raft.snapshot-interval: 1s to 1h are allowed, not -1m": {SnapshotInterval: -time.Minute},
 		"raft.snapshot-retention: 1 to 100 are allowed, not -1": {SnapshotRetention: -1},
 	} {

@@ -121,7 +121,7 @@ func newAudience(b *testing.B, c *cluster, watchers int) *audience {
 }
 
 // watch records the lag of every claim, up to the last.
-func (a *audience) watch(b *testing.B, watcher int, w interrex.LeaseWatch) {
+func (a *audience) watch(b *testing.B, watcher int, w interrex.Watch[interrex.LeaseEvent]) {
 	for n := 0; ; n++ {
 		e, err := w.Next(a.ctx)
 		if err != nil {

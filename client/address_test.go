@@ -17,6 +17,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 func TestAnAddressMayBeHostAndPort(t *testing.T) {
@@ -86,7 +87,7 @@ func TestTLSAndPlainAreToldApart(t *testing.T) {
 		t.Errorf("TLS spoken to a plain port: %s", got)
 	}
 	host = secure.Listener.Addr().String()
-	if got := failure(t, "http", host, pingAfter); !strings.Contains(fmt.Sprint(got), "if it serves TLS, use https://"+host+"; if it is a cluster port, use the port of the API: ") {
+	if got := failure(t, "http", host, pingAfter); !strings.Contains(fmt.Sprint(got), host+" serves TLS: use https://"+host+"; if it is a cluster port, use the port of the API: ") || interrex.KindOf(wire.FromError(got, true)) != interrex.ErrUnavailable {
 		t.Errorf("no TLS spoken to a port with it: %s", got)
 	}
 }
@@ -101,6 +102,9 @@ func TestAClusterPortIsToldApart(t *testing.T) {
 	host := other.Listener.Addr().String()
 	if got := failure(t, "https", host, pingAfter); !strings.Contains(fmt.Sprint(got), host+" serves TLS but not HTTP: if it is a cluster port, use the port of the API: ") {
 		t.Errorf("HTTP spoken to a port without: %v", got)
+	}
+	if got := failure(t, "http", host, pingAfter); interrex.KindOf(wire.FromError(got, true)) != interrex.ErrUnavailable {
+		t.Errorf("HTTP without TLS spoken to it: %v", got)
 	}
 }
 

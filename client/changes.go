@@ -78,8 +78,8 @@ func (c changes) List(ctx context.Context, r interrex.ListChangesRequest) (inter
 	return p, nil
 }
 
-// Watch follows the feed, and resumes automatically: see interrex.ChangeWatch.
-func (c changes) Watch(ctx context.Context, r interrex.WatchChangesRequest) (interrex.ChangeWatch, error) {
+// Watch follows the feed, and resumes automatically: see interrex.Watch[interrex.Change].
+func (c changes) Watch(ctx context.Context, r interrex.WatchChangesRequest) (interrex.Watch[interrex.Change], error) {
 	w, err := NewWatch(ctx, c.by, WatchConfig[interrex.Change, *interrexv1.Change]{
 		Procedure: interrexv1.ChangeServiceWatchProcedure, Since: r.Since,
 		Request: func(since interrex.Revision) proto.Message {

@@ -63,6 +63,7 @@ func Dial(_ context.Context, c Config) (*Client, error) {
 	var err error
 	d.keeper, err = hold.New(hold.Config{
 		Backend: leaseCalls(d.single), IDs: d.ids, Clock: c.Clock, Logger: c.Logger, Holder: c.Holder, Timeout: c.Timeout, Overstayed: c.Overstayed,
+		Agents: len(c.Addresses),
 	})
 	if err != nil {
 		return nil, err

@@ -670,7 +670,7 @@ func TestEveryFieldOfAnAnswerIsRead(t *testing.T) {
 	equal("revoke", revoked, interrex.RevokeAnswer{HolderUntil: when, Replayed: true, Revision: 9}, err)
 	answer(&interrexv1.ListResponse{Items: []*interrexv1.Lease{wire.Lease(held)}, NextPageToken: "x", Revision: 9})
 	page, err := l.List(ctx, interrex.ListRequest{})
-	equal("list", page, interrex.LeasePage{Items: []interrex.Lease{held}, NextPageToken: "x", Revision: 9}, err)
+	equal("list", page, interrex.Page[interrex.Lease]{Items: []interrex.Lease{held}, NextPageToken: "x", Revision: 9}, err)
 	past := interrex.PastLease{Holder: "ann", Token: 3, AcquiredAt: when, EndedAt: when, How: interrex.EndForced}
 	answer(&interrexv1.HistoryResponse{Items: []*interrexv1.HistoryItem{wire.PastLease(past)}, Revision: 9})
 	items, revision, err := l.History(ctx, key)

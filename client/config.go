@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/validation"
 )
 
 // DefaultTimeout bounds a call with all its retries.
@@ -70,7 +71,7 @@ func (c Config) Validate() error {
 	if c.RequestID != "" && !c.OneShot {
 		return interrex.Errorf(interrex.ErrInvalid, "client: a request id is for a one-shot client")
 	}
-	if err := interrex.ValidateRequestID(c.RequestID); err != nil {
+	if err := validation.RequestID(c.RequestID); err != nil {
 		return err
 	}
 	for _, a := range c.Addresses {

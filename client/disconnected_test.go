@@ -26,7 +26,7 @@ func silence(a *agent) {
 }
 
 // connected reports whether an agent serves the watch.
-func connected(w interrex.LeaseWatch) bool {
+func connected(w interrex.Watch[interrex.LeaseEvent]) bool {
 	since, why := w.Disconnected()
 	return since.IsZero() && why == nil
 }

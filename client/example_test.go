@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex"
 	embedded "github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/config"
 )
 
 // A program that talks to an agent in another process; here, one of its own
@@ -24,7 +25,7 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 	socket := filepath.Join(dir, "interrex.sock")
-	a, err := embedded.New(embedded.Config{ID: "one", API: embedded.APIConfig{Socket: socket}})
+	a, err := embedded.New(embedded.Config{ID: "one", API: config.API{Socket: socket}})
 	if err != nil {
 		log.Fatal(err)
 	}

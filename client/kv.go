@@ -103,7 +103,7 @@ func (kv KV) List(ctx context.Context, prefix string, o interrex.ReadOptions) ([
 
 // Watch yields the changes of the keys with a prefix: see interrex.Resources.
 // ValueOf reads its events' resources.
-func (kv KV) Watch(ctx context.Context, prefix string, since interrex.Revision) (interrex.ResourceWatch, error) {
+func (kv KV) Watch(ctx context.Context, prefix string, since interrex.Revision) (interrex.Watch[interrex.ResourceEvent], error) {
 	return ResourcesOf(kv.By).Watch(ctx, interrex.WatchResourcesRequest{ResourceSelection: kv.selection(prefix), Since: since})
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/hold"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -60,7 +61,7 @@ func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.Le
 	if r.Holder == "" {
 		r.Holder = c.config.Holder
 	}
-	if err := interrex.ValidateWait(r.Wait); err != nil {
+	if err := validation.Wait(r.Wait); err != nil {
 		return interrex.LeaseAnswer{}, err
 	}
 	switch {
@@ -78,7 +79,7 @@ func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.Le
 // leases of its beginning with ErrWatchClosed: then start a new watch, from 0.
 // It ends with ErrOtherCluster when every agent of Config.Addresses belongs to
 // another cluster than before: then make a new client.
-func (l leases) Watch(ctx context.Context, r interrex.WatchRequest) (interrex.LeaseWatch, error) {
+func (l leases) Watch(ctx context.Context, r interrex.WatchRequest) (interrex.Watch[interrex.LeaseEvent], error) {
 	return newLeaseWatch(ctx, l.by, r)
 }
 
@@ -158,23 +159,23 @@ func (do leaseCalls) Get(ctx context.Context, key interrex.Key, o interrex.ReadO
 	return a.Lease, a.Revision, err
 }
 
-func (do leaseCalls) List(ctx context.Context, r interrex.ListRequest) (interrex.LeasePage, error) {
+func (do leaseCalls) List(ctx context.Context, r interrex.ListRequest) (interrex.Page[interrex.Lease], error) {
 	size, err := count("page_size", r.PageSize)
 	if err != nil {
-		return interrex.LeasePage{}, err
+		return interrex.Page[interrex.Lease]{}, err
 	}
 	m, err := ask[interrexv1.ListResponse](ctx, doer(do), interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{
 		Namespace: r.Namespace, Prefix: r.Prefix, PageSize: size, PageToken: r.PageToken,
 		Consistency: wire.Consistency(r.Consistency), MinRevision: uint64(r.MinRevision),
 	}, Options{})
 	if err != nil {
-		return interrex.LeasePage{}, err
+		return interrex.Page[interrex.Lease]{}, err
 	}
-	p := interrex.LeasePage{NextPageToken: m.GetNextPageToken(), Revision: interrex.Revision(m.GetRevision())}
+	p := interrex.Page[interrex.Lease]{NextPageToken: m.GetNextPageToken(), Revision: interrex.Revision(m.GetRevision())}
 	for _, item := range m.GetItems() {
 		l, err := wire.FromLease(item)
 		if err != nil {
-			return interrex.LeasePage{}, understood(err)
+			return interrex.Page[interrex.Lease]{}, understood(err)
 		}
 		p.Items = append(p.Items, l)
 	}

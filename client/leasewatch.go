@@ -12,10 +12,10 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// leaseWatch implements interrex.LeaseWatch.
+// leaseWatch implements interrex.Watch[interrex.LeaseEvent].
 type leaseWatch struct{ *Watch[*interrex.LeaseEvent] }
 
-func newLeaseWatch(ctx context.Context, by Caller, r interrex.WatchRequest) (interrex.LeaseWatch, error) {
+func newLeaseWatch(ctx context.Context, by Caller, r interrex.WatchRequest) (interrex.Watch[interrex.LeaseEvent], error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/interrex/interrex/internal/wire"
 )
@@ -20,6 +21,7 @@ import (
 type plainly struct {
 	*http.Transport
 	*history
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // history records what happened on the connections of a transport.
@@ -29,9 +31,9 @@ type history struct {
 }
 
 func newPlainly(t *http.Transport, clear bool) plainly {
-	p := plainly{t, new(history)}
-	p.received.Store(!clear)
 	dial := t.DialContext
+	p := plainly{t, new(history), dial}
+	p.received.Store(!clear)
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := dial(ctx, network, address)
 		if err != nil {
@@ -65,10 +67,31 @@ func (p plainly) RoundTrip(r *http.Request) (*http.Response, error) {
 	case wire.NeverLeft(err):
 	case isSilent(err):
 		err = errSilent
+	case !p.received.Load() && p.hungUp.Load() && p.servesTLS(r.Context(), host):
+		err = fmt.Errorf("%s serves TLS: use https://%s; if it is a cluster port, use the port of the API: %w", host, host, wire.ErrServesTLS)
 	case !p.received.Load() && p.hungUp.Load():
 		err = fmt.Errorf("%s closed the connection without a response: if it serves TLS, use https://%s; if it is a cluster port, use the port of the API: %w", host, host, err)
 	}
 	return answer, err
+}
+
+// handshakeTimeout bounds the check whether a port serves TLS.
+const handshakeTimeout = 2 * time.Second
+
+// servesTLS reports whether a port answers a TLS handshake, even by refusing it.
+func (p plainly) servesTLS(ctx context.Context, host string) bool {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	c, err := p.dial(ctx, "tcp", host)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	name, _, _ := net.SplitHostPort(host)
+	err = tls.Client(c, &tls.Config{ServerName: name}).HandshakeContext(ctx)
+	var cert *tls.CertificateVerificationError
+	var alert *net.OpError
+	return err == nil || errors.As(err, &cert) || errors.As(err, &alert) && alert.Op == "remote error"
 }
 
 // lostPing is the text of net/http's error for a ping without a response; the error

@@ -8,10 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/wire"
-	"google.golang.org/protobuf/proto"
 )
 
 // hands is a clock that a test moves.
@@ -23,7 +25,7 @@ func taken(t *testing.T, id string) (text string, number uint64) {
 	t.Helper()
 	text, digits, found := strings.Cut(id, ".")
 	number, err := strconv.ParseUint(digits, 10, 64)
-	if !found || err != nil || len(id) > interrex.MaxRequestID {
+	if !found || err != nil || len(id) > limits.MaxRequestID {
 		t.Fatalf("%q is no id of the form NAME.N", id)
 	}
 	return text, number

@@ -74,10 +74,10 @@ func (r resources) Clear(ctx context.Context, q interrex.ClearResourcesRequest) 
 	return interrex.ClearResourcesAnswer{Deleted: int(m.GetDeleted()), Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
 }
 
-func (r resources) List(ctx context.Context, q interrex.ListResourcesRequest) (interrex.ResourcePage, error) {
+func (r resources) List(ctx context.Context, q interrex.ListResourcesRequest) (interrex.Page[interrex.Resource], error) {
 	size, err := count("page_size", q.PageSize)
 	if err != nil {
-		return interrex.ResourcePage{}, err
+		return interrex.Page[interrex.Resource]{}, err
 	}
 	m, err := ask[interrexv1.ResourceServiceListResponse](ctx, r.do, interrexv1.ResourceServiceListProcedure, &interrexv1.ResourceServiceListRequest{
 		Type: wire.ResourceType(q.Type), Tenancy: wire.Tenancy(q.Tenancy), NamePrefix: q.NamePrefix,
@@ -87,10 +87,10 @@ func (r resources) List(ctx context.Context, q interrex.ListResourcesRequest) (i
 	return resourcePage(m, err)
 }
 
-func (r resources) ListByOwner(ctx context.Context, q interrex.ListOwnedRequest) (interrex.ResourcePage, error) {
+func (r resources) ListByOwner(ctx context.Context, q interrex.ListOwnedRequest) (interrex.Page[interrex.Resource], error) {
 	size, err := count("page_size", q.PageSize)
 	if err != nil {
-		return interrex.ResourcePage{}, err
+		return interrex.Page[interrex.Resource]{}, err
 	}
 	m, err := ask[interrexv1.ResourceServiceListByOwnerResponse](ctx, r.do, interrexv1.ResourceServiceListByOwnerProcedure, &interrexv1.ResourceServiceListByOwnerRequest{
 		Owner: wire.ResourceID(q.Owner), Consistency: wire.Consistency(q.Consistency), MinRevision: uint64(q.MinRevision),
@@ -104,15 +104,15 @@ func resourcePage(m interface {
 	GetItems() []*interrexv1.Resource
 	GetNextPageToken() string
 	GetRevision() uint64
-}, err error) (interrex.ResourcePage, error) {
+}, err error) (interrex.Page[interrex.Resource], error) {
 	if err != nil {
-		return interrex.ResourcePage{}, err
+		return interrex.Page[interrex.Resource]{}, err
 	}
-	p := interrex.ResourcePage{NextPageToken: m.GetNextPageToken(), Revision: interrex.Revision(m.GetRevision())}
+	p := interrex.Page[interrex.Resource]{NextPageToken: m.GetNextPageToken(), Revision: interrex.Revision(m.GetRevision())}
 	for _, item := range m.GetItems() {
 		found, err := wire.FromResource(item)
 		if err != nil {
-			return interrex.ResourcePage{}, understood(err)
+			return interrex.Page[interrex.Resource]{}, understood(err)
 		}
 		p.Items = append(p.Items, found)
 	}

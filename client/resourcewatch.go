@@ -12,7 +12,7 @@ import (
 
 // Watch yields resource events, and resumes automatically: see the Watch of
 // leases.
-func (r resources) Watch(ctx context.Context, q interrex.WatchResourcesRequest) (interrex.ResourceWatch, error) {
+func (r resources) Watch(ctx context.Context, q interrex.WatchResourcesRequest) (interrex.Watch[interrex.ResourceEvent], error) {
 	q.Tenancy = q.Tenancy.WithDefaults()
 	if err := q.Validate(); err != nil {
 		return nil, err

@@ -148,7 +148,7 @@ func TestEveryFieldOfATablesAnswerIsRead(t *testing.T) {
 	equal("read's revision", revision, interrex.Revision(9), err)
 	answer(&interrexv1.ResourceServiceListResponse{Items: []*interrexv1.Resource{wire.Resource(stored)}, NextPageToken: "t", Revision: 9})
 	page, err := c.Resources().List(ctx, interrex.ListResourcesRequest{})
-	equal("list", page, interrex.ResourcePage{Items: []interrex.Resource{stored}, NextPageToken: "t", Revision: 9}, err)
+	equal("list", page, interrex.Page[interrex.Resource]{Items: []interrex.Resource{stored}, NextPageToken: "t", Revision: 9}, err)
 
 	data, err := structpb.NewValue(map[string]any{"a": "b"})
 	if err != nil {

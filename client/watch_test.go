@@ -49,7 +49,7 @@ func events(kind string, err error, revisions ...uint64) func(*interrexv1.WatchR
 }
 
 // follow reads a watch to its end.
-func follow(t *testing.T, w interrex.LeaseWatch) (seen []string, err error) {
+func follow(t *testing.T, w interrex.Watch[interrex.LeaseEvent]) (seen []string, err error) {
 	t.Helper()
 	for {
 		e, err := w.Next(t.Context())
@@ -60,7 +60,7 @@ func follow(t *testing.T, w interrex.LeaseWatch) (seen []string, err error) {
 	}
 }
 
-func watch(t *testing.T, c *client.Client, r interrex.WatchRequest) interrex.LeaseWatch {
+func watch(t *testing.T, c *client.Client, r interrex.WatchRequest) interrex.Watch[interrex.LeaseEvent] {
 	t.Helper()
 	w, err := c.Leases().Watch(t.Context(), r)
 	if err != nil {
@@ -201,7 +201,7 @@ func TestWatchesShareOneStreamWhichEndsWithTheLast(t *testing.T) {
 	a := startAgent(t)
 	a.set(func(a *agent) { a.watch = endless })
 	c := dial(t, client.Config{}, a)
-	var all []interrex.LeaseWatch
+	var all []interrex.Watch[interrex.LeaseEvent]
 	for i := range 50 {
 		w := watch(t, c, interrex.WatchRequest{Since: interrex.Revision(100 * i)})
 		all = append(all, w)
@@ -293,7 +293,7 @@ func TestMoreWatchesThanAStreamTakesHaveAnother(t *testing.T) {
 	a := startAgent(t)
 	a.set(func(a *agent) { a.watch = endless })
 	c := dial(t, client.Config{}, a)
-	var all []interrex.LeaseWatch
+	var all []interrex.Watch[interrex.LeaseEvent]
 	for range 4097 {
 		all = append(all, watch(t, c, interrex.WatchRequest{}))
 	}

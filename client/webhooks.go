@@ -5,6 +5,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -69,7 +70,7 @@ func (w webhooks) List(ctx context.Context, o interrex.ReadOptions) ([]interrex.
 // before that.
 func (w webhooks) Test(ctx context.Context, name string) (interrex.WebhookTest, error) {
 	m, err := Call[interrexv1.WebhookServiceTestRequest, interrexv1.WebhookServiceTestResponse](ctx, w.by, interrexv1.WebhookServiceTestProcedure,
-		&interrexv1.WebhookServiceTestRequest{Name: name}, Options{limit: interrex.MaxWebhookTimeout + attemptTimeout})
+		&interrexv1.WebhookServiceTestRequest{Name: name}, Options{limit: limits.MaxWebhookTimeout + attemptTimeout})
 	if err != nil {
 		return interrex.WebhookTest{}, err
 	}

@@ -26,7 +26,8 @@ type Agent struct {
 
 // API is where programs reach this agent.
 type API struct {
-	// Listen is HOST:PORT; a host beyond loopback needs TLS.
+	// Listen is HOST:PORT; a host beyond loopback needs TLS. In a file the default is
+	// 127.0.0.1:7400; in Go, empty opens no port.
 	Listen string `yaml:"listen"`
 	// Advertise is the address that other agents name for this agent's API.
 	// Empty: the address it listens on.
@@ -47,6 +48,8 @@ type APITLS struct {
 
 // Cluster is how agents reach each other.
 type Cluster struct {
+	// Listen is HOST:PORT. In a file the default is 0.0.0.0:7401; in Go, empty opens
+	// no port.
 	Listen string `yaml:"listen"`
 	// Advertise is the address that other agents dial. Empty: the address it
 	// listens on.
@@ -56,7 +59,7 @@ type Cluster struct {
 	// BootstrapExpect is how many agents create the cluster, the same number on all
 	// of them. 0 or 1: only this agent.
 	BootstrapExpect int `yaml:"bootstrap-expect"`
-	// Timing is "lan" or "wan".
+	// Timing is "lan", the default, or "wan".
 	Timing string   `yaml:"timing"`
 	TLS    TLSFiles `yaml:"tls"`
 }
@@ -72,28 +75,30 @@ type TLSFiles struct {
 // Present reports whether any of the files is set.
 func (t TLSFiles) Present() bool { return t != TLSFiles{} }
 
-// Raft tunes the replicated log. A timeout of 0 means that of Cluster.Timing.
+// Raft tunes the replicated log. A timeout of 0 is that of Cluster.Timing: the first
+// three are 500 ms, 500 ms and 250 ms, and with "wan" 1 s, 1 s and 500 ms.
 type Raft struct {
 	HeartbeatTimeout   time.Duration `yaml:"heartbeat-timeout"`
 	ElectionTimeout    time.Duration `yaml:"election-timeout"`
 	LeaderLeaseTimeout time.Duration `yaml:"leader-lease-timeout"`
 	// NoLeaderTimeout is how long raft may be without a leader before it is
-	// restarted.
+	// restarted. 0: 1 min.
 	NoLeaderTimeout time.Duration `yaml:"no-leader-timeout"`
 	// SnapshotRetention is how many snapshots are kept, the newest ones: 1 to 100.
+	// 0: 2.
 	SnapshotRetention int `yaml:"snapshot-retention"`
 	// SnapshotInterval is how often it is checked whether a snapshot is due: 1 s
-	// to 1 h.
+	// to 1 h. 0: 2 min.
 	SnapshotInterval time.Duration `yaml:"snapshot-interval"`
 	// SnapshotThreshold is how many entries since the last snapshot make the next
-	// one due; with fewer none is made.
+	// one due; with fewer none is made. 0: 8192.
 	SnapshotThreshold uint64 `yaml:"snapshot-threshold"`
 	// NonSyncedWritesToRaftLog omits fsync: a crash of the machine may lose
 	// acknowledged writes.
 	NonSyncedWritesToRaftLog bool `yaml:"non-synced-writes-to-raft-log"`
 }
 
-// Features switches parts of the agent on and off. A table stays in the
+// Features switches parts of the agent on and off; all are on by default. A table stays in the
 // replicated state when its feature is off; its API and workers do not run.
 type Features struct {
 	Leases    Switch `yaml:"leases"`
@@ -107,7 +112,8 @@ type Features struct {
 // Notify is where changes of leases are copied to.
 type Notify struct {
 	// LeaseHolders is "sqlite" (DATA-DIR/lease-holders.db), "off", or the path
-	// of a file that holds a PostgreSQL URL.
+	// of a file that holds a PostgreSQL URL. In a file the default is "sqlite"; in
+	// Go, empty is "off", because an embedder chooses the SQL driver.
 	LeaseHolders string `yaml:"lease-holders"`
 }
 
@@ -119,12 +125,13 @@ const (
 
 // Logging is what is logged and how.
 type Logging struct {
-	// Level of the whole agent: critical, error, warning, info, debug, trace.
+	// Level of the whole agent: critical, error, warning, info, debug, trace. Empty:
+	// info.
 	Level string `yaml:"level"`
 	// Config sets levels by module, for example "<root>=INFO;raft=DEBUG". It
 	// overrides Level for these modules.
 	Config string `yaml:"config"`
-	// Format is "text", "json", or "auto": text on a terminal.
+	// Format is "text", "json", or "auto": text on a terminal. Empty: auto.
 	Format string `yaml:"format"`
 }
 
@@ -172,16 +179,16 @@ func (c Config) WithDefaults() Config {
 	if c.Raft.SnapshotThreshold == 0 {
 		c.Raft.SnapshotThreshold = d.Raft.SnapshotThreshold
 	}
-	if c.Features.Leases == Unset {
+	if c.Features.Leases == unset {
 		c.Features.Leases = On
 	}
-	if c.Features.Resources == Unset {
+	if c.Features.Resources == unset {
 		c.Features.Resources = On
 	}
-	if c.Features.Changes == Unset {
+	if c.Features.Changes == unset {
 		c.Features.Changes = On
 	}
-	if c.Features.Webhooks == Unset {
+	if c.Features.Webhooks == unset {
 		c.Features.Webhooks = On
 	}
 	if c.Notify.LeaseHolders == "" {

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -168,7 +169,7 @@ func TestAllThatIsWrongIsSaidAtOnceWithWhereItWasSet(t *testing.T) {
 		}
 	}
 	_, err = load(t, "raft: {heartbeet: 1s}\nlogging: {levl: info}\nnotify: 3")
-	for _, want := range []string{"line 1: there is no key raft.heartbeet", "line 2: there is no key logging.levl", "line 3: notify: a section"} {
+	for _, want := range []string{"interrex.yaml, line 1: there is no key raft.heartbeet", "line 2: there is no key logging.levl", "line 3: notify: a section"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("there is no %q in %v", want, err)
 		}
@@ -222,5 +223,41 @@ func TestAnUnknownVariableIsRefusedWithTheNearestRightOne(t *testing.T) {
 	}
 	if err := config.CheckEnviron([]string{"INTERREX_B=1", "INTERREX_A=1"}); err == nil || strings.Count(err.Error(), "there is no variable") != 2 {
 		t.Errorf("of two, %v", err)
+	}
+}
+
+func TestProblemsComeInTheOrderOfLinesAndOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "interrex.yaml")
+	check := func(config.Config) error {
+		return errors.Join(errors.New("cluster.listen: it is in use"), errors.New("api.listen: it is in use"), errors.New("the disk is full"))
+	}
+	load := func(text string) string {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := config.Source{Path: path, Environ: []string{"INTERREX_CLUSTER_TIMING=moon"}, Check: check}.Load()
+		if err == nil {
+			t.Fatal("it is taken")
+		}
+		return strings.ReplaceAll(err.Error(), path, "FILE")
+	}
+	const whole = `FILE, line 2: cluster.listen: "nowhere" is not HOST:PORT
+FILE, line 3: raft.snapshot-retention: 1 to 100 are allowed, not 1000
+FILE, line 4: api.listen: it is in use
+INTERREX_CLUSTER_TIMING: cluster.timing: "moon" is neither lan nor wan
+the disk is full`
+	if got := load("cluster:\n  listen: nowhere\nraft: {snapshot-retention: 1000}\napi: {listen: '127.0.0.1:1'}\n"); got != whole {
+		t.Errorf("%s", got)
+	}
+	const misread = `FILE, line 1: raft.snapshot-retention: "few" is not valid: use a whole number
+FILE, line 2: agent.id: "N_1" is not a DNS label: use a-z 0-9, and - between them
+FILE, line 3: there is no key logging.levl: did you mean logging.level?
+INTERREX_CLUSTER_TIMING: cluster.timing: "moon" is neither lan nor wan`
+	if got := load("raft: {snapshot-retention: few}\nagent: {id: N_1}\nlogging: {levl: info}\n"); got != misread {
+		t.Errorf("%s", got)
+	}
+	if got := load("raft:\n\theartbeat-timeout: 1s\n"); !strings.Contains(got, "line 2: ") || !strings.Contains(got, "a tab cannot indent, use spaces") {
+		t.Errorf("%s", got)
 	}
 }

@@ -1,10 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -25,33 +27,73 @@ type Source struct {
 	Flags func(*Config)
 	// FlagNames are the names of the flags, by key, for errors.
 	FlagNames map[string]string
+	// Check reports more problems of a configuration that could be read, one on each
+	// line, which begins with the key. May be nil.
+	Check func(Config) error
 }
 
-// InvalidError is Load's error if everything could be read, but a value is not
-// allowed. The Config returned with it is as it was read.
-type InvalidError struct{ error }
-
-// Unwrap returns what is wrong.
-func (e InvalidError) Unwrap() error { return e.error }
-
-// Load reads, overlays and validates the configuration. The error has a line for
-// each invalid value, with where it was set.
+// Load reads, overlays and validates the configuration. The error has a line for each
+// problem, with where it was set, those of the file in the order of its lines. If the
+// file cannot be read, the error is about that only.
 func (s Source) Load() (Config, error) {
 	c := Default()
-	lines, err := s.file(&c)
+	lines, found, err := s.file(&c)
 	if err != nil {
 		return Config{}, err
 	}
 	taken, err := overlay(&c, s.Environ)
-	if err != nil {
-		return Config{}, fmt.Errorf("cannot read the environment: %w", err)
-	}
+	found = append(found, problems(err)...)
 	before := c
 	if s.Flags != nil {
 		s.Flags(&c)
 	}
 	given := flags(before, c)
-	return c, s.where(c.Validate(), lines, taken, given)
+	misread := len(found) > 0
+	found = fresh(found, problems(c.Validate()))
+	if s.Check != nil && !misread {
+		found = fresh(found, problems(s.Check(c)))
+	}
+	if len(found) == 0 {
+		return c, nil
+	}
+	return Config{}, s.located(found, lines, taken, given)
+}
+
+// problem is one line of an error about a configuration.
+type problem struct {
+	line int // in the file; 0: see located
+	text string
+}
+
+// key returns the key that the problem is about, if its text begins with one.
+func (p problem) key() string {
+	key, _, _ := strings.Cut(p.text, ": ")
+	return key
+}
+
+// problems returns the lines of an error.
+func problems(err error) (all []problem) {
+	if err == nil {
+		return nil
+	}
+	for text := range strings.Lines(err.Error()) {
+		all = append(all, problem{text: strings.TrimSpace(text)})
+	}
+	return all
+}
+
+// fresh adds those problems whose keys have none yet.
+func fresh(found, more []problem) []problem {
+	known := map[string]bool{}
+	for _, p := range found {
+		known[p.key()] = true
+	}
+	for _, p := range more {
+		if !known[p.key()] {
+			found = append(found, p)
+		}
+	}
+	return found
 }
 
 // flags are the keys whose values the command line has changed.
@@ -66,27 +108,33 @@ func flags(before, after Config) map[string]bool {
 	return given
 }
 
-// where prefixes each line of an error with where the key that the line begins
-// with was set.
-func (s Source) where(err error, lines map[string]int, taken map[string]string, given map[string]bool) error {
-	if err == nil {
-		return nil
-	}
-	var all []error
-	for text := range strings.Lines(err.Error()) {
-		text = strings.TrimSpace(text)
-		key, _, _ := strings.Cut(text, ": ")
-		switch line, inFile := lines[key]; {
+// located returns the error of problems, each with where its key was set.
+func (s Source) located(found []problem, lines map[string]int, taken map[string]string, given map[string]bool) error {
+	for i := range found {
+		switch p, key := &found[i], found[i].key(); {
+		case p.line > 0:
 		case given[key]:
-			text = orCommandLine(s.FlagNames[key]) + ": " + text
+			p.text = orCommandLine(s.FlagNames[key]) + ": " + p.text
 		case taken[key] != "":
-			text = taken[key] + ": " + text
-		case inFile:
-			text = fmt.Sprintf("%s, line %d: %s", s.Path, line, text)
+			p.text = taken[key] + ": " + p.text
+		default:
+			p.line = lines[key]
 		}
-		all = append(all, errors.New(text))
 	}
-	return InvalidError{errors.Join(all...)}
+	slices.SortStableFunc(found, func(a, b problem) int {
+		if a.line == 0 || b.line == 0 {
+			return cmp.Compare(b.line, a.line) // those without a line come last
+		}
+		return cmp.Compare(a.line, b.line)
+	})
+	var all []error
+	for _, p := range found {
+		if p.line > 0 {
+			p.text = fmt.Sprintf("%s, line %d: %s", s.Path, p.line, p.text)
+		}
+		all = append(all, errors.New(p.text))
+	}
+	return errors.Join(all...)
 }
 
 func orCommandLine(flag string) string {
@@ -96,22 +144,22 @@ func orCommandLine(flag string) string {
 	return flag
 }
 
-// file reads the file, and returns the line of each key.
-func (s Source) file(c *Config) (lines map[string]int, err error) {
+// file reads the file, and returns the line of each key, and what is wrong in it.
+func (s Source) file(c *Config) (lines map[string]int, wrong []problem, err error) {
 	if s.Path == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	data, err := disk.ReadSmall(s.Path)
 	if s.Optional && errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the configuration: %w", err)
+		return nil, nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
-	if lines, err = parse(data, c); err != nil {
-		return nil, fmt.Errorf("cannot read the configuration %s: %w", s.Path, err)
+	if lines, wrong, err = parse(data, c); err != nil {
+		return nil, nil, fmt.Errorf("cannot read the configuration %s: %w", s.Path, err)
 	}
-	return lines, nil
+	return lines, wrong, nil
 }
 
 // YAML writes the whole configuration.

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -10,30 +9,41 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// parse overlays c with a YAML document, and returns the line of each key. The
-// error has a line for each key that does not exist, with the nearest one that
-// does, and for each value of the wrong kind.
-func parse(data []byte, c *Config) (lines map[string]int, err error) {
+// parse overlays c with a YAML document, and returns the line of each key, and what is
+// wrong: each key that does not exist, with the nearest one that does, and each value
+// of the wrong kind.
+func parse(data []byte, c *Config) (lines map[string]int, wrong []problem, err error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, err
+		return nil, nil, explained(err)
 	}
 	if len(doc.Content) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	d := document{lines: map[string]int{}}
 	d.section(doc.Content[0], reflect.ValueOf(c).Elem(), "")
-	return d.lines, errors.Join(d.wrong...)
+	return d.lines, d.wrong, nil
+}
+
+// noToken is the parser's text for a tab that begins a line, as for some other characters.
+const noToken = "found character that cannot start any token"
+
+// explained adds what is most often the cause of an error of the parser.
+func explained(err error) error {
+	if strings.HasSuffix(err.Error(), noToken) {
+		return fmt.Errorf("%w: a tab cannot indent, use spaces; quote a value that begins with @ or a backtick", err)
+	}
+	return err
 }
 
 // document is a configuration file that is being read.
 type document struct {
 	lines map[string]int
-	wrong []error
+	wrong []problem
 }
 
 func (d *document) refuse(n *yaml.Node, format string, args ...any) {
-	d.wrong = append(d.wrong, fmt.Errorf("line %d: "+format, append([]any{n.Line}, args...)...))
+	d.wrong = append(d.wrong, problem{n.Line, fmt.Sprintf(format, args...)})
 }
 
 // section reads the keys of a section into the fields of v.

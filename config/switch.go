@@ -11,7 +11,7 @@ type Switch int8
 
 // The positions of a Switch.
 const (
-	Unset Switch = iota
+	unset Switch = iota
 	On
 	Off
 )

@@ -9,7 +9,7 @@ import (
 )
 
 func TestOneAgentBootsLeadsAndApplies(t *testing.T) {
-	c := interrextest.NewCluster(t, 1)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 1})
 	if c.Leader() != 0 {
 		t.Error("the agent does not lead")
 	}

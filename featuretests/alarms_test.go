@@ -55,8 +55,8 @@ func TestTheFirstScreenSaysWhatIsWrong(t *testing.T) {
 		f.alarms(i, "member-silent")
 		text, code := f.says(i, "status")
 		for _, want := range []string{
-			`3 voters, 2 responding, tolerates no failure`, `member ` + f.id(dead) + ` +voter, SILENT for `,
-			`ALARM member-silent +` + f.id(dead) + `: \S+ refuses the connection, for `, `to do +start or resume that agent`,
+			`3 voters, 2 responding, tolerates no failure`, `member ` + f.id(dead) + ` +voter, NOT CONNECTED for \S+ \S+: its port refuses connections`,
+			`ALARM member-silent +` + f.id(dead) + ` for \S+ \S+: \S+ refuses connections`, `to do +start or resume that agent`,
 		} {
 			if !regexp.MustCompile(want).MatchString(text) {
 				t.Errorf("%s does not say %q:\n%s", f.id(i), want, text)

@@ -68,7 +68,7 @@ func fillSegment(t *testing.T, a *agent.Agent) {
 }
 
 // followChanges reads a watch up to a revision.
-func followChanges(ctx context.Context, t *testing.T, w interrex.ChangeWatch, last interrex.Revision) (all []string) {
+func followChanges(ctx context.Context, t *testing.T, w interrex.Watch[interrex.Change], last interrex.Revision) (all []string) {
 	t.Helper()
 	for {
 		c, err := w.Next(ctx)

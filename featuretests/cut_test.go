@@ -18,7 +18,7 @@ const cutPatience = 30 * time.Second
 // while the opposite one stays open. An agent that a majority can talk with in
 // both directions answers soon, and no answer is ever wrong.
 func TestOneWayCutsNeitherStopNorSplitTheCluster(t *testing.T) {
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	l := startLoad(t, c.Client(0), c.Client(1), c.Client(2))
 	for n, cut := range []struct {
 		name string
@@ -69,7 +69,7 @@ func answered(t *testing.T, leases interrex.Leases, name string) time.Duration {
 }
 
 func TestLeaderThatIsCutOffAnswersNoStrongRead(t *testing.T) {
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	leader := c.Leader()
 	other := (leader + 1) % 3
 	all, cut := c.Client(other).Leases(), c.Client(leader).Leases()

@@ -17,7 +17,7 @@ import (
 // A request gets the same answer by every way and from every agent.
 func TestEveryWayGivesTheSameAnswers(t *testing.T) {
 	t.Parallel()
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	var first []result
 	var by string
 	n := 0

@@ -97,7 +97,7 @@ func (q *queued) free(ctx context.Context, leases interrex.Leases) error {
 
 func TestCallerThatGoesLeavesTheLineAtTheLeader(t *testing.T) {
 	t.Parallel()
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	n := 0
 	for i, w := range ways(t, c.Agent(0)) {
 		for _, id := range []string{"", "one attempt "} {
@@ -133,7 +133,7 @@ func TestCallerThatGoesLeavesTheLineAtTheLeader(t *testing.T) {
 
 func TestWaitThroughAFollowerEndsWhenItIsOver(t *testing.T) {
 	t.Parallel()
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	const wait = time.Second
 	n := 0
 	undisturbed(t, c, func(leader, follower int) error {
@@ -177,7 +177,7 @@ func TestWaitThroughAFollowerEndsWhenItIsOver(t *testing.T) {
 // A claim that waits through a follower keeps waiting at the next leader.
 func TestWaitersOutliveTheirLeader(t *testing.T) {
 	t.Parallel()
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	leader := c.Leader()
 	follower := (leader + 1) % 3
 	var line []*queued
@@ -208,7 +208,7 @@ func TestWaitersOutliveTheirLeader(t *testing.T) {
 // is answered.
 func TestWaitersOfAnAgentThatStopsLeaveTheLine(t *testing.T) {
 	t.Parallel()
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	undisturbed(t, c, func(leader, follower int) error {
 		ready(t, c.Agent(follower).Ready)
 		at := c.Agent(leader).Leases()

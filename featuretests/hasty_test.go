@@ -18,7 +18,7 @@ import (
 // its answers are lost, the request is done all the same.
 func TestCallerWithLittleTimeIsAnsweredThoughTheLeaderIsSilent(t *testing.T) {
 	t.Parallel()
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	for name, cut := range map[string]func(leader, follower int){
 		"the leader is cut off": func(l, _ int) { c.Isolate(l) },
 		"its answers are lost":  c.Cut,

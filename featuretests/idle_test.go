@@ -13,7 +13,7 @@ import (
 // A lease that can expire needs a stamp within seconds; an idle cluster without one
 // writes nothing at all.
 func TestIdleClusterWritesNothing(t *testing.T) {
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	undisturbed(t, c, func(leader, _ int) error {
 		a := c.Agent(leader)
 		index := func() uint64 { return a.Status().Log.CommitIndex }

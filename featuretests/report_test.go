@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/manifolds"
 )
@@ -19,9 +20,12 @@ import (
 // follows what happens to them.
 func TestReportIsTrueAndLive(t *testing.T) {
 	f := newFleet(t, 1, func(_ int, c *config.Config) { c.Notify.LeaseHolders = config.NotifySQLite })
-	set := manifolds.Manifolds(manifolds.Config{})
+	all, err := agent.NewWorkers(agent.Config{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	workers := f.report()
-	for name, m := range set {
+	for name, m := range all.Manifolds {
 		w, there := workers[name]
 		if !there {
 			t.Errorf("the report does not name %s", name)

@@ -19,7 +19,7 @@ import (
 // was answered before it began.
 func TestNoUpdateOfAResourceIsLostAndNoReadIsStale(t *testing.T) {
 	const keys, writers = 3, 9
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	id := func(k int) interrex.ResourceID {

@@ -49,7 +49,7 @@ func listedServers(t *testing.T, a *agent.Agent, c interrex.Consistency) (all st
 // Resources are written through any agent, survive the death of each, and are the
 // same on all; a watch continues, and what is tied to a lease is deleted with it.
 func TestResourcesOutliveTheirAgents(t *testing.T) {
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	w, err := c.Client(0, 1, 2).Resources().Watch(ctx, interrex.WatchResourcesRequest{ResourceSelection: interrex.ResourceSelection{Type: servers}})

@@ -12,12 +12,12 @@ import (
 )
 
 func TestOneAgentIsAStorageBackend(t *testing.T) {
-	a := interrextest.New(t)
+	a := interrextest.Start(t, agent.Config{})
 	conformance.Run(t, conformance.Config{New: fresh(func() *agent.Agent { return a })})
 }
 
 func TestAFollowerIsAStorageBackend(t *testing.T) {
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	conformance.Run(t, conformance.Config{New: fresh(func() *agent.Agent {
 		return c.Agent((c.Leader() + 1) % 3)
 	})})

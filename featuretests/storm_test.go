@@ -15,7 +15,7 @@ import (
 // leader or the follower meanwhile, and the answer is true.
 func TestEveryForwardedClaimIsAnsweredOnceAndTruly(t *testing.T) {
 	t.Parallel()
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	for _, round := range []struct {
 		name     string
 		ends     func(leader, follower int)

@@ -120,7 +120,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 		}
 	}
 	f.signal(0, syscall.SIGHUP)
-	f.logged(0, `"level":"ERROR","module":"interrex.agent","message":"invalid: cannot reload, the present configuration stays: logging.config`)
+	f.logged(0, `"level":"ERROR","module":"interrex.agent","message":"invalid: cannot reload; the current configuration stays in force: logging.config`)
 	fetch(t, http.DefaultClient, "http://"+right.API.Listen+"/livez")
 	if starts := f.worker(0, manifolds.APIListenerName).GetStarts(); starts != 1 {
 		t.Errorf("the listener was started %d times", starts)
@@ -153,7 +153,7 @@ func TestReportKeepsWhyAWorkerFailed(t *testing.T) {
 // worker returns what the report of member i says about a worker.
 func (f *fleet) worker(i int, name string) *interrexv1.Worker {
 	f.t.Helper()
-	name = manifolds.Config{}.Name(name)
+	name = strings.TrimPrefix(name, manifolds.DefaultPrefix)
 	report, err := f.client(i).Report(f.t.Context())
 	if err != nil {
 		f.t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 
 // Claims that wait through an agent do not delay other requests through it.
 func TestWaitsThroughAFollowerKeepNobodyElseOut(t *testing.T) {
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	leader := c.Leader()
 	f := (leader + 1) % 3
 	ctx, cancel := context.WithCancel(t.Context())

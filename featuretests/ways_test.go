@@ -136,12 +136,12 @@ func (u unaryLeases) Get(ctx context.Context, k interrex.Key, o interrex.ReadOpt
 	return a.Lease, a.Revision, err
 }
 
-func (u unaryLeases) List(ctx context.Context, r interrex.ListRequest) (interrex.LeasePage, error) {
+func (u unaryLeases) List(ctx context.Context, r interrex.ListRequest) (interrex.Page[interrex.Lease], error) {
 	return called(ctx, u.calls.List, &interrexv1.ListRequest{
 		Namespace: r.Namespace, Prefix: r.Prefix, PageSize: wire.Count(r.PageSize), PageToken: r.PageToken,
 		Consistency: wire.Consistency(r.Consistency), MinRevision: uint64(r.MinRevision),
-	}, func(m *interrexv1.ListResponse) (interrex.LeasePage, error) {
-		page := interrex.LeasePage{NextPageToken: m.NextPageToken, Revision: interrex.Revision(m.Revision)}
+	}, func(m *interrexv1.ListResponse) (interrex.Page[interrex.Lease], error) {
+		page := interrex.Page[interrex.Lease]{NextPageToken: m.NextPageToken, Revision: interrex.Revision(m.Revision)}
 		for _, item := range m.Items {
 			l, err := wire.FromLease(item)
 			if err != nil {

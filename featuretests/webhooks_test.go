@@ -17,6 +17,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 // hookServer is what a webhook calls; nil answers 200.
@@ -157,7 +158,7 @@ func TestAWebhookThatHangsHoldsUpNobodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.Webhooks().Set(t.Context(), interrex.WebhookRequest{Webhook: interrex.Webhook{
-		Name: "slow", URL: url, Prefixes: []string{"slow/"}, Timeout: interrex.MaxWebhookTimeout,
+		Name: "slow", URL: url, Prefixes: []string{"slow/"}, Timeout: limits.MaxWebhookTimeout,
 	}}); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/interrextest"
 )
 
@@ -53,7 +54,7 @@ func apiOf(a *agent.Agent) string { return "http://" + a.Addrs()["api"] }
 
 // withAPI is the configuration of an agent in memory with an API port.
 func withAPI(edit func(*agent.Config)) agent.Config {
-	c := agent.Config{ID: "n1", API: agent.APIConfig{Listen: "127.0.0.1:0", Advertise: "n1.example:7400"}}
+	c := agent.Config{ID: "n1", API: config.API{Listen: "127.0.0.1:0", Advertise: "n1.example:7400"}}
 	if edit != nil {
 		edit(&c)
 	}

@@ -84,7 +84,7 @@ func TestRefusalOfWhatIsSwitchedOffStays(t *testing.T) {
 // eventual read is answered.
 func TestRefusalWithoutALeaderStays(t *testing.T) {
 	t.Parallel()
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	follower := (c.Leader() + 1) % 3
 	c.Isolate(follower)
 	url := apiOf(c.Agent(follower))

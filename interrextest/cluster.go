@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/hold"
 	"github.com/interrex/interrex/transport"
 )
@@ -86,8 +87,8 @@ func (c *Cluster) make(i int) *agent.Agent {
 	c.t.Helper()
 	config := agent.Config{
 		ID: id(i), DataDir: c.Dir(i), TLS: c.tls(id(i)), Dialer: dialer{c.network, i},
-		API: agent.APIConfig{Listen: "127.0.0.1:0", Socket: c.socket(i)},
-		Cluster: agent.ClusterConfig{
+		API: config.API{Listen: "127.0.0.1:0", Socket: c.socket(i)},
+		Cluster: config.Cluster{
 			Listen: "127.0.0.1:0", Advertise: hostport(i), BootstrapExpect: c.config.Size,
 		},
 		Logger: logger(c.t, id(i)),

@@ -10,14 +10,13 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/internal/fsm"
 )
 
 // FSMConfig configures CheckFSM.
 type FSMConfig struct {
 	// New returns an empty machine, as agent.Config.FSM does.
-	New func() agent.FSM
+	New func() interrex.FSM
 	// Command returns a random command of at most 1 MiB minus 4 KiB, drawn from r. Few
 	// names and many changes find the most faults.
 	Command func(r *rand.Rand) []byte
@@ -89,7 +88,7 @@ func (c FSMConfig) round(seed uint64) error {
 
 // restored restores a snapshot into a machine that has applied other commands.
 // Both continue.
-func (c FSMConfig) restored(commands []agent.FSMCommand, at int, first *copied, want []byte) error {
+func (c FSMConfig) restored(commands []interrex.FSMCommand, at int, first *copied, want []byte) error {
 	giver, err := c.start().do(commands[:at])
 	if err != nil {
 		return err
@@ -122,21 +121,21 @@ func (c FSMConfig) restored(commands []agent.FSMCommand, at int, first *copied, 
 }
 
 // commands makes commands as they are in a log.
-func (c FSMConfig) commands(seed uint64) []agent.FSMCommand {
+func (c FSMConfig) commands(seed uint64) []interrex.FSMCommand {
 	r := rand.New(rand.NewPCG(seed, 11))
-	all := make([]agent.FSMCommand, c.Commands)
+	all := make([]interrex.FSMCommand, c.Commands)
 	revision, now := interrex.Revision(0), time.Duration(0)
 	for i := range all {
 		revision += interrex.Revision(1 + r.IntN(3))
 		now += time.Duration(r.IntN(int(2 * time.Second)))
-		all[i] = agent.FSMCommand{Data: c.Command(r), Revision: revision, Time: now, Wall: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC).Add(now)}
+		all[i] = interrex.FSMCommand{Data: c.Command(r), Revision: revision, Time: now, Wall: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC).Add(now)}
 	}
 	return all
 }
 
 // copied is one copy of the machine, with its answers.
 type copied struct {
-	machine agent.FSM
+	machine interrex.FSM
 	answers []string
 }
 
@@ -155,7 +154,7 @@ func guarded(what string, call func() error) (err error) {
 	return nil
 }
 
-func (m *copied) do(commands []agent.FSMCommand) (*copied, error) {
+func (m *copied) do(commands []interrex.FSMCommand) (*copied, error) {
 	for _, c := range commands {
 		c.Data = bytes.Clone(c.Data)
 		if err := guarded(fmt.Sprintf("Apply of %.100q", c.Data), func() error {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/interrextest"
 )
@@ -24,7 +23,7 @@ type scores struct {
 	fault  string
 }
 
-func (s *scores) Apply(c agent.FSMCommand) ([]byte, error) {
+func (s *scores) Apply(c interrex.FSMCommand) ([]byte, error) {
 	word := string(c.Data)
 	s.Words[word]++
 	s.Hidden++
@@ -86,7 +85,7 @@ func (s *scores) Restore(b []byte) error {
 // looked returns what CheckFSM finds in a machine with a fault.
 func looked(t *testing.T, fault string) error {
 	return interrextest.CheckFSMError(t, interrextest.FSMConfig{
-		New:     func() agent.FSM { return &scores{Words: map[string]int{}, fault: fault} },
+		New:     func() interrex.FSM { return &scores{Words: map[string]int{}, fault: fault} },
 		Command: func(r *rand.Rand) []byte { return fmt.Append(nil, string(rune('a'+r.IntN(20)))) },
 	})
 }

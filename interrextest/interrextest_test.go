@@ -22,7 +22,7 @@ func TestNewAgentIsReady(t *testing.T) {
 }
 
 func TestAMinorityGrantsNothingAndCatchesUp(t *testing.T) {
-	c := interrextest.NewCluster(t, 5)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 5})
 	lost := c.Leader()
 	minority := []int{lost, (lost + 1) % 5}
 	majority := []int{(lost + 2) % 5, (lost + 3) % 5, (lost + 4) % 5}
@@ -70,7 +70,7 @@ func TestACrashLosesNothingThatWasAnswered(t *testing.T) {
 }
 
 func TestClusterOutlivesItsLeader(t *testing.T) {
-	c := interrextest.NewCluster(t, 3)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3})
 	leases := c.Client().Leases()
 	key := interrex.Key{Namespace: "mine", Name: "leader"}
 	first, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key, Holder: "ann", TTL: time.Minute})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 )
@@ -61,7 +62,7 @@ func TestWhateverWaitsBecomesOneEntry(t *testing.T) {
 func TestMoreEntriesAreInFlightOnlyWhenMoreThanABatchWaits(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.raft.set(func(m *memRaft) { m.holds = true })
-		for i := range 6 * state.MaxOperations {
+		for i := range 6 * limits.MaxOperations {
 			k := interrex.Key{Namespace: "default", Name: fmt.Sprint(i)}
 			r.queue.Enqueue(t.Context(), r.claim(k, "ann", time.Minute).Operation)
 		}
@@ -271,7 +272,7 @@ func TestRaftIsGivenItsTimeForEachEntry(t *testing.T) {
 	})
 }
 
-// An entry is full at state.BatchBytes, also when none waits for a lease.
+// An entry is full at limits.BatchBytes, also when none waits for a lease.
 func TestAnEntryKeepsToItsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRigOf(t, state.Config{Tables: []state.Table{lease.New(), testtable.NewRegister()}})
@@ -279,7 +280,7 @@ func TestAnEntryKeepsToItsBytes(t *testing.T) {
 		r.put(r.claim(db, "ann", time.Hour)) // what comes behind it is taken together
 		var all []*call
 		for i := range 6 {
-			all = append(all, r.register(testtable.Set(fmt.Sprint(i), strings.Repeat("x", state.BatchBytes*2/5), 0)))
+			all = append(all, r.register(testtable.Set(fmt.Sprint(i), strings.Repeat("x", limits.BatchBytes*2/5), 0)))
 		}
 		r.put(all...)
 		n := len(r.raft.written())

@@ -3,13 +3,14 @@ package leaseapplier
 import (
 	"time"
 
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
 
 // claimsRoom is how many of an entry's operations are reserved for claims of waiters
 // while there are waiters.
-const claimsRoom = state.MaxOperations / 4
+const claimsRoom = limits.MaxOperations / 4
 
 // draft makes an entry from the operations in the queue and the waiters' claims.
 // Operations that it has taken and not yet passed to raft are answered if the Applier
@@ -35,11 +36,11 @@ func (d *draft) begin(term uint64) {
 
 // take takes a batch from the queue.
 func (d *draft) take() {
-	ops := state.MaxOperations
+	ops := limits.MaxOperations
 	if d.waiters.len() > 0 {
 		ops -= claimsRoom
 	}
-	d.taken = d.config.Queue.Take(ops, state.BatchBytes)
+	d.taken = d.config.Queue.Take(ops, limits.BatchBytes)
 }
 
 // sort passes claims that may wait to the waiters, and refuses claims that do not
@@ -92,7 +93,7 @@ func (d *draft) fill(stamp state.Time) {
 		}
 		return
 	}
-	d.room, d.space = state.MaxOperations-d.batch.count, state.MaxEntryBytes-64-d.batch.bytes
+	d.room, d.space = limits.MaxOperations-d.batch.count, limits.MaxEntryBytes-64-d.batch.bytes
 	d.claimFree(stamp)
 	var before []state.Command
 	for i := extends; i < len(ops); i++ {
@@ -114,7 +115,7 @@ func (d *draft) fill(stamp state.Time) {
 // those that overtake the other waiters.
 func (d *draft) claimFree(stamp state.Time) {
 	if due, can := d.config.State.Due(); can && due <= stamp {
-		for _, k := range d.table.Ends(stamp, state.MaxEndings) {
+		for _, k := range d.table.Ends(stamp, limits.MaxEndings) {
 			d.waiters.recheck(k)
 		}
 	}

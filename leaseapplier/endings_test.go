@@ -7,8 +7,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/state"
 )
 
 func (r *rig) pin(k interrex.Key, owner string, d time.Duration) *call {
@@ -112,7 +112,7 @@ func TestTransferPassesTheWaitersBy(t *testing.T) {
 }
 
 func TestManyNamesThatEndAtOnceGoToTheirWaiters(t *testing.T) {
-	const names = 2*state.MaxEndings + 500
+	const names = 2*limits.MaxEndings + 500
 	bubble(t, func(t *testing.T, r *rig) {
 		var held, waiting []*call
 		for i := range names {
@@ -138,7 +138,7 @@ func TestManyNamesThatEndAtOnceGoToTheirWaiters(t *testing.T) {
 			w.want("")
 		}
 		for _, e := range r.raft.written()[n:] {
-			if len(e.Operations) > state.MaxOperations {
+			if len(e.Operations) > limits.MaxOperations {
 				t.Errorf("an entry of %d operations", len(e.Operations))
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -81,16 +82,16 @@ func TestATakeoverInAGroupPassesThoseWhoWait(t *testing.T) {
 }
 
 // An entry with its groups counted as their operations holds no more than
-// state.MaxOperations, with the claims of those who wait.
+// limits.MaxOperations, with the claims of those who wait.
 func TestGroupsFillABatch(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.raft.set(func(m *memRaft) { m.holds = true })
 		r.put(r.many(1)...) // so that what follows waits together
 		n := len(r.raft.written())
 		var calls []*call
-		for range 2 * state.MaxOperations / state.MaxGroup {
+		for range 2 * limits.MaxOperations / limits.MaxGroup {
 			var all []*call
-			for range state.MaxGroup {
+			for range limits.MaxGroup {
 				all = append(all, newCall(t, &lease.Pin{Key: other, Owner: "o"}))
 			}
 			calls = append(calls, group(t, all...))
@@ -107,7 +108,7 @@ func TestGroupsFillABatch(t *testing.T) {
 			for i := range e.Operations {
 				count += e.Operations[i].Count()
 			}
-			if count > state.MaxOperations {
+			if count > limits.MaxOperations {
 				t.Errorf("an entry has %d operations", count)
 			}
 		}

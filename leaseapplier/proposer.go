@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/state"
 )
 
@@ -142,7 +143,7 @@ func (p *proposer) mayPropose() bool {
 		return true
 	}
 	normal, extend := p.config.Queue.Depth()
-	return normal+extend > state.MaxOperations && len(p.inFlight) < maxInFlight
+	return normal+extend > limits.MaxOperations && len(p.inFlight) < maxInFlight
 }
 
 // propose makes an entry of what waits and passes it to raft; false: there was

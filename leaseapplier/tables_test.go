@@ -10,6 +10,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
@@ -100,7 +101,7 @@ func TestWaitersDoNotFillAnEntryBeyondItsBytes(t *testing.T) {
 		r.put(waiting...)
 		r.raft.set(func(m *memRaft) { m.holds = true })
 		r.put(r.claim(db, "ann", time.Minute))
-		long := strings.Repeat("x", state.MaxOperationBytes-256)
+		long := strings.Repeat("x", limits.MaxOperationBytes-256)
 		r.put(r.register(testtable.Set("a", long, 0)))
 		r.pass(2 * time.Second)
 		n := len(r.raft.written())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -163,7 +164,7 @@ func TestAnswerNamesTheAttemptThatStood(t *testing.T) {
 		r.raft.set(func(m *memRaft) { m.holds = true })
 		r.put(r.revoke(db, ann.token())) // with bob's claim of attempt 0 behind it
 		second := r.waiting("bob", "b.1", 1, time.Hour, 10*time.Second)
-		r.put(append([]*call{second}, r.many(2*state.MaxOperations)...)...) // so many that a second entry is built
+		r.put(append([]*call{second}, r.many(2*limits.MaxOperations)...)...) // so many that a second entry is built
 		first.want(interrex.ErrHeld)
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(time.Second)
@@ -273,7 +274,7 @@ func TestClaimIsNotRefusedFromMemoryWhileAnAttemptIsInTheLog(t *testing.T) {
 		again.RequestID, again.Attempt = "d.1", 1
 		other := r.claim(db, "eve", time.Minute)
 		other.RequestID = "e.1"
-		r.put(append([]*call{bob, again, other}, r.many(2*state.MaxOperations)...)...) // so many that a second entry is built
+		r.put(append([]*call{bob, again, other}, r.many(2*limits.MaxOperations)...)...) // so many that a second entry is built
 		other.want(interrex.ErrHeld)
 		if !again.isOpen() {
 			t.Fatalf("refused: %v", again.result().Err)
@@ -316,7 +317,7 @@ func TestNameThatIsFreedBehindTheLeadersBackIsClaimed(t *testing.T) {
 		r.raft.set(func(m *memRaft) { m.holds = true })
 		r.put(r.revoke(db, ann.token())) // there is no waiter yet: no claim behind it
 		bob := r.waiting("bob", "b.1", 0, time.Hour, 0)
-		r.put(append([]*call{bob}, r.many(2*state.MaxOperations)...)...) // so many that a second entry is built
+		r.put(append([]*call{bob}, r.many(2*limits.MaxOperations)...)...) // so many that a second entry is built
 		if r.applier.Waiting(db) != 1 {
 			t.Fatal("bob does not wait")
 		}
@@ -591,12 +592,12 @@ func TestTakeoverThatAsksAgainPassesTheQueueOnceItIsTheHolder(t *testing.T) {
 }
 
 func TestWaitersFillAnEntryToItsLimitAndNotBeyond(t *testing.T) {
-	waitersFillAnEntry(t, func(_ *testing.T, r *rig) []*call { return r.many(state.MaxOperations) })
+	waitersFillAnEntry(t, func(_ *testing.T, r *rig) []*call { return r.many(limits.MaxOperations) })
 }
 
 func TestWaitersFillAnEntryOfGroupsToItsLimitAndNotBeyond(t *testing.T) {
 	waitersFillAnEntry(t, func(t *testing.T, r *rig) (groups []*call) {
-		for all := range slices.Chunk(r.many(state.MaxOperations), state.MaxGroup) {
+		for all := range slices.Chunk(r.many(limits.MaxOperations), limits.MaxGroup) {
 			groups = append(groups, group(t, all...))
 		}
 		return groups
@@ -636,7 +637,7 @@ func waitersFillAnEntry(t *testing.T, others func(*testing.T, *rig) []*call) {
 				claims++
 			}
 		}
-		if full != state.MaxOperations || claims != state.MaxOperations/4 {
+		if full != limits.MaxOperations || claims != limits.MaxOperations/4 {
 			t.Errorf("an entry of %d operations, %d of them waiters'", full, claims)
 		}
 		for _, w := range waiting {
@@ -653,7 +654,7 @@ func TestNextInLineIsNotClaimedForWhileTheFirstIsInTheLog(t *testing.T) {
 		r.raft.set(func(m *memRaft) { m.holds = true })
 		r.pass(1010 * time.Millisecond) // db is due, and bob's claim in the log
 		n := len(r.raft.written())
-		r.put(r.many(2 * state.MaxOperations)...) // so many that a second entry is built
+		r.put(r.many(2 * limits.MaxOperations)...) // so many that a second entry is built
 		if len(r.raft.written()) == n {
 			t.Fatal("no second entry")
 		}

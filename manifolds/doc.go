@@ -1,4 +1,5 @@
-// Package manifolds owns the dependency graph: every worker of an agent by
-// name, its inputs, and what gates it. An agent is an engine with these
-// manifolds installed; another program's engine takes them as well.
+// Package manifolds owns what a program adds to the workers of an agent in a dependency
+// engine of its own: workers that run while a lease is held, while this agent leads, or
+// as visitors of a worker that must outlive them. agent.NewWorkers returns the agent's
+// workers; their names are here.
 package manifolds

@@ -17,7 +17,7 @@ import (
 // The default times of a worker.
 const (
 	defaultPause         = 50 * time.Millisecond
-	DefaultLook          = 5 * time.Second
+	defaultLook          = 5 * time.Second
 	defaultMinRetry      = 200 * time.Millisecond
 	defaultMaxRetry      = 30 * time.Second
 	defaultNotifyTimeout = 30 * time.Second
@@ -100,7 +100,7 @@ func (c config) withDefaults() config {
 		}
 	}
 	or(&c.Pause, defaultPause)
-	or(&c.Look, DefaultLook)
+	or(&c.Look, defaultLook)
 	or(&c.MinRetry, defaultMinRetry)
 	or(&c.MaxRetry, defaultMaxRetry)
 	or(&c.NotifyTimeout, defaultNotifyTimeout)

@@ -21,6 +21,7 @@ import (
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
+	"github.com/interrex/interrex/projection"
 	"github.com/interrex/interrex/state"
 )
 
@@ -130,7 +131,7 @@ func record(name, holder string, at interrex.Revision) lease.Record {
 // target is a copy in memory that can be made to fail in every way.
 type target struct {
 	mu     sync.Mutex
-	at     notify.Position
+	at     projection.Position
 	rows   map[interrex.Key]notify.Claimed
 	told   []string // every note, in order, also of batches that were not kept
 	fail   int      // so many calls fail, after their notes were delivered
@@ -175,14 +176,14 @@ func (t *target) enter(ctx context.Context) error {
 	return nil
 }
 
-func (t *target) Position(ctx context.Context) (notify.Position, error) {
+func (t *target) Position(ctx context.Context) (projection.Position, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.limit(ctx, "Position")
 	return t.at, nil
 }
 
-func (t *target) Notify(ctx context.Context, to notify.Position, tell func(notify.NotifyTarget) error) error {
+func (t *target) Notify(ctx context.Context, to projection.Position, tell func(notify.NotifyTarget) error) error {
 	failed := t.enter(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -202,7 +203,7 @@ func (t *target) Notify(ctx context.Context, to notify.Position, tell func(notif
 	return nil
 }
 
-func (t *target) Replace(ctx context.Context, at notify.Position, pages iter.Seq2[[]notify.Claimed, error]) (int, error) {
+func (t *target) Replace(ctx context.Context, at projection.Position, pages iter.Seq2[[]notify.Claimed, error]) (int, error) {
 	if err := t.enter(ctx); err != nil {
 		return 0, err
 	}
@@ -295,7 +296,7 @@ func bubble(t *testing.T, test func(f *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f := &fixture{T: t, world: newWorld(), target: newTarget(), logs: &logs{}}
-		f.target.at.History = notify.History{Cluster: "one"}
+		f.target.at.History = projection.History{Cluster: "one"}
 		test(f)
 		f.stop()
 		f.world.ring.Close()

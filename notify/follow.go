@@ -8,6 +8,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/projection"
 	"github.com/interrex/interrex/state"
 )
 
@@ -75,7 +76,7 @@ func (w *Worker) follow(ctx context.Context) error {
 }
 
 // sendAll sends batches to the target, which is at a position, until something fails.
-func (w *Worker) sendAll(ctx context.Context, watcher *watch.Watcher, at Position) error {
+func (w *Worker) sendAll(ctx context.Context, watcher *watch.Watcher, at projection.Position) error {
 	for {
 		// A restore before the watch began has not closed it.
 		if w.history() != at.History {
@@ -126,7 +127,7 @@ func (w *Worker) gather(watcher *watch.Watcher, events []state.Event) ([]state.E
 
 // next waits for events. Meanwhile it checks regularly whether the target is still at
 // its position, or beyond it: another worker may notify it too.
-func (w *Worker) next(ctx context.Context, watcher *watch.Watcher, at Position) ([]state.Event, error) {
+func (w *Worker) next(ctx context.Context, watcher *watch.Watcher, at projection.Position) ([]state.Event, error) {
 	w.reached(at)
 	for {
 		w.status.enter(phaseIdle)
@@ -156,7 +157,7 @@ func (w *Worker) rest(ctx context.Context, began time.Time) {
 	backoff.Pause(ctx, w.config.Clock.After(max(w.config.Pause, min(restFor*took, maxRest))))
 }
 
-func (w *Worker) notify(ctx context.Context, to Position, events []state.Event) error {
+func (w *Worker) notify(ctx context.Context, to projection.Position, events []state.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, w.config.NotifyTimeout)
 	defer cancel()
 	if err := w.config.Target.Notify(ctx, to, func(t NotifyTarget) error { return tell(t, events) }); err != nil {
@@ -166,7 +167,7 @@ func (w *Worker) notify(ctx context.Context, to Position, events []state.Event) 
 	return nil
 }
 
-func (w *Worker) position(ctx context.Context) (Position, error) {
+func (w *Worker) position(ctx context.Context) (projection.Position, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.config.NotifyTimeout)
 	defer cancel()
 	p, err := w.config.Target.Position(ctx)
@@ -179,33 +180,33 @@ func (w *Worker) position(ctx context.Context) (Position, error) {
 // mend brings the target, which is at a position, in step with all existing leases, and
 // returns the position from which to continue. The revision is read before the list:
 // what happens in between is sent again.
-func (w *Worker) mend(ctx context.Context, stored Position, history History) (Position, error) {
+func (w *Worker) mend(ctx context.Context, stored projection.Position, history projection.History) (projection.Position, error) {
 	// The state of an agent that has just started may be older than the copy, which
 	// must not go back.
 	for stored.History == history && w.config.State.Revision() < stored.Revision {
 		if err := w.awaitEvent(ctx); err != nil {
-			return Position{}, err
+			return projection.Position{}, err
 		}
 		if w.history() != history {
-			return Position{}, errBehind
+			return projection.Position{}, errBehind
 		}
 	}
 	w.status.enter(phaseMending)
 	began := w.config.Clock.Now()
-	at := Position{Revision: w.config.State.Revision(), History: history}
+	at := projection.Position{Revision: w.config.State.Revision(), History: history}
 	mendCtx, cancel := context.WithTimeout(ctx, w.config.MendTimeout)
 	defer cancel()
 	mended, err := w.config.Target.Replace(mendCtx, at, present(w.config.Leases))
 	if err != nil {
-		return Position{}, err
+		return projection.Position{}, err
 	}
 	w.config.Logger.Infof("lease holders compared at revision %d: %d changed", at.Revision, mended)
 	// A target never goes back, and may be shared, so its position may be a later one.
 	if stored, err = w.position(ctx); err != nil {
-		return Position{}, err
+		return projection.Position{}, err
 	}
 	if stored.History != history || stored.Unproved {
-		return Position{}, errMoved
+		return projection.Position{}, errMoved
 	}
 	w.reached(stored)
 	w.status.knows(began)
@@ -213,13 +214,13 @@ func (w *Worker) mend(ctx context.Context, stored Position, history History) (Po
 }
 
 // awaitHistory returns the history of the state once it has one.
-func (w *Worker) awaitHistory(ctx context.Context) (History, error) {
+func (w *Worker) awaitHistory(ctx context.Context) (projection.History, error) {
 	for {
-		if history := w.history(); history != (History{}) {
+		if history := w.history(); history != (projection.History{}) {
 			return history, nil
 		}
 		if err := w.awaitEvent(ctx); err != nil {
-			return History{}, err
+			return projection.History{}, err
 		}
 	}
 }
@@ -240,10 +241,10 @@ func (w *Worker) awaitEvent(ctx context.Context) error {
 }
 
 // history returns the history of the state. A target of another one must be replaced.
-func (w *Worker) history() History {
+func (w *Worker) history() projection.History {
 	id := w.config.State.Identity()
 	if id.ClusterID == "" {
-		return History{}
+		return projection.History{}
 	}
-	return History{Cluster: id.ClusterID, Epoch: id.Epoch}
+	return projection.History{Cluster: id.ClusterID, Epoch: id.Epoch}
 }

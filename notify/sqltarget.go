@@ -29,20 +29,20 @@ func NewTarget(holders *projection.Holders, logger interrex.Logger) *SQLTarget {
 
 var _ Target = (*SQLTarget)(nil)
 
-// Position implements Target.
-func (t *SQLTarget) Position(ctx context.Context) (Position, error) {
+// projection.Position implements Target.
+func (t *SQLTarget) Position(ctx context.Context) (projection.Position, error) {
 	return t.holders.Position(ctx)
 }
 
 // Notify implements Target.
-func (t *SQLTarget) Notify(ctx context.Context, to Position, tell func(NotifyTarget) error) error {
+func (t *SQLTarget) Notify(ctx context.Context, to projection.Position, tell func(NotifyTarget) error) error {
 	return t.holders.Update(ctx, to, func(b *projection.Batch) error {
 		return tell(sqlNotes{batch: b, logger: t.logger})
 	})
 }
 
 // Replace implements Target.
-func (t *SQLTarget) Replace(ctx context.Context, at Position, pages iter.Seq2[[]Claimed, error]) (int, error) {
+func (t *SQLTarget) Replace(ctx context.Context, at projection.Position, pages iter.Seq2[[]Claimed, error]) (int, error) {
 	return t.holders.Replace(ctx, at, func(yield func([]projection.Holder, error) bool) {
 		for page, err := range pages {
 			rows := make([]projection.Holder, len(page))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/projection"
 )
 
 // phase is what the worker is doing, for its report.
@@ -23,7 +24,7 @@ const (
 type status struct {
 	mu       sync.Mutex
 	phase    phase
-	position Position
+	position projection.Position
 	upToDate time.Time // when the target was last up to date
 	failures int       // since the start
 	last     error
@@ -53,7 +54,7 @@ func (s *status) knows(until time.Time) {
 	s.upToDate = until
 }
 
-func (s *status) reach(p Position) {
+func (s *status) reach(p projection.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.position = p

@@ -50,25 +50,19 @@ type NotifyTarget interface {
 	Expirations([]Expired) error
 }
 
-// Position is how far a target has come, in which history.
-type Position = projection.Position
-
-// History identifies the cluster and the epoch of a target's leases.
-type History = projection.History
-
 // Target is where the worker's notes go. Every method gives up soon after its
 // context has ended.
 type Target interface {
 	// Position returns the position that the target has stored. It is called after
 	// every failure, and now and then while nothing happens.
-	Position(ctx context.Context) (Position, error)
+	Position(ctx context.Context) (projection.Position, error)
 	// Notify calls tell, which delivers everything from the stored position up to a
 	// new one. The target stores the notes and the new position atomically: then
 	// repeating them is harmless, and nothing is lost.
-	Notify(ctx context.Context, to Position, tell func(NotifyTarget) error) error
+	Notify(ctx context.Context, to projection.Position, tell func(NotifyTarget) error) error
 	// Replace compares what is stored with all existing leases, in the order of
 	// their keys, repairs it, and returns the number of changes. What is in the
 	// pages may be delivered again later. It leaves data of another cluster, or of
 	// a later epoch, untouched, and returns an error.
-	Replace(ctx context.Context, at Position, pages iter.Seq2[[]Claimed, error]) (mended int, err error)
+	Replace(ctx context.Context, at projection.Position, pages iter.Seq2[[]Claimed, error]) (mended int, err error)
 }

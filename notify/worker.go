@@ -8,6 +8,7 @@ import (
 	"github.com/juju/worker/v3/catacomb"
 
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/projection"
 )
 
 // logEvery is the minimum time between two warnings of consecutive failures.
@@ -90,7 +91,7 @@ func (w *Worker) failed(err error) {
 }
 
 // reached records that the target has reached a position.
-func (w *Worker) reached(p Position) {
+func (w *Worker) reached(p projection.Position) {
 	if w.failures > 0 {
 		w.config.Logger.Infof("notifying of lease holders again after %d failures, at revision %d", w.failures, p.Revision)
 	}

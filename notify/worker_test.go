@@ -14,6 +14,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
+	"github.com/interrex/interrex/projection"
 )
 
 func TestTargetIsToldInOrderAndEndsTogether(t *testing.T) {
@@ -111,10 +112,10 @@ func TestForgetfulTargetIsToldAgain(t *testing.T) {
 
 // While nothing happens the worker looks now and then where the target is.
 func TestATargetThatIsNotWhereItWasIsFoundByALook(t *testing.T) {
-	for name, move := range map[string]func(*notify.Position){
-		"a backup":       func(p *notify.Position) { p.Revision = 0 },
-		"a power cut":    func(p *notify.Position) { p.Unproved = true },
-		"another's copy": func(p *notify.Position) { p.History.Cluster = "two" },
+	for name, move := range map[string]func(*projection.Position){
+		"a backup":       func(p *projection.Position) { p.Revision = 0 },
+		"a power cut":    func(p *projection.Position) { p.Unproved = true },
+		"another's copy": func(p *projection.Position) { p.History.Cluster = "two" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(f *fixture) {
@@ -125,7 +126,7 @@ func TestATargetThatIsNotWhereItWasIsFoundByALook(t *testing.T) {
 					t.rows = map[interrex.Key]notify.Claimed{}
 					move(&t.at)
 				})
-				f.settle(notify.DefaultLook)
+				f.settle(5 * time.Second)
 				f.wantInStep()
 			})
 		})
@@ -381,7 +382,7 @@ func TestHangingTargetBlocksNobodyAndIsGivenUp(t *testing.T) {
 
 func TestEachCallOfATargetHasItsTime(t *testing.T) {
 	bubble(t, func(f *fixture) {
-		f.target.at.History = notify.History{} // so that it is compared
+		f.target.at.History = projection.History{} // so that it is compared
 		f.start()
 		f.world.claim("a", "ann")
 		f.wantInStep()

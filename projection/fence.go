@@ -10,9 +10,9 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// FenceTimeout bounds Fence, which may wait for a transaction under another
+// fenceTimeout bounds Fence, which may wait for a transaction under another
 // token.
-const FenceTimeout = 10 * time.Second
+const fenceTimeout = 10 * time.Second
 
 const createFences = `CREATE TABLE IF NOT EXISTS interrex_fences (
 	key   TEXT PRIMARY KEY,
@@ -37,15 +37,15 @@ const raise = `INSERT INTO interrex_fences (key, token) VALUES ($1, $2)
 // early, Fence or Commit fails.
 //
 // The token stays behind when the lease ends: never delete a row of a key that
-// will be leased again. Fence fails after FenceTimeout; in SQLite the
+// will be leased again. Fence fails after 10 s; in SQLite the
 // connection's busy_timeout counts too.
 func Fence(tx *sql.Tx, key interrex.Key, token interrex.Token) error {
-	ctx, cancel := context.WithTimeout(context.Background(), FenceTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), fenceTimeout)
 	defer cancel()
 	return FenceContext(ctx, tx, key, token)
 }
 
-// FenceContext is Fence with a context in place of FenceTimeout.
+// FenceContext is Fence with a context in place of the 10 s.
 func FenceContext(ctx context.Context, tx *sql.Tx, key interrex.Key, token interrex.Token) error {
 	if err := key.Validate(); err != nil {
 		return err

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -195,23 +194,8 @@ func (q *Queue) Take(maxOps, maxBytes int) []*Operation {
 		return nil
 	}
 	q.mu.Lock()
-	extends, normal := &q.lanes[state.LaneExtend], &q.lanes[state.LaneNormal]
-	var keptOps, keptBytes int // for the others
-	if normal.waiting.Len() > 0 {
-		keptOps, keptBytes = maxOps/4, maxBytes/4
-	}
-	t := taking{now: q.clock.Now(), ops: maxOps - keptOps, bytes: maxBytes - keptBytes}
-	t.out = make([]*Operation, 0, min(maxOps, extends.waiting.Len()+normal.waiting.Len()))
-	t.from(extends)
-	first := len(t.out)
-	t.ops += keptOps
-	t.bytes += keptBytes
-	t.from(normal)
-	others := len(t.out)
-	t.from(extends)
-	if more := t.out[others:]; len(more) > 0 && others > first {
-		t.out = slices.Insert(t.out[:others], first, slices.Clone(more)...)
-	}
+	t := taking{now: q.clock.Now(), ops: maxOps, bytes: maxBytes}
+	t.extendsFirst(&q.lanes[state.LaneExtend], &q.lanes[state.LaneNormal])
 	q.took(&t)
 	q.mu.Unlock()
 	fail(t.failures)

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -310,13 +311,13 @@ func TestExtendsLeaveAQuarterOfTheBytesToOthers(t *testing.T) {
 func TestALaneHoldsCallersBackByBytes(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		const most = 64 << 20
-		size := a.long("", state.LaneNormal, state.MaxOperationBytes/2).Size()
+		size := a.long("", state.LaneNormal, limits.MaxOperationBytes/2).Size()
 		fit := most / size
 		for round := range 3 { // what was taken leaves its room
 			back := make(chan struct{})
 			go func() {
 				for i := range fit + 1 {
-					q.Enqueue(t.Context(), a.long(fmt.Sprint(round, i), state.LaneNormal, state.MaxOperationBytes/2))
+					q.Enqueue(t.Context(), a.long(fmt.Sprint(round, i), state.LaneNormal, limits.MaxOperationBytes/2))
 				}
 				close(back)
 			}()
@@ -385,7 +386,7 @@ func TestHeldBackCallerIsAnsweredAtItsDeadlineOrEnd(t *testing.T) {
 func TestWhatDoesNotFitAnEntryIsRefused(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		op := a.op("huge", state.LaneNormal)
-		op.Data = make([]byte, state.MaxOperationBytes+1)
+		op.Data = make([]byte, limits.MaxOperationBytes+1)
 		q.Enqueue(t.Context(), op)
 		if err := a.err(t, "huge"); !errors.Is(err, interrex.ErrTooLarge) {
 			t.Fatal(err)

@@ -25,8 +25,8 @@ func TestClaimsGoThroughTheWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.state, a.cfg.State = st, st
-	a.cfg.NewApplier = func(r *raft.Raft, q *queue.Queue) (LeaseApplier, error) {
-		return NewApplier(leaseapplier.Config{Raft: r, Queue: q, State: st, Clock: clock.WallClock, Logger: a.log})
+	a.cfg.NewApplier = func(r *raft.Raft, q *queue.Queue) (leaseapplier.LeaseApplier, error) {
+		return leaseapplier.NewApplier(leaseapplier.Config{Raft: r, Queue: q, State: st, Clock: clock.WallClock, Logger: a.log})
 	}
 	var last interrex.Token
 	for _, name := range []string{"one", "two"} {
@@ -60,14 +60,4 @@ func claim(t *testing.T, q *queue.Queue, name string) interrex.Token {
 		t.Fatal(result.Err)
 	}
 	return result.Reply.(*lease.Reply).Lease.Token
-}
-
-func TestErrorsOfALeaderElsewhereAreTheAppliers(t *testing.T) {
-	err := NewNotLeaderError("b", "b")
-	if !IsNotLeaderError(err) || !leaseapplier.IsNotLeaderError(err) {
-		t.Errorf("%v is not a NotLeaderError", err)
-	}
-	if IsNotLeaderError(ErrDiskFull) {
-		t.Error("any error is a NotLeaderError")
-	}
 }

@@ -17,6 +17,8 @@ import (
 
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/membership"
+	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/transport"
@@ -271,7 +273,7 @@ func TestAPoliteStopHasAnOrder(t *testing.T) {
 			tr, err := make(l)
 			return steppedTransport{tr, s, func() *raft.Raft { return applier.raft }}, err
 		}
-		a.cfg.NewApplier = func(r *raft.Raft, _ *queue.Queue) (LeaseApplier, error) {
+		a.cfg.NewApplier = func(r *raft.Raft, _ *queue.Queue) (leaseapplier.LeaseApplier, error) {
 			applier = newTestApplier(r)
 			return steppedApplier{applier, s, a.tracker}, nil
 		}
@@ -404,7 +406,7 @@ func TestTenWorkersLiveInOneProcess(t *testing.T) {
 func TestAgentsThatExpectEachOtherMakeOneCluster(t *testing.T) {
 	t.Parallel() // it waits for elections
 	all := startCluster(t, func(a *agent, tr *transport.Transport) {
-		a.cfg.Bootstrap = BootstrapExpect(tr, 3)
+		a.cfg.Bootstrap = func() ([]string, bool, error) { return membership.Decide(tr.Self(), tr.Peers(), 3) }
 		a.cfg.Incarnations = func() map[string]string {
 			known := map[string]string{tr.ID(): tr.Self().Incarnation}
 			for _, peer := range tr.Peers() {

@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/internal/hclogger"
 	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/internal/raftrules"
+	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
@@ -25,10 +26,6 @@ import (
 const (
 	// LoopTimeout is how long NewWorker waits for the loop to serve.
 	LoopTimeout = time.Minute
-	// InitialApplyTimeout is how long the first entry after a start may wait
-	// to enter raft, and ApplyTimeout each later one. The applier uses them.
-	InitialApplyTimeout = 5 * time.Second
-	ApplyTimeout        = 2 * time.Second
 
 	defaultNoLeaderTimeout   = time.Minute
 	defaultCheckPeriod       = 10 * time.Second
@@ -77,7 +74,7 @@ type Config struct {
 	Queue *queue.Queue
 	// NewApplier makes the applier for a raft that has just started. The worker
 	// owns it.
-	NewApplier func(*raft.Raft, *queue.Queue) (LeaseApplier, error)
+	NewApplier func(*raft.Raft, *queue.Queue) (leaseapplier.LeaseApplier, error)
 
 	// Leadership receives who leads. Optional.
 	Leadership *leadership.Tracker
@@ -240,7 +237,7 @@ func (c Config) rules() raftrules.Config {
 func (c Config) founding() founding.Config {
 	return founding.Config{
 		LocalID: c.LocalID, State: c.State, Clock: c.Clock, Logger: c.Logger,
-		ApplyTimeout: ApplyTimeout, Bootstrap: c.Bootstrap, Incarnations: c.Incarnations,
+		ApplyTimeout: leaseapplier.ApplyTimeout, Bootstrap: c.Bootstrap, Incarnations: c.Incarnations,
 	}
 }
 

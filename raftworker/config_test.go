@@ -9,7 +9,6 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/leaseapplier"
 )
 
 func TestConfigNamesTheFirstFieldThatIsMissing(t *testing.T) {
@@ -33,12 +32,6 @@ func TestConfigNamesTheFirstFieldThatIsMissing(t *testing.T) {
 		if _, err := NewWorker(cfg); err == nil || err.Error() != c.says {
 			t.Errorf("want %q: %v", c.says, err)
 		}
-	}
-}
-
-func TestTheTimesForAnEntryAreTheAppliers(t *testing.T) {
-	if InitialApplyTimeout != leaseapplier.InitialApplyTimeout || ApplyTimeout != leaseapplier.ApplyTimeout {
-		t.Errorf("%s and %s", InitialApplyTimeout, ApplyTimeout)
 	}
 }
 

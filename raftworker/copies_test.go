@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // copyOf copies a raft directory; back puts it back, in place or under files of
@@ -137,6 +138,12 @@ func TestADirectoryThatWasCopiedWaitsForEveryMember(t *testing.T) {
 		why := old.w.Quarantine()
 		return why != nil && strings.HasSuffix(why.Error(), "still missing: "+other.name())
 	})
+	for range 30 { // it looks several times, and stays silent
+		time.Sleep(50 * time.Millisecond)
+		if old.w.Quarantine() == nil {
+			t.Fatal("it takes part without having met " + other.name())
+		}
+	}
 	other.w = other.start()
 	old.until("trust", func() bool { return old.w.Quarantine() == nil })
 	now := leader(t, all)

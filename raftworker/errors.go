@@ -5,7 +5,6 @@ import (
 
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/raftrules"
-	"github.com/interrex/interrex/leaseapplier"
 )
 
 // The errors that end a worker or that its accessors return. None of them is fatal
@@ -47,14 +46,3 @@ var (
 	// directory.
 	ErrDirectoryInUse = disk.ErrInUse
 )
-
-// NotLeaderError is leaseapplier.NotLeaderError.
-type NotLeaderError = leaseapplier.NotLeaderError
-
-// IsNotLeaderError is leaseapplier.IsNotLeaderError.
-func IsNotLeaderError(err error) bool { return leaseapplier.IsNotLeaderError(err) }
-
-// NewNotLeaderError is leaseapplier.NewNotLeaderError.
-func NewNotLeaderError(serverAddress, serverID string) error {
-	return leaseapplier.NewNotLeaderError(serverAddress, serverID)
-}

@@ -16,6 +16,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/testtable"
+	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
@@ -158,7 +159,7 @@ func newAgent(t *testing.T, id string, members ...string) *agent {
 			a.trans = &memory{InmemTransport: m, order: &a.order, mu: &a.orderMu}
 			return a.trans, nil
 		},
-		NewApplier: func(r *raft.Raft, _ *queue.Queue) (LeaseApplier, error) {
+		NewApplier: func(r *raft.Raft, _ *queue.Queue) (leaseapplier.LeaseApplier, error) {
 			a.applier = newTestApplier(r)
 			return a.applier, nil
 		},

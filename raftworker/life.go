@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/internal/raftrules"
+	"github.com/interrex/interrex/leaseapplier"
 )
 
 // life is one run of raft: everything that exists from bringUp to bringDown.
@@ -26,7 +27,7 @@ type life struct {
 	trailing  atomic.Uint64                         // most entries to keep in the log behind a snapshot; 0: the default
 	dir       *raftdir.Directory
 	snapshots raft.SnapshotStore
-	applier   LeaseApplier
+	applier   leaseapplier.LeaseApplier
 	ended     chan error            // receives the applier's error, once
 	observer  *raft.Observer        // sends to news
 	news      chan raft.Observation // of capacity 1: something has changed

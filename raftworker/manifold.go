@@ -114,12 +114,6 @@ func TransportOf(t *transport.Transport, logger Logger) func(transport.Life) (Tr
 	}
 }
 
-// BootstrapExpect returns a Config.Bootstrap that calls transport.Decide with the
-// agents that t has met. n is the Expect of this agent's hello.
-func BootstrapExpect(t *transport.Transport, n int) func() (ids []string, decided bool, err error) {
-	return func() ([]string, bool, error) { return transport.Decide(t.Self(), t.Peers(), n) }
-}
-
 func output(in worker.Worker, out any) error {
 	w, ok := in.(*Worker)
 	if !ok {

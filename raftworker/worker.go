@@ -15,6 +15,7 @@ import (
 	"github.com/juju/worker/v3/catacomb"
 
 	"github.com/interrex/interrex/gate"
+	"github.com/interrex/interrex/leaseapplier"
 )
 
 // Worker runs one life of raft. When raft stops, has no contact with a leader,
@@ -133,7 +134,7 @@ func (w *Worker) Stuck() uint64 {
 }
 
 // Applier returns the applier of this life of raft. Its errors are those of Raft.
-func (w *Worker) Applier() (LeaseApplier, error) {
+func (w *Worker) Applier() (leaseapplier.LeaseApplier, error) {
 	if err := w.endError(); err != nil {
 		return nil, err
 	}

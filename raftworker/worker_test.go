@@ -19,6 +19,7 @@ import (
 
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/testtable"
+	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
@@ -172,7 +173,7 @@ func failingTransport(transport.Life) (Transport, error) {
 	return nil, errors.New("no transport today")
 }
 
-func failingApplier(*raft.Raft, *queue.Queue) (LeaseApplier, error) {
+func failingApplier(*raft.Raft, *queue.Queue) (leaseapplier.LeaseApplier, error) {
 	return nil, errors.New("no applier today")
 }
 
@@ -284,7 +285,9 @@ func (unready) ReadyTerm() uint64 { return 0 }
 
 func TestALeaderIsReadyWhenItsApplierIs(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	a.cfg.NewApplier = func(r *raft.Raft, _ *queue.Queue) (LeaseApplier, error) { return unready{newTestApplier(r)}, nil }
+	a.cfg.NewApplier = func(r *raft.Raft, _ *queue.Queue) (leaseapplier.LeaseApplier, error) {
+		return unready{newTestApplier(r)}, nil
+	}
 	w := a.start()
 	a.until("it leads", func() bool { return a.tracker.Current().Leader })
 	if a.tracker.Current().Ready {

@@ -8,11 +8,8 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 )
-
-// MaxEndings is the maximum number of due items that one entry ends, over all
-// tables.
-const MaxEndings = 1000
 
 // Apply applies one log entry and returns a []Result, one for each operation in
 // their order. It returns nil for an entry at or below the applied log index,
@@ -152,7 +149,7 @@ func (s *State) run(l *raft.Log, results []Result) (err error) {
 
 // tick ends what is due, in the order of the tables.
 func (s *State) tick(t *Turn) {
-	left := MaxEndings
+	left := limits.MaxEndings
 	for _, table := range s.tables {
 		if left == 0 {
 			return

@@ -21,7 +21,7 @@ type Command interface {
 
 // Minter is an optional interface of a Command. Mint generates what Apply must
 // not generate, such as random bits: once, when the leader accepts the operation.
-// Apply finds it in Turn.Minted. It has at most MaxMinted bytes.
+// Apply finds it in Turn.Minted. It has at most 64 bytes.
 type Minter interface {
 	Mint(random io.Reader) ([]byte, error)
 }

@@ -9,19 +9,11 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/validation"
 )
 
-// Limits of an entry. A batch is full once it has MaxOperations, or its operations
-// reach BatchBytes; the last of them may have MaxOperationBytes. So no entry is
-// longer than MaxEntryBytes.
-const (
-	MaxOperations     = 1024
-	BatchBytes        = 1 << 20
-	MaxOperationBytes = 1 << 20
-	MaxEntryBytes     = BatchBytes + MaxOperationBytes + 64
-	maxCaller         = 256 // bytes of a caller's name
-	MaxMinted         = 64  // bytes of Operation.Minted
-)
+const maxCaller = 256 // bytes of a caller's name
 
 // EntryVersion is the newest version of an entry that this build knows, and
 // OldestEntry the oldest. It is the first byte of every entry, and determines how
@@ -71,18 +63,18 @@ func (o *Operation) Validate() error {
 			return err
 		}
 	}
-	if err := interrex.ValidateRequestID(o.RequestID); err != nil {
+	if err := validation.RequestID(o.RequestID); err != nil {
 		return err
 	}
-	if o.Size() > MaxOperationBytes {
-		return interrex.Errorf(interrex.ErrTooLarge, "operation: at most %d bytes are allowed, not %d", MaxOperationBytes, o.Size())
+	if o.Size() > limits.MaxOperationBytes {
+		return interrex.Errorf(interrex.ErrTooLarge, "operation: at most %d bytes are allowed, not %d", limits.MaxOperationBytes, o.Size())
 	}
 	return o.Fence.Validate()
 }
 
 func validMinted(b []byte) error {
-	if len(b) > MaxMinted {
-		return interrex.Errorf(interrex.ErrInvalid, "minted: at most %d bytes are allowed, not %d", MaxMinted, len(b))
+	if len(b) > limits.MaxMinted {
+		return interrex.Errorf(interrex.ErrInvalid, "minted: at most %d bytes are allowed, not %d", limits.MaxMinted, len(b))
 	}
 	return nil
 }
@@ -154,8 +146,8 @@ func DecodeEntry(b []byte) (Entry, error) {
 
 // decodeEntry reuses the operations' memory of e.
 func decodeEntry(e *Entry, b []byte) error {
-	if len(b) > MaxEntryBytes {
-		return fmt.Errorf("cannot decode entry: it has %d bytes, more than %d", len(b), MaxEntryBytes)
+	if len(b) > limits.MaxEntryBytes {
+		return fmt.Errorf("cannot decode entry: it has %d bytes, more than %d", len(b), limits.MaxEntryBytes)
 	}
 	d := decoder{b: b}
 	e.Version = d.byte()
@@ -166,18 +158,18 @@ func decodeEntry(e *Entry, b []byte) error {
 	sec := d.varint()
 	e.Wall = time.Unix(sec, int64(d.small(1e9-1))).UTC()
 	n := d.count()
-	if n > MaxOperations {
-		return fmt.Errorf("cannot decode entry: it has %d operations, more than %d", n, MaxOperations)
+	if n > limits.MaxOperations {
+		return fmt.Errorf("cannot decode entry: it has %d operations, more than %d", n, limits.MaxOperations)
 	}
 	e.Operations = slices.Grow(e.Operations[:0], n)
-	left := MaxOperations
+	left := limits.MaxOperations
 	for i := 0; i < n && d.err == nil; i++ {
 		e.Operations = append(e.Operations, Operation{})
 		if err := decodeOperation(&d, &e.Operations[i]); err != nil {
 			return fmt.Errorf("cannot decode entry: operation %d: %w", i, err)
 		}
 		if left -= e.Operations[i].Count(); left < 0 {
-			return fmt.Errorf("cannot decode entry: with the operations of groups it has more than %d", MaxOperations)
+			return fmt.Errorf("cannot decode entry: with the operations of groups it has more than %d", limits.MaxOperations)
 		}
 	}
 	if err := d.end(); err != nil {

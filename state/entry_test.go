@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
@@ -164,7 +165,7 @@ func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
 	flags[len(flags)-3] = 0x80
 	minted := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Group: []state.Part{{Table: 1}}}}})
 	minted[len(minted)-5] = 0x08 // flags, count, table, lengths of minted and of the data
-	many := state.AppendEntry(nil, &state.Entry{Operations: make([]state.Operation, state.MaxOperations+1)})
+	many := state.AppendEntry(nil, &state.Entry{Operations: make([]state.Operation, limits.MaxOperations+1)})
 	for want, b := range map[string][]byte{
 		"unknown version 3":     newer,
 		"unknown version 1":     older,
@@ -175,7 +176,7 @@ func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
 		"unknown flags 0x8":     minted,
 		"it has bytes after":    append(bytes.Clone(whole), 0),
 		"more than 1024":        many,
-		"bytes, more than":      make([]byte, state.MaxEntryBytes+1),
+		"bytes, more than":      make([]byte, limits.MaxEntryBytes+1),
 		"a count is larger":     whole[:len(whole)-1],
 		"it has a malformed nu": {state.EntryVersion},
 		"it ends too early":     {},
@@ -193,10 +194,10 @@ func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
 
 func TestTheLargestBatchFitsIntoAnEntry(t *testing.T) {
 	e := &state.Entry{}
-	for size := 0; size < state.BatchBytes; {
+	for size := 0; size < limits.BatchBytes; {
 		op := state.Operation{Table: 1, Data: make([]byte, 1<<10)}
-		if state.BatchBytes-size <= op.Size() {
-			op.Data = make([]byte, state.MaxOperationBytes-64)
+		if limits.BatchBytes-size <= op.Size() {
+			op.Data = make([]byte, limits.MaxOperationBytes-64)
 		}
 		if err := op.Validate(); err != nil {
 			t.Fatal(err)
@@ -218,14 +219,14 @@ func TestOperationIsValidatedBeforeItIsProposed(t *testing.T) {
 		{state.Operation{Caller: strings.Repeat("c", state.MaxCaller+1)}, interrex.ErrInvalid},
 		{state.Operation{RequestID: strings.Repeat("r", 65)}, interrex.ErrInvalid},
 		{state.Operation{Fence: interrex.Fence{Token: 1}}, interrex.ErrInvalid},
-		{state.Operation{Data: make([]byte, state.MaxOperationBytes)}, interrex.ErrTooLarge},
-		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1}}, state.MaxGroup)}, ""},
-		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1}}, state.MaxGroup+1)}, interrex.ErrInvalid},
+		{state.Operation{Data: make([]byte, limits.MaxOperationBytes)}, interrex.ErrTooLarge},
+		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1}}, limits.MaxGroup)}, ""},
+		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1}}, limits.MaxGroup+1)}, interrex.ErrInvalid},
 		{state.Operation{Group: []state.Part{{Table: 1}, {Table: state.SystemTable}}}, interrex.ErrInvalid},
 		{state.Operation{Table: 1, Group: []state.Part{{Table: 1}}}, interrex.ErrInvalid},
 		{state.Operation{Data: []byte{1}, Group: []state.Part{{Table: 1}}}, interrex.ErrInvalid},
-		{state.Operation{Group: []state.Part{{Table: 1, Minted: make([]byte, state.MaxMinted+1)}}}, interrex.ErrInvalid},
-		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1, Data: make([]byte, state.MaxOperationBytes/2)}}, 2)}, interrex.ErrTooLarge},
+		{state.Operation{Group: []state.Part{{Table: 1, Minted: make([]byte, limits.MaxMinted+1)}}}, interrex.ErrInvalid},
+		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1, Data: make([]byte, limits.MaxOperationBytes/2)}}, 2)}, interrex.ErrTooLarge},
 	} {
 		if got := interrex.KindOf(c.op.Validate()); got != c.kind {
 			t.Errorf("%.40v: %q, want %q", c.op, got, c.kind)

@@ -19,6 +19,16 @@ type (
 	Section = section
 )
 
+// The powers that only tables of our own have.
+type (
+	Replayer  = replayer
+	Keeper    = keeper
+	Recorder  = recorder
+	Recoverer = recoverer
+	Fencer    = fencer
+	Fenced    = fenced
+)
+
 // Inspect reads a whole snapshot, verifies every checksum, and says what is in
 // it.
 func Inspect(r io.Reader) (Header, []Section, error) {

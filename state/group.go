@@ -9,10 +9,8 @@ import (
 	"slices"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 )
-
-// MaxGroup is the maximum number of operations in a group.
-const MaxGroup = 64
 
 // Part is one operation of a group, without an envelope.
 type Part struct {
@@ -42,12 +40,6 @@ type Grouper interface {
 	CheckGroup(now Time, all []Command) error
 }
 
-// Sharer is an optional interface of a table. SharesRevision reports whether its
-// adjacent operations in a group share one revision, that of the first.
-type Sharer interface {
-	SharesRevision() bool
-}
-
 // Count returns the number of commands in the operation.
 func (o *Operation) Count() int { return max(1, len(o.Group)) }
 
@@ -65,7 +57,7 @@ func InGroup(i int, err error) error {
 
 // validateGroup is the part of Validate for a group.
 func (o *Operation) validateGroup() error {
-	if len(o.Group) > MaxGroup {
+	if len(o.Group) > limits.MaxGroup {
 		return errGroupSize(len(o.Group))
 	}
 	if o.Table != SystemTable || len(o.Data)+len(o.Minted) > 0 {
@@ -84,7 +76,7 @@ func (o *Operation) validateGroup() error {
 }
 
 func errGroupSize(n int) error {
-	return interrex.Errorf(interrex.ErrInvalid, "operations: a group has 1 to %d, not %d", MaxGroup, n)
+	return interrex.Errorf(interrex.ErrInvalid, "operations: a group has 1 to %d, not %d", limits.MaxGroup, n)
 }
 
 // member is an operation of a group, decoded.
@@ -104,7 +96,6 @@ func (s *State) group(t *Turn, op *Operation) Result {
 	}
 	first := len(t.events)
 	reply := make(GroupReply, len(members))
-	shared := SystemTable // the table whose operations share the current revision
 	for i, m := range members {
 		reply[i].Table = m.table.ID()
 		if idler, is := m.table.(Idler); is {
@@ -114,13 +105,7 @@ func (s *State) group(t *Turn, op *Operation) Result {
 			}
 		}
 		t.Table, t.Minted = m.table.ID(), op.Group[i].Minted
-		if shared != t.Table {
-			t.Next()
-			shared = SystemTable
-		}
-		if sharer, is := m.table.(Sharer); is && sharer.SharesRevision() {
-			shared = t.Table
-		}
+		t.Next()
 		reply[i].Reply = m.table.Apply(t, m.command)
 		reply[i].Revision = t.Revision
 	}
@@ -227,7 +212,7 @@ func appendGroup(b []byte, parts []Part) []byte {
 }
 
 func (d *decoder) group() []Part {
-	n := d.small(MaxGroup)
+	n := d.small(limits.MaxGroup)
 	if n == 0 {
 		d.fail(errors.New("a group without operations"))
 		return nil
@@ -277,7 +262,7 @@ func (ts tableSet) decodeReply(b []byte, table TableID) (Reply, error) {
 
 func (ts tableSet) decodeGroupReply(b []byte) (Reply, error) {
 	d := decoder{b: b}
-	n := d.small(MaxGroup)
+	n := d.small(limits.MaxGroup)
 	if d.err == nil && n == 0 {
 		return nil, errors.New("a record is of a group without operations")
 	}
@@ -304,7 +289,7 @@ func (ts tableSet) decodeGroupReply(b []byte) (Reply, error) {
 func (ts tableSet) replayable(table TableID, r Reply) error {
 	group, is := r.(GroupReply)
 	if !is || table != SystemTable {
-		if t, may := ts.find(table).(Replayer); may {
+		if t, may := ts.find(table).(replayer); may {
 			return t.Replay(r)
 		}
 		return nil

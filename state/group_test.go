@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
@@ -182,61 +183,24 @@ func TestARefusedGroupLeavesNoRecord(t *testing.T) {
 	}
 }
 
-// sharing is a register whose operations of a group share one revision.
-type sharing struct{ *testtable.Register }
-
-func (sharing) SharesRevision() bool { return true }
-
-func TestATableMayShareOneRevisionInAGroup(t *testing.T) {
-	const other = testtable.RegisterTable + 1
-	r := statetest.NewReplica(t, func() []state.Table {
-		return []state.Table{sharing{testtable.NewRegister()}, testtable.NewRegisterAs(other)}
-	})
-	elsewhere := func(key string) state.Operation {
-		return state.Operation{Table: other, Data: testtable.Set(key, "1", 0)}
-	}
-	results := r.Do(1, group(set("a", "1"), set("b", "1"), elsewhere("a"), elsewhere("b"), set("c", "1"), set("d", "1")))
-	if got := revisions(parts(t, results[0])); !slices.Equal(got, []interrex.Revision{1, 1, 2, 3, 4, 4}) || results[0].Revision != 4 {
-		t.Errorf("revisions %v, and of the group %d", got, results[0].Revision)
-	}
-	for i, want := range []interrex.Revision{1, 1, 2, 3, 4, 4} {
-		if r.Events[i].Revision != want {
-			t.Errorf("event %d: revision %d, want %d", i, r.Events[i].Revision, want)
-		}
-	}
-	if got := r.Do(2, set("e", "1"), set("f", "1")); got[0].Revision != 5 || got[1].Revision != 6 {
-		t.Errorf("outside a group: %d and %d", got[0].Revision, got[1].Revision)
-	}
-}
-
-// sharingIdle shares its revisions, and deletes of what is not there change nothing.
-type sharingIdle struct{ idle }
-
-func (sharingIdle) SharesRevision() bool { return true }
-
-// alone could share its revisions, and does not.
-type alone struct{ *testtable.Register }
-
-func (alone) SharesRevision() bool { return false }
-
-func TestATableThatSharesNothingTakesARevisionForEach(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{alone{testtable.NewRegister()}} })
+func TestEachOperationOfAGroupTakesARevision(t *testing.T) {
+	r := statetest.NewReplica(t, register)
 	if got := revisions(parts(t, r.Do(1, group(set("a", "1"), set("b", "1")))[0])); !slices.Equal(got, []interrex.Revision{1, 2}) {
 		t.Errorf("revisions %v", got)
 	}
 }
 
 func TestTheSizeOfAGroupIsNeverBelowItsBytes(t *testing.T) {
-	op := group(slices.Repeat([]state.Operation{{Table: 65535, Data: make([]byte, 200), Minted: make([]byte, state.MaxMinted)}}, state.MaxGroup)...)
+	op := group(slices.Repeat([]state.Operation{{Table: 65535, Data: make([]byte, 200), Minted: make([]byte, limits.MaxMinted)}}, limits.MaxGroup)...)
 	if n := len(state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{op}})); op.Size() < n {
 		t.Errorf("%d, and it takes %d", op.Size(), n)
 	}
 }
 
-func TestWhatChangesNothingStandsBesideASharedRevision(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{sharingIdle{idle{testtable.NewRegister()}}} })
+func TestWhatChangesNothingInAGroupTakesNoRevision(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{idle{testtable.NewRegister()}} })
 	g := parts(t, r.Do(1, group(set("a", "1"), del("none"), set("b", "1")))[0])
-	if got := revisions(g); !slices.Equal(got, []interrex.Revision{1, 1, 1}) {
+	if got := revisions(g); !slices.Equal(got, []interrex.Revision{1, 1, 2}) {
 		t.Errorf("revisions %v", got)
 	}
 }

@@ -121,7 +121,7 @@ type single struct {
 // order of their last write and singles in the order of their creation, so that
 // ageing visits only what it drops.
 type records struct {
-	limits     *limits
+	limits     *requestLimits
 	names      map[recordKey]*name
 	all        []*name // in no particular order
 	oldest     *name
@@ -132,7 +132,7 @@ type records struct {
 	loss       Loss
 }
 
-func newRecords(l *limits) *records {
+func newRecords(l *requestLimits) *records {
 	return &records{limits: l, names: map[recordKey]*name{}, singles: map[recordKey]*single{}}
 }
 

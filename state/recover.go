@@ -22,7 +22,7 @@ const (
 // Recover is the operation with which one survivor becomes a cluster of one: what
 // this log has lost may have been acknowledged to callers. It sets a new epoch,
 // raises the revision, drops every name and record of request ids, and lets every
-// Recoverer end what others may rely on. It is not a method of the API: only
+// recoverer end what others may rely on. It is not a method of the API: only
 // raftworker.Recover writes it, while raft is not running.
 type Recover struct {
 	// ClusterID and Epoch are what the survivor's disk knows beside the log, for a
@@ -35,10 +35,10 @@ type Recover struct {
 	Survivor, Incarnation string
 }
 
-// Recoverer is an optional interface of a table: in a recovery it ends what was
+// recoverer is an optional interface of a table: in a recovery it ends what was
 // granted before and calls t.Next for each single ending. It is called in table
 // order, with the locks held; followers see its events.
-type Recoverer interface {
+type recoverer interface {
 	Recover(t *Turn)
 }
 
@@ -100,7 +100,7 @@ func (c *Recover) apply(s *State, t *Turn, _ string) {
 		Incarnations: map[string]string{c.Survivor: c.Incarnation},
 	}
 	for _, table := range s.tables {
-		if r, is := table.(Recoverer); is {
+		if r, is := table.(recoverer); is {
 			t.Table = table.ID()
 			first := len(t.events)
 			r.Recover(t)

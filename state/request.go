@@ -2,6 +2,7 @@ package state
 
 import (
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 // reference is what a request id refers to.
@@ -50,8 +51,8 @@ func (r *records) find(ref reference) (*name, *record) {
 // applied (again). It first raises the mark to that of the operation.
 func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res Result, done bool) {
 	// Not ValidateRequestID: what is in a log is applied as it always was.
-	if len(op.RequestID) > interrex.MaxRequestID {
-		return t, refuse(op, interrex.Errorf(interrex.ErrInvalid, "request_id: 1 to %d bytes are allowed, not %d", interrex.MaxRequestID, len(op.RequestID))), true
+	if len(op.RequestID) > limits.MaxRequestID {
+		return t, refuse(op, interrex.Errorf(interrex.ErrInvalid, "request_id: 1 to %d bytes are allowed, not %d", limits.MaxRequestID, len(op.RequestID))), true
 	}
 	t.ref = refer(op)
 	if n := r.names[t.ref.key]; n != nil && t.ref.numbered && op.Mark > n.mark {
@@ -134,7 +135,7 @@ func (r *records) keep(t ticket, op *Operation, now Time, res *Result, tables ta
 		number: t.ref.number, content: contentOf(op), revision: res.Revision,
 		reply: res.Reply, attempt: op.Attempt, table: op.Table,
 	}
-	if k, is := tables.find(op.Table).(Keeper); is {
+	if k, is := tables.find(op.Table).(keeper); is {
 		rec.reply = k.Keep(rec.reply)
 	}
 	if t.name != nil {
@@ -165,7 +166,7 @@ func replay(op *Operation, rec *record, tables tableSet) Result {
 			"request_id %q: it was used for an operation with different content: use each id for one request only", op.RequestID))
 	}
 	res := Result{Reply: rec.reply, Revision: rec.revision, Attempt: rec.attempt, Replayed: true}
-	if k, is := tables.find(rec.table).(Keeper); is {
+	if k, is := tables.find(rec.table).(keeper); is {
 		res.Reply = k.Kept(rec.reply)
 	}
 	if err := tables.replayable(rec.table, rec.reply); err != nil {

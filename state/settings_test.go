@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
@@ -208,7 +209,7 @@ func TestWhatIsMintedReachesApplyAndIsNoContent(t *testing.T) {
 	if len(table.minted) != 2 || string(table.minted[0]) != "one" || len(table.minted[1]) != 0 {
 		t.Errorf("Apply found %q", table.minted)
 	}
-	op.Minted = make([]byte, state.MaxMinted+1)
+	op.Minted = make([]byte, limits.MaxMinted+1)
 	if err := op.Validate(); interrex.KindOf(err) != interrex.ErrInvalid {
 		t.Errorf("too much: %v", err)
 	}

@@ -23,9 +23,9 @@ import (
 // use.
 type State struct {
 	tables    tableSet
-	fencer    Fencer
+	fencer    fencer
 	waitable  Waitable
-	recorder  Recorder
+	recorder  recorder
 	publisher Publisher
 	clock     clock.Clock
 	logger    interrex.Logger
@@ -103,20 +103,20 @@ func New(c Config) (*State, error) {
 	s := &State{publisher: c.Publisher, clock: c.Clock, logger: c.Logger}
 	s.tables = slices.SortedFunc(slices.Values(c.Tables), func(a, b Table) int { return int(a.ID()) - int(b.ID()) })
 	for _, t := range s.tables {
-		if f, ok := t.(Fencer); ok && s.fencer == nil {
+		if f, ok := t.(fencer); ok && s.fencer == nil {
 			s.fencer = f
 		}
 		if w, ok := t.(Waitable); ok && s.waitable == nil {
 			s.waitable = w
 		}
-		if r, ok := t.(Recorder); ok && s.recorder == nil {
+		if r, ok := t.(recorder); ok && s.recorder == nil {
 			s.recorder = r
 			r.UseCodecs(s.codec)
 		}
 	}
 	for _, t := range s.tables {
-		if f, ok := t.(Fenced); ok {
-			f.UseFencer(s.fencer)
+		if f, ok := t.(fenced); ok && s.fencer != nil {
+			f.UseFence(s.fencer.Holds)
 		}
 	}
 	if s.publisher == nil {

@@ -44,8 +44,8 @@ type systemCommand interface {
 	apply(s *State, t *Turn, caller string)
 }
 
-// limits are the limits of request ids, which are settings.
-type limits struct {
+// requestLimits are the limits of request ids, which are settings.
+type requestLimits struct {
 	Window    int           // records of one name above its mark
 	Names     int           // names of all callers
 	NameAge   time.Duration // of cluster time after a name's last write
@@ -63,10 +63,10 @@ const (
 )
 
 // Settings is part of Configurable.
-func (l *limits) Settings() []Setting {
+func (l *requestLimits) Settings() []Setting {
 	return []Setting{
-		IntSetting(settingWindow, "answers kept above the mark of one name of request ids", 1024, 1, 65_536),
-		IntSetting(settingNames, "names of request ids, of all callers", 65_536, 1, 1<<20),
+		IntSetting(settingWindow, "how many answers are kept for one client, a name of request ids, until it acknowledges them", 1024, 1, 65_536),
+		IntSetting(settingNames, "how many names of request ids are kept, over all callers", 65_536, 1, 1<<20),
 		DurationSetting(settingNameAge, "how long a name is kept after its last write", 24*time.Hour, time.Minute, 30*24*time.Hour),
 		IntSetting(settingRecords, "answers kept of request ids without a name", 65_536, 1, 1<<20),
 		DurationSetting(settingRecordAge, "how long an answer of a request id without a name is kept", 10*time.Minute, time.Second, 24*time.Hour),
@@ -74,8 +74,8 @@ func (l *limits) Settings() []Setting {
 }
 
 // Configure is part of Configurable.
-func (l *limits) Configure(value func(name string) string) {
-	*l = limits{
+func (l *requestLimits) Configure(value func(name string) string) {
+	*l = requestLimits{
 		Window: int(SettingInt(value(settingWindow))), Names: int(SettingInt(value(settingNames))),
 		NameAge: SettingDuration(value(settingNameAge)), Records: int(SettingInt(value(settingRecords))),
 		RecordAge: SettingDuration(value(settingRecordAge)),
@@ -86,13 +86,13 @@ func (l *limits) Configure(value func(name string) string) {
 type system struct {
 	identity Identity
 	settings *settings
-	limits   *limits
+	limits   *requestLimits
 	records  *records
 }
 
 // newSystem returns an empty one, with the settings that the tables declare.
 func newSystem(s *settings) *system {
-	sys := &system{settings: s, limits: &limits{}}
+	sys := &system{settings: s, limits: &requestLimits{}}
 	s.add(sys.limits)
 	sys.records = newRecords(sys.limits)
 	return sys

@@ -94,17 +94,17 @@ type View interface {
 	Release()
 }
 
-// Replayer is an optional interface of a table that decides whether a recorded
+// replayer is an optional interface of a table that decides whether a recorded
 // reply may still be returned. A grant whose token is no longer in force is
 // refused with ErrNotHeld.
-type Replayer interface {
+type replayer interface {
 	Replay(r Reply) error
 }
 
-// Keeper is an optional interface of a table that keeps its replies itself, in
+// keeper is an optional interface of a table that keeps its replies itself, in
 // its own section of the snapshot, because they may differ between agents. It is
 // for a table that refuses groups: see Grouper.
-type Keeper interface {
+type keeper interface {
 	// Keep returns what the record of a request id stores in place of a reply. It
 	// must be the same on every agent.
 	Keep(r Reply) Reply
@@ -120,11 +120,11 @@ type Follower interface {
 	Follow(t *Turn, events []Event)
 }
 
-// Recorder is an optional interface of one table, which keeps events: after each
+// recorder is an optional interface of one table, which keeps events: after each
 // entry, also one without any, it receives all its events, those of followers
 // too. It takes no revision and emits nothing. The Publisher gets the same slice,
 // so it must not be modified.
-type Recorder interface {
+type recorder interface {
 	Table
 	Record(now Time, last interrex.Revision, events []Event)
 	// Skip is called with the revision of a snapshot that was restored and knows
@@ -136,7 +136,7 @@ type Recorder interface {
 }
 
 // EventCodec is an optional interface of a table: the codec of Event.Value, with
-// which a Recorder keeps its events in snapshots. Without it their values are
+// which a recorder keeps its events in snapshots. Without it their values are
 // Lost there. It is safe for concurrent use.
 type EventCodec interface {
 	AppendEvent(b []byte, value any) []byte
@@ -147,17 +147,17 @@ type EventCodec interface {
 // table has no EventCodec.
 type Lost struct{}
 
-// Fencer is the interface of the table of leases with which fences are checked.
-// It is called with the table's lock held.
-type Fencer interface {
+// fencer is the table of leases, with which fences are checked. It is called with
+// its lock held.
+type fencer interface {
 	Holds(k interrex.Key, token interrex.Token) bool
 }
 
-// Fenced is an optional interface of a table that uses the Fencer itself, in
-// Check, Apply and Follow, where State holds the locks of all tables. UseFencer
-// is called once, before everything else; nil: no table is one.
-type Fenced interface {
-	UseFencer(f Fencer)
+// fenced is a table that uses the fencer itself, in Check, Apply and Follow, where
+// State holds the locks of all tables. UseFence is called once, before everything
+// else, unless there is no table of leases.
+type fenced interface {
+	UseFence(holds func(k interrex.Key, token interrex.Token) bool)
 }
 
 // Idler is an optional interface of a table. Idle reports that a command, which
@@ -251,7 +251,7 @@ type Operation struct {
 	// Minted was generated for the operation when the leader accepted it: see
 	// Minter. It is not part of the content that a request id identifies: a
 	// repeated attempt brings another, and gets the recorded reply. At most
-	// MaxMinted bytes.
+	// 64 bytes.
 	Minted []byte
 	// Group makes it a group: several commands, applied atomically, under this
 	// envelope. Then Table, Data and Minted are empty.

@@ -45,7 +45,7 @@ func (b *Backend) deleteAgent(ctx context.Context, id interrex.ResourceID, versi
 // listAgent reads page after page: each is as of one moment.
 func (b *Backend) listAgent(ctx context.Context, c ReadConsistency, s interrex.ResourceSelection) ([]interrex.Resource, error) {
 	r := interrex.ListResourcesRequest{ResourceSelection: s, ReadOptions: options(c)}
-	return pages(ctx, &r.PageToken, func() (interrex.ResourcePage, error) { return b.agent.List(ctx, r) })
+	return pages(ctx, &r.PageToken, func() (interrex.Page[interrex.Resource], error) { return b.agent.List(ctx, r) })
 }
 
 func (b *Backend) ownedAgent(ctx context.Context, id interrex.ResourceID) ([]interrex.Resource, error) {
@@ -53,11 +53,11 @@ func (b *Backend) ownedAgent(ctx context.Context, id interrex.ResourceID) ([]int
 		return []interrex.Resource{}, nil
 	}
 	r := interrex.ListOwnedRequest{Owner: id, ReadOptions: options(EventualConsistency)}
-	return pages(ctx, &r.PageToken, func() (interrex.ResourcePage, error) { return b.agent.ListByOwner(ctx, r) })
+	return pages(ctx, &r.PageToken, func() (interrex.Page[interrex.Resource], error) { return b.agent.ListByOwner(ctx, r) })
 }
 
 // pages collects a list.
-func pages(ctx context.Context, token *string, read func() (interrex.ResourcePage, error)) ([]interrex.Resource, error) {
+func pages(ctx context.Context, token *string, read func() (interrex.Page[interrex.Resource], error)) ([]interrex.Resource, error) {
 	all := []interrex.Resource{}
 	for {
 		p, err := read()
@@ -75,7 +75,7 @@ func pages(ctx context.Context, token *string, read func() (interrex.ResourcePag
 
 // agentWatch is a Watch of an agent's resources.
 type agentWatch struct {
-	interrex.ResourceWatch
+	interrex.Watch[interrex.ResourceEvent]
 	marked bool
 
 	mu     sync.Mutex
@@ -87,13 +87,13 @@ func (b *Backend) watchAgent(ctx context.Context, s interrex.ResourceSelection, 
 	if err != nil {
 		return nil, inconsistent(ctx, err)
 	}
-	return &agentWatch{ResourceWatch: w, marked: marked}, nil
+	return &agentWatch{Watch: w, marked: marked}, nil
 }
 
 // Next implements Watch.
 func (w *agentWatch) Next(ctx context.Context) (interrex.ResourceEvent, error) {
 	for {
-		e, err := w.ResourceWatch.Next(ctx)
+		e, err := w.Watch.Next(ctx)
 		switch {
 		case w.isClosed():
 			return interrex.ResourceEvent{}, errClosed
@@ -117,7 +117,7 @@ func (w *agentWatch) Close() {
 	w.closed = true
 	w.mu.Unlock()
 	if !again {
-		_ = w.ResourceWatch.Close() // the watch is no longer needed
+		_ = w.Watch.Close() // the watch is no longer needed
 	}
 }
 

@@ -68,18 +68,18 @@ func TestErrorsSurviveTheWayToTheLeader(t *testing.T) {
 		stored := write(t, b, thing(name))
 		other := stored
 		other.ID.UID = "v"
-		if _, err := b.WriteCAS(t.Context(), other); !errors.Is(err, storage.ErrWrongUid) || errors.Is(err, storage.ErrInconsistent) {
+		if _, err := b.WriteCAS(t.Context(), other); !errors.Is(err, interrex.ErrWrongUID) || errors.Is(err, interrex.ErrInconsistent) {
 			t.Errorf("%s: another uid: %v", name, err)
 		}
 		other = stored
 		other.Version = "1000"
-		if _, err := b.WriteCAS(t.Context(), other); !errors.Is(err, storage.ErrCASFailure) || errors.Is(err, storage.ErrInconsistent) {
+		if _, err := b.WriteCAS(t.Context(), other); !errors.Is(err, interrex.ErrCASFailure) || errors.Is(err, interrex.ErrInconsistent) {
 			t.Errorf("%s: another version: %v", name, err)
 		}
-		if err := b.DeleteCAS(t.Context(), stored.ID, "1000"); !errors.Is(err, storage.ErrCASFailure) {
+		if err := b.DeleteCAS(t.Context(), stored.ID, "1000"); !errors.Is(err, interrex.ErrCASFailure) {
 			t.Errorf("%s: a delete of another version: %v", name, err)
 		}
-		if _, err := b.Read(t.Context(), storage.StrongConsistency, thing("none").ID); !errors.Is(err, storage.ErrNotFound) {
+		if _, err := b.Read(t.Context(), storage.StrongConsistency, thing("none").ID); !errors.Is(err, interrex.ErrNotFound) {
 			t.Errorf("%s: nothing: %v", name, err)
 		}
 		asked := stored.ID
@@ -102,16 +102,16 @@ func TestWithoutAQuorumOnlyEventualReadsGoOn(t *testing.T) {
 	p.quorum = false
 	p.mu.Unlock()
 	for name, b := range map[string]*storage.Backend{"leader": p.leader.backend, "follower": p.follower.backend} {
-		if _, err := b.Read(t.Context(), storage.StrongConsistency, stored.ID); !errors.Is(err, storage.ErrInconsistent) {
+		if _, err := b.Read(t.Context(), storage.StrongConsistency, stored.ID); !errors.Is(err, interrex.ErrInconsistent) {
 			t.Errorf("%s: a strong read: %v", name, err)
 		}
-		if _, err := b.List(t.Context(), storage.StrongConsistency, storage.UnversionedTypeFrom(demo), tenancy, ""); !errors.Is(err, storage.ErrInconsistent) {
+		if _, err := b.List(t.Context(), storage.StrongConsistency, storage.UnversionedTypeFrom(demo), tenancy, ""); !errors.Is(err, interrex.ErrInconsistent) {
 			t.Errorf("%s: a strong list: %v", name, err)
 		}
-		if _, err := b.WriteCAS(t.Context(), thing("b")); !errors.Is(err, storage.ErrInconsistent) || !errors.Is(err, interrex.ErrOutcomeUnknown) {
+		if _, err := b.WriteCAS(t.Context(), thing("b")); !errors.Is(err, interrex.ErrInconsistent) || !errors.Is(err, interrex.ErrOutcomeUnknown) {
 			t.Errorf("%s: a write: %v", name, err)
 		}
-		if err := b.DeleteCAS(t.Context(), stored.ID, stored.Version); !errors.Is(err, storage.ErrInconsistent) {
+		if err := b.DeleteCAS(t.Context(), stored.ID, stored.Version); !errors.Is(err, interrex.ErrInconsistent) {
 			t.Errorf("%s: a delete: %v", name, err)
 		}
 		w, err := b.WatchList(t.Context(), storage.UnversionedTypeFrom(demo), tenancy, "")
@@ -133,7 +133,7 @@ func TestAFollowerFindsAnotherLeader(t *testing.T) {
 	write(t, p.follower.backend, thing("a"))
 	p.leader.leads = false // nobody leads, and the connection is still there
 	for range 3 {
-		if _, err := p.follower.backend.WriteCAS(t.Context(), thing("b")); !errors.Is(err, storage.ErrInconsistent) || errors.Is(err, interrex.ErrOutcomeUnknown) {
+		if _, err := p.follower.backend.WriteCAS(t.Context(), thing("b")); !errors.Is(err, interrex.ErrInconsistent) || errors.Is(err, interrex.ErrOutcomeUnknown) {
 			t.Fatalf("nobody leads: %v", err)
 		}
 	}
@@ -157,16 +157,16 @@ func TestAFollowerFindsAnotherLeader(t *testing.T) {
 func TestALeaderThatCannotBeReachedIsInconsistent(t *testing.T) {
 	p := newPair(t)
 	p.listener.Close()
-	if _, err := p.follower.backend.WriteCAS(t.Context(), thing("a")); !errors.Is(err, storage.ErrInconsistent) || errors.Is(err, interrex.ErrOutcomeUnknown) {
+	if _, err := p.follower.backend.WriteCAS(t.Context(), thing("a")); !errors.Is(err, interrex.ErrInconsistent) || errors.Is(err, interrex.ErrOutcomeUnknown) {
 		t.Errorf("a write that was never sent: %v", err)
 	}
 	nobody := storage.NewBackend(unknown{p.follower}, nil)
-	if _, err := nobody.WriteCAS(t.Context(), thing("a")); !errors.Is(err, storage.ErrInconsistent) || errors.Is(err, interrex.ErrOutcomeUnknown) {
+	if _, err := nobody.WriteCAS(t.Context(), thing("a")); !errors.Is(err, interrex.ErrInconsistent) || errors.Is(err, interrex.ErrOutcomeUnknown) {
 		t.Errorf("a write while no leader is known: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := p.follower.backend.Read(ctx, storage.StrongConsistency, thing("a").ID); !errors.Is(err, context.Canceled) && !errors.Is(err, storage.ErrInconsistent) {
+	if _, err := p.follower.backend.Read(ctx, storage.StrongConsistency, thing("a").ID); !errors.Is(err, context.Canceled) && !errors.Is(err, interrex.ErrInconsistent) {
 		t.Errorf("a read of a caller that has gone: %v", err)
 	}
 }
@@ -220,7 +220,7 @@ func TestACallOfTheOldLeaderEndsWithIt(t *testing.T) {
 		<-d.asked
 		b.LeaderChanged()
 	}()
-	if _, err := b.Read(t.Context(), storage.StrongConsistency, thing("a").ID); !errors.Is(err, storage.ErrInconsistent) {
+	if _, err := b.Read(t.Context(), storage.StrongConsistency, thing("a").ID); !errors.Is(err, interrex.ErrInconsistent) {
 		t.Errorf("%v", err)
 	}
 	<-d.closed
@@ -262,7 +262,7 @@ func TestAWriteWithoutAnAnswerMayHaveHappened(t *testing.T) {
 		err     error
 		unknown bool
 	}{{wrote, true}, {b.DeleteCAS(t.Context(), thing("a").ID, "1"), true}, {read, false}} {
-		if !errors.Is(test.err, storage.ErrInconsistent) || errors.Is(test.err, interrex.ErrOutcomeUnknown) != test.unknown {
+		if !errors.Is(test.err, interrex.ErrInconsistent) || errors.Is(test.err, interrex.ErrOutcomeUnknown) != test.unknown {
 			t.Errorf("call %d: %v", i, test.err)
 		}
 	}
@@ -366,7 +366,7 @@ func TestARestoreReplacesEverything(t *testing.T) {
 	if err := r.Commit(); err != nil {
 		t.Error(err)
 	}
-	if _, err := fresh.Read(t.Context(), storage.StrongConsistency, thing("b").ID); !errors.Is(err, storage.ErrNotFound) {
+	if _, err := fresh.Read(t.Context(), storage.StrongConsistency, thing("b").ID); !errors.Is(err, interrex.ErrNotFound) {
 		t.Errorf("what was there before: %v", err)
 	}
 	if got, err := fresh.Read(t.Context(), storage.StrongConsistency, a.ID); err != nil || !reflect.DeepEqual(got, a) {
@@ -375,7 +375,7 @@ func TestARestoreReplacesEverything(t *testing.T) {
 	if got, err := fresh.ListByOwner(t.Context(), a.ID); err != nil || !reflect.DeepEqual(got, []interrex.Resource{owned}) {
 		t.Errorf("owned: %+v, %v", got, err)
 	}
-	if _, err := w.Next(t.Context()); !errors.Is(err, storage.ErrWatchClosed) {
+	if _, err := w.Next(t.Context()); !errors.Is(err, interrex.ErrWatchClosed) {
 		t.Errorf("the watch: %v", err)
 	}
 	// A version of before is good after it.
@@ -444,7 +444,7 @@ func TestAMalformedEntryIsAnErrorAndChangesNothing(t *testing.T) {
 	}
 	write(t, b, thing("a"))
 	before := drain(t, b)
-	if err, is := b.Apply(append([]byte{1}, good...), 8).(error); !is || !errors.Is(err, storage.ErrCASFailure) {
+	if err, is := b.Apply(append([]byte{1}, good...), 8).(error); !is || !errors.Is(err, interrex.ErrCASFailure) {
 		t.Errorf("an entry that cannot be done: %v", err)
 	}
 	if !reflect.DeepEqual(drain(t, b), before) {
@@ -465,7 +465,7 @@ func TestAWatchThatIsOverGivesNothingMore(t *testing.T) {
 		t.Errorf("of a caller that has gone: %+v, %v", e, err)
 	}
 	w.Close()
-	if e, err := w.Next(t.Context()); err == nil || errors.Is(err, storage.ErrWatchClosed) {
+	if e, err := w.Next(t.Context()); err == nil || errors.Is(err, interrex.ErrWatchClosed) {
 		t.Errorf("after its Close: %+v, %v", e, err)
 	}
 }
@@ -482,7 +482,7 @@ func TestAWatchThatFallsBehindBeginsAnew(t *testing.T) {
 	for range watch.DefaultMaxBytes/interrex.MaxData + 1 {
 		res = write(t, b, res)
 	}
-	if _, err := w.Next(t.Context()); !errors.Is(err, storage.ErrWatchClosed) {
+	if _, err := w.Next(t.Context()); !errors.Is(err, interrex.ErrWatchClosed) {
 		t.Errorf("%v", err)
 	}
 }
@@ -510,7 +510,7 @@ func TestACloseEndsAWatchThatWaits(t *testing.T) {
 		synctest.Wait()
 		w.Close()
 		waiting.Wait()
-		if err == nil || errors.Is(err, storage.ErrWatchClosed) {
+		if err == nil || errors.Is(err, interrex.ErrWatchClosed) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -578,11 +578,11 @@ func TestAWatchEndsInFourWays(t *testing.T) {
 	stop()
 	running.Wait()
 	_, byStop := last.Next(t.Context())
-	if !errors.Is(byContext, context.Canceled) || !errors.Is(byRestore, storage.ErrWatchClosed) || !errors.Is(byStop, interrex.ErrUnavailable) {
+	if !errors.Is(byContext, context.Canceled) || !errors.Is(byRestore, interrex.ErrWatchClosed) || !errors.Is(byStop, interrex.ErrUnavailable) {
 		t.Errorf("%v; %v; %v", byContext, byRestore, byStop)
 	}
 	for _, err := range []error{byContext, byClose, byStop} {
-		if err == nil || errors.Is(err, storage.ErrWatchClosed) {
+		if err == nil || errors.Is(err, interrex.ErrWatchClosed) {
 			t.Errorf("%v", err)
 		}
 	}

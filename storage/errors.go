@@ -13,7 +13,7 @@ import (
 )
 
 // inconsistent turns an error that means that there is no leader or no quorum, or that
-// this replica does not lead or is stopping, into one that is ErrInconsistent. An
+// this replica does not lead or is stopping, into one that is interrex.ErrInconsistent. An
 // error about the request stays as it is; if ctx has ended the error is that of ctx.
 //
 // It is also interrex.ErrOutcomeUnknown if a write may have happened.

@@ -33,7 +33,7 @@ func TestWhatSaysThatNothingIsDecidedIsInconsistent(t *testing.T) {
 		{of(interrex.ErrInvalid), false, false},
 	} {
 		got := inconsistent(t.Context(), test.err)
-		if errors.Is(got, ErrInconsistent) != test.inconsistent || errors.Is(got, interrex.ErrOutcomeUnknown) != test.unknown {
+		if errors.Is(got, interrex.ErrInconsistent) != test.inconsistent || errors.Is(got, interrex.ErrOutcomeUnknown) != test.unknown {
 			t.Errorf("%v: %v", test.err, got)
 		}
 		if !errors.Is(got, test.err) {

@@ -121,7 +121,7 @@ func (r *Restoration) Apply(item []byte) error {
 }
 
 // Commit replaces the content by what was applied. All watches end with
-// ErrWatchClosed. It does nothing after a Commit or an Abort.
+// interrex.ErrWatchClosed. It does nothing after a Commit or an Abort.
 func (r *Restoration) Commit() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,23 +11,6 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// The errors of a Store, as errors.Is sees them. GroupVersionMismatchError is
-// the one that carries something.
-var (
-	// ErrNotFound: there is no such resource, or it has another uid.
-	ErrNotFound = interrex.ErrNotFound
-	// ErrCASFailure: the version that was given is not the stored one.
-	ErrCASFailure = interrex.ErrCASFailure
-	// ErrWrongUid: the resource has another uid.
-	ErrWrongUid = interrex.ErrWrongUID
-	// ErrInconsistent: the requested consistency is not available now: there is no
-	// leader or no quorum, this agent is stopping, or the consistency is unknown. A
-	// write may have happened if the error is interrex.ErrOutcomeUnknown too.
-	ErrInconsistent = interrex.ErrInconsistent
-	// ErrWatchClosed: a restore has replaced everything; watch again.
-	ErrWatchClosed = interrex.ErrWatchClosed
-)
-
 // GroupVersionMismatchError is returned by a Read of a resource that is stored in
 // another group version. It carries the stored resource, for the caller to
 // translate.
@@ -70,16 +53,13 @@ func (c ReadConsistency) String() string {
 	return fmt.Sprintf("ReadConsistency(%d)", int(c))
 }
 
-// Validate returns ErrInconsistent for an unknown value.
+// Validate returns interrex.ErrInconsistent for an unknown value.
 func (c ReadConsistency) Validate() error {
 	if c == EventualConsistency || c == StrongConsistency {
 		return nil
 	}
 	return interrex.Errorf(interrex.ErrInconsistent, "%v is not valid: give EventualConsistency or StrongConsistency", c)
 }
-
-// Wildcard matches any partition, or any namespace, in a List or WatchList.
-const Wildcard = "*"
 
 // UnversionedType names a type in all its group versions.
 type UnversionedType struct{ Group, Kind string }
@@ -94,27 +74,32 @@ func UnversionedTypeFrom(t interrex.ResourceType) UnversionedType {
 //
 // An empty uid or version differs from every stored one; an empty tenancy is not
 // defaulted. That is stricter than interrex.Resources.
+//
+// Errors are of interrex's kinds. ErrInconsistent means that the requested
+// consistency is not available now: there is no leader or no quorum, this agent is
+// stopping, or the consistency is unknown. A write may have happened if the error is
+// interrex.ErrOutcomeUnknown too.
 type Store interface {
 	// Read returns a resource. The uid of id may be empty: any.
 	//
-	// Errors: ErrNotFound, also if the uid differs; then GroupVersionMismatchError;
-	// ErrInconsistent for a strong read.
+	// Errors: interrex.ErrNotFound, also if the uid differs; then GroupVersionMismatchError;
+	// interrex.ErrInconsistent for a strong read.
 	Read(ctx context.Context, consistency ReadConsistency, id interrex.ResourceID) (interrex.Resource, error)
 	// WriteCAS creates a resource, when res.Version is empty, or replaces the one
 	// with that version, and returns it with its new version.
 	//
-	// Errors: ErrCASFailure when nothing is stored and a version is given;
-	// ErrWrongUid when the uid is not the stored one; ErrCASFailure when the
-	// version is not; ErrInconsistent.
+	// Errors: interrex.ErrCASFailure when nothing is stored and a version is given;
+	// interrex.ErrWrongUID when the uid is not the stored one; interrex.ErrCASFailure when the
+	// version is not; interrex.ErrInconsistent.
 	WriteCAS(ctx context.Context, res interrex.Resource) (interrex.Resource, error)
 	// DeleteCAS deletes a resource. If it does not exist, or has another uid,
 	// nothing is deleted, and there is no error.
 	//
-	// Errors: ErrCASFailure when the version is not the stored one;
-	// ErrInconsistent.
+	// Errors: interrex.ErrCASFailure when the version is not the stored one;
+	// interrex.ErrInconsistent.
 	DeleteCAS(ctx context.Context, id interrex.ResourceID, version string) error
 	// List returns the resources of a type, in the order of their keys, as they
-	// were at one moment. Partition and namespace may each be Wildcard. The
+	// were at one moment. Partition and namespace may each be interrex.Wildcard. The
 	// result is never nil.
 	List(ctx context.Context, consistency ReadConsistency, t UnversionedType, tenancy interrex.Tenancy, namePrefix string) ([]interrex.Resource, error)
 	// ListByOwner returns what id owns; the owner's uid must match, its group
@@ -129,7 +114,7 @@ type Store interface {
 // Watch yields events. Next must be called from one goroutine at a time; Close
 // may be called from any, and repeatedly.
 type Watch interface {
-	// Next waits for an event. The error is that of ctx, ErrWatchClosed after a
+	// Next waits for an event. The error is that of ctx, interrex.ErrWatchClosed after a
 	// restore, or another one after Close or the end of the store.
 	Next(ctx context.Context) (interrex.ResourceEvent, error)
 	Close()

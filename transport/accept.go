@@ -60,7 +60,7 @@ func (t *Transport) receive(p *inbound.Place) {
 	c, in, err := t.handshake(ctx, p)
 	if err != nil {
 		if !errors.Is(err, errMyself) {
-			t.refusals.Note(p.Host, err, "refused a connection from %s", p.Conn.RemoteAddr())
+			t.refusals.Note(p.Host, err, "connection from %s failed", p.Conn.RemoteAddr())
 		}
 		_ = p.Conn.Close()
 		t.leave(p)

@@ -285,23 +285,5 @@ func (t *Transport) Listener() (net.Listener, error) {
 	return t.api, nil
 }
 
-// ConnContext is for http.Server.ConnContext: requests over a connection of
-// Listener carry the ID of the agent that sent them.
-func ConnContext(ctx context.Context, c net.Conn) context.Context {
-	if held, ok := c.(*inbound.Held); ok {
-		return context.WithValue(ctx, peerKey{}, held.Peer)
-	}
-	return ctx
-}
-
-// PeerOf returns the ID of the agent that a request came from, "" when it did
-// not come from an agent.
-func PeerOf(ctx context.Context) string {
-	id, _ := ctx.Value(peerKey{}).(string)
-	return id
-}
-
-type peerKey struct{}
-
 // deadline returns the deadline of a handshake, by the wall clock, as sockets need.
 func deadline() time.Time { return time.Now().Add(handshakeTimeout) }

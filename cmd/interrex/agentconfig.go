@@ -13,7 +13,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/manifolds"
+	"github.com/interrex/interrex/internal/assembly"
 )
 
 func newConfig(a *app) *cobra.Command {
@@ -47,15 +47,14 @@ func newConfig(a *app) *cobra.Command {
 // checkConfig checks whether an agent can run with a file; the error has a line for
 // each problem.
 func (a *app) checkConfig(ctx context.Context, path string) error {
-	file, wrong := config.Source{Path: path, Environ: os.Environ()}.Load()
-	if wrong != nil && !errors.As(wrong, new(config.InvalidError)) {
-		return usageError{wrong}
-	}
-	warnings, err := agentConfig(file).Check(ctx)
-	for _, warning := range warnings {
-		a.say("warning: %s", warning)
-	}
-	if err := errors.Join(wrong, err); err != nil {
+	_, err := config.Source{Path: path, Environ: os.Environ(), Check: func(c config.Config) error {
+		warnings, err := agentConfig(c).Check(ctx)
+		for _, warning := range warnings {
+			a.say("warning: %s", warning)
+		}
+		return err
+	}}.Load()
+	if err != nil {
 		return usageError{fmt.Errorf("%s cannot be used:\n%w", path, err)}
 	}
 	a.say("%s is valid", path)
@@ -96,7 +95,7 @@ func aboveDefaults(text string) (string, error) {
 	if yaml.Unmarshal([]byte(text), &timed) == nil && timed.Cluster.Timing != "" {
 		usual.Cluster.Timing = timed.Cluster.Timing
 	}
-	usual = manifolds.InForce(usual)
+	usual = assembly.InForce(usual)
 	usual.Cluster.Timing = config.Default().Cluster.Timing
 	plain, err := usual.YAML()
 	if err == nil {

@@ -4,11 +4,11 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/manifolds"
+	"github.com/interrex/interrex/internal/assembly"
 )
 
 func TestConfigShowsWhatDiffersFromTheDefaultsAlone(t *testing.T) {
-	c := manifolds.InForce(config.Default())
+	c := assembly.InForce(config.Default())
 	plain, err := c.YAML()
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +30,7 @@ func TestConfigShowsWhatDiffersFromTheDefaultsAlone(t *testing.T) {
 func TestConfigLeavesOutTheTimingsThatComeWithTheCluster(t *testing.T) {
 	c := config.Default()
 	c.Cluster.Timing = config.TimingWAN
-	text, err := manifolds.InForce(c).YAML()
+	text, err := assembly.InForce(c).YAML()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/config"
 )
 
 // output is what a command says, read while it runs.
@@ -41,7 +42,7 @@ func (w *output) String() string {
 func TestADrainSaysWhatItWaitsFor(t *testing.T) {
 	dir := t.TempDir()
 	one, err := agent.New(agent.Config{
-		ID: "one", DataDir: dir, API: agent.APIConfig{Socket: filepath.Join(dir, "s")}, Logger: loggo.NewContext(loggo.CRITICAL),
+		ID: "one", DataDir: dir, API: config.API{Socket: filepath.Join(dir, "s")}, Logger: loggo.NewContext(loggo.CRITICAL),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -13,9 +13,9 @@ import (
 	"github.com/juju/loggo"
 	"github.com/spf13/cobra"
 
+	"github.com/interrex/interrex/internal/assembly"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/raftlog"
-	"github.com/interrex/interrex/manifolds"
 )
 
 func newRepair(a *app) *cobra.Command {
@@ -74,7 +74,7 @@ func (a *app) repair(dir string) error {
 	a.say("%s", planned(e))
 	is := done(e)
 	logger := loggo.GetLogger("interrex.repair")
-	st, err := manifolds.NewState(logger)
+	st, err := assembly.NewState(logger)
 	if err != nil {
 		return err
 	}

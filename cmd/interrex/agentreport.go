@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/alarm"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 var reportOutputs = []string{"text", "json", "dot", "table", "yaml", "name"}
@@ -74,7 +74,7 @@ func reportTable(m *interrexv1.ReportResponse) table {
 		}
 		up := "-"
 		if w.GetState() == "started" && w.GetStartedAt() != nil {
-			up = interrex.FormatDuration(time.Since(w.GetStartedAt().AsTime()).Round(time.Second))
+			up = wording.Rounded(time.Since(w.GetStartedAt().AsTime()).Round(time.Second))
 		}
 		t.rows = append(t.rows, []string{
 			w.GetName(), w.GetState(), fmt.Sprint(w.GetStarts()), up,
@@ -128,10 +128,10 @@ func sharedPrefix(workers []*interrexv1.Worker) string {
 func trouble(w *interrexv1.Worker) string {
 	text := firstLine(w.GetError())
 	if text != "" && w.GetFailures() > 0 {
-		text += fmt.Sprintf("; failed %d times", w.GetFailures())
+		text += "; failed " + wording.Count(w.GetFailures(), "time")
 	}
 	if next := w.GetNextStartAt(); next != nil {
-		text += ", next start in " + interrex.FormatDuration(max(time.Until(next.AsTime()), 0).Round(time.Second))
+		text += ", next start in " + wording.Rounded(max(time.Until(next.AsTime()), 0).Round(time.Second))
 	}
 	return text
 }
@@ -149,7 +149,7 @@ func dot(m *interrexv1.ReportResponse) string {
 	fmt.Fprintf(&b, "digraph %q {\n", m.GetAgentId())
 	b.WriteString("  rankdir=LR;\n  node [shape=box, style=filled, fontname=\"sans-serif\"];\n")
 	for _, w := range m.GetWorkers() {
-		label := fmt.Sprintf("%s\n%s, %d starts", w.GetName(), w.GetState(), w.GetStarts())
+		label := fmt.Sprintf("%s\n%s, %s", w.GetName(), w.GetState(), wording.Count(w.GetStarts(), "start"))
 		fmt.Fprintf(&b, "  %q [label=%q, tooltip=%q, fillcolor=%q];\n",
 			w.GetName(), label, cmp.Or(trouble(w), w.GetState()), colour(w))
 	}
@@ -169,13 +169,17 @@ func dot(m *interrexv1.ReportResponse) string {
 	return b.String()
 }
 
+// waitsForInput ends the error of a worker that waits for another one, which may be off, as
+// may a flag: on a follower, that of the leader.
+const waitsForInput = "dependency not available"
+
 // colour is green for a worker that runs, yellow for one that is starting or
-// stopping, red for one that has failed, grey for one that is off for a good reason.
+// stopping, red for one that has failed, grey for one that is off or waits.
 func colour(w *interrexv1.Worker) string {
 	switch {
 	case w.GetState() == "started":
 		return "palegreen"
-	case w.GetError() != "" && !strings.Contains(w.GetError(), "off by configuration"):
+	case w.GetError() != "" && !strings.Contains(w.GetError(), "off by configuration") && !strings.HasSuffix(w.GetError(), waitsForInput):
 		return "salmon"
 	case w.GetState() == "starting", w.GetState() == "stopping":
 		return "khaki"

@@ -46,7 +46,8 @@ func newRun(a *app) *cobra.Command {
   interrex agent run --config node1.yaml
   interrex agent run --data-dir ./data --api 127.0.0.1:7500`,
 		Long: `Runs an agent. TERM and INT drain it, a second one ends it at once; HUP makes it
-read its configuration again. Flags override the environment (INTERREX_ and the
+read its configuration again. A shell without job control starts background commands
+with INT ignored: send TERM to those. Flags override the environment (INTERREX_ and the
 path of a key in capitals), which overrides the file, which overrides the defaults.
 
 HUP checks the new configuration first: if anything is wrong, nothing changes, and
@@ -117,14 +118,16 @@ func stay(ctx context.Context, one *agent.Agent, hup <-chan os.Signal, logger lo
 	for {
 		select {
 		case err := <-ended:
+			logger.Infof("stopped")
 			return err
 		case <-hup:
 			if _, err := one.Reload(); err != nil {
 				logger.Errorf("%s", oneLine(err.Error()))
 			}
 		case <-ctx.Done():
-			logger.Infof("draining")
-			return errors.Join(one.Stop(context.WithoutCancel(ctx)), <-ended)
+			err := errors.Join(one.Stop(context.WithoutCancel(ctx)), <-ended)
+			logger.Infof("stopped")
+			return err
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 func newChangeList(a *app) *cobra.Command {
@@ -44,6 +45,6 @@ func newChangeList(a *app) *cobra.Command {
 	filterFlags(c, &r.ChangeFilter)
 	c.Flags().Uint64Var((*uint64)(&r.Since), "since", 0, "after this revision (default: from the oldest that is kept)")
 	c.Flags().Uint16Var(&limit, "limit", 0, "maximum number of changes, up to 1000 (default 100)")
-	c.Flags().Var(&duration{to: &r.Block, least: time.Millisecond, most: interrex.MaxBlock}, "block", "how long to wait for the first change if there is none yet (default: do not wait)")
+	c.Flags().Var(&duration{to: &r.Block, least: time.Millisecond, most: limits.MaxBlock}, "block", "how long to wait for the first change if there is none yet (default: do not wait)")
 	return c
 }

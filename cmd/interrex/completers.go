@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 // completeTimeout bounds how long a shell waits for the agent.
@@ -62,7 +63,7 @@ func (a *app) complete(ctx context.Context, begun string, keys, namespaces bool)
 		if keys {
 			offer(l.Key.String())
 		}
-		if keys && !namespaces && l.Key.Namespace == interrex.DefaultNamespace && !strings.Contains(l.Key.Name, "/") {
+		if keys && !namespaces && l.Key.Namespace == limits.DefaultNamespace && !strings.Contains(l.Key.Name, "/") {
 			offer(l.Key.Name)
 		}
 	}

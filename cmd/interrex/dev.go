@@ -39,7 +39,10 @@ func newDev(a *app) *cobra.Command {
   interrex dev --data-dir ./data --api 127.0.0.1:7500`,
 		Long: `Runs agents in this process until it is interrupted. Several agents form a real
 cluster with TCP, mutual TLS and disks; only the process is shared. Their APIs listen
-10 ports apart, and each agent's cluster port is its API port plus one.`,
+10 ports apart, and each agent's cluster port is its API port plus one.
+
+TERM and INT stop it. A shell without job control starts background commands with
+INT ignored: send TERM to those.`,
 		Args: arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if d.nodes != 1 && d.nodes != 3 && d.nodes != 5 {
@@ -66,6 +69,9 @@ func (d *dev) run(ctx context.Context) (err error) {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		base.Agent.DataDir = dir
+	}
+	if err := sameDev(base.Agent.DataDir, d.nodes); err != nil {
+		return usageError{err}
 	}
 	configs, err := devConfigs(base, d.nodes)
 	if err != nil {

@@ -43,7 +43,7 @@ func devConfigs(base config.Config, n int) ([]config.Config, error) {
 	}
 	for i := range all {
 		c := &all[i]
-		c.Agent.DataDir = filepath.Join(base.Agent.DataDir, c.Agent.ID)
+		c.Agent.DataDir = agentDir(base.Agent.DataDir, i)
 		c.Cluster.Join, c.Cluster.BootstrapExpect = clusters, n
 	}
 	return all, certify(all)
@@ -103,3 +103,29 @@ func certified(all []config.Config) bool {
 	}
 	return true
 }
+
+// sameDev returns an error if a directory has only the data of another number of
+// agents, which would not be used.
+func sameDev(dir string, n int) error {
+	alone, several := hasData(dir), 0
+	for hasData(agentDir(dir, several)) {
+		several++
+	}
+	has := several
+	if several == 0 && alone {
+		has = 1
+	}
+	if has == 0 || has == n || n == 1 && alone {
+		return nil
+	}
+	return fmt.Errorf("--data-dir: %s has the data of 'interrex dev --nodes %d': give --nodes %d, or another directory", dir, has, has)
+}
+
+// hasData reports whether an agent has run in a directory.
+func hasData(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "identity.json"))
+	return err == nil
+}
+
+// agentDir returns the directory of one of several agents.
+func agentDir(dir string, i int) string { return filepath.Join(dir, "dev-"+strconv.Itoa(i+1)) }

@@ -44,7 +44,7 @@ func (a *app) repeatable(err error) error {
 	if !errors.As(err, &e) || e.RequestID == "" {
 		return err
 	}
-	return fmt.Errorf("%w; to learn the outcome, repeat the command within 10 minutes with %s--request-id %s: it is not done twice", err, a.repeatWith, e.RequestID)
+	return fmt.Errorf("%w; to find out, repeat the command within 10 minutes with %s--request-id %s: it will not be done twice", err, a.repeatWith, e.RequestID)
 }
 
 // usageError is an error of the command line itself.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,6 +64,26 @@ func (f *nonEmpty) String() string { return string(*f) }
 // Type implements pflag.Value.
 func (f *nonEmpty) Type() string { return "string" }
 
+// valueVersion is a flag for the version of a value, which is a number.
+type valueVersion string
+
+// Set implements pflag.Value.
+func (f *valueVersion) Set(text string) error {
+	if err := (*nonEmpty)(f).Set(text); err != nil {
+		return err
+	}
+	if _, err := strconv.ParseUint(text, 10, 64); err != nil {
+		return errors.New("a version is a number, as 'kv get' shows it: give one, or leave the flag out")
+	}
+	return nil
+}
+
+// String implements pflag.Value.
+func (f *valueVersion) String() string { return string(*f) }
+
+// Type implements pflag.Value.
+func (f *valueVersion) Type() string { return "string" }
+
 // ttlFlag adds --ttl; usage names its default.
 func ttlFlag(c *cobra.Command, to *time.Duration, usage string) {
 	c.Flags().Var(&duration{to: to, least: interrex.MinTTL, most: interrex.MaxTTL}, "ttl", "how long the lease lasts unless it is extended, 200ms to 24h"+usage)
@@ -70,7 +91,7 @@ func ttlFlag(c *cobra.Command, to *time.Duration, usage string) {
 
 // requestIDFlag adds --request-id to a command that makes one recorded request.
 func (a *app) requestIDFlag(c *cobra.Command) {
-	c.Flags().Var((*nonEmpty)(&a.requestID), "request-id", "repeat a request whose outcome is unknown: it is not done twice")
+	c.Flags().Var((*nonEmpty)(&a.requestID), "request-id", "repeat a request whose outcome is unknown: it will not be done twice")
 }
 
 // flagError returns the error of a flag, with what is allowed.

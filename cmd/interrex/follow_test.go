@@ -177,7 +177,7 @@ func TestAWatchOfKeysPrintsALineForEachChange(t *testing.T) {
 
 // line is a watch whose agents come and go.
 type line struct {
-	interrex.LeaseWatch
+	interrex.Watch[interrex.LeaseEvent]
 	mu    sync.Mutex
 	since time.Time
 	why   error

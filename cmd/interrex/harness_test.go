@@ -237,7 +237,7 @@ type slot struct{ process *process }
 
 // scriptAgent is `agent start ARGS`, which runs an agent on $API with its data
 // in $WORK/data, `agent dev ARGS`, `agent stop`, which expects a drain with
-// code 0, `agent hup`, and `agent ended`.
+// code 0, `agent hup`, and `agent ended TEXT ...`, which expects texts in its log.
 func scriptAgent(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: agent start|dev|stop|hup|ended [ARG ...]")
@@ -259,6 +259,12 @@ func scriptAgent(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check(err)
 		case <-time.After(patience):
 			ts.Fatalf("the agent has not ended")
+		}
+		log := at.process.said()
+		for _, text := range args[1:] {
+			if !strings.Contains(log, text) {
+				ts.Fatalf("it did not log %q", text)
+			}
 		}
 	}
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 // usageTemplate is the text of --help: the examples first.
@@ -67,22 +67,22 @@ var keyForm = fmt.Sprintf(`KEY is NAMESPACE/NAME, such as mine/nightly; a key wi
 namespace %q. A namespace has 1 to %d of a-z 0-9 . _ - and begins with a
 letter or a digit. A name has 1 to %d bytes of printable UTF-8; / and spaces are
 allowed.`,
-	interrex.DefaultNamespace, interrex.MaxNamespace, interrex.MaxName)
+	limits.DefaultNamespace, limits.MaxNamespace, limits.MaxName)
 
 // eitherForm is the form of a NAMESPACE or KEY.
 var eitherForm = fmt.Sprintf(`Without a / it is a NAMESPACE: 1 to %d of a-z 0-9 . _ -, beginning with a letter
 or a digit. With one it is a KEY, NAMESPACE/NAME, also in the namespace %q: a
 NAME has 1 to %d bytes of printable UTF-8; / and spaces are allowed.`,
-	interrex.MaxNamespace, interrex.DefaultNamespace, interrex.MaxName)
+	limits.MaxNamespace, limits.DefaultNamespace, limits.MaxName)
 
 // valueForm is the form of a KEY of a value.
 var valueForm = fmt.Sprintf(`KEY has 1 to %d bytes of printable UTF-8, such as config/port; / and spaces are
-allowed. It does not contain a namespace: use --namespace.`, interrex.MaxName)
+allowed. It does not contain a namespace: use --namespace.`, limits.MaxName)
 
 // typeForm is the form of a TYPE and a NAME of a resource.
 var typeForm = fmt.Sprintf(`TYPE is GROUP.VERSION.KIND, such as demo.v1.Server or example.com.v1.Server: each
 part has 1 to %d of a-z A-Z 0-9 _ -, and a group may contain dots. A NAME has 1 to %d bytes
-of printable UTF-8; / and spaces are allowed.`, interrex.MaxTypePart, interrex.MaxName)
+of printable UTF-8; / and spaces are allowed.`, limits.MaxTypePart, limits.MaxName)
 
 // idForm is the form of an ID of a resource, as interrex.ParseResourceKey reads it.
 const idForm = `An ID is GROUP.KIND/PARTITION/NAMESPACE/NAME, as errors and changes show it, such

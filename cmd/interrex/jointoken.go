@@ -9,7 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/wire"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 func newJoinToken(a *app) *cobra.Command {
@@ -48,7 +50,7 @@ Its life is counted in cluster time, which stands still while there is no leader
 		},
 	}
 	c.Flags().IntVar(&r.Uses, "uses", 1, "how many agents may join with it, 1 to 1000")
-	c.Flags().DurationVar(&r.TTL, "ttl", interrex.DefaultJoinTTL, "how long it is valid, 1s to 720h")
+	c.Flags().DurationVar(&r.TTL, "ttl", limits.DefaultJoinTTL, "how long it is valid, 1s to 720h")
 	c.Flags().StringVar(&r.Member, "for", "", "the only agent that may use it, which may then also replace the key of the member with that ID")
 	return c
 }
@@ -81,7 +83,7 @@ func (a *app) listJoinTokens(ctx context.Context, s session, o interrex.ReadOpti
 	for _, j := range all {
 		t.rows = append(t.rows, []string{
 			j.ID, cmp.Or(j.Member, "any"), fmt.Sprintf("%d of %d", len(j.UsedBy), j.MaxUses),
-			cmp.Or(strings.Join(j.UsedBy, ","), "-"), interrex.FormatDuration(j.Remaining),
+			cmp.Or(strings.Join(j.UsedBy, ","), "-"), wording.Rounded(j.Remaining),
 		})
 		page.items = append(page.items, wire.JoinToken(j))
 		ids = append(ids, j.ID)

@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 // maxValue is an upper bound of the bytes of a value.
@@ -34,5 +34,5 @@ func (a *app) kv(c *cobra.Command, namespace string, do func(context.Context, cl
 }
 
 func namespaceFlag(c *cobra.Command, to *string, usage string) {
-	c.Flags().StringVar(to, "namespace", interrex.DefaultTenancy, "the namespace"+usage)
+	c.Flags().StringVar(to, "namespace", limits.DefaultNamespace, "the namespace"+usage)
 }

@@ -44,7 +44,7 @@ func newKVDelete(a *app) *cobra.Command {
 		},
 	}
 	namespaceFlag(c, &namespace, "")
-	c.Flags().Var((*nonEmpty)(&version), "version", "only this version (default any)")
+	c.Flags().Var((*valueVersion)(&version), "version", "only this version (default any)")
 	c.Flags().StringVar(&prefix, "prefix", "", "all keys with this prefix")
 	a.requestIDFlag(c)
 	return c

@@ -40,7 +40,7 @@ func newKVPut(a *app) *cobra.Command {
 		},
 	}
 	namespaceFlag(c, &namespace, "")
-	c.Flags().Var((*nonEmpty)(&version), "version", "only if this version is stored; 0: only if the key does not exist (default any)")
+	c.Flags().Var((*valueVersion)(&version), "version", "only if this version is stored; 0: only if the key does not exist (default any)")
 	c.Flags().StringVar(&file, "file", "", "read the value from this file; - is standard input")
 	a.requestIDFlag(c)
 	return c

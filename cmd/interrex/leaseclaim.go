@@ -101,7 +101,10 @@ func (a *app) keep(ctx context.Context, r interrex.ClaimRequest) error {
 		<-held.Context().Done()
 		if ctx.Err() == nil {
 			cause := context.Cause(held.Context())
-			return interrex.Errorf(interrex.ErrNotHeld, "cannot keep the lease %s: %v", held.Key(), cause).WithCause(cause)
+			if interrex.KindOf(cause) == interrex.ErrNotHeld {
+				return cause // it names the lease
+			}
+			return interrex.Errorf(interrex.ErrNotHeld, "lease %s is lost: %v", held.Key(), cause).WithCause(cause)
 		}
 		release, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
 		defer cancel()

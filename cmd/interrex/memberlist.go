@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/wire"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 func newMemberList(a *app) *cobra.Command {
@@ -74,7 +75,7 @@ func contact(m interrex.Member) string {
 	case m.Refusal != "":
 		return m.Refusal
 	case m.LastContact != nil && m.Silent:
-		return "silent for " + interrex.FormatDuration(*m.LastContact)
+		return "silent for " + wording.Rounded(*m.LastContact)
 	case m.Silent:
 		return "never heard from"
 	}

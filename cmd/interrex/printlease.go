@@ -7,6 +7,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/wire"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // printLease prints one lease: `-q` its token, `-o name` its key.
@@ -22,7 +23,7 @@ func leaseTable(leases []interrex.Lease) table {
 	t := table{header: []string{"KEY", "HOLDER", "TOKEN", "TTL", "REMAINING", "PINS", "WAITING"}}
 	for _, l := range leases {
 		t.rows = append(t.rows, []string{
-			l.Key.String(), l.Holder, l.Token.String(), interrex.FormatDuration(l.TTL), remaining(l), strconv.Itoa(len(l.Pins)), waiting(l),
+			l.Key.String(), l.Holder, l.Token.String(), wording.Rounded(l.TTL), remaining(l), strconv.Itoa(len(l.Pins)), waiting(l),
 		})
 	}
 	return t
@@ -32,7 +33,7 @@ func remaining(l interrex.Lease) string {
 	if l.Pinned() {
 		return "pinned"
 	}
-	return interrex.FormatDuration(l.Remaining)
+	return wording.Rounded(l.Remaining)
 }
 
 func waiting(l interrex.Lease) string {

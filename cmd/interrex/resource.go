@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 func newResource(a *app) *cobra.Command {
@@ -31,8 +32,8 @@ func (a *app) resources(c *cobra.Command, do func(context.Context, interrex.Reso
 
 // tenancyFlags adds --partition and --namespace.
 func tenancyFlags(c *cobra.Command, t *interrex.Tenancy, usage string) {
-	c.Flags().StringVar(&t.Partition, "partition", interrex.DefaultTenancy, "the partition"+usage)
-	c.Flags().StringVar(&t.Namespace, "namespace", interrex.DefaultTenancy, "the namespace"+usage)
+	c.Flags().StringVar(&t.Partition, "partition", limits.DefaultNamespace, "the partition"+usage)
+	c.Flags().StringVar(&t.Namespace, "namespace", limits.DefaultNamespace, "the namespace"+usage)
 }
 
 // typeAndName requires the arguments that name a resource: TYPE NAME, or its ID.
@@ -94,7 +95,7 @@ func readAny(ctx context.Context, r interrex.Resources, id interrex.ResourceID, 
 }
 
 // listResources prints all pages as one list.
-func (a *app) listResources(token *string, page func() (interrex.ResourcePage, error)) error {
+func (a *app) listResources(token *string, page func() (interrex.Page[interrex.Resource], error)) error {
 	var all []interrex.Resource
 	for {
 		p, err := page()

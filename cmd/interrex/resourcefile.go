@@ -132,7 +132,7 @@ func plainError(err error) error {
 	text := place.ReplaceAllString(strings.ReplaceAll(err.Error(), "\u00a0", " "), "")
 	text = strings.TrimPrefix(text, "proto: ")
 	if found := notText.FindStringSubmatch(text); found != nil {
-		text += fmt.Sprintf(": a string is expected: give %q", found[1])
+		text += ": a string is expected: put the value in quotes in the file"
 	}
 	return errors.New(text)
 }

@@ -23,7 +23,7 @@ func newResourceList(a *app) *cobra.Command {
 			}
 			q.ReadOptions = f.read()
 			return a.resources(c, func(ctx context.Context, r interrex.Resources) error {
-				return a.listResources(&q.PageToken, func() (interrex.ResourcePage, error) { return r.List(ctx, q) })
+				return a.listResources(&q.PageToken, func() (interrex.Page[interrex.Resource], error) { return r.List(ctx, q) })
 			})
 		},
 	}

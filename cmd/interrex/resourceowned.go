@@ -39,7 +39,7 @@ func newResourceOwned(a *app) *cobra.Command {
 					owner = found.ID
 				}
 				q := interrex.ListOwnedRequest{Owner: owner, ReadOptions: f.read()}
-				return a.listResources(&q.PageToken, func() (interrex.ResourcePage, error) { return r.ListByOwner(ctx, q) })
+				return a.listResources(&q.PageToken, func() (interrex.Page[interrex.Resource], error) { return r.ListByOwner(ctx, q) })
 			})
 		},
 	}

@@ -35,7 +35,7 @@ func newSettingsSet(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.done(map[string]any{"name": args[0], "revision": at.String()}, "%s is %s", args[0], cmp.Or(value, "its default"))
+				return a.done(map[string]any{"name": args[0], "revision": at.String()}, "%s is %s", args[0], cmp.Or(value, "back at its default"))
 			})
 		},
 	}

@@ -4,12 +4,16 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // exitAlarm is the exit code of status when there is an alarm.
@@ -39,7 +43,9 @@ respond.`,
 				if all {
 					return a.statusOfAll(ctx, m)
 				}
-				if err := a.print(m, statusTable(m), m.GetId()); err != nil {
+				t := statusTable(m)
+				t.rows = append(t.rows, featureRows(ctx, s)...)
+				if err := a.print(m, t, m.GetId()); err != nil {
 					return err
 				}
 				return alarmed(len(m.GetAlarms()) > 0)
@@ -76,6 +82,25 @@ func statusTable(m *interrexv1.StatusResponse) table {
 	}
 	t.rows = append(t.rows, alarmRows(m)...)
 	return t
+}
+
+// featureRows returns a row for the features that are off, if the agent reports it.
+func featureRows(ctx context.Context, s session) [][]string {
+	m, err := s.client.Report(ctx)
+	if err != nil {
+		return nil
+	}
+	var off []string
+	for _, w := range m.GetWorkers() {
+		for _, setting := range w.GetReport().GetFields()[apiserver.KeyOff].GetListValue().GetValues() {
+			off = append(off, strings.TrimPrefix(setting.GetStringValue(), "features."))
+		}
+	}
+	if len(off) == 0 {
+		return nil
+	}
+	slices.Sort(off)
+	return [][]string{{"features", strings.Join(off, ", ") + " off on this agent"}}
 }
 
 // noLag is how many entries do not count as lag: the newest entries of the log are
@@ -128,15 +153,17 @@ func memberLine(m *interrexv1.MemberStatus) string {
 		line += ", leader"
 	}
 	switch contact := m.GetLastContact(); {
+	case m.GetRefusal() != "" && contact != nil:
+		line += ", NOT CONNECTED for " + wording.Rounded(contact.AsDuration()) + ": " + m.GetRefusal()
 	case m.GetRefusal() != "":
 		line += ", NOT CONNECTED: " + m.GetRefusal()
 	case contact == nil && m.GetSilent():
 		line += ", SILENT, never heard from"
 	case contact == nil:
 	case m.GetSilent():
-		line += ", SILENT for " + interrex.FormatDuration(contact.AsDuration())
+		line += ", SILENT for " + wording.Rounded(contact.AsDuration())
 	default:
-		line += ", heard " + interrex.FormatDuration(contact.AsDuration()) + " ago"
+		line += ", heard " + wording.Rounded(contact.AsDuration()) + " ago"
 	}
 	return line
 }
@@ -144,20 +171,19 @@ func memberLine(m *interrexv1.MemberStatus) string {
 // alarmRows returns two rows for each alarm: what is wrong, and what to do.
 func alarmRows(m *interrexv1.StatusResponse) (rows [][]string) {
 	for _, a := range m.GetAlarms() {
-		text := a.GetText()
+		text := "for " + wording.Rounded(time.Since(a.GetSince().AsTime())) + ": " + a.GetText()
 		if a.GetSubject() != "" {
-			text = a.GetSubject() + ": " + text
+			text = a.GetSubject() + " " + text
 		}
-		since := time.Since(a.GetSince().AsTime())
 		rows = append(rows,
-			[]string{"ALARM " + a.GetName(), text + ", for " + interrex.FormatDuration(since)},
+			[]string{"ALARM " + a.GetName(), text},
 			[]string{"  to do", a.GetDo()})
 	}
 	return rows
 }
 
 func upFor(m *interrexv1.StatusResponse) string {
-	return interrex.FormatDuration(m.GetUptime().AsDuration().Round(time.Second))
+	return wording.Rounded(m.GetUptime().AsDuration().Round(time.Second))
 }
 
 func ready(m *interrexv1.StatusResponse) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // A command that waits says for what after firstProbe, and checks every nextProbe
@@ -114,12 +115,12 @@ func probeLease(key interrex.Key) probe {
 }
 
 func sinceWhen(l interrex.Lease) string {
-	return "for " + interrex.FormatDuration(time.Since(l.AcquiredAt).Round(time.Second))
+	return "for " + wording.Rounded(time.Since(l.AcquiredAt).Round(time.Second))
 }
 
 func forHowLong(l interrex.Lease) string {
 	if l.Pinned() {
 		return "and pinned by " + pinOwners(l)
 	}
-	return "and for another " + interrex.FormatDuration(l.Remaining) + " unless it is extended"
+	return "and for another " + wording.Rounded(l.Remaining) + " unless it is extended"
 }

@@ -214,7 +214,7 @@ func TestALostLockSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.want(exitLost)
-	for _, want := range []string{"cannot extend lease ", "its context ends in ", "was not extended in time: unavailable: no agent answers at http://" + b.addr} {
+	for _, want := range []string{"cannot extend lease ", "its work is told to stop in ", "was not extended in time: unavailable: no agent answers at http://" + b.addr} {
 		if said := l.stderr.String(); !strings.Contains(said, want) {
 			t.Errorf("want %q, it says: %s", want, said)
 		}
@@ -251,7 +251,7 @@ func TestWhatACommandWaitsForIsSaidWhenItChanges(t *testing.T) {
 }
 
 func TestALookAtALeaseSaysHowLongItIsHeld(t *testing.T) {
-	c := interrextest.NewCluster(t, 1)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 1})
 	client := c.Client(0)
 	leases, key := client.Leases(), mustKey("app/db")
 	look := func() (what, text string) {

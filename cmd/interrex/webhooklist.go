@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/wire"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 func newWebhookList(a *app) *cobra.Command {
@@ -90,7 +91,7 @@ func callsOf(h *interrex.WebhookHealth) string {
 	case h.Failures == 0:
 		return "no failures"
 	}
-	text := fmt.Sprintf("%d consecutive failures, the last: %s", h.Failures, h.Error)
+	text := wording.Count(h.Failures, "consecutive failure") + ", the last: " + h.Error
 	switch h.Breaker {
 	case "open":
 		return "not called for now: " + text

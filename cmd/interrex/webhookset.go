@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -27,7 +28,7 @@ type webhookSet struct {
 
 func newWebhookSet(a *app) *cobra.Command {
 	w := &webhookSet{app: a}
-	w.request.Timeout = interrex.DefaultWebhookTimeout
+	w.request.Timeout = limits.DefaultWebhookTimeout
 	c := &cobra.Command{
 		Use:   "set NAME --url URL",
 		Short: "Create a webhook, or replace the one of that name",
@@ -58,7 +59,7 @@ func (w *webhookSet) flags(c *cobra.Command) {
 	flags.StringVar(&w.when, "when", string(interrex.WebhookBefore), "before an operation, which it may veto, or after an event")
 	flags.StringSliceVar(&r.Kinds, "kind", nil, "a kind of event to be called for, such as lease.claimed; may be repeated (default all)")
 	flags.StringArrayVar(&r.Prefixes, "prefix", nil, "a prefix of keys to be called for, such as prod/; may be repeated (default all)")
-	flags.Var(&duration{to: &r.Timeout, least: interrex.MinWebhookTimeout, most: interrex.MaxWebhookTimeout}, "timeout", "how long one call of the webhook may take; this command itself waits at most 15s")
+	flags.Var(&duration{to: &r.Timeout, least: limits.MinWebhookTimeout, most: limits.MaxWebhookTimeout}, "timeout", "how long one call of the webhook may take; this command itself waits at most 15s")
 	flags.StringVar(&w.policy, "on-failure", string(interrex.WebhookRefuse), "refuse or allow operations when a call fails")
 	flags.BoolVar(&r.DryRun, "dry-run", false, "call it and count the results, but veto nothing")
 	flags.StringVar(&w.headers, "header-file", "", "a file with headers to send, one NAME: VALUE a line")

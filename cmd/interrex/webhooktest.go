@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 func newWebhookTest(a *app) *cobra.Command {
@@ -20,7 +21,7 @@ func newWebhookTest(a *app) *cobra.Command {
 		Args:              arguments(1, "NAME"),
 		ValidArgsFunction: a.completeFirst(webhookNames),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c.Context(), max(a.timeout, interrex.MaxWebhookTimeout+time.Second), func(ctx context.Context, s session) error {
+			return a.with(c.Context(), max(a.timeout, limits.MaxWebhookTimeout+time.Second), func(ctx context.Context, s session) error {
 				t, err := s.client.Webhooks().Test(ctx, args[0])
 				if err != nil {
 					return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/examples/counters"
 	"github.com/interrex/interrex/interrextest"
 	"github.com/interrex/interrex/transport"
@@ -39,7 +40,7 @@ func member(t *testing.T, certificate transport.TLS, id string, join []string, t
 	said := new(notes)
 	a, err := agent.New(agent.Config{
 		ID: id, TLS: certificate, Tables: tables, Logger: agent.Slog(slog.New(slog.NewTextHandler(said, nil))),
-		Cluster: agent.ClusterConfig{Listen: "127.0.0.1:0", Join: join, BootstrapExpect: 2},
+		Cluster: config.Cluster{Listen: "127.0.0.1:0", Join: join, BootstrapExpect: 2},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -34,8 +34,8 @@ func main() {
 func run(ctx context.Context, dataDir string, work func(context.Context, interrex.Token) error) error {
 	a, err := agent.New(agent.Config{
 		DataDir: dataDir, // "" = in memory
-		// Cluster: agent.ClusterConfig{Listen: ":7401", Join: peers, BootstrapExpect: 3,
-		//	TLS: agent.TLSFiles{CA: "ca.pem", Cert: "me.pem", Key: "me.key"}},
+		// Cluster: config.Cluster{Listen: ":7401", Join: peers, BootstrapExpect: 3,
+		//	TLS: config.TLSFiles{CA: "ca.pem", Cert: "me.pem", Key: "me.key"}},
 		Logger: agent.Slog(slog.Default()),
 	})
 	if err != nil {

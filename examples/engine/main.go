@@ -17,27 +17,34 @@ import (
 	"github.com/juju/worker/v3/catacomb"
 	"github.com/juju/worker/v3/dependency"
 
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/manifolds"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	engine, err := newEngine(manifolds.AgentConfig{}, func(held manifolds.Held) {
+	engine, drain, err := newEngine(agent.Config{}, func(held interrex.Held) {
 		fmt.Printf("this machine does the nightly work, under token %s\n", held.Token())
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	context.AfterFunc(ctx, engine.Kill)
+	context.AfterFunc(ctx, func() {
+		if err := drain(context.Background()); err != nil {
+			log.Print(err)
+		}
+	})
 	if err := engine.Wait(); err != nil {
 		log.Fatal(err)
 	}
 }
 
 // newEngine runs all workers of an agent and, while its lease is held, the nightly
-// one, which sends to began each time it starts.
-func newEngine(agent manifolds.AgentConfig, began func(manifolds.Held)) (*dependency.Engine, error) {
+// one, which sends to began each time it starts. drain ends them politely: it is for
+// the program, and for "interrex agent drain".
+func newEngine(c agent.Config, began func(interrex.Held)) (_ *dependency.Engine, drain func(context.Context) error, err error) {
 	engine, err := dependency.NewEngine(dependency.EngineConfig{
 		IsFatal:          func(error) bool { return false },
 		WorstError:       func(err, _ error) error { return err },
@@ -51,35 +58,42 @@ func newEngine(agent manifolds.AgentConfig, began func(manifolds.Held)) (*depend
 		Logger:           loggo.GetLogger("engine"),
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	set := manifolds.Manifolds(manifolds.Config{Agent: agent, Prefix: manifolds.DefaultPrefix})
-	// So that the agent's workers know when everything stops, and "interrex agent
-	// report" shows the program's workers too.
-	set[manifolds.EngineName] = manifolds.Engine(engine)
-	set["nightly-lease"] = manifolds.Lease(manifolds.LeaseConfig{
+	var workers *agent.Workers
+	drain = func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, agent.StopTimeout)
+		defer cancel()
+		defer engine.Kill()
+		return workers.Drain(ctx)
+	}
+	c.Drain = drain
+	if workers, err = agent.NewWorkers(c, manifolds.DefaultPrefix); err != nil {
+		return nil, nil, errors.Join(err, worker.Stop(engine))
+	}
+	workers.Manifolds["nightly-lease"] = manifolds.Lease(manifolds.LeaseConfig{
 		LeasesName: manifolds.LeasesName, Key: "mine/nightly", TTL: 15 * time.Second,
 	})
-	set["nightly"] = manifolds.WhileHeld("nightly-lease", dependency.Manifold{
+	workers.Manifolds["nightly"] = manifolds.WhileHeld("nightly-lease", dependency.Manifold{
 		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			var held manifolds.Held
+			var held interrex.Held
 			if err := ctx.Get("nightly-lease", &held); err != nil {
 				return nil, err
 			}
 			return newNightly(held, began)
 		},
 	})
-	if err := dependency.Install(engine, set); err != nil {
-		return nil, errors.Join(err, worker.Stop(engine))
+	if err := workers.Install(engine); err != nil {
+		return nil, nil, errors.Join(err, worker.Stop(engine))
 	}
-	return engine, nil
+	return engine, drain, nil
 }
 
 // nightly is the program's own worker. It works until it is killed; the lease
 // is released after its Wait has returned.
 type nightly struct{ catacomb catacomb.Catacomb }
 
-func newNightly(held manifolds.Held, began func(manifolds.Held)) (*nightly, error) {
+func newNightly(held interrex.Held, began func(interrex.Held)) (*nightly, error) {
 	n := &nightly{}
 	return n, catacomb.Invoke(catacomb.Plan{Site: &n.catacomb, Work: func() error {
 		began(held)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/juju/worker/v3/dependency"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
@@ -15,7 +17,7 @@ import (
 )
 
 // next waits until the nightly work begins.
-func next(t *testing.T, began <-chan manifolds.Held) manifolds.Held {
+func next(t *testing.T, began <-chan interrex.Held) interrex.Held {
 	t.Helper()
 	select {
 	case held := <-began:
@@ -28,10 +30,10 @@ func next(t *testing.T, began <-chan manifolds.Held) manifolds.Held {
 
 func TestWorkerOfAnotherProgramsEngineLivesWhileItsLeaseIsHeld(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "socket")
-	began := make(chan manifolds.Held, 1)
-	engine, err := newEngine(
-		manifolds.AgentConfig{ID: "mine", API: agent.APIConfig{Socket: socket}},
-		func(held manifolds.Held) { began <- held })
+	began := make(chan interrex.Held, 1)
+	engine, _, err := newEngine(
+		agent.Config{ID: "mine", API: agent.APIConfig{Socket: socket}},
+		func(held interrex.Held) { began <- held })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,17 +72,32 @@ func TestWorkerOfAnotherProgramsEngineLivesWhileItsLeaseIsHeld(t *testing.T) {
 	}
 }
 
-func TestTheLeaseIsReleasedWhenTheProgramStops(t *testing.T) {
-	began := make(chan manifolds.Held, 1)
-	c := manifolds.AgentConfig{ID: "mine", DataDir: t.TempDir()}
+func TestTheLeaseIsReleasedWhenTheProgramIsKilled(t *testing.T) {
+	isReleased(t, func(engine *dependency.Engine, _ func(context.Context) error) { engine.Kill() })
+}
+
+// As by "interrex agent drain".
+func TestTheLeaseIsReleasedWhenTheProgramIsDrained(t *testing.T) {
+	isReleased(t, func(_ *dependency.Engine, drain func(context.Context) error) {
+		if err := drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// isReleased checks that the lease is released when end has been called.
+func isReleased(t *testing.T, end func(*dependency.Engine, func(context.Context) error)) {
+	t.Helper()
+	began := make(chan interrex.Held, 1)
+	c := agent.Config{ID: "mine", DataDir: t.TempDir()}
 	done := make(chan struct{}) // the work takes a while to stop
-	engine, err := newEngine(c, func(held manifolds.Held) { began <- held; <-done })
+	engine, drain, err := newEngine(c, func(held interrex.Held) { began <- held; <-done })
 	if err != nil {
 		t.Fatal(err)
 	}
 	held := next(t, began)
-	engine.Kill()
 	time.AfterFunc(2*time.Second, func() { close(done) })
+	end(engine, drain)
 	if err := engine.Wait(); err != nil {
 		t.Fatal(err)
 	}

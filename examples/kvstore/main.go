@@ -45,7 +45,7 @@ type change struct {
 }
 
 // Apply applies one change, and returns the previous value.
-func (s *store) Apply(c agent.FSMCommand) ([]byte, error) {
+func (s *store) Apply(c interrex.FSMCommand) ([]byte, error) {
 	var to change
 	if err := json.Unmarshal(c.Data, &to); err != nil {
 		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot read the change as JSON: %v", err)
@@ -96,7 +96,7 @@ type kv struct {
 }
 
 // newStore is an agent.Config.FSM.
-func (k *kv) newStore() agent.FSM {
+func (k *kv) newStore() interrex.FSM {
 	s := &store{values: map[string]string{}}
 	k.store.Store(s)
 	return s

@@ -78,6 +78,36 @@ func (c *Calls) Drain(ctx context.Context) error {
 	}
 }
 
+type closingKey struct{}
+
+// WithClosing returns ctx for the requests of one listener. closing is done when the
+// listener stops.
+func WithClosing(ctx, closing context.Context) context.Context {
+	return context.WithValue(ctx, closingKey{}, closing)
+}
+
+// EndedFor returns a context that is done when a call that may last long has to end:
+// once a drain has begun, or the listener at which the request of ctx arrived stops.
+// The caller calls release when the call is over.
+func (c *Calls) EndedFor(ctx context.Context) (ended context.Context, release func()) {
+	closing, is := ctx.Value(closingKey{}).(context.Context)
+	if !is {
+		return c.Ended, func() {}
+	}
+	ended, cancel := context.WithCancel(closing)
+	stop := context.AfterFunc(c.Ended, cancel)
+	return ended, func() { stop(); cancel() }
+}
+
+// EndOn returns a copy of ctx that ends with ErrDraining as its cause when a call that
+// may last long has to end; see EndedFor.
+func (c *Calls) EndOn(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	ended, release := c.EndedFor(ctx)
+	stop := context.AfterFunc(ended, func() { cancel(DrainingError()) })
+	return ctx, func() { stop(); release(); cancel(nil) }
+}
+
 // DrainingError returns the error of a call that arrives during a drain.
 func DrainingError() error {
 	err := interrex.Errorf(interrex.ErrDraining, "this agent is stopping; nothing has happened, try another agent")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 func appendOp(id uint64, n float64, tags ...string) *interrexv1.Operation {
@@ -115,7 +116,7 @@ func TestLongPollsHoldUpNothingElseOnTheirStream(t *testing.T) {
 		s := nd.stream(t.Context(), nd.url)
 		const polls = 100
 		for id := range uint64(polls) {
-			s.send(pollOp(id+1, 0, interrex.MaxBlock, fmt.Sprint(nd.id, id)))
+			s.send(pollOp(id+1, 0, limits.MaxBlock, fmt.Sprint(nd.id, id)))
 		}
 		s.send(appendOp(1000, 7), claimOp(1001, "jobs/"+nd.id, "ann"), getOp(1002, "jobs/none"))
 		if got := s.answers(3); got[1000].GetError() != nil || got[1001].GetError() != nil || got[1002].GetError().GetKind() != "not found" {
@@ -135,7 +136,7 @@ func TestADrainEndsLongPollsAtOnce(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	since := nd.appended(`1`)
 	s := nd.stream(t.Context(), nd.url)
-	s.send(pollOp(1, since, interrex.MaxBlock, "never"))
+	s.send(pollOp(1, since, limits.MaxBlock, "never"))
 	plain := make(chan reply, 2)
 	for _, path := range []string{"/changes?since=%d&block=600", "/changes?since=%d&block=10m&tag=never"} {
 		go func() { plain <- nd.plain("GET", fmt.Sprintf(path, since), "") }()
@@ -165,7 +166,7 @@ func TestALongPollWhoseCallerHasGoneWaitsNoLonger(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	since := nd.appended(`1`)
 	s := nd.stream(t.Context(), nd.url)
-	s.send(pollOp(1, since, interrex.MaxBlock))
+	s.send(pollOp(1, since, limits.MaxBlock))
 	nd.waitFor(func() bool { return nd.changes.Waiting() == 1 })
 	s.cancel(1)
 	nd.waitFor(func() bool { return nd.changes.Waiting() == 0 })

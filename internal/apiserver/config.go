@@ -34,8 +34,8 @@ const (
 
 // Engine is the operators' view of the agent that the server belongs to.
 type Engine interface {
-	// Report returns the report of a juju dependency engine, to which KeyFailures
-	// and KeyNextStart may be added.
+	// Report returns the report of a juju dependency engine, to which lives.KeyFailures
+	// and lives.KeyNextStart may be added.
 	Report() map[string]any
 	// Status never blocks.
 	Status() interrex.Status

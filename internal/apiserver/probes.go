@@ -41,6 +41,9 @@ func (p probes) readyz(w http.ResponseWriter, r *http.Request) {
 	verbose := q.Has("verbose")
 	var notes bytes.Buffer
 	if verbose {
+		for _, setting := range p.server.config.Switches.Off() {
+			fmt.Fprintf(&notes, "[ ] %s is off\n", setting)
+		}
 		for _, a := range p.server.config.Engine.Status().Alarms {
 			fmt.Fprintf(&notes, "[!] alarm %s; since %s; %s\n", a, a.Since.UTC().Format(time.RFC3339), a.Do)
 		}

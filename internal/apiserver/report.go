@@ -15,14 +15,14 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/lives"
 )
 
 // The keys of a worker's report that are not the engine's own.
 const (
-	KeyFailures  = "failures"   // int: how often it failed
-	KeyNextStart = "next-start" // time.Time: when it is started again
-	KeyOffers    = "offers"     // []string: the inputs that are slots it fills
-	KeyUses      = "uses"       // []string: the inputs that are slots others fill
+	KeyOff    = "off"    // []string: the settings of the features that are off
+	KeyOffers = "offers" // []string: the inputs that are slots it fills
+	KeyUses   = "uses"   // []string: the inputs that are slots others fill
 )
 
 // KeyDrain is what the API's worker waits for while the agent drains.
@@ -98,10 +98,10 @@ func workerReport(name string, w map[string]any) *interrexv1.Worker {
 	if at, err := time.ParseInLocation("2006-01-02 15:04:05", text(w[dependency.KeyLastStart]), time.Local); err == nil {
 		m.StartedAt = timestamppb.New(at)
 	}
-	if failures, is := w[KeyFailures].(int); is {
+	if failures, is := w[lives.KeyFailures].(int); is {
 		m.Failures = uint32(max(failures, 0))
 	}
-	if next, is := w[KeyNextStart].(time.Time); is {
+	if next, is := w[lives.KeyNextStart].(time.Time); is {
 		m.NextStartAt = timestamppb.New(next)
 	}
 	if own, is := w[dependency.KeyReport].(map[string]any); is {

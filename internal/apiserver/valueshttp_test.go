@@ -55,7 +55,11 @@ func TestKeysAreReadAndWrittenThroughEveryAgent(t *testing.T) {
 	nd.expect(nd.kv("GET", "/kv?prefix=a&separator=/", ""), 200, `{"keys":["a/"],`)
 	nd.expect(nd.kv("GET", "/kv?prefix=a&page_size=1", ""), 200, `"key":"a//0 x"`)
 	nd.expect(nd.kv("DELETE", "/kv", ""), 400, "?prefix: missing")
+	nd.expect(nd.kv("DELETE", "/kv?prefix=", ""), 400, "or all=true to delete the whole namespace")
+	nd.expect(nd.kv("DELETE", "/kv?all=1", ""), 400, "?all: only true")
+	nd.expect(nd.kv("DELETE", "/kv?all=true&prefix=a/", ""), 400, "?all: only true")
 	nd.expect(nd.kv("DELETE", "/kv?prefix=a/", ""), 200, `"deleted":3`)
+	nd.expect(nd.kv("DELETE", "/kv?namespace=ns&all=true", ""), 200, `"deleted":1`)
 }
 
 func TestAKeyIsComparedAndSet(t *testing.T) {

@@ -468,7 +468,7 @@ func TestTheClientsSlowReaderIsCompactedAlone(t *testing.T) {
 	c, err := client.Dial(t.Context(), client.Config{Addresses: []string{nd.url}})
 	nd.must(err)
 	defer c.Close()
-	open := func() interrex.LeaseWatch {
+	open := func() interrex.Watch[interrex.LeaseEvent] {
 		w, err := c.Leases().Watch(t.Context(), interrex.WatchRequest{Since: 1})
 		nd.must(err)
 		t.Cleanup(func() { _ = w.Close() })
@@ -510,7 +510,7 @@ func TestNobodyReadsWhatAnotherReaderHasChanged(t *testing.T) {
 	c, err := client.Dial(t.Context(), client.Config{Addresses: []string{nd.url}})
 	nd.must(err)
 	defer c.Close()
-	var watches []interrex.LeaseWatch
+	var watches []interrex.Watch[interrex.LeaseEvent]
 	for range 2 {
 		w, err := c.Leases().Watch(t.Context(), interrex.WatchRequest{Since: 1})
 		nd.must(err)

@@ -29,7 +29,6 @@ type Table struct {
 
 var (
 	_ state.Table        = (*Table)(nil)
-	_ state.Recorder     = (*Table)(nil)
 	_ state.EventCodec   = (*Table)(nil)
 	_ state.Configurable = (*Table)(nil)
 )
@@ -61,10 +60,10 @@ func (t *Table) Due() (state.Time, bool) { return 0, false }
 // Tick is part of state.Table.
 func (t *Table) Tick(*state.Turn, int) int { return 0 }
 
-// UseCodecs is part of state.Recorder.
+// UseCodecs is part of state's recorder.
 func (t *Table) UseCodecs(of func(state.TableID) state.EventCodec) { t.codec = of }
 
-// Record is part of state.Recorder.
+// Record is part of state's recorder.
 func (t *Table) Record(now state.Time, last interrex.Revision, events []state.Event) {
 	t.feed.add(events, last)
 	t.feed.trim(now, t.keep)
@@ -72,7 +71,7 @@ func (t *Table) Record(now state.Time, last interrex.Revision, events []state.Ev
 	t.applied.Update(last)
 }
 
-// Skip is part of state.Recorder.
+// Skip is part of state's recorder.
 func (t *Table) Skip(to interrex.Revision) {
 	t.feed = feed{index: newIndex(), floor: to, last: to}
 	t.waiting.wakeAll()

@@ -48,7 +48,7 @@ func (a Agent) All(ctx context.Context, c config.Config) (warnings []string, err
 	}
 	warnings = doubtful(c)
 	if path := SocketPath(c); answers(path) {
-		warnings = append(warnings, fmt.Sprintf("api.listen, cluster.listen: they were not tried, because an agent answers at %s: a reload will say whether they are free", path))
+		warnings = append(warnings, fmt.Sprintf("api.listen, cluster.listen: not tried, because an agent is running (%s); a reload will check whether they are free", path))
 	} else {
 		found = append(found, a.tryPorts(ctx, c))
 	}
@@ -167,6 +167,7 @@ func Socket(c config.Config) error {
 
 // dataDirectory reports why the data directory can be neither used nor made.
 func dataDirectory(path string) error {
+	named := path
 	info, err := os.Stat(path)
 	for errors.Is(err, fs.ErrNotExist) && filepath.Dir(path) != path {
 		path = filepath.Dir(path)
@@ -180,10 +181,25 @@ func dataDirectory(path string) error {
 			err = fmt.Errorf("%s cannot be written to: %w", path, denied)
 		}
 	}
+	if err == nil && path != named {
+		if failed := makeable(path); failed != nil {
+			err = fmt.Errorf("%s cannot be made: %w", named, failed)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("agent.data-dir: %w", err)
 	}
 	return nil
+}
+
+// makeable reports why no directory can be made in one: a file system of the kernel's
+// own refuses that, whatever its permissions say.
+func makeable(parent string) error {
+	made, err := os.MkdirTemp(parent, ".interrex-check-")
+	if err != nil {
+		return err
+	}
+	return os.Remove(made)
 }
 
 // knownID returns the ID that the agent will have. The error says why it cannot use

@@ -77,10 +77,11 @@ func TestACheckOpensWhatTheFileNames(t *testing.T) {
 		why     string // empty: nothing is wrong
 		warning string
 	}{
-		"nothing":                {func(*subject) {}, "", ""},
-		"a directory to be made": {func(c *subject) { c.DataDir = filepath.Join(t.TempDir(), "a", "b") }, "", ""},
-		"a file as directory":    {func(c *subject) { c.DataDir = file }, "agent.data-dir: " + file + " is not a directory", ""},
-		"another's directory":    {func(c *subject) { c.DataDir = ofB }, "agent.data-dir: cannot use data directory", ""},
+		"nothing":                 {func(*subject) {}, "", ""},
+		"a directory to be made":  {func(c *subject) { c.DataDir = filepath.Join(t.TempDir(), "a", "b") }, "", ""},
+		"a file as directory":     {func(c *subject) { c.DataDir = file }, "agent.data-dir: " + file + " is not a directory", ""},
+		"no room for directories": {func(c *subject) { c.DataDir = "/proc/nope/d" }, "agent.data-dir: /proc/nope/d cannot be made: ", ""},
+		"another's directory":     {func(c *subject) { c.DataDir = ofB }, "agent.data-dir: cannot use data directory", ""},
 		"a certificate of another": {func(c *subject) {
 			c.Cluster.TLS.Cert, c.Cluster.TLS.Key = others.Cert, others.Key
 		}, "it is for b, and this agent is a", ""},
@@ -186,7 +187,7 @@ func TestPortsAreNotTriedWhereAnAgentAnswers(t *testing.T) {
 	}
 	defer taken.Close()
 	a.API.Listen = taken.Addr().String()
-	if warnings, err := a.Check(t.Context()); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "were not tried") {
+	if warnings, err := a.Check(t.Context()); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "not tried, because an agent is running") {
 		t.Errorf("got %q, %v", warnings, err)
 	}
 }

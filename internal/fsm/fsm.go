@@ -3,13 +3,13 @@
 // a machine that panics or disagrees with others.
 package fsm
 
-import "github.com/interrex/interrex/state"
+import "github.com/interrex/interrex/internal/limits"
 
 // The limits of a machine.
 const (
 	// MaxData is the maximum size of a command in bytes: 1 MiB, less what is stored
 	// with it in the log.
-	MaxData = state.MaxOperationBytes - 4<<10
+	MaxData = limits.MaxOperationBytes - 4<<10
 	// MaxResult is the maximum size of a result in bytes.
 	MaxResult = MaxData
 	// MaxError is how many bytes of an error's text are kept.

@@ -188,10 +188,10 @@ func (t *Table) compare(minted []byte) {
 	}
 }
 
-// Keep implements state.Keeper.
+// Keep implements state's keeper.
 func (t *Table) Keep(r state.Reply) state.Reply { return &Reply{Revision: r.(*Reply).Revision} }
 
-// Kept implements state.Keeper.
+// Kept implements state's keeper.
 func (t *Table) Kept(r state.Reply) state.Reply {
 	reply := &Reply{Revision: r.(*Reply).Revision}
 	i := sort.Search(len(t.answers), func(i int) bool { return t.answers[i].revision >= reply.Revision })
@@ -240,7 +240,6 @@ func (t *Table) DecodeEvent(b []byte) (any, error) {
 
 var (
 	_ state.Table      = (*Table)(nil)
-	_ state.Keeper     = (*Table)(nil)
 	_ state.Grouper    = (*Table)(nil)
 	_ state.EventCodec = (*Table)(nil)
 	_ state.Minter     = (*command)(nil)

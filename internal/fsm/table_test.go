@@ -16,6 +16,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/fsm"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
@@ -136,7 +137,7 @@ func (r *replica) op(t *testing.T, text, id string) state.Operation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(minted) > state.MaxMinted {
+	if len(minted) > limits.MaxMinted {
 		t.Fatalf("%d bytes are minted", len(minted))
 	}
 	return state.Operation{Table: state.FSMTable, Data: []byte(text), RequestID: id, Minted: minted}
@@ -502,8 +503,8 @@ func TestLimitsAreChecked(t *testing.T) {
 	if _, err := tab.Decode(make([]byte, fsm.MaxData+1)); !errors.Is(err, interrex.ErrTooLarge) {
 		t.Error(err)
 	}
-	op := state.Operation{Table: state.FSMTable, Data: make([]byte, fsm.MaxData), Minted: make([]byte, state.MaxMinted),
-		Caller: strings.Repeat("c", 256), RequestID: strings.Repeat("r", interrex.MaxRequestID)}
+	op := state.Operation{Table: state.FSMTable, Data: make([]byte, fsm.MaxData), Minted: make([]byte, limits.MaxMinted),
+		Caller: strings.Repeat("c", 256), RequestID: strings.Repeat("r", limits.MaxRequestID)}
 	if err := op.Validate(); err != nil {
 		t.Errorf("with all that goes with it: %v", err)
 	}

@@ -5,9 +5,9 @@ import (
 	"net"
 	"time"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/inbound"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 func (v View) apiDown() []alarm.Finding {
@@ -35,7 +35,7 @@ func (v View) certificateEnding() (found []alarm.Finding) {
 		case left <= 0:
 			found = append(found, alarm.Finding{Subject: which, Text: "it expired at " + end.UTC().Format(time.RFC3339)})
 		case left <= certificateNotice:
-			found = append(found, alarm.Finding{Subject: which, Text: fmt.Sprintf("it expires in %s, at %s", interrex.FormatDuration(left), end.UTC().Format(time.RFC3339))})
+			found = append(found, alarm.Finding{Subject: which, Text: fmt.Sprintf("it expires in %s, at %s", wording.Rounded(left), end.UTC().Format(time.RFC3339))})
 		}
 	}
 	return found

@@ -12,6 +12,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/alarm"
+	"github.com/interrex/interrex/internal/membership"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
@@ -25,7 +27,7 @@ func (v View) bootstrapWaiting() []alarm.Finding {
 	if r := v.running(); r == nil || len(r.GetConfiguration().Configuration().Servers) > 0 {
 		return nil
 	}
-	if _, ready, err := transport.Decide(v.Transport.Self(), v.Transport.Peers(), expect); err != nil {
+	if _, ready, err := membership.Decide(v.Transport.Self(), v.Transport.Peers(), expect); err != nil {
 		return alarm.Found(err.Error())
 	} else if ready {
 		return nil
@@ -53,7 +55,7 @@ func (v View) bootstrapWaiting() []alarm.Finding {
 func unreached(c transport.Contact) string {
 	switch {
 	case errors.Is(c.Err, unix.ECONNREFUSED):
-		return c.Address + " refuses the connection"
+		return c.Address + " refuses connections"
 	case isTimeout(c.Err):
 		return c.Address + " does not respond"
 	}
@@ -67,8 +69,8 @@ func isTimeout(err error) bool {
 
 func (v View) memberSilent() (found []alarm.Finding) {
 	for _, m := range v.members() {
-		if !m.Silent {
-			continue
+		if !m.Silent || m.Refusal != "" && m.Refusal != notListening {
+			continue // one that is refused has an alarm of its own
 		}
 		f := alarm.Finding{Subject: m.ID, Text: "not reached yet at any address of cluster.join"}
 		if m.Address != "" {
@@ -82,9 +84,7 @@ func (v View) memberSilent() (found []alarm.Finding) {
 		if c.Err != nil {
 			f.Text = unreached(c)
 		}
-		if !c.Refused { // that is an alarm of its own
-			found = append(found, f)
-		}
+		found = append(found, f)
 	}
 	return found
 }
@@ -144,16 +144,16 @@ func lostQuorum(members []interrex.Member) string {
 		}
 		voters++
 		switch {
-		case m.Refusal != "":
+		case m.Refusal != "" && m.Refusal != notListening:
 			refusals = append(refusals, fmt.Sprintf("not connected: %s, %s", m.ID, m.Refusal))
-		case m.Silent:
+		case m.Silent, m.Refusal != "":
 			silent = append(silent, m.ID)
 		}
 	}
 	if voters == 0 {
 		return ""
 	}
-	text := []string{fmt.Sprintf("this agent knows of no leader: %d of %s must be able to reach each other", voters/2+1, plural(voters, "voter"))}
+	text := []string{fmt.Sprintf("this agent knows of no leader: %d of %s must be able to reach each other", voters/2+1, wording.Count(voters, "voter"))}
 	if len(silent) > 0 {
 		text = append(text, "silent: "+strings.Join(silent, ", "))
 	}

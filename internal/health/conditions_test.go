@@ -27,10 +27,12 @@ import (
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
+	"github.com/interrex/interrex/projection"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
@@ -213,7 +215,7 @@ var troubles = map[string][]trouble{
 			for i := range names {
 				ops = append(ops, state.Operation{Table: state.LeaseTable, RequestID: fmt.Sprintf("n%d.1", i), Mark: 1})
 			}
-			for some := range slices.Chunk(ops, state.MaxOperations) {
+			for some := range slices.Chunk(ops, limits.MaxOperations) {
 				r.Do(1, some...)
 			}
 			return func() {
@@ -319,24 +321,24 @@ func newTestState(t *testing.T) *state.State {
 type brokenTarget struct {
 	broken atomic.Bool
 	hang   chan struct{}
-	kept   atomic.Pointer[notify.Position] // nil: it was told nothing
+	kept   atomic.Pointer[projection.Position] // nil: it was told nothing
 }
 
-func (b *brokenTarget) Position(context.Context) (notify.Position, error) {
+func (b *brokenTarget) Position(context.Context) (projection.Position, error) {
 	if b.broken.Load() {
-		return notify.Position{}, errors.New("no such database")
+		return projection.Position{}, errors.New("no such database")
 	}
 	if kept := b.kept.Load(); kept != nil {
 		return *kept, nil
 	}
-	return notify.Position{}, nil
+	return projection.Position{}, nil
 }
 
-func (*brokenTarget) Notify(context.Context, notify.Position, func(notify.NotifyTarget) error) error {
+func (*brokenTarget) Notify(context.Context, projection.Position, func(notify.NotifyTarget) error) error {
 	return nil
 }
 
-func (b *brokenTarget) Replace(ctx context.Context, at notify.Position, _ iter.Seq2[[]notify.Claimed, error]) (int, error) {
+func (b *brokenTarget) Replace(ctx context.Context, at projection.Position, _ iter.Seq2[[]notify.Claimed, error]) (int, error) {
 	if b.hang != nil {
 		select {
 		case <-b.hang:
@@ -546,7 +548,7 @@ func TestARaftThatReadsItsSnapshotIsNotDown(t *testing.T) {
 
 func TestWhyAnAgentIsNotReachedIsSaidInWords(t *testing.T) {
 	for want, c := range map[string]transport.Contact{
-		"n1:1 refuses the connection":   {Err: fmt.Errorf("dial: %w", unix.ECONNREFUSED)},
+		"n1:1 refuses connections":      {Err: fmt.Errorf("dial: %w", unix.ECONNREFUSED)},
 		"n1:1 does not respond":         {Err: fmt.Errorf("read: %w", os.ErrDeadlineExceeded)},
 		"n1:1: lookup n1: no such host": {Err: errors.New("lookup n1: no such host")},
 	} {

@@ -1,11 +1,14 @@
 package health
 
 import (
+	"errors"
 	"time"
 
 	"github.com/hashicorp/raft"
+	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/transport"
 )
 
 // voter is the suffrage of members that vote.
@@ -30,6 +33,9 @@ func (v View) members() []interrex.Member {
 		}
 		m.MatchIndex = v.match(m.ID, r)
 		all = append(all, m)
+	}
+	if v.Transport != nil {
+		v.identify(all)
 	}
 	return all
 }
@@ -67,7 +73,34 @@ func (v View) noteContact(m *interrex.Member, r *raft.Raft) {
 		ago := max(v.At.Sub(heard), time.Duration(0))
 		m.LastContact, m.Silent = &ago, ago > silentAfter
 	}
-	if m.Silent && contact.Refused {
+	switch {
+	case m.Silent && contact.Refused:
 		m.Refusal = contact.Err.Error()
+	case errors.Is(contact.Err, unix.ECONNREFUSED):
+		m.Refusal = notListening
+	}
+}
+
+// notListening is the Refusal of a member whose process does not run, or has left its
+// cluster port.
+const notListening = "its port refuses connections"
+
+// identify notes the refusal of an agent that is not known by its ID, if it can only be
+// the one member that was never met.
+func (v View) identify(members []interrex.Member) {
+	var unmet []*interrex.Member
+	for i := range members {
+		if m := &members[i]; m.Silent && m.Address == "" && m.ID != v.ID {
+			unmet = append(unmet, m)
+		}
+	}
+	var strangers []transport.Contact
+	for _, c := range v.Transport.Contacts() {
+		if c.ID == "" && c.Refused {
+			strangers = append(strangers, c)
+		}
+	}
+	if len(unmet) == 1 && len(strangers) == 1 {
+		unmet[0].Address, unmet[0].Refusal = strangers[0].Address, strangers[0].Err.Error()
 	}
 }

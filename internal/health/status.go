@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // Status returns what is known without asking another agent.
@@ -82,11 +83,11 @@ func quorum(members []interrex.Member, leads bool) string {
 			continue
 		}
 		voters++
-		if !m.Silent {
+		if !m.Silent && m.Refusal == "" {
 			well++
 		}
 	}
-	need, all := voters/2+1, plural(voters, "voter")
+	need, all := voters/2+1, wording.Count(voters, "voter")
 	switch {
 	case voters == 0:
 		return "no members yet"
@@ -108,12 +109,5 @@ func failures(n int) string {
 	if n == 0 {
 		return "no failure"
 	}
-	return plural(n, "failure")
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
+	return wording.Count(n, "failure")
 }

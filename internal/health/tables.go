@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/queue"
 )
 
@@ -27,7 +28,7 @@ func (v View) fsmHung() []alarm.Finding {
 		return nil
 	}
 	return []alarm.Finding{{Since: v.At.Add(-busy),
-		Text: fmt.Sprintf("a call of the program's state machine has not returned for %s, and everything on this agent waits for it", interrex.FormatDuration(busy.Truncate(time.Second)))}}
+		Text: fmt.Sprintf("a call of the program's state machine has not returned for %s, and everything on this agent waits for it", wording.Rounded(busy.Truncate(time.Second)))}}
 }
 
 func (v View) fsmStopped() []alarm.Finding {
@@ -72,7 +73,7 @@ func (v View) limitNear() (found []alarm.Finding) {
 		note("resources.max-bytes", used.Bytes, used.MaxBytes)
 	}
 	if v.Webhooks != nil && readable {
-		note("webhooks", int64(len(v.Webhooks.Hooks())), interrex.MaxWebhooks)
+		note("webhooks", int64(len(v.Webhooks.Hooks())), limits.MaxWebhooks)
 	}
 	if v.Caller != nil {
 		note("webhook-calls", int64(v.Caller.Calls()), hookcaller.MaxCalls)
@@ -88,7 +89,7 @@ func (v View) projectionBehind() []alarm.Finding {
 	if p.Failures > 0 || p.Lag == 0 || v.At.Sub(p.Fresh) < behindGrace {
 		return nil
 	}
-	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %d revisions behind", p.Lag), Since: p.Fresh}}
+	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %s behind", wording.Count(p.Lag, "revision")), Since: p.Fresh}}
 }
 
 func (v View) projectionFailing() []alarm.Finding {
@@ -102,5 +103,5 @@ func (v View) projectionFailing() []alarm.Finding {
 	if p.Failures == 0 {
 		return nil
 	}
-	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %d revisions behind after %s: %v", p.Lag, plural(p.Failures, "failure"), p.Err), Since: p.Since}}
+	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %s behind after %s: %v", wording.Count(p.Lag, "revision"), wording.Count(p.Failures, "failure"), p.Err), Since: p.Since}}
 }

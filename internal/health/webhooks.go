@@ -8,6 +8,7 @@ import (
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/webhook"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // skippedShown is how long it is an alarm that a webhook has missed events.
@@ -39,7 +40,7 @@ func (v View) webhookFailing() (found []alarm.Finding) {
 			what = "its operations go on without it"
 		}
 		found = append(found, alarm.Finding{Subject: h.Name, Since: health.Since,
-			Text: fmt.Sprintf("%s in a row, the last: %s; %s", plural(health.Failures, "failure"), health.Error, what)})
+			Text: fmt.Sprintf("%s in a row, the last: %s; %s", wording.Count(health.Failures, "failure"), health.Error, what)})
 	}
 	return found
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
@@ -25,7 +26,7 @@ import (
 func setHook(t *testing.T, table *webhook.Table, at interrex.Revision, when interrex.WebhookWhen, url string) *webhook.Hook {
 	t.Helper()
 	c := &webhook.Set{Spec: webhook.Spec{
-		Name: "guard", URL: url, When: when, OnFailure: interrex.WebhookRefuse, Timeout: interrex.MaxWebhookTimeout,
+		Name: "guard", URL: url, When: when, OnFailure: interrex.WebhookRefuse, Timeout: limits.MaxWebhookTimeout,
 	}}
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/validation"
 )
 
 // Backend makes attempts. Each call is one attempt, which the Backend must not repeat,
@@ -44,6 +46,9 @@ type Config struct {
 	Holder string
 	// Timeout bounds a claim that does not wait; 0: DefaultTimeout.
 	Timeout time.Duration
+	// Agents is how many agents the Backend asks in turn; 0: 1. Extends that fail are
+	// logged once so many have failed in a row, or half of the ttl is over.
+	Agents int
 	// Overstayed is called for each function of Run that returned later than half a
 	// margin after its context ended. It must not block. May be nil.
 	Overstayed func()
@@ -56,9 +61,11 @@ func (c Config) Validate() error {
 		return errors.New("nil Backend not valid")
 	case c.Timeout < 0:
 		return errors.New("negative Timeout not valid")
+	case c.Agents < 0:
+		return errors.New("negative Agents not valid")
 	}
 	if c.Holder != "" {
-		return interrex.ValidateHolder(c.Holder)
+		return validation.Holder(c.Holder)
 	}
 	return nil
 }
@@ -96,7 +103,7 @@ func DefaultHolder() string {
 		return s
 	}
 	host, err := os.Hostname()
-	if err != nil || interrex.ValidateHolder(host) != nil || len(host) > interrex.MaxHolder/2 {
+	if err != nil || validation.Holder(host) != nil || len(host) > limits.MaxHolder/2 {
 		host = "unknown"
 	}
 	return host + "/" + strconv.Itoa(os.Getpid()) + "/" + rand.Text()[:8]

@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // held is the hold of one lease.
@@ -99,6 +100,7 @@ type extending struct {
 	attempts *attempts[interrex.LeaseAnswer]
 	extend   time.Duration // the time of the next extend
 	failures int
+	warned   bool // of these failures
 }
 
 // extendLoop extends the lease every third of the ttl until the hold is over.
@@ -150,24 +152,33 @@ func (p *extending) receive(a attempt[interrex.LeaseAnswer]) {
 	switch {
 	case p.ctx.Err() != nil: // released or over meanwhile: it stays so
 	case a.err == nil:
-		if p.failures > 0 {
+		if p.warned {
 			p.k.config.Logger.Infof("lease %s under token %d: extended again", p.key, p.token)
 		}
-		p.failures = 0
+		p.failures, p.warned = 0, false
 		p.extended(a.sent)
 	case errors.Is(a.err, interrex.ErrNotHeld):
 		p.setGone()
 		p.cancel(a.err)
 	default:
-		if p.fail(a.err); p.failures == 0 {
-			p.k.config.Logger.Warningf("cannot extend lease %s under token %d: %v; unless a retry succeeds, its context ends in %s",
-				p.key, p.token, a.err, interrex.FormatDuration(max(p.left(), 0).Round(time.Second/10)))
-		}
+		p.fail(a.err)
 		pause := max(backoff.Next(minPause, p.ttl/6, p.failures), interrex.RetryAfter(a.err))
 		p.extend = min(p.extend, now+pause)
 		p.failures++
 		p.k.config.Logger.Debugf("cannot extend %s: %v", p.key, a.err)
+		p.warn(a.err)
 	}
+}
+
+// warn warns once that the lease may be lost. One agent that stops, out of several, is
+// not a reason to.
+func (p *extending) warn(err error) {
+	if p.warned || p.failures < p.k.config.Agents && p.left() > p.ttl/2 {
+		return
+	}
+	p.warned = true
+	p.k.config.Logger.Warningf("cannot extend lease %s under token %d: %v; unless a retry succeeds, its work is told to stop in %s",
+		p.key, p.token, err, wording.Rounded(max(p.left(), 0).Round(time.Second/10)))
 }
 
 // extended moves the deadline to one ttl after the send time of an extend.

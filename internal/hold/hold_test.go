@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/hold"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/validation"
 )
 
 const (
@@ -38,12 +39,18 @@ type bench struct {
 // own rule.
 func within(t *testing.T, test func(b *bench)) {
 	t.Helper()
+	withinOf(t, 1, test)
+}
+
+// withinOf is within for a client of several agents.
+func withinOf(t *testing.T, agents int, test func(b *bench)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{T: t, clock: newBubble(), log: new(lines)}
 		b.server = newServer(b.clock)
 		var err error
 		b.keeper, err = hold.New(hold.Config{
-			Backend: b.server, Clock: b.clock, Holder: "me", Logger: b.log,
+			Backend: b.server, Clock: b.clock, Holder: "me", Logger: b.log, Agents: agents,
 			Overstayed: func() { b.late.Add(1) },
 		})
 		if err != nil {
@@ -305,7 +312,7 @@ func TestExtendsThatFailAreSaidOnceAndSoIsTheirEnd(t *testing.T) {
 		h := b.hold(0)
 		time.Sleep(3 * ttl)
 		b.equal("ended", h.Context().Err(), nil)
-		const want = `^cannot extend lease mine/leader under token \d+: no leader: two of three are away; unless a retry succeeds, its context ends in [56]\.\d s$`
+		const want = `^cannot extend lease mine/leader under token \d+: no leader: two of three are away; unless a retry succeeds, its work is told to stop in [56]\.\d s$`
 		if said := b.log.warnings(); !regexp.MustCompile(want).MatchString(said) {
 			b.Errorf("warnings: %s", said)
 		}
@@ -313,6 +320,30 @@ func TestExtendsThatFailAreSaidOnceAndSoIsTheirEnd(t *testing.T) {
 			b.Errorf("it says: %v", b.log.info)
 		}
 	})
+}
+
+// The client asks the next agent.
+func TestAnAgentThatStopsOutOfSeveralIsNotWarnedAbout(t *testing.T) {
+	for _, failing := range []int{2, 3} {
+		withinOf(t, 3, func(b *bench) {
+			left := failing
+			b.server.set(func(s *server) {
+				s.fault = func(c call) error {
+					if c.op != "extend" || left == 0 {
+						return nil
+					}
+					left--
+					return interrex.Errorf(interrex.ErrDraining, "it stops")
+				}
+			})
+			h := b.hold(0)
+			time.Sleep(3 * ttl)
+			b.equal("ended", h.Context().Err(), nil)
+			if warned := b.log.warnings() != ""; warned != (failing == 3) || (len(b.log.info) > 0) != warned {
+				b.Errorf("%d agents of 3 fail: warnings %q, info %q", failing, b.log.warnings(), b.log.info)
+			}
+		})
+	}
 }
 
 func TestALossIsBlamedOnWhatAnAgentSaid(t *testing.T) {
@@ -545,7 +576,7 @@ func TestDefaultHolderIsTheEnvironmentsOrOneProcesss(t *testing.T) {
 	}
 	t.Setenv(hold.HolderVariable, "")
 	a, b := hold.DefaultHolder(), hold.DefaultHolder()
-	if a == b || interrex.ValidateHolder(a) != nil {
+	if a == b || validation.Holder(a) != nil {
 		t.Errorf("got %q and %q", a, b)
 	}
 }

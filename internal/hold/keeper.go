@@ -16,6 +16,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/validation"
 )
 
 // ErrReleased is the cause with which a hold's context ends when its holder
@@ -96,7 +97,7 @@ func (k *Keeper) request(key string, o interrex.HoldOptions) (interrex.ClaimRequ
 	if r.Holder == "" {
 		r.Holder = k.config.Holder
 	}
-	return r, interrex.ValidateHolder(r.Holder)
+	return r, validation.Holder(r.Holder)
 }
 
 // campaign claims until the wait is over; a negative wait ends with ctx. One request

@@ -7,6 +7,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/validation"
 )
 
 // The bounds of a release or transfer. Later the lease has expired, or no agent
@@ -42,7 +43,7 @@ func (h *held) Release(ctx context.Context) error {
 // it to another holder: see interrex.Held. This holder does not hold it afterwards,
 // even after an error; a Release then does no harm.
 func (h *held) Transfer(ctx context.Context, to string) error {
-	if err := interrex.ValidateHolder(to); err != nil {
+	if err := validation.Holder(to); err != nil {
 		return err
 	}
 	h.cancel(ErrReleased)

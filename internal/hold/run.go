@@ -7,6 +7,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // steady is how long fn must have run for the pause before the next campaign to be the
@@ -80,7 +81,7 @@ func (k *Keeper) term(h *held, fn func(ctx context.Context, held interrex.Held) 
 // context has ended has not failed.
 func (k *Keeper) ended(h *held, err error) {
 	if late := -h.left() - h.margin/2; late > 0 {
-		k.config.Logger.Warningf("the work under %s, token %d, ended %s too late: until then only the token protected it", h.key, h.token, late)
+		k.config.Logger.Warningf("the work under %s, token %d, ended %s too late: until then only the token protected it", h.key, h.token, wording.Rounded(late.Round(time.Second/10)))
 		k.config.Overstayed()
 	}
 	switch cause := context.Cause(h.ctx); {

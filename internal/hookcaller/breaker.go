@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // A breaker opens after openAfter consecutive failures. After a pause, which doubles
@@ -86,7 +87,7 @@ func (b *breaker) abandoned() {
 // why returns why the hook is not called.
 func (b *breaker) why(now time.Time) string {
 	h := b.health(now)
-	return fmt.Sprintf("it is not called after %d consecutive failures, the last: %s", h.Failures, h.Error)
+	return fmt.Sprintf("it is not called after %s, the last: %s", wording.Count(h.Failures, "consecutive failure"), h.Error)
 }
 
 func (b *breaker) health(now time.Time) interrex.WebhookHealth {

@@ -18,6 +18,7 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/internal/wording"
 )
@@ -84,7 +85,7 @@ func New(c Config) (*Caller, error) {
 	}
 	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: interrex.MaxWebhookTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:            (&net.Dialer{Timeout: limits.MaxWebhookTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true, // an answer is as large as what is read of it
 		MaxIdleConns:           MaxCalls,
@@ -183,7 +184,7 @@ func (c *Caller) post(ctx context.Context, h *webhook.Hook, body []byte, more ht
 	a.status, a.body, a.err = c.exchange(ctx, h, body, more, began)
 	a.took = c.config.Clock.Now().Sub(began)
 	if a.err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		a.err = fmt.Errorf("no response within %s", interrex.FormatDuration(h.Timeout))
+		a.err = fmt.Errorf("no response within %s", wording.Rounded(h.Timeout))
 	}
 	c.config.Metrics.called(h.Name, a)
 	return a

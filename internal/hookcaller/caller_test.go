@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/webhook"
 )
@@ -64,7 +65,7 @@ func newCaller(t testing.TB) (*Caller, *notes) {
 // hook is one of a server of a test.
 func hook(url string, edit ...func(*webhook.Hook)) *webhook.Hook {
 	h := &webhook.Hook{Secret: "0123456789abcdef", Revision: 1, Created: 1, Spec: webhook.Spec{
-		Name: "guard", URL: url, When: interrex.WebhookBefore, OnFailure: interrex.WebhookRefuse, Timeout: interrex.MaxWebhookTimeout,
+		Name: "guard", URL: url, When: interrex.WebhookBefore, OnFailure: interrex.WebhookRefuse, Timeout: limits.MaxWebhookTimeout,
 		Headers: []webhook.Header{{Name: "Authorization", Value: "Bearer hidden"}},
 	}}
 	for _, change := range edit {
@@ -167,7 +168,7 @@ func TestWhatAHookMayDo(t *testing.T) {
 			url := serve(t, c.do) + "/?key=hidden"
 			short := func(h *webhook.Hook) {
 				if strings.Contains(name, "hangs") && name != "hangs up" {
-					h.Timeout = interrex.MinWebhookTimeout
+					h.Timeout = limits.MinWebhookTimeout
 				}
 			}
 			caller, log := newCaller(t)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/queue"
@@ -110,7 +111,7 @@ func (w *world) set(name, url string, kinds ...string) *webhook.Hook {
 	defer w.mu.Unlock()
 	w.at++
 	w.table.Apply(&state.Turn{Revision: w.at, Table: state.WebhookTable}, &webhook.Set{Secret: "0123456789abcdef", Spec: webhook.Spec{
-		Name: name, URL: url, When: interrex.WebhookAfter, OnFailure: interrex.WebhookRefuse, Timeout: interrex.MaxWebhookTimeout, Kinds: kinds,
+		Name: name, URL: url, When: interrex.WebhookAfter, OnFailure: interrex.WebhookRefuse, Timeout: limits.MaxWebhookTimeout, Kinds: kinds,
 	}})
 	return w.table.Get(name)
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // Config is the configuration of a Join.
@@ -59,7 +60,7 @@ func Join(ctx context.Context, c Config) (*Grant, error) {
 			return nil, err
 		}
 		wait := backoff.Next(firstPause, maxPause, n)
-		c.Logger.Infof("%v; asking again in %s", err, interrex.FormatDuration(wait.Round(time.Millisecond)))
+		c.Logger.Infof("%v; asking again in %s", err, wording.Rounded(wait.Round(time.Millisecond)))
 		if !backoff.Pause(ctx, c.Clock.After(wait)) {
 			return nil, err
 		}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/validation"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/state"
 )
 
@@ -32,7 +34,7 @@ func (c *Claim) Announce() state.Announcement {
 // Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Claim) Validate() error {
-	if err := interrex.ValidateHolder(c.Holder); err != nil {
+	if err := validation.Holder(c.Holder); err != nil {
 		return err
 	}
 	if err := interrex.ValidateTTL(c.TTL); err != nil {
@@ -62,7 +64,7 @@ func (c *Claim) check(t *Table, now state.Time) *interrex.Error {
 		return nil
 	}
 	remaining := max(0, l.expiry.Sub(now))
-	e := interrex.Errorf(interrex.ErrHeld, "cannot claim %s: %q holds it, for another %s unless it is extended", c.Key, l.holder, interrex.FormatDuration(remaining))
+	e := interrex.Errorf(interrex.ErrHeld, "cannot claim %s: %q holds it, for another %s unless it is extended", c.Key, l.holder, wording.Rounded(remaining))
 	switch {
 	case l.holder == c.Holder:
 		e.Message += "; if that is your own predecessor, and it has stopped, claim with takeover"

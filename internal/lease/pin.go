@@ -9,6 +9,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/validation"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/state"
 )
 
@@ -42,7 +44,7 @@ func (c *Pin) Announce() state.Announcement {
 // Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Pin) Validate() error {
-	if err := interrex.ValidateOwner(c.Owner); err != nil {
+	if err := validation.Owner(c.Owner); err != nil {
 		return err
 	}
 	if len(c.Reason) > MaxReason {
@@ -52,7 +54,7 @@ func (c *Pin) Validate() error {
 		return interrex.Errorf(interrex.ErrInvalid, "reason: %q is not UTF-8", c.Reason)
 	}
 	if c.For < 0 || c.For > MaxPinFor {
-		return interrex.Errorf(interrex.ErrInvalid, "for: 0 s (until unpinned) to %s are allowed, not %v", interrex.FormatDuration(MaxPinFor), c.For)
+		return interrex.Errorf(interrex.ErrInvalid, "for: 0 s (until unpinned) to %s are allowed, not %v", wording.Rounded(MaxPinFor), c.For)
 	}
 	return nil
 }

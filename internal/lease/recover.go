@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/state"
 )
 
@@ -41,7 +42,7 @@ func (t *Table) checkPause(k interrex.Key, now state.Time) *interrex.Error {
 		return nil
 	}
 	left := t.paused.Sub(now)
-	e := interrex.Errorf(interrex.ErrUnavailable, "cannot claim %s: the cluster was recovered, and nothing is granted for another %s: a former holder may not know yet that its lease has ended", k, interrex.FormatDuration(left))
+	e := interrex.Errorf(interrex.ErrUnavailable, "cannot claim %s: the cluster was recovered, and nothing is granted for another %s: a former holder may not know yet that its lease has ended", k, wording.Rounded(left))
 	e.RetryAfter = left
 	return e
 }

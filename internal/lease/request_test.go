@@ -3,6 +3,7 @@ package lease
 import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/validation"
 )
 
 // The stories say requests as callers do: here is what the door does with them.
@@ -16,10 +17,10 @@ func FromClaim(r interrex.ClaimRequest) (*Claim, error) {
 	if c.TTL == 0 {
 		c.TTL = interrex.DefaultTTL
 	}
-	if err := interrex.ValidateWait(r.Wait); err != nil {
+	if err := validation.Wait(r.Wait); err != nil {
 		return c, err
 	}
-	if err := interrex.ValidateRequestID(r.RequestID); err != nil {
+	if err := validation.RequestID(r.RequestID); err != nil {
 		return c, err
 	}
 	if err := r.Fence.Validate(); err != nil {
@@ -41,7 +42,7 @@ func FromExtend(r interrex.ExtendRequest) (*Extend, error) {
 // FromRevoke checks a request as FromClaim does.
 func FromRevoke(r interrex.RevokeRequest) (*Revoke, error) {
 	c := &Revoke{Key: r.Key, Token: r.Token, Force: r.Force}
-	if err := interrex.ValidateRequestID(r.RequestID); err != nil {
+	if err := validation.RequestID(r.RequestID); err != nil {
 		return c, err
 	}
 	return c, validate(c)
@@ -50,7 +51,7 @@ func FromRevoke(r interrex.RevokeRequest) (*Revoke, error) {
 // FromTransfer checks a request as FromClaim does.
 func FromTransfer(r interrex.TransferRequest) (*Transfer, error) {
 	c := &Transfer{Key: r.Key, Token: r.Token, To: r.To, TTL: r.TTL}
-	if err := interrex.ValidateRequestID(r.RequestID); err != nil {
+	if err := validation.RequestID(r.RequestID); err != nil {
 		return c, err
 	}
 	return c, validate(c)
@@ -59,7 +60,7 @@ func FromTransfer(r interrex.TransferRequest) (*Transfer, error) {
 // FromPin checks a request as FromClaim does.
 func FromPin(r interrex.PinRequest) (*Pin, error) {
 	c := &Pin{Key: r.Key, Owner: r.Owner, Reason: r.Reason, For: r.For}
-	if err := interrex.ValidateRequestID(r.RequestID); err != nil {
+	if err := validation.RequestID(r.RequestID); err != nil {
 		return c, err
 	}
 	return c, validate(c)
@@ -68,7 +69,7 @@ func FromPin(r interrex.PinRequest) (*Pin, error) {
 // FromUnpin checks a request as FromClaim does; its Reason and For are ignored.
 func FromUnpin(r interrex.PinRequest) (*Unpin, error) {
 	c := &Unpin{Key: r.Key, Owner: r.Owner}
-	if err := interrex.ValidateRequestID(r.RequestID); err != nil {
+	if err := validation.RequestID(r.RequestID); err != nil {
 		return c, err
 	}
 	return c, validate(c)

@@ -12,7 +12,8 @@ import (
 )
 
 // Table is the replicated table of leases. It implements state.Table,
-// state.Replayer, state.Fencer, state.Waitable and state.Grouper. Everything that
+// state.Waitable and state.Grouper, decides on replays and fences, and takes part in a
+// recovery. Everything that
 // Apply reads must be equal on every agent, so it is a constant or replicated.
 //
 // Lock and Unlock are for State, which takes the lock once an entry. Check,
@@ -32,13 +33,10 @@ type Table struct {
 
 var (
 	_ state.Table    = (*Table)(nil)
-	_ state.Replayer = (*Table)(nil)
-	_ state.Fencer   = (*Table)(nil)
 	_ state.Waitable = (*Table)(nil)
 
 	_ state.EventCodec = (*Table)(nil)
 	_ state.Grouper    = (*Table)(nil)
-	_ state.Recoverer  = (*Table)(nil)
 )
 
 // New makes an empty table.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/state"
 )
 
@@ -32,7 +33,7 @@ func (c *Transfer) Validate() error {
 	if err := validateToken(c.Token); err != nil {
 		return err
 	}
-	if err := interrex.ValidateNewHolder(c.To); err != nil {
+	if err := validation.NewHolder(c.To); err != nil {
 		return err
 	}
 	return validateOwnTTL(c.TTL)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/state"
 )
 
@@ -24,7 +25,7 @@ func (c *Unpin) Announce() state.Announcement {
 
 // Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
-func (c *Unpin) Validate() error { return interrex.ValidateOwner(c.Owner) }
+func (c *Unpin) Validate() error { return validation.Owner(c.Owner) }
 
 // Append encodes the command.
 func (c *Unpin) Append(b []byte) []byte {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/juju/worker/v3"
@@ -47,9 +48,16 @@ type Config struct {
 	// MaxConnections is how many connections may be open; further ones are closed
 	// immediately. 0: DefaultMaxConnections.
 	MaxConnections int
-	// StopTimeout is how long a killed worker waits for active requests before it
-	// closes their connections. 0: DefaultStopTimeout.
+	// Closing, if not nil, is called when the worker is killed, before it waits for
+	// active requests: those that may last long should end.
+	Closing func()
+	// StopTimeout is how long active requests may take once the worker is killed.
+	// Then their connections are closed. 0: DefaultStopTimeout.
 	StopTimeout time.Duration
+	// Rest, if not nil, takes over the active requests of a killed worker, which then
+	// ends as soon as it no longer accepts connections, so that another one can.
+	// nil: the worker waits for them itself.
+	Rest *sync.WaitGroup
 }
 
 // Validate reports the first field that is not valid.
@@ -169,7 +177,14 @@ func (l *Listener) loop() error {
 		return fmt.Errorf("cannot serve %s: %w", l.Addr(), err)
 	case <-l.catacomb.Dying():
 	}
-	l.stop()
+	if l.config.Closing != nil {
+		l.config.Closing()
+	}
+	if l.config.Rest != nil {
+		l.config.Rest.Go(l.stop)
+	} else {
+		l.stop()
+	}
 	<-served
 	return l.catacomb.ErrDying()
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/juju/clock"
 	"github.com/juju/loggo"
 
-	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // A line that is repeated is logged again after repeatFirst, and then after twice
@@ -79,7 +79,7 @@ func (r *Repeats) due(line string) (suffix string, due bool) {
 	if since < l.pause {
 		return "", false
 	}
-	suffix = fmt.Sprintf(" (%d times in the last %s)", l.unsaid, interrex.FormatDuration(since.Round(time.Second)))
+	suffix = fmt.Sprintf(" (%d times in the last %s)", l.unsaid, wording.Rounded(since.Round(time.Second)))
 	*l = repeated{logged: now, last: now, pause: min(2*l.pause, repeatMost)}
 	return suffix, true
 }

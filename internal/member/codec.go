@@ -6,6 +6,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/state"
 )
 
@@ -64,7 +65,7 @@ func (d *decoder) member() *Member {
 func (d *decoder) token() *JoinToken {
 	t := &JoinToken{Key: d.Text(), For: d.Text(), MaxUses: d.Uvarint()}
 	t.ID = (&CreateJoinToken{Key: t.Key}).ID()
-	for n := d.count(MaxUses); n > 0; n-- {
+	for n := d.count(limits.MaxJoinUses); n > 0; n-- {
 		t.Uses = append(t.Uses, Use{d.Text(), d.Text()})
 	}
 	t.Expires, t.Created = state.Time(d.Uvarint()), interrex.Revision(d.Uvarint())

@@ -84,13 +84,6 @@ const (
 	MaxJoinTokens = 256
 	// maxTombstones is the number of removed agents that are remembered.
 	maxTombstones = 1024
-	// MaxUses is the limit of uses of one join token.
-	MaxUses = 1000
-	// MaxJoinTTL is the longest life of a join token, DefaultJoinTTL the usual one, in
-	// cluster time.
-	MaxJoinTTL     = 30 * 24 * time.Hour
-	DefaultJoinTTL = time.Hour
-	minJoinTTL     = time.Second
 
 	maxKey     = 1 << 10 // bytes of a public key
 	maxCA      = 8 << 10 // bytes of the CA's certificate

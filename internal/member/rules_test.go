@@ -9,6 +9,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
@@ -259,7 +260,7 @@ func TestTheTableIsBounded(t *testing.T) {
 	more := jointoken.New(jointoken.Pin{})
 	w.refused(&member.CreateJoinToken{Key: string(more.PublicKey()), Uses: 1, TTL: time.Hour}, interrex.ErrConflict, "the limit")
 	w.must(&member.RevokeJoinToken{ID: w.table.JoinTokens()[0].ID})
-	token := w.token(member.MaxUses, "")
+	token := w.token(limits.MaxJoinUses, "")
 	w.refused(&member.CreateJoinToken{Key: string(token.PublicKey()), Uses: 1, TTL: time.Hour}, interrex.ErrConflict, "exists already")
 	for n := range member.MaxMembers {
 		w.must(&member.See{ID: "n" + string(rune('a'+n%26)) + "-" + strings.Repeat("x", n/26) + "z", Incarnation: "a"})

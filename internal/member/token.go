@@ -7,6 +7,8 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/state"
 )
 
@@ -28,11 +30,11 @@ func (c *CreateJoinToken) Validate() error {
 	switch {
 	case len(c.Key) != tokenKey:
 		return interrex.Errorf(interrex.ErrInvalid, "public_key: %d bytes: an Ed25519 public key has %d", len(c.Key), tokenKey)
-	case c.Uses < 1 || c.Uses > MaxUses:
-		return interrex.Errorf(interrex.ErrInvalid, "uses: %d is not valid: give 1 to %d", c.Uses, MaxUses)
-	case c.TTL < minJoinTTL || c.TTL > MaxJoinTTL:
+	case c.Uses < 1 || c.Uses > limits.MaxJoinUses:
+		return interrex.Errorf(interrex.ErrInvalid, "uses: %d is not valid: give 1 to %d", c.Uses, limits.MaxJoinUses)
+	case c.TTL < limits.MinJoinTTL || c.TTL > limits.MaxJoinTTL:
 		return interrex.Errorf(interrex.ErrInvalid, "ttl: %s is not valid: give %s to %s",
-			interrex.FormatDuration(c.TTL), interrex.FormatDuration(minJoinTTL), interrex.FormatDuration(MaxJoinTTL))
+			wording.Rounded(c.TTL), wording.Rounded(limits.MinJoinTTL), wording.Rounded(limits.MaxJoinTTL))
 	case c.For == "":
 		return nil
 	}

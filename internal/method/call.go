@@ -10,6 +10,8 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
@@ -114,7 +116,7 @@ func (r *Call) prepare(in *Registry, now time.Time) error {
 // address checks and decodes the envelope.
 func (r *Call) address() error {
 	e := r.Envelope
-	if err := interrex.ValidateRequestID(e.GetRequestId()); err != nil {
+	if err := validation.RequestID(e.GetRequestId()); err != nil {
 		return err
 	}
 	var in wire.Reader
@@ -145,7 +147,7 @@ func (r *Call) waitFor(table state.Waitable, now time.Time) error {
 		return interrex.Errorf(interrex.ErrInvalid, "wait: %s does not wait", r.Method.Name())
 	}
 	wait := millis(r.Envelope.GetWaitMs())
-	if err := interrex.ValidateWait(wait); err != nil {
+	if err := validation.Wait(wait); err != nil {
 		return err
 	}
 	r.Wait = &queue.Wait{Until: now.Add(wait)}
@@ -238,8 +240,8 @@ func (r *Call) see(in *Registry) error {
 		return r.parts[0].see(in)
 	}
 	n := len(group.GetOperations())
-	if n == 0 || n > state.MaxGroup {
-		return interrex.Errorf(interrex.ErrInvalid, "operations: 1 to %d are allowed, not %d", state.MaxGroup, n)
+	if n == 0 || n > limits.MaxGroup {
+		return interrex.Errorf(interrex.ErrInvalid, "operations: 1 to %d are allowed, not %d", limits.MaxGroup, n)
 	}
 	r.parts = make([]part, n)
 	for i, m := range group.GetOperations() {

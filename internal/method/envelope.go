@@ -7,6 +7,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -35,7 +36,7 @@ func lift(m proto.Message) (*interrexv1.Operation, error) {
 	if q, is := m.(waiting); is && q.GetWait() != nil {
 		var in wire.Reader
 		wait := in.Duration("wait", q.GetWait())
-		in.Fail(interrex.ValidateWait(wait))
+		in.Fail(validation.Wait(wait))
 		if in.Err != nil {
 			return nil, in.Err
 		}

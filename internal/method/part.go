@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/state"
 )
 
@@ -68,8 +69,8 @@ func (p *part) mint() (err error) {
 	if !is || p.minted != nil {
 		return nil
 	}
-	if p.minted, err = m.Mint(rand.Reader); err == nil && len(p.minted) > state.MaxMinted {
-		err = interrex.Errorf(interrex.ErrUnavailable, "operation: the data generated for %s has %d bytes, at most %d are allowed", p.method.Name(), len(p.minted), state.MaxMinted)
+	if p.minted, err = m.Mint(rand.Reader); err == nil && len(p.minted) > limits.MaxMinted {
+		err = interrex.Errorf(interrex.ErrUnavailable, "operation: the data generated for %s has %d bytes, at most %d are allowed", p.method.Name(), len(p.minted), limits.MaxMinted)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package method
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,13 +26,20 @@ type Switches struct {
 // switched is the set of settings that are off until the next change.
 type switched struct {
 	off     []string
-	changed chan struct{}
+	current context.Context // done at the change
+	end     context.CancelFunc
+}
+
+func newSwitched(off []string) *switched {
+	now := &switched{off: off}
+	now.current, now.end = context.WithCancel(context.Background())
+	return now
 }
 
 // NewSwitches returns Switches with the given settings off.
 func NewSwitches(off ...string) *Switches {
 	s := &Switches{}
-	s.now.Store(&switched{off, make(chan struct{})})
+	s.now.Store(newSwitched(off))
 	return s
 }
 
@@ -47,8 +55,8 @@ func (s *Switches) Switch(setting string, on bool) {
 	if !on {
 		off = append(off, setting)
 	}
-	s.now.Store(&switched{off, make(chan struct{})})
-	close(before.changed)
+	s.now.Store(newSwitched(off))
+	before.end()
 }
 
 // Off returns the settings that are off.
@@ -57,5 +65,5 @@ func (s *Switches) Off() []string { return slices.Clone(s.now.Load().off) }
 // IsOff reports whether a setting is off.
 func (s *Switches) IsOff(setting string) bool { return slices.Contains(s.now.Load().off, setting) }
 
-// Changed returns a channel that is closed at the next change.
-func (s *Switches) Changed() <-chan struct{} { return s.now.Load().changed }
+// UntilChanged returns a context that is done at the next change.
+func (s *Switches) UntilChanged() context.Context { return s.now.Load().current }

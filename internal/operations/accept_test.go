@@ -1,6 +1,7 @@
 package operations
 
 import (
+	"context"
 	"testing"
 
 	"github.com/interrex/interrex"
@@ -32,11 +33,16 @@ func TestAMessageStartsTheLookForWhatIsNeverAnswered(t *testing.T) {
 
 func TestAStreamThatEndsTakesNothingMore(t *testing.T) {
 	c := newCouriered(t, admission.Public, func(config *Config, _ *consistency.Config) { config.MaxOpen = 1 })
-	st := &stream{server: c.server, open: map[uint64]*request{}}
+	ended, end := context.WithCancel(t.Context())
+	st := &stream{server: c.server, ended: ended, open: map[uint64]*request{}}
 	if err := st.mayOpen(1); err != nil {
 		t.Fatal(err)
 	}
-	st.closed = true
+	end()
+	if err := st.mayOpen(1); interrex.KindOf(err) != interrex.ErrDraining {
+		t.Errorf("it has to end: %v", err)
+	}
+	st.ended, st.closed = t.Context(), true
 	if err := st.mayOpen(1); interrex.KindOf(err) != interrex.ErrDraining {
 		t.Errorf("%v", err)
 	}

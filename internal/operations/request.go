@@ -13,6 +13,7 @@ type request struct {
 
 	mu      sync.Mutex
 	gone    bool
+	ended   bool   // this agent has ended its wait, not its caller
 	hopped  bool   // the latest attempt went to another agent
 	attempt int    // the latest one
 	abandon func() // withdraws the latest attempt; nil if there is nothing to do
@@ -38,6 +39,20 @@ func (r *request) cancel() {
 	if abandon != nil {
 		abandon()
 	}
+}
+
+// expel ends a request's wait because its call has to end; see admission.Calls.EndedFor.
+func (r *request) expel() {
+	r.mu.Lock()
+	r.ended = true
+	r.mu.Unlock()
+	r.cancel()
+}
+
+func (r *request) isExpelled() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ended
 }
 
 // stopped returns a channel that is closed when the caller has gone.

@@ -83,8 +83,10 @@ func (s *Server) OperateHandler(o ...connect.HandlerOption) http.Handler {
 // answered, or until the server has drained.
 func (s *Server) operate(ctx context.Context, conn *connect.BidiStream[interrexv1.OperateRequest, interrexv1.OperateResponse]) error {
 	ctx, cancel := context.WithCancelCause(ctx)
+	ended, release := s.calls.EndedFor(ctx)
+	defer release()
 	st := &stream{
-		server: s, conn: conn, caller: admission.CallerOf(ctx), ctx: ctx, end: cancel,
+		server: s, conn: conn, caller: admission.CallerOf(ctx), ctx: ctx, end: cancel, ended: ended,
 		wake: make(chan struct{}, 1), taken: make(chan struct{}, 1), open: map[uint64]*request{},
 	}
 	st.courier = newCourier(ctx, s, st.caller, st.settle)
@@ -152,9 +154,8 @@ func (s *Server) unary(ctx context.Context, c admission.Caller, m *method.Method
 	}
 	if r.Waits() {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
+		ctx, cancel = s.calls.EndOn(ctx)
 		defer cancel()
-		defer context.AfterFunc(s.calls.Ended, cancel)()
 	}
 	return s.call(ctx, r)
 }
@@ -178,7 +179,11 @@ func (s *Server) call(ctx context.Context, r *request) outcome {
 	// The caller has gone, or the server drains. An operation that has not entered
 	// the log leaves the queue: the caller should learn that, and not that the
 	// outcome is unknown.
-	r.cancel()
+	if interrex.KindOf(context.Cause(ctx)) == interrex.ErrDraining {
+		r.expel()
+	} else {
+		r.cancel()
+	}
 	grace := s.config.Clock.NewTimer(cancelGrace)
 	defer grace.Stop()
 	select {
@@ -194,7 +199,7 @@ func (s *Server) call(ctx context.Context, r *request) outcome {
 // the requests of many callers.
 func (s *Server) answered(r *request, o outcome) (made outcome) {
 	defer s.checker.Guard(r.Method.Procedure, &made.err)
-	if s.calls.Draining() && queue.IsCanceled(o.err) {
+	if r.isExpelled() && queue.IsCanceled(o.err) {
 		o.err = admission.DrainingError()
 	}
 	if o.err == nil && o.logged {
@@ -294,9 +299,8 @@ func (s *Server) act(ctx context.Context, r *request) (o outcome) {
 // await answers a read that may wait.
 func (s *Server) await(ctx context.Context, r *request) (o outcome) {
 	defer s.checker.Guard(r.Method.Procedure, &o.err)
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := s.calls.EndOn(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.calls.Ended, cancel)()
 	o.message, o.err = r.Method.Await(ctx, r.Message, s.checker.State)
 	return o
 }

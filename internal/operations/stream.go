@@ -26,8 +26,9 @@ type stream struct {
 	courier *courier
 	ctx     context.Context
 	end     context.CancelCauseFunc
-	wake    chan struct{} // signals that there is something to write
-	taken   chan struct{} // signals that the writer has taken the answers
+	ended   context.Context // done when the stream has to end; see admission.Calls.EndedFor
+	wake    chan struct{}   // signals that there is something to write
+	taken   chan struct{}   // signals that the writer has taken the answers
 
 	received bool        // the receiver has returned; used only by the writer
 	sweeping atomic.Bool // the writer checks the operations at other agents
@@ -151,7 +152,7 @@ func (st *stream) begin(in *interrexv1.Operation) (_ *request, err error) {
 // lock is held.
 func (st *stream) mayOpen(id uint64) error {
 	switch {
-	case st.closed:
+	case st.closed, st.ended.Err() != nil:
 		return admission.DrainingError()
 	case st.open[id] != nil:
 		return interrex.Errorf(interrex.ErrInvalid, "id: %d is open on this stream already", id)
@@ -263,7 +264,7 @@ func (st *stream) poke() {
 // message; further ones collect while it is being sent.
 func (st *stream) write(received <-chan error) error {
 	send := admission.Sender(st.ctx, st.server.config.Clock, st.server.config.SendWait)
-	ended := st.server.calls.Ended.Done()
+	ended := st.ended.Done()
 	// The headers are sent first: they identify this agent to the peer.
 	if err := send(func() error { return st.conn.Send(nil) }); err != nil {
 		return err
@@ -331,7 +332,7 @@ func (st *stream) quiet() bool {
 	return len(st.refused)+len(st.settled)+len(st.open) == 0
 }
 
-// endWaits removes waiting claims from the queue, because the server drains.
+// endWaits removes waiting claims from the queue, because the stream has to end.
 func (st *stream) endWaits() {
 	st.mu.Lock()
 	var waits []*request
@@ -342,7 +343,7 @@ func (st *stream) endWaits() {
 	}
 	st.mu.Unlock()
 	for _, r := range waits {
-		r.cancel()
+		r.expel()
 	}
 }
 

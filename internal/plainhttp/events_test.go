@@ -26,7 +26,12 @@ import (
 // bubble returns a server without agents, for a test with a fake clock, and follows
 // its events.
 func bubble(t *testing.T, ring *watch.Ring, match ...func(*state.Event) bool) *bufio.Reader {
-	methods, err := method.NewRegistry("a", nil, method.NewSwitches())
+	return bubbleOf(t, ring, method.NewSwitches(), match...)
+}
+
+// bubbleOf is bubble for a service of the setting "x".
+func bubbleOf(t *testing.T, ring *watch.Ring, switches *method.Switches, match ...func(*state.Event) bool) *bufio.Reader {
+	methods, err := method.NewRegistry("a", nil, switches)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +50,7 @@ func bubble(t *testing.T, ring *watch.Ring, match ...func(*state.Event) bool) *b
 	go func() {
 		defer close(done)
 		defer out.Close()
-		if err := s.events(pipeWriter{out}, r, eventSource{match: matches, show: func(e *state.Event) (sentEvent, error) { return sentEvent{kind: e.Kind, data: e.Key}, nil }}); err != nil {
+		if err := s.events(pipeWriter{out}, r, eventSource{setting: "x", match: matches, show: func(e *state.Event) (sentEvent, error) { return sentEvent{kind: e.Kind, data: e.Key}, nil }}); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -139,4 +144,21 @@ func TestAnAnswerOfChangesCopiesNoData(t *testing.T) {
 	if n := (after.TotalAlloc - before.TotalAlloc) / 100; n > 256<<10 {
 		t.Errorf("%d bytes for each", n)
 	}
+}
+
+func TestAStreamOfEventsEndsAtOnceWhenItsServiceIsSwitchedOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ring, switches := watch.New(watch.Config{}), method.NewSwitches()
+		defer ring.Close()
+		in := bubbleOf(t, ring, switches)
+		synctest.Wait()
+		began := time.Now()
+		switches.Switch("y", false)
+		synctest.Wait()
+		switches.Switch("x", false)
+		text, err := io.ReadAll(in)
+		if err != nil || time.Since(began) != 0 || !strings.Contains(string(text), "event: disabled\n") {
+			t.Errorf("after %v: %q, %v", time.Since(began), text, err)
+		}
+	})
 }

@@ -16,10 +16,12 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/wire"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/state"
 )
 
@@ -140,8 +142,8 @@ func (p plainValues) get(w http.ResponseWriter, r *http.Request, id interrex.Res
 	switch {
 	case q.Has("block") && !q.Has("since"):
 		return interrex.Errorf(interrex.ErrInvalid, "?block: give ?since too: the revision after which to wait for a change, or 0 to wait until there is a value")
-	case block > interrex.MaxBlock:
-		return interrex.Errorf(interrex.ErrInvalid, "?block: at most %s is allowed, not %v", interrex.FormatDuration(interrex.MaxBlock), block)
+	case block > limits.MaxBlock:
+		return interrex.Errorf(interrex.ErrInvalid, "?block: at most %s is allowed, not %v", wording.Rounded(limits.MaxBlock), block)
 	}
 	read := &interrexv1.ResourceServiceReadRequest{Id: wire.ResourceID(id), Consistency: c, MinRevision: min}
 	answer, err := called[*interrexv1.ResourceServiceReadResponse](p, r, interrexv1.ResourceServiceReadProcedure, read)
@@ -343,11 +345,14 @@ func (p plainValues) remove(w http.ResponseWriter, r *http.Request, id interrex.
 
 func (p plainValues) clear(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	if err := onlyQuery(q, "namespace", "prefix"); err != nil {
+	if err := onlyQuery(q, "namespace", "prefix", "all"); err != nil {
 		return err
 	}
-	if !q.Has("prefix") {
-		return interrex.Errorf(interrex.ErrInvalid, "?prefix: missing: give the prefix of the keys to delete; an empty one deletes the whole namespace")
+	switch all := q.Get("all"); {
+	case q.Has("all") && (all != "true" || q.Get("prefix") != ""):
+		return interrex.Errorf(interrex.ErrInvalid, "?all: only true is allowed, without a prefix: it deletes the whole namespace")
+	case !q.Has("all") && q.Get("prefix") == "":
+		return interrex.Errorf(interrex.ErrInvalid, "?prefix: missing: give the prefix of the keys to delete, or all=true to delete the whole namespace")
 	}
 	id := wire.ValueID(q.Get("namespace"), "")
 	m := &interrexv1.ResourceServiceClearRequest{Type: wire.ResourceType(id.Type), Tenancy: wire.Tenancy(id.Tenancy), NamePrefix: q.Get("prefix")}

@@ -17,6 +17,8 @@ import (
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/services"
+	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/state"
 )
 
 // Server serves plain HTTP at one agent.
@@ -43,8 +45,9 @@ func (s *Server) Values(of services.Resources, changes *change.Table, next http.
 	return plainValues{s, of, changes}.route(next)
 }
 
-// plain returns a handler of plain HTTP: it is disabled when its service is, ends
-// when the server drains, and answers errors as JSON.
+// plain returns a handler of plain HTTP: it is disabled when its service is, answers
+// errors as JSON, and ends when the server drains or its listener stops if it may
+// last long.
 func (s *Server) plain(setting string, do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := s.methods.Served(setting, admission.CallerOf(r.Context()))
@@ -59,12 +62,15 @@ func (s *Server) plain(setting string, do func(http.ResponseWriter, *http.Reques
 			return
 		}
 		defer s.calls.Leave(1)
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		defer context.AfterFunc(s.calls.Ended, cancel)()
+		ctx := r.Context()
+		if follows(r) || r.URL.Query().Has("block") {
+			var cancel context.CancelFunc
+			ctx, cancel = s.calls.EndOn(ctx)
+			defer cancel()
+		}
 		if err := do(w, r.WithContext(ctx)); err != nil {
-			if s.calls.Draining() && errors.Is(err, context.Canceled) {
-				err = admission.DrainingError()
+			if ended := context.Cause(ctx); interrex.KindOf(ended) != "" && errors.Is(err, context.Canceled) {
+				err = ended
 			}
 			plainError(w, err)
 		}
@@ -106,26 +112,17 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 		return nil
 	}
 	for sent := from.since; ; {
-		ctx, cancel := context.WithTimeout(r.Context(), heartbeat)
-		events, err := watcher.Next(ctx)
-		cancel()
-		off := s.methods.Served(from.setting, admission.CallerOf(r.Context()))
+		events, err := s.next(r.Context(), watcher, from.setting)
 		switch {
-		case s.calls.Draining():
-			out.end(admission.DrainingError())
-			return nil
-		case off != nil:
-			out.end(off)
+		case interrex.KindOf(err) != "":
+			out.end(err)
 			return nil
 		case r.Context().Err() != nil:
 			return nil
-		case ctx.Err() != nil && len(events) == 0 && interrex.KindOf(err) == "":
+		case err != nil: // nothing has happened
 			at := watcher.Position()
 			err = out.beat(at, at > sent)
 			sent = at
-		case err != nil:
-			out.end(err)
-			return nil
 		default:
 			sent = watcher.Position()
 			err = out.all(r.Context(), from.shown(events))
@@ -134,4 +131,20 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 			return nil // the caller has gone, does not read, or was sent the reason
 		}
 	}
+}
+
+// next returns the next events of a stream. An error without a kind means that there
+// were none for a while, or that some service was switched off or on.
+func (s *Server) next(ctx context.Context, watcher *watch.Watcher, setting string) ([]state.Event, error) {
+	waiting, cancel := context.WithTimeout(ctx, heartbeat)
+	defer cancel()
+	defer context.AfterFunc(s.methods.Switches.UntilChanged(), cancel)()
+	if err := s.methods.Served(setting, admission.CallerOf(ctx)); err != nil {
+		return nil, err
+	}
+	events, err := watcher.Next(waiting)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return events, err
 }

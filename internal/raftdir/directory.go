@@ -72,7 +72,8 @@ func (c Config) withDefaults() Config {
 // Directory is an open raft directory: lock, log, term and vote, floor and
 // snapshots, with one deadline for every call. It is itself raft's log store: it
 // allows no gap between entries (raft.MonotonicLogStore), and is safe for
-// concurrent use. After Close every call returns disk.ErrClosed.
+// concurrent use. After Close every call returns disk.ErrClosed, except GetLog after
+// Release.
 type Directory struct {
 	path      string
 	lock      *disk.DirLock
@@ -93,6 +94,8 @@ type Directory struct {
 	end    raftlog.Position // of the log or the newest snapshot, whichever is later
 	short  bool             // the end has not reached the floor yet
 	copied bool             // it may be an older copy that was restored
+
+	cutOff atomic.Bool // whether Release was called
 
 	stop    chan struct{} // closed to end maintain, which then closes
 	synced  chan struct{} // this
@@ -235,7 +238,10 @@ func (d *Directory) Failure() error { return d.disk.Failure() }
 
 // Release lets raft's calls return after a failure. The caller has made sure that
 // nothing that raft sends leaves this agent, and nothing it reads reaches the state.
-func (d *Directory) Release() { d.disk.Release() }
+func (d *Directory) Release() {
+	d.cutOff.Store(true)
+	d.disk.Release()
+}
 
 // Disk returns the state of the disk.
 func (d *Directory) Disk() disk.State { return d.disk.State() }
@@ -263,7 +269,9 @@ func (d *Directory) LastIndex() (uint64, error) {
 // raft panics on any other error, which would end the process. So an entry that is
 // damaged, or is not read within the disk's deadline, fails the disk, which ends
 // this life of raft; the read waits until raft is cut off, and then returns an
-// entry that does nothing.
+// entry that does nothing. The same goes for a read after Close by a raft that was
+// released but has not ended: one that somebody else has shut down is not waited
+// for, since raft.Shutdown returns a useful future only once.
 func (d *Directory) GetLog(index uint64, log *raft.Log) error {
 	read, err := d.read(index)
 	switch {
@@ -277,7 +285,7 @@ func (d *Directory) GetLog(index uint64, log *raft.Log) error {
 		}
 		*log = raft.Log{Index: index, Term: term, Type: raft.LogNoop, Extensions: standsIn}
 		return nil
-	case errors.Is(err, wal.ErrClosed), errors.Is(err, disk.ErrClosed):
+	case !d.cutOff.Load() && (errors.Is(err, wal.ErrClosed) || errors.Is(err, disk.ErrClosed)):
 		return disk.ErrClosed
 	}
 	d.disk.Fail(err)

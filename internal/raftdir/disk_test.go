@@ -205,3 +205,25 @@ func TestAClosedStoreIsNotReached(t *testing.T) {
 		}
 	}
 }
+
+// raft panics on an error of GetLog.
+func TestAClosedLogHasHarmlessEntriesForARaftThatWasReleased(t *testing.T) {
+	s := openTerm(t, t.TempDir(), Config{})
+	if err := s.StoreLogs(entries(1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	s.Release()
+	if err := s.Failure(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var log raft.Log
+	if err := s.GetLog(1, &log); err != nil || log.Index != 1 || log.Type != raft.LogNoop || len(log.Data) != 0 {
+		t.Fatal(log, err)
+	}
+	if err := s.Failure(); !errors.Is(err, disk.ErrClosed) { // see raftrules.Replica
+		t.Fatalf("what is read next would reach the state: %v", err)
+	}
+}

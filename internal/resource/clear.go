@@ -3,6 +3,7 @@ package resource
 import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/state"
 )
 
@@ -31,8 +32,8 @@ func (c *Clear) Validate() error {
 	if t := c.Selection.Tenancy; t.Partition == interrex.Wildcard || t.Namespace == interrex.Wildcard {
 		return interrex.Errorf(interrex.ErrInvalid, "tenancy: a delete by prefix needs one partition and one namespace")
 	}
-	if len(c.Selection.NamePrefix) > interrex.MaxName {
-		return interrex.Errorf(interrex.ErrInvalid, "name_prefix: at most %d bytes are allowed, not %d", interrex.MaxName, len(c.Selection.NamePrefix))
+	if len(c.Selection.NamePrefix) > limits.MaxName {
+		return interrex.Errorf(interrex.ErrInvalid, "name_prefix: at most %d bytes are allowed, not %d", limits.MaxName, len(c.Selection.NamePrefix))
 	}
 	return c.Selection.Validate()
 }

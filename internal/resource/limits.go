@@ -14,8 +14,8 @@ const (
 	settingReaped = "resources.owner-deletion"
 )
 
-// limits are the limits of the table, which are settings.
-type limits struct {
+// tableLimits are the limits of the table, which are settings.
+type tableLimits struct {
 	data  int   // bytes of one resource's data
 	count int64 // resources
 	bytes int64 // of all resources, as Record.weight counts them
@@ -26,8 +26,8 @@ type limits struct {
 // MaxLeaseResources is the maximum number of resources that one lease owns.
 const MaxLeaseResources = 1024
 
-func defaultLimits() limits {
-	return limits{data: interrex.MaxData, count: 1_000_000, bytes: 1 << 30}
+func defaultLimits() tableLimits {
+	return tableLimits{data: interrex.MaxData, count: 1_000_000, bytes: 1 << 30}
 }
 
 // Settings is part of state.Configurable.
@@ -38,7 +38,7 @@ func (t *Table) Settings() []state.Setting {
 		state.IntSetting(settingCount, "resources at most", d.count, 1, 100_000_000),
 		state.IntSetting(settingBytes, "bytes of all resources at most: their names, metadata and data", d.bytes, 1<<10, 1<<40),
 		{
-			Name: settingReaped, About: "types of owner, GROUP.KIND with commas, with which goes what they own; none or *",
+			Name: settingReaped, About: "owner types whose deletion also deletes what they own: GROUP.KIND, comma separated; none, or * for all",
 			Default: noTypes, Check: func(value string) error { _, err := parseReaped(value); return err },
 		},
 	}
@@ -47,7 +47,7 @@ func (t *Table) Settings() []state.Setting {
 // Configure is part of state.Configurable.
 func (t *Table) Configure(value func(name string) string) {
 	reaped, _ := parseReaped(value(settingReaped)) // checked already
-	t.limits = limits{
+	t.limits = tableLimits{
 		reaped: reaped,
 		data:   int(state.SettingInt(value(settingData))),
 		count:  state.SettingInt(value(settingCount)),

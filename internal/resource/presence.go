@@ -40,7 +40,7 @@ func (p presence) count(k interrex.Key) int {
 
 // held reports whether a lease is held under its token now.
 func (t *Table) held(l interrex.Fence) bool {
-	return t.fencer != nil && t.fencer.Holds(l.Key, l.Token)
+	return t.holds != nil && t.holds(l.Key, l.Token)
 }
 
 // Follow is part of state.Follower: a resource is deleted when the token of its

@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
@@ -132,7 +133,7 @@ func TestIDsAreWhatTheLeaderHasMade(t *testing.T) {
 	w := newWorld(t)
 	c := &resource.Write{ID: web}
 	minted, err := c.Mint(bytes.NewReader(append(bytes.Repeat([]byte{0xff}, 16), make([]byte, 16)...)))
-	if err != nil || len(minted) == 0 || len(minted) > state.MaxMinted {
+	if err != nil || len(minted) == 0 || len(minted) > limits.MaxMinted {
 		t.Fatalf("%x, %v", minted, err)
 	}
 	w.minted = minted
@@ -518,7 +519,7 @@ func TestAClearTakesAllOrNone(t *testing.T) {
 		c.Selection.Tenancy = tenancy
 		w.refused(c, interrex.ErrInvalid)
 	}
-	w.refused(clearing(strings.Repeat("x", interrex.MaxName+1)), interrex.ErrInvalid)
+	w.refused(clearing(strings.Repeat("x", limits.MaxName+1)), interrex.ErrInvalid)
 }
 
 func TestWhatIsMalformedIsRefused(t *testing.T) {

@@ -26,15 +26,15 @@ type Table struct {
 	orphaned orphans                    // deleted owners whose resources are still to be deleted
 	counts   map[string]int             // resources by GROUP.KIND
 	bytes    int64                      // of all, as Record.weight counts them
-	limits   limits
-	fencer   state.Fencer // nil: no lease counts as held
+	limits   tableLimits
+	// holds reports whether a lease is held; nil: none is.
+	holds func(k interrex.Key, token interrex.Token) bool
 }
 
 var (
 	_ state.Table        = (*Table)(nil)
 	_ state.Idler        = (*Table)(nil)
 	_ state.Follower     = (*Table)(nil)
-	_ state.Fenced       = (*Table)(nil)
 	_ state.Configurable = (*Table)(nil)
 	_ state.EventCodec   = (*Table)(nil)
 	_ state.Grouper      = (*Table)(nil)
@@ -60,8 +60,8 @@ func (t *Table) Lock() { t.mu.Lock() }
 // Unlock releases the table.
 func (t *Table) Unlock() { t.mu.Unlock() }
 
-// UseFencer is part of state.Fenced.
-func (t *Table) UseFencer(f state.Fencer) { t.fencer = f }
+// UseFence gives the table the leases: see state's fenced.
+func (t *Table) UseFence(holds func(k interrex.Key, token interrex.Token) bool) { t.holds = holds }
 
 // put adds r, in place of old unless that is nil.
 func (t *Table) put(old, r *Record) {

@@ -38,7 +38,7 @@ func (w *world) Holds(k interrex.Key, token interrex.Token) bool {
 
 func (w *world) use(t *resource.Table) {
 	w.table = t
-	t.UseFencer(w)
+	t.UseFence(w.Holds)
 }
 
 // do checks and applies one command; every reply and event passes through its

@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/state"
 )
 
@@ -60,8 +61,8 @@ func (c *Write) Validate() error {
 	if c.Overwrite && (c.Strict || c.Version != "") {
 		return interrex.Errorf(interrex.ErrInvalid, "overwrite: it cannot be combined with a version: leave one of them out")
 	}
-	if len(c.Generation) > interrex.MaxUID || !utf8.ValidString(c.Generation) {
-		return interrex.Errorf(interrex.ErrInvalid, "generation: at most %d bytes of UTF-8 are allowed", interrex.MaxUID)
+	if len(c.Generation) > limits.MaxUID || !utf8.ValidString(c.Generation) {
+		return interrex.Errorf(interrex.ErrInvalid, "generation: at most %d bytes of UTF-8 are allowed", limits.MaxUID)
 	}
 	if err := c.Metadata.Validate(); err != nil {
 		return err
@@ -88,8 +89,8 @@ func about(field string, err error) error {
 }
 
 func validateVersion(v string) error {
-	if len(v) > interrex.MaxUID || !utf8.ValidString(v) {
-		return interrex.Errorf(interrex.ErrInvalid, "version: at most %d bytes of UTF-8 are allowed, not %d", interrex.MaxUID, len(v))
+	if len(v) > limits.MaxUID || !utf8.ValidString(v) {
+		return interrex.Errorf(interrex.ErrInvalid, "version: at most %d bytes of UTF-8 are allowed, not %d", limits.MaxUID, len(v))
 	}
 	return nil
 }

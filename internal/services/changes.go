@@ -17,8 +17,10 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/fsm"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/wire"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/state"
 )
 
@@ -176,8 +178,8 @@ func (c Changes) Query(m *interrexv1.ChangeServiceListRequest) (q change.Query, 
 	case in.Err != nil:
 	case m.GetLimit() > MaxChanges:
 		in.Fail(interrex.Errorf(interrex.ErrInvalid, "limit: at most %d is allowed, not %d", MaxChanges, m.GetLimit()))
-	case block > interrex.MaxBlock:
-		in.Fail(interrex.Errorf(interrex.ErrInvalid, "block: at most %s is allowed, not %v", interrex.FormatDuration(interrex.MaxBlock), block))
+	case block > limits.MaxBlock:
+		in.Fail(interrex.Errorf(interrex.ErrInvalid, "block: at most %s is allowed, not %v", wording.Rounded(limits.MaxBlock), block))
 	}
 	in.Fail(c.validFilter(m))
 	return change.Query{

@@ -7,6 +7,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/wire"
@@ -99,7 +100,7 @@ func createJoinToken(m *interrexv1.CreateJoinTokenRequest) (state.Command, error
 	var in wire.Reader
 	c := &member.CreateJoinToken{
 		Key: string(m.GetPublicKey()), For: m.GetMember(), Uses: cmp.Or(uint64(m.GetMaxUses()), 1),
-		TTL: cmp.Or(in.Positive("ttl", m.GetTtl()), interrex.DefaultJoinTTL),
+		TTL: cmp.Or(in.Positive("ttl", m.GetTtl()), limits.DefaultJoinTTL),
 	}
 	return c, in.Err
 }

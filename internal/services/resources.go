@@ -11,6 +11,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/wire"
@@ -189,8 +190,8 @@ func validateNames(m *interrexv1.ResourceServiceListRequest) error {
 	switch t := m.GetTenancy(); {
 	case !m.GetNamesOnly() && m.GetSeparator() != "":
 		return interrex.Errorf(interrex.ErrInvalid, "separator: allowed only with names_only")
-	case len(m.GetSeparator()) > interrex.MaxName:
-		return interrex.Errorf(interrex.ErrInvalid, "separator: at most %d bytes are allowed, not %d", interrex.MaxName, len(m.GetSeparator()))
+	case len(m.GetSeparator()) > limits.MaxName:
+		return interrex.Errorf(interrex.ErrInvalid, "separator: at most %d bytes are allowed, not %d", limits.MaxName, len(m.GetSeparator()))
 	case m.GetNamesOnly() && (t.GetPartition() == interrex.Wildcard || t.GetNamespace() == interrex.Wildcard):
 		return interrex.Errorf(interrex.ErrInvalid, "names_only: allowed only with one partition and one namespace")
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/internal/wire"
@@ -48,7 +49,7 @@ func setWebhook(m *interrexv1.WebhookServiceSetRequest) (state.Command, error) {
 	c := &webhook.Set{Secret: webhook.Secret(m.GetSecret()), Spec: webhook.Spec{
 		Name: q.GetName(), URL: q.GetUrl(), When: cmp.Or(interrex.WebhookWhen(q.GetWhen()), interrex.WebhookBefore),
 		Kinds: q.GetKinds(), Prefixes: q.GetPrefixes(), DryRun: q.GetDryRun(),
-		Timeout:   cmp.Or(in.Positive("timeout", q.GetTimeout()), interrex.DefaultWebhookTimeout),
+		Timeout:   cmp.Or(in.Positive("timeout", q.GetTimeout()), limits.DefaultWebhookTimeout),
 		OnFailure: cmp.Or(interrex.WebhookPolicy(q.GetOnFailure()), interrex.WebhookRefuse),
 	}}
 	for name, value := range q.GetHeaders() {

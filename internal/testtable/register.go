@@ -12,6 +12,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/state"
 )
 
@@ -64,7 +65,7 @@ type registerCommand struct {
 
 // About is part of state.Command. A register's keys are in the default namespace.
 func (c *registerCommand) About() state.About {
-	about := state.About{Name: "delete", Key: interrex.Key{Namespace: interrex.DefaultNamespace, Name: c.key}}
+	about := state.About{Name: "delete", Key: interrex.Key{Namespace: limits.DefaultNamespace, Name: c.key}}
 	if c.set {
 		about.Name = "set"
 	}

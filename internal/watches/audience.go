@@ -40,7 +40,7 @@ type audience struct {
 }
 
 func newAudience(s *Server, c admission.Caller) *audience {
-	return &audience{server: s, caller: c, open: map[uint64]*watched{}, progressSent: s.clock.Now(), switched: s.methods.Switches.Changed()}
+	return &audience{server: s, caller: c, open: map[uint64]*watched{}, progressSent: s.clock.Now(), switched: s.methods.Switches.UntilChanged().Done()}
 }
 
 // begin opens a watch, or adds to the message why it cannot. A watch that is ahead
@@ -361,7 +361,7 @@ func (a *audience) endAll(ids []uint64, err error, out *message) {
 
 // dismiss ends the watches of services that were switched off.
 func (a *audience) dismiss(out *message) {
-	a.switched = a.server.methods.Switches.Changed()
+	a.switched = a.server.methods.Switches.UntilChanged().Done()
 	for _, w := range a.open {
 		if err := a.server.methods.Served(w.method.Setting, a.caller); err != nil {
 			a.end(w, err, out)

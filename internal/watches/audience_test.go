@@ -491,3 +491,113 @@ func BenchmarkAudience(b *testing.B) {
 		}
 	}
 }
+
+func TestWhatAWatchMayAsk(t *testing.T) {
+	nd := newViewed(t)
+	open := func(change func(*interrexv1.WatchOpen)) *interrexv1.WatchOpen {
+		o := opening(t, 2, 1, &interrexv1.WatchRequest{Since: 1})
+		change(o)
+		return o
+	}
+	nd.method.Setting = method.LeasesSetting
+	var damage error
+	nd.server.checker.Quarantine = func() error { return damage }
+	for what, c := range map[string]struct {
+		open   *interrexv1.WatchOpen
+		before func(a *audience)
+		want   interrex.Kind
+	}{
+		"a watch":               {open(func(*interrexv1.WatchOpen) {}), nil, ""},
+		"all credit":            {open(func(o *interrexv1.WatchOpen) { o.Credit = MaxWatchCredit }), nil, ""},
+		"too much credit":       {open(func(o *interrexv1.WatchOpen) { o.Credit = MaxWatchCredit + 1 }), nil, interrex.ErrInvalid},
+		"an id that is open":    {open(func(o *interrexv1.WatchOpen) { o.Id = 1 }), nil, interrex.ErrInvalid},
+		"an unknown method":     {open(func(o *interrexv1.WatchOpen) { o.Method = 1 }), nil, interrex.ErrDisabled},
+		"a large request":       {open(func(o *interrexv1.WatchOpen) { o.Body = make([]byte, MaxWatchBody+1) }), nil, interrex.ErrTooLarge},
+		"a malformed request":   {open(func(o *interrexv1.WatchOpen) { o.Body = []byte{0xff} }), nil, interrex.ErrInvalid},
+		"one too many":          {open(func(*interrexv1.WatchOpen) {}), func(a *audience) { fill(a) }, interrex.ErrOverloaded},
+		"a service that is off": {open(func(*interrexv1.WatchOpen) {}), func(*audience) { nd.server.methods.Switches.Switch(method.LeasesSetting, false) }, interrex.ErrDisabled},
+		"an agent in quarantine": {open(func(*interrexv1.WatchOpen) {}), func(*audience) {
+			damage = errors.New("its log ends too early")
+		}, interrex.ErrUnavailable},
+	} {
+		a := newAudience(nd.server, admission.Caller{})
+		a.begin(opening(t, 1, 1, &interrexv1.WatchRequest{Since: 1}), &message{})
+		if c.before != nil {
+			c.before(a)
+		}
+		var out message
+		a.begin(c.open, &out)
+		nd.server.methods.Switches.Switch(method.LeasesSetting, true)
+		damage = nil
+		var got interrex.Kind
+		if len(out.Refused) == 1 {
+			got = interrex.Kind(out.Refused[0].GetError().GetKind())
+		}
+		if got != c.want || len(out.Opened)+len(out.Refused) != 1 {
+			t.Errorf("%s: refused as %q, want %q", what, got, c.want)
+		}
+		a.close()
+	}
+	if n := nd.server.checker.Ring.Stats().Watchers; n != 0 {
+		t.Errorf("%d watches are left in the ring", n)
+	}
+}
+
+// fill opens as many watches as a stream may have.
+func fill(a *audience) {
+	for id := uint64(100); len(a.open) < MaxWatches; id++ {
+		a.open[id] = &watched{id: id, method: a.open[1].method}
+	}
+}
+
+func TestCreditHasALimit(t *testing.T) {
+	a := newAudience(newViewed(t).server, admission.Caller{})
+	defer a.close()
+	var out message
+	a.begin(opening(t, 1, 1, &interrexv1.WatchRequest{Since: 1}), &out)
+	a.allow(&interrexv1.WatchCredit{Id: 1, Events: MaxWatchCredit - 1}, &out)
+	if len(out.Ended) != 0 || a.open[1].credit != MaxWatchCredit {
+		t.Fatalf("with all credit it is ended: %v", out.Ended)
+	}
+	a.allow(&interrexv1.WatchCredit{Id: 1, Events: 1}, &out)
+	if len(out.Ended) != 1 || interrex.Kind(out.Ended[0].GetError().GetKind()) != interrex.ErrInvalid || len(a.open) != 0 {
+		t.Errorf("with more it goes on: %v", out.Ended)
+	}
+}
+
+func TestAWatchWhoseCreditEndsWithinARevisionGetsAllOfIt(t *testing.T) {
+	nd := newViewed(t)
+	a := newAudience(nd.server, admission.Caller{})
+	defer a.close()
+	a.begin(opening(t, 1, 1, &interrexv1.WatchRequest{Since: 1}), &message{})
+	e := state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
+	later := e
+	later.Revision = 3
+	nd.server.checker.Ring.Publish([]state.Event{e, e, later}, 3)
+	var out message
+	a.gather(&out)
+	if out.events != 2 || a.open[1].credit != -1 || a.open[1].cursor.Position() != 2 {
+		t.Errorf("%d events, credit %d, at %d", out.events, a.open[1].credit, a.open[1].cursor.Position())
+	}
+}
+
+func TestAPartOfASnapshotHasALimitOfBytes(t *testing.T) {
+	nd := newViewed(t)
+	for i := range 4 {
+		nd.hold(fmt.Sprintf("jobs/%d", i))
+	}
+	one := proto.Size(&interrexv1.LeaseEvent{Kind: interrex.LeasePresent})
+	for bytes, want := range map[int]int{0: 1, one: 1, one + 1: 2, 100 * one: 4} { // one event may exceed it
+		if p := nd.asks(&interrexv1.WatchRequest{}).present("", room{events: 10, bytes: bytes}); len(p.events) != want || p.more != (want < 4) || p.last != nd.keys[want-1] {
+			t.Errorf("in %d bytes: %d rows up to %s, and there are more: %v", bytes, len(p.events), p.last, p.more)
+		}
+	}
+}
+
+func TestAnEventWhoseDetailsAreLostIsCompacted(t *testing.T) {
+	_, err := newViewed(t).method.encode(&state.Event{Revision: 7, Value: state.Lost{}})
+	var e *interrex.Error
+	if !errors.As(err, &e) || e.Kind != interrex.ErrCompacted || e.FirstRevision != 7 {
+		t.Errorf("got %v", err)
+	}
+}

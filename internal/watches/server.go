@@ -77,9 +77,8 @@ func (s *Server) watch(ctx context.Context, m *watchable, f feed, unread error, 
 		return wire.Error(err)
 	}
 	defer s.calls.Leave(1)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(s.calls.Ended, func() { cancel(admission.DrainingError()) })()
+	ctx, cancel := s.calls.EndOn(ctx)
+	defer cancel()
 	if err := s.checker.WaitSince(ctx, admission.CallerOf(ctx), f.since); err != nil {
 		return s.checker.RPCError(orCause(ctx, err))
 	}
@@ -133,7 +132,7 @@ func (s *Server) watchAlone(ctx context.Context, w *watched, to responses) error
 			return context.Cause(ctx)
 		case <-alarm:
 		case <-a.switched:
-			a.switched = s.methods.Switches.Changed()
+			a.switched = s.methods.Switches.UntilChanged().Done()
 		}
 	}
 }
@@ -153,8 +152,10 @@ func (s *Server) watchAll(ctx context.Context, conn *connect.BidiStream[interrex
 	}
 	defer s.calls.Leave(1)
 	ctx, cancel := context.WithCancelCause(ctx)
+	ended, release := s.calls.EndedFor(ctx)
+	defer release()
 	st := &watchStream{
-		server: s, conn: conn, ctx: ctx, audience: newAudience(s, admission.CallerOf(ctx)),
+		server: s, conn: conn, ctx: ctx, ended: ended.Done(), audience: newAudience(s, admission.CallerOf(ctx)),
 		requests: make(chan *interrexv1.StreamServiceWatchRequest), received: make(chan error, 1),
 		caughtUp: make(chan error, 1),
 	}

@@ -20,6 +20,7 @@ type watchStream struct {
 	server   *Server
 	conn     *connect.BidiStream[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]
 	ctx      context.Context
+	ended    <-chan struct{} // closed when the stream has to end; see admission.Calls.EndedFor
 	audience *audience
 	requests chan *interrexv1.StreamServiceWatchRequest
 	received chan error // why the receiver has returned; nil if the client has closed its side
@@ -96,7 +97,7 @@ func (st *watchStream) await(alarm <-chan struct{}, out *message) error {
 	case err := <-st.received:
 		st.over = true
 		return err
-	case <-st.server.calls.Ended.Done():
+	case <-st.ended:
 		return admission.DrainingError()
 	case <-st.ctx.Done():
 		return context.Cause(st.ctx)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/state"
 )
 
@@ -30,8 +31,8 @@ func (c *Advance) About() state.About {
 
 // Validate reports which field is not allowed.
 func (c *Advance) Validate() error {
-	if n := len(c.Steps); n == 0 || n > interrex.MaxWebhooks {
-		return interrex.Errorf(interrex.ErrInvalid, "steps: 1 to %d are allowed, not %d", interrex.MaxWebhooks, n)
+	if n := len(c.Steps); n == 0 || n > limits.MaxWebhooks {
+		return interrex.Errorf(interrex.ErrInvalid, "steps: 1 to %d are allowed, not %d", limits.MaxWebhooks, n)
 	}
 	last := ""
 	for _, s := range c.Steps {
@@ -59,7 +60,7 @@ func (c *Advance) Append(b []byte) []byte {
 }
 
 func (c *Advance) decode(d *decoder) {
-	for n := d.count(interrex.MaxWebhooks); n > 0; n-- {
+	for n := d.count(limits.MaxWebhooks); n > 0; n-- {
 		c.Steps = append(c.Steps, Step{
 			Name: d.Text(), Created: d.revision(), To: d.revision(),
 			SkippedFrom: d.revision(), SkippedTo: d.revision(), Skipped: d.Uvarint(),

@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/golden"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/state"
 )
@@ -71,7 +72,7 @@ func TestWhatIsDamagedIsNotRestored(t *testing.T) {
 		"more than it says":   slices.Concat([]byte{1}, one, one),
 		"less than it says":   slices.Concat([]byte{2}, one),
 		"what may not be set": snapshot(t, wrong.table),
-		"more hooks than fit": {interrex.MaxWebhooks + 1},
+		"more hooks than fit": {limits.MaxWebhooks + 1},
 		"nothing":             {},
 	} {
 		if err := w.table.Restore(1, bytes.NewReader(b)); err == nil || !strings.Contains(err.Error(), "cannot restore webhooks") || len(w.table.Hooks()) != 1 {

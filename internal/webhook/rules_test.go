@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/state"
 )
@@ -65,7 +66,7 @@ func TestASecretIsMadeOnceAndKept(t *testing.T) {
 		t.Errorf("the hook has %q", string(got))
 	}
 	minted, err := (&webhook.Set{Spec: spec("a")}).Mint(strings.NewReader(strings.Repeat("x", 64)))
-	if err != nil || len(minted) > state.MaxMinted || !strings.HasPrefix(string(minted), webhook.SecretPrefix) {
+	if err != nil || len(minted) > limits.MaxMinted || !strings.HasPrefix(string(minted), webhook.SecretPrefix) {
 		t.Errorf("Mint = %q, %v", minted, err)
 	}
 	if more, err := (&webhook.Set{Spec: spec("a"), Secret: "0123456789abcdef"}).Mint(strings.NewReader(strings.Repeat("x", 64))); more != nil || err != nil {
@@ -159,7 +160,7 @@ func TestOnlyOperatorsChangeHooks(t *testing.T) {
 
 func TestTheSeventeenthHookIsAConflict(t *testing.T) {
 	w := newWorld(t)
-	for i := range interrex.MaxWebhooks {
+	for i := range limits.MaxWebhooks {
 		w.must(&webhook.Set{Spec: spec(fmt.Sprint("h", i))}, "")
 	}
 	if _, err := w.do(&webhook.Set{Spec: spec("more")}, ""); !errors.Is(err, interrex.ErrConflict) {
@@ -175,7 +176,7 @@ func TestTheSeventeenthHookIsAConflict(t *testing.T) {
 
 func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
 	w := newWorld(t)
-	for i := range interrex.MaxWebhooks - 1 {
+	for i := range limits.MaxWebhooks - 1 {
 		w.must(&webhook.Set{Spec: spec(fmt.Sprint("h", i))}, "")
 	}
 	set := func(name string) state.Command { return &webhook.Set{Spec: spec(name)} }
@@ -188,7 +189,7 @@ func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
 			t.Errorf("%v, want %v", err, want)
 		}
 	}
-	if n := len(w.table.Hooks()); n != interrex.MaxWebhooks-1 {
+	if n := len(w.table.Hooks()); n != limits.MaxWebhooks-1 {
 		t.Errorf("a check leaves %d hooks", n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/state"
 )
 
@@ -53,7 +54,7 @@ func (c *Set) Append(b []byte) []byte {
 func (c *Set) decode(d *decoder) { *c = Set{Spec: d.spec(), Secret: Secret(d.Text())} }
 
 func (c *Set) check(t *Table) *interrex.Error {
-	if all := t.Hooks(); t.Get(c.Name) == nil && len(all) >= interrex.MaxWebhooks {
+	if all := t.Hooks(); t.Get(c.Name) == nil && len(all) >= limits.MaxWebhooks {
 		return interrex.Errorf(interrex.ErrConflict, "cannot set webhook %q: there are %d, which is the limit: delete another first", c.Name, len(all))
 	}
 	return nil

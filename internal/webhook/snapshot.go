@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/state"
 )
 
@@ -45,7 +45,7 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	}
 	d := newDecoder(string(b))
 	hooks := []*Hook{}
-	for n := d.count(interrex.MaxWebhooks); n > 0; n-- {
+	for n := d.count(limits.MaxWebhooks); n > 0; n-- {
 		h := d.hook()
 		if d.Failed() {
 			break

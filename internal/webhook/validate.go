@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/wording"
 )
 
@@ -55,9 +56,9 @@ func (s *Spec) Validate() error {
 	if s.OnFailure != interrex.WebhookRefuse && s.OnFailure != interrex.WebhookAllow {
 		return interrex.Errorf(interrex.ErrInvalid, "on_failure: refuse or allow are allowed, not %q", string(s.OnFailure))
 	}
-	if s.Timeout < interrex.MinWebhookTimeout || s.Timeout > interrex.MaxWebhookTimeout {
+	if s.Timeout < limits.MinWebhookTimeout || s.Timeout > limits.MaxWebhookTimeout {
 		return interrex.Errorf(interrex.ErrInvalid, "timeout: %s to %s are allowed, not %v",
-			interrex.FormatDuration(interrex.MinWebhookTimeout), interrex.FormatDuration(interrex.MaxWebhookTimeout), s.Timeout)
+			wording.Rounded(limits.MinWebhookTimeout), wording.Rounded(limits.MaxWebhookTimeout), s.Timeout)
 	}
 	for _, check := range []func() error{s.validateKinds, s.validatePrefixes, s.validateHeaders} {
 		if err := check(); err != nil {

@@ -119,9 +119,12 @@ func FromError(err error, write bool) error {
 	return interrex.Errorf(kind, "%s", message).WithCause(err)
 }
 
-// NeverLeft reports whether err says that no byte of the request can have
-// reached a server: the connection was not made, its certificate was not
-// accepted here, or the server does not speak TLS.
+// ErrServesTLS says that a port to which a request was sent in cleartext serves TLS.
+var ErrServesTLS = errors.New("the connection was closed without a response")
+
+// NeverLeft reports whether err says that no request can have reached a server: the
+// connection was not made, its certificate was not accepted here, or only one side
+// speaks TLS.
 func NeverLeft(err error) bool {
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
@@ -129,7 +132,7 @@ func NeverLeft(err error) bool {
 	}
 	var cert *tls.CertificateVerificationError
 	var header tls.RecordHeaderError
-	return errors.As(err, &cert) || errors.As(err, &header) && string(header.RecordHeader[:]) == "HTTP/"
+	return errors.Is(err, ErrServesTLS) || errors.As(err, &cert) || errors.As(err, &header) && string(header.RecordHeader[:]) == "HTTP/"
 }
 
 // Answered reports whether err was made by an agent, and not by a library or a timer

@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/validation"
 )
 
 // Reader converts the fields of one message, and keeps the first error, which is of
@@ -101,7 +102,7 @@ func (r *Reader) Namespace(s string) string {
 	if s == "" {
 		return s
 	}
-	if err := interrex.ValidateNamespace(s); err != nil {
+	if err := validation.Namespace(s); err != nil {
 		r.Fail(err)
 	}
 	return s

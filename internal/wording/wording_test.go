@@ -36,3 +36,11 @@ func TestADurationHasNoZerosAtItsEnd(t *testing.T) {
 		}
 	}
 }
+
+func TestOneIsNotPlural(t *testing.T) {
+	for n, want := range []string{"0 failures", "1 failure", "2 failures"} {
+		if got := Count(n, "failure"); got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
+}

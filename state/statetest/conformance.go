@@ -305,7 +305,7 @@ func (c Config) recorded(table state.Table, r state.Reply) state.Reply {
 	if c.Recorded != nil {
 		return c.Recorded(r)
 	}
-	if k, is := table.(state.Keeper); is {
+	if k, is := table.(interface{ Keep(state.Reply) state.Reply }); is {
 		return k.Keep(r)
 	}
 	return r

@@ -98,7 +98,7 @@ func testWatchChanges(t *testing.T, c Config) {
 				t.Fatal(err)
 			}
 			wantDelete(t, w, gone)
-			if _, err := s.Read(bounded(t), storage.EventualConsistency, gone.ID); !errors.Is(err, storage.ErrNotFound) {
+			if _, err := s.Read(bounded(t), storage.EventualConsistency, gone.ID); !errors.Is(err, interrex.ErrNotFound) {
 				t.Fatalf("after the delete's event: %v", err)
 			}
 		})
@@ -110,7 +110,7 @@ func testWatchEnds(t *testing.T, c Config) {
 	t.Run("by its context", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := watch(t, s, tenancyDefault, "").Next(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, storage.ErrWatchClosed) {
+		if _, err := watch(t, s, tenancyDefault, "").Next(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, interrex.ErrWatchClosed) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -118,7 +118,7 @@ func testWatchEnds(t *testing.T, c Config) {
 		w := watch(t, s, tenancyDefault, "")
 		w.Close()
 		w.Close()
-		if _, err := w.Next(bounded(t)); err == nil || errors.Is(err, storage.ErrWatchClosed) {
+		if _, err := w.Next(bounded(t)); err == nil || errors.Is(err, interrex.ErrWatchClosed) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -131,7 +131,7 @@ func testWatchEnds(t *testing.T, c Config) {
 		w := watch(t, s, tenancyDefault, "")
 		wantUpsert(t, w, stored)
 		c.Restart(t, s)
-		if _, err := w.Next(bounded(t)); !errors.Is(err, storage.ErrWatchClosed) {
+		if _, err := w.Next(bounded(t)); !errors.Is(err, interrex.ErrWatchClosed) {
 			t.Errorf("%v", err)
 		}
 		wantUpsert(t, watch(t, s, tenancyDefault, ""), stored)
@@ -157,7 +157,7 @@ func testConcurrent(t *testing.T, c Config) {
 					}
 					before := now.Version
 					now, err = s.WriteCAS(bounded(t), now)
-					if errors.Is(err, storage.ErrCASFailure) {
+					if errors.Is(err, interrex.ErrCASFailure) {
 						continue
 					}
 					if err != nil {

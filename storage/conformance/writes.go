@@ -33,7 +33,7 @@ func testRead(t *testing.T, c Config) {
 			} {
 				id := written.ID
 				wrong(&id)
-				if _, err := s.Read(bounded(t), mode, id); !errors.Is(err, storage.ErrNotFound) {
+				if _, err := s.Read(bounded(t), mode, id); !errors.Is(err, interrex.ErrNotFound) {
 					t.Errorf("%+v: %v, want not found", id, err)
 				}
 			}
@@ -51,10 +51,10 @@ func testRead(t *testing.T, c Config) {
 		s := c.New(t)
 		written := write(t, s, make(typeAv1, tenancyDefault, "web"))
 		for _, unknown := range []storage.ReadConsistency{-1, 7} {
-			if _, err := s.Read(bounded(t), unknown, written.ID); !errors.Is(err, storage.ErrInconsistent) {
+			if _, err := s.Read(bounded(t), unknown, written.ID); !errors.Is(err, interrex.ErrInconsistent) {
 				t.Errorf("read: %v", err)
 			}
-			if _, err := s.List(bounded(t), unknown, storage.UnversionedTypeFrom(typeAv1), tenancyDefault, ""); !errors.Is(err, storage.ErrInconsistent) {
+			if _, err := s.List(bounded(t), unknown, storage.UnversionedTypeFrom(typeAv1), tenancyDefault, ""); !errors.Is(err, interrex.ErrInconsistent) {
 				t.Errorf("list: %v", err)
 			}
 		}
@@ -89,7 +89,7 @@ func testWrite(t *testing.T, c Config) {
 		s := c.New(t)
 		res := make(typeB, tenancyDefault, "web")
 		res.Version = "some-version"
-		if _, err := s.WriteCAS(bounded(t), res); !errors.Is(err, storage.ErrCASFailure) {
+		if _, err := s.WriteCAS(bounded(t), res); !errors.Is(err, interrex.ErrCASFailure) {
 			t.Fatalf("create with a version: %v", err)
 		}
 		res.Version = ""
@@ -104,7 +104,7 @@ func testWrite(t *testing.T, c Config) {
 		}
 		for _, stale := range []string{"", first.Version} {
 			res.Version = stale
-			if _, err := s.WriteCAS(bounded(t), res); !errors.Is(err, storage.ErrCASFailure) {
+			if _, err := s.WriteCAS(bounded(t), res); !errors.Is(err, interrex.ErrCASFailure) {
 				t.Errorf("write with version %q: %v", stale, err)
 			}
 		}
@@ -115,12 +115,12 @@ func testWrite(t *testing.T, c Config) {
 		for _, uid := range []string{"", "b"} {
 			res := stored
 			res.ID.UID = uid
-			if _, err := s.WriteCAS(bounded(t), res); !errors.Is(err, storage.ErrWrongUid) {
+			if _, err := s.WriteCAS(bounded(t), res); !errors.Is(err, interrex.ErrWrongUID) {
 				t.Errorf("write with uid %q: %v", uid, err)
 			}
 			// The uid is compared before the version.
 			res.Version = "some-version"
-			if _, err := s.WriteCAS(bounded(t), res); !errors.Is(err, storage.ErrWrongUid) {
+			if _, err := s.WriteCAS(bounded(t), res); !errors.Is(err, interrex.ErrWrongUID) {
 				t.Errorf("write with uid %q and another version: %v", uid, err)
 			}
 		}
@@ -144,7 +144,7 @@ func testWrite(t *testing.T, c Config) {
 		if err := s.DeleteCAS(bounded(t), stored.ID, stored.Version); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Read(bounded(t), storage.StrongConsistency, stored.ID); !errors.Is(err, storage.ErrNotFound) {
+		if _, err := s.Read(bounded(t), storage.StrongConsistency, stored.ID); !errors.Is(err, interrex.ErrNotFound) {
 			t.Errorf("deleted under the other group version: %v", err)
 		}
 	})
@@ -168,7 +168,7 @@ func testDelete(t *testing.T, c Config) {
 		s := c.New(t)
 		stored := write(t, s, make(typeB, tenancyDefault, "web"))
 		for _, wrong := range []string{"", "some-version"} {
-			if err := s.DeleteCAS(bounded(t), stored.ID, wrong); !errors.Is(err, storage.ErrCASFailure) {
+			if err := s.DeleteCAS(bounded(t), stored.ID, wrong); !errors.Is(err, interrex.ErrCASFailure) {
 				t.Errorf("delete with version %q: %v", wrong, err)
 			}
 		}
@@ -177,7 +177,7 @@ func testDelete(t *testing.T, c Config) {
 		}
 		for _, mode := range modes {
 			settle(t, mode, func() error {
-				if _, err := s.Read(bounded(t), mode, stored.ID); !errors.Is(err, storage.ErrNotFound) {
+				if _, err := s.Read(bounded(t), mode, stored.ID); !errors.Is(err, interrex.ErrNotFound) {
 					return fmt.Errorf("read %s after the delete: %v", mode, err)
 				}
 				return nil

@@ -23,8 +23,8 @@ const module = "github.com/interrex/interrex"
 // made below it, where the patterns of the go command do not look.
 const api = "testdata/api"
 
-// ofTests finds what is said of the room that only our own tests use.
-var ofTests = regexp.MustCompile(`(?m)^internal/testtable/.*\n`)
+// ofTests finds what is said of the rooms that only our own tests use.
+var ofTests = regexp.MustCompile(`(?m)^internal/test(table|worker)/.*\n`)
 
 func main() {
 	if len(os.Args) != 2 {

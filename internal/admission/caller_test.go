@@ -1,0 +1,43 @@
+package admission
+
+import (
+	"context"
+	"testing"
+
+	"github.com/interrex/interrex"
+)
+
+func TestWhatACallerMayDoDependsOnItsDoor(t *testing.T) {
+	for _, c := range []struct {
+		door     Door
+		operator bool
+		do, run  interrex.Kind // what an operator may do, and what changes the agent
+		name     string        // on behalf of ann
+	}{
+		{Public, true, "", interrex.ErrDisabled, ""},
+		{Public, false, interrex.ErrDenied, interrex.ErrDisabled, ""},
+		{Socket, true, "", "", ""},
+		{Peer, true, "", interrex.ErrDisabled, "ann"},
+	} {
+		caller := CallerOf(Through(context.Background(), c.door))
+		if caller != (Caller{Operator: true, Door: c.door}) {
+			t.Errorf("door %d: %+v", c.door, caller)
+		}
+		caller.Operator = c.operator
+		if got := interrex.KindOf(caller.MayDo("force")); got != c.do {
+			t.Errorf("%+v may do: %q, want %q", caller, got, c.do)
+		}
+		if got := interrex.KindOf(caller.MayManage("stop")); got != c.run {
+			t.Errorf("%+v may manage: %q, want %q", caller, got, c.run)
+		}
+		if got := caller.OnBehalf("ann").Name; got != c.name {
+			t.Errorf("%+v on behalf of ann is %q, want %q", caller, got, c.name)
+		}
+	}
+}
+
+func TestARequestWithoutADoorIsPublic(t *testing.T) {
+	if c := CallerOf(context.Background()); c.Door != Public {
+		t.Errorf("its door is %d", c.Door)
+	}
+}

@@ -1,0 +1,69 @@
+package admission
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"github.com/interrex/interrex"
+)
+
+func TestADrainWaitsForWhatIsOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewCalls()
+		enter := func() {
+			if err := c.Enter(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		enter()
+		c.Leave(1) // nothing is open, and there is no drain
+		enter()
+		enter()
+		drained := make(chan error, 1)
+		go func() { drained <- c.Drain(t.Context()) }()
+		for _, n := range []int{1, 0} {
+			synctest.Wait()
+			select {
+			case err := <-drained:
+				t.Fatalf("it has drained with calls open: %v", err)
+			default:
+			}
+			if c.Ended.Err() == nil || !c.Draining() {
+				t.Error("calls that wait are not told of the drain")
+			}
+			c.Leave(n)
+		}
+		c.Leave(1)
+		if err := <-drained; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestADrainHasATime(t *testing.T) {
+	c := NewCalls()
+	_ = c.Enter()
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := c.Drain(over); interrex.KindOf(err) != interrex.ErrTimeout {
+		t.Errorf("one call is open, and the drain returns %v", err)
+	}
+	c.Leave(1)
+	if err := c.Drain(context.Background()); err != nil { // a second one
+		t.Error(err)
+	}
+}
+
+func TestADrainRefusesNewCalls(t *testing.T) {
+	c := NewCalls()
+	if err := c.Drain(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Enter(); interrex.KindOf(err) != interrex.ErrDraining || interrex.RetryAfter(err) <= 0 {
+		t.Errorf("got %v, to be retried after %v", err, interrex.RetryAfter(err))
+	}
+	if err := c.Drain(context.Background()); err != nil { // what was refused is not open
+		t.Error(err)
+	}
+}

@@ -1,0 +1,82 @@
+package assembly
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/raftworker"
+)
+
+// Drain prepares the agent to stop: it becomes unready, hands leadership over,
+// releases the leases that are held through it, and finishes the requests in
+// progress. ctx bounds each step; after a step that fails the next one follows.
+func (s *Set) Drain(ctx context.Context) error {
+	s.logger("agent").Infof("draining")
+	step := func(what string) { s.draining.Store(&what) }
+	teller, raft := running[*hookcaller.Worker](s, WebhooksName), running[*raftworker.Worker](s, RaftName)
+	client, server := running[*localClient](s, ClientName), s.server()
+	var failed []error
+	if teller != nil {
+		step("the webhooks' positions to be noted")
+		bounded, cancel := context.WithTimeout(ctx, noteTimeout)
+		if err := teller.Note(bounded); err != nil { // the next leader sends some events twice
+			s.logger("webhooks").Infof("%v", err)
+		}
+		cancel()
+	}
+	step("another agent to lead")
+	if raft != nil {
+		// The others elect a leader anyway, if later: this is not a failure.
+		if err := raft.HandOver(ctx); err != nil {
+			s.logger("raft").Infof("%v", err)
+		}
+	}
+	step("the leases that are held through this agent to be released")
+	if client != nil {
+		failed = append(failed, client.drain(ctx))
+	}
+	step("the calls that are open to be answered")
+	if server != nil {
+		failed = append(failed, server.Drain(ctx))
+	}
+	return errors.Join(failed...)
+}
+
+// Status returns the state of the agent and of its cluster, without asking another agent.
+func (s *Set) Status() interrex.Status { return s.health.Status() }
+
+// Handler returns the public API, which answers 503 while it does not run.
+func (s *Set) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		server := s.server()
+		if server == nil {
+			http.Error(w, "the API does not run", http.StatusServiceUnavailable)
+			return
+		}
+		server.Handler().ServeHTTP(w, r)
+	})
+}
+
+// Extras returns the names of the workers without which an agent starts: what they
+// wait for may come later, and alarms say why they do not run. A damaged disk must
+// not end the agent, which then could not report it.
+func (s *Set) Extras() []string {
+	return s.names(ProjectionName, NotifyName, RaftName)
+}
+
+// Binders returns the names of the workers that take what may be in use already:
+// addresses, and the embedder's registry of metrics.
+func (s *Set) Binders() []string {
+	names := s.names(TransportName, metricsName)
+	current, _ := s.configuration.Current()
+	if current.API.Listen != "" {
+		names = append(names, s.Name(APIListenerName))
+	}
+	if current.API.Socket != "" || s.config.Agent.DataDir != "" {
+		names = append(names, s.Name(apiSocketName))
+	}
+	return names
+}

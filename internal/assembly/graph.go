@@ -1,0 +1,77 @@
+package assembly
+
+import (
+	"github.com/juju/worker/v3"
+
+	"github.com/interrex/interrex/internal/forward"
+	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/lives"
+	"github.com/interrex/interrex/internal/reads"
+	"github.com/interrex/interrex/internal/sections"
+	"github.com/interrex/interrex/internal/unit"
+)
+
+// graph returns the agent: a line for each worker, with the inputs that it needs to
+// run, and those of them that it visits.
+func (s *Set) graph() map[string]unit.Node {
+	nodes := map[string]unit.Node{
+		ClockName:          {Start: s.startClock},
+		EngineName:         lives.Engine(s.Lives.WithoutEngine(s.inputs)),
+		loggingName:        {Start: s.startLogging},
+		alarmsName:         {Start: func(*unit.Unit) (worker.Worker, error) { return s.health.Watch() }},
+		metricsName:        {Start: s.startMetrics},
+		portsName:          {Start: s.startPorts},
+		apiConfigName:      sections.Node(s.configuration, pickAPI),
+		socketConfigName:   sections.Node(s.configuration, pickSocket),
+		clusterConfigName:  sections.Node(s.configuration, pickCluster),
+		raftConfigName:     sections.Node(s.configuration, pickRaft),
+		notifyConfigName:   sections.Node(s.configuration, pickNotify),
+		switchesName:       {Start: s.startSwitches},
+		identityName:       {Start: s.startIdentity},
+		StateName:          {Inputs: []string{ClockName}, Visits: []string{identityName}, Start: s.startState},
+		raftSlotName:       unit.Slot[*raftLife](),
+		readsSlotName:      unit.Slot[*reads.Rounds](),
+		forwarderSlotName:  unit.Slot[*forward.Forwarder](),
+		hookCallerSlotName: unit.Slot[*hookcaller.Caller](),
+		QueueName:          {Inputs: []string{ClockName}, Start: s.startQueue},
+		TransportName: {
+			Inputs: []string{ClockName, portsName, clusterConfigName}, Visits: []string{identityName, StateName},
+			Start: s.startTransport,
+		},
+		RaftName: {
+			Inputs: []string{ClockName, raftConfigName}, Visits: []string{identityName, StateName, QueueName, TransportName},
+			Offers: []string{raftSlotName}, Start: s.startRaft,
+		},
+		readsName:         {Inputs: []string{ClockName, identityName}, Visits: []string{StateName, RaftName}, Offers: []string{readsSlotName}, Start: s.startReads},
+		LeaderName:        s.leader(),
+		forwarderName:     {Inputs: []string{ClockName}, Visits: []string{TransportName}, Offers: []string{forwarderSlotName}, Start: s.startForwarder},
+		leasesFeatureName: {Inputs: []string{leasesConfigName}, Start: s.startLeasesFeature},
+		apiName: {
+			Inputs: []string{ClockName, EngineName, identityName}, Visits: []string{StateName, QueueName},
+			Uses:  []string{raftSlotName, readsSlotName, forwarderSlotName, hookCallerSlotName, switchesName},
+			Start: s.startAPI,
+		},
+		APIListenerName: {Inputs: []string{apiConfigName, portsName}, Visits: []string{apiName}, Start: s.startAPIListener},
+		apiSocketName: {
+			Inputs: []string{socketConfigName}, Visits: []string{apiName, identityName},
+			Start: s.startAPISocket,
+		},
+		apiPeersName:   {Inputs: []string{apiName}, Visits: []string{TransportName}, Start: s.startAPIPeers},
+		ClientName:     {Inputs: []string{EngineName, identityName}, Visits: []string{apiName, leasesConfigName}, Uses: []string{raftSlotName}, Start: s.startClient},
+		LeasesName:     {Inputs: []string{leasesFeatureName}, Visits: []string{ClientName}, Start: s.startLeases},
+		ProjectionName: {Inputs: []string{notifyConfigName}, Visits: []string{identityName}, Start: s.startProjection},
+		NotifyName:     s.notify(),
+		hookCallerName: {Inputs: []string{ClockName, identityName, webhooksConfigName}, Offers: []string{hookCallerSlotName}, Start: s.startHookCaller},
+		WebhooksName: {
+			Flag: LeaderName, Inputs: []string{ClockName, apiName}, Visits: []string{StateName, QueueName, hookCallerName},
+			Start: s.startWebhooks,
+		},
+	}
+	for _, f := range features() {
+		nodes[f.name] = s.featureNode(f)
+	}
+	if s.config.Agent.Observers != nil {
+		nodes[observersName] = unit.Node{Visits: []string{StateName}, Start: s.startObservers}
+	}
+	return nodes
+}

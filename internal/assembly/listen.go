@@ -1,0 +1,142 @@
+package assembly
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/juju/worker/v3"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/check"
+	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/ports"
+	"github.com/interrex/interrex/internal/unit"
+	"github.com/interrex/interrex/transport"
+)
+
+func (s *Set) startAPIListener(u *unit.Unit) (worker.Worker, error) {
+	section, server := unit.Need[config.API](u, apiConfigName), unit.Need[*apiserver.Server](u, apiName)
+	open := unit.Need[*ports.Ports](u, portsName)
+	if u.Err == nil && section.Listen == "" {
+		u.Err = errOff
+	}
+	if u.Err != nil {
+		return nil, u.Err
+	}
+	files, security, callers, err := check.APITLS(section.TLS)
+	if err != nil {
+		return nil, err
+	}
+	handler := server.Handler()
+	if callers != nil {
+		handler = listener.RequireClientCert(callers, handler)
+	}
+	l, err := s.listen(open, ports.API, section.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen for the API: api.listen: %w", err)
+	}
+	if files != nil {
+		u.Give(files)
+	}
+	return s.serve(u, ports.API, l, handler, security)
+}
+
+func (s *Set) startAPISocket(u *unit.Unit) (worker.Worker, error) {
+	section, dir := unit.Need[socket](u, socketConfigName), unit.Need[*datadir.Dir](u, identityName)
+	if u.Err == nil && section == "" && s.config.Agent.DataDir == "" {
+		u.Err = errOff
+	}
+	server := unit.Need[*apiserver.Server](u, apiName)
+	if u.Err != nil {
+		return nil, u.Err
+	}
+	l, err := s.listenSocket(check.SocketPath(config.Config{API: config.API{Socket: string(section)}, Agent: config.Agent{DataDir: dir.Path}}))
+	if err != nil {
+		return nil, err
+	}
+	return s.serve(u, "socket", l, server.SocketHandler(), nil)
+}
+
+// listen binds a port.
+func (s *Set) listen(open *ports.Ports, name, address string) (net.Listener, error) {
+	if other := s.config.Agent.Listen; other != nil {
+		return other("tcp", address)
+	}
+	return open.Listen(name, address)
+}
+
+// listenSocket replaces a socket that a killed process has left behind: the data
+// directory is locked, so no other process listens on it.
+func (s *Set) listenSocket(path string) (net.Listener, error) {
+	if other := s.config.Agent.Listen; other != nil {
+		return other("unix", path)
+	}
+	l, err := listener.Socket(path, check.SocketFile)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on the socket: %w", err)
+	}
+	return l, nil
+}
+
+// startAPIPeers serves what other agents forward.
+func (s *Set) startAPIPeers(u *unit.Unit) (worker.Worker, error) {
+	t, server := unit.Need[*transport.Transport](u, TransportName), unit.Need[*apiserver.Server](u, apiName)
+	if u.Err != nil {
+		return nil, u.Err
+	}
+	l, err := t.Listener()
+	if err != nil {
+		return nil, err
+	}
+	return s.serve(u, "", l, server.PeerHandler(), nil)
+}
+
+// serve runs a listener; name is its name in Addresses, "": it is not listed.
+func (s *Set) serve(u *unit.Unit, name string, l net.Listener, h http.Handler, security *tls.Config) (worker.Worker, error) {
+	c := listener.Config{Listener: l, Handler: h, TLS: security, Logger: s.logger("api")}
+	if name == "" {
+		return listener.New(c)
+	}
+	closing, end := context.WithCancel(context.Background())
+	u.After(end)
+	c.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return admission.WithClosing(ctx, closing) }
+	c.Closing, c.Rest = end, &s.unanswered
+	w, err := listener.New(c)
+	if err != nil {
+		return nil, err
+	}
+	s.ports.Note(name, l.Addr().String())
+	u.After(func() { s.ports.Note(name, "") })
+	return w, nil
+}
+
+// advertisedAPI returns the address of the API for other agents; empty: there is none,
+// or it is not known before the port is bound.
+func (s *Set) advertisedAPI() string {
+	current, _ := s.configuration.Current()
+	if current.API.Advertise != "" {
+		return current.API.Advertise
+	}
+	if bound := s.Addresses()[ports.API]; bound != "" {
+		return bound
+	}
+	if _, port, err := net.SplitHostPort(current.API.Listen); err != nil || port == "0" {
+		return ""
+	}
+	return current.API.Listen
+}
+
+// startPorts owns what is bound and not yet served.
+func (s *Set) startPorts(u *unit.Unit) (worker.Worker, error) {
+	s.ports.Open()
+	u.Free(s.ports.Close)
+	u.ReportBy(s.ports.Report)
+	u.Give(s.ports)
+	return nil, nil
+}

@@ -1,0 +1,90 @@
+package assembly
+
+import (
+	"cmp"
+	"errors"
+
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/fsm"
+	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/internal/services"
+	"github.com/interrex/interrex/internal/unit"
+	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/internal/webhook"
+	"github.com/interrex/interrex/state"
+)
+
+func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
+	now, dir := unit.Need[clock.Clock](u, ClockName), unit.Need[*datadir.Dir](u, identityName)
+	if u.Err != nil {
+		return nil, u.Err
+	}
+	table, resources, changes, hooks := builtinTables()
+	tables, served := s.config.Agent.tables()
+	machine, err := s.config.Agent.machine(now, s.logger("fsm"))
+	if err != nil {
+		return nil, err
+	}
+	if machine != nil {
+		tables, served = append(tables, machine), append(served, services.Machine())
+	}
+	ring := watch.New(watch.Config{Backlog: changes})
+	st, err := state.New(state.Config{
+		Tables: append(tables, table, resources, changes, hooks), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	u.After(func() {
+		ring.Close()
+		changes.Close()
+		st.Close()
+	})
+	u.Give(st, table, resources, changes, hooks, machine, ring, served)
+	u.ReportBy(func() map[string]any { return reportState(st) })
+	return unit.Run(dir.KeepIdentity(st, now, s.logger("state"))), nil
+}
+
+// builtinTables makes the tables of interrex, empty.
+func builtinTables() (*lease.Table, *resource.Table, *change.Table, *webhook.Table) {
+	return lease.New(), resource.New(), change.New(), webhook.New()
+}
+
+// NewState makes an empty state of the tables of interrex, for reading an agent's
+// directory while the agent does not run.
+func NewState(logger interrex.Logger) (*state.State, error) {
+	leases, resources, changes, hooks := builtinTables()
+	return state.New(state.Config{Tables: []state.Table{leases, resources, changes, hooks}, Logger: logger})
+}
+
+// machine makes the table of the embedder's own state machine; nil: there is none.
+func (c AgentConfig) machine(now clock.Clock, logger interrex.Logger) (*fsm.Table, error) {
+	if c.FSM == nil {
+		return nil, nil
+	}
+	m := c.FSM()
+	if m == nil {
+		return nil, errors.New("cannot make the state machine: Config.FSM returned nil")
+	}
+	return fsm.New(fsm.Config{Machine: m, Clock: now, Logger: logger})
+}
+
+// reportState shows how far the state has come.
+func reportState(st *state.State) map[string]any {
+	index, term := st.Applied()
+	id := st.Identity()
+	r := map[string]any{
+		"revision": uint64(st.Revision()), "applied-index": index, "applied-term": term,
+		"cluster": cmp.Or(id.ClusterID, "none yet"), "epoch": id.Epoch.Number,
+	}
+	if err := st.Halted(); err != nil {
+		r["halted"] = err.Error()
+	}
+	return r
+}

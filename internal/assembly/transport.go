@@ -1,0 +1,83 @@
+package assembly
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/membership"
+	"github.com/interrex/interrex/internal/ports"
+	"github.com/interrex/interrex/internal/unit"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/transport"
+)
+
+func (s *Set) startTransport(u *unit.Unit) (worker.Worker, error) {
+	now, section := unit.Need[clock.Clock](u, ClockName), unit.Need[config.Cluster](u, clusterConfigName)
+	dir, st := unit.Need[*datadir.Dir](u, identityName), unit.Need[*state.State](u, StateName)
+	open := unit.Need[*ports.Ports](u, portsName)
+	if u.Err != nil {
+		return nil, u.Err
+	}
+	c := s.transportConfig(section, dir, st)
+	c.Clock = now
+	if c.TLS != nil {
+		c.Advertise, c.Join = section.Advertise, section.Join
+		l, err := s.listen(open, ports.Cluster, section.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("cannot listen for other agents: cluster.listen: %w", err)
+		}
+		c.Listener = l
+	}
+	t, err := transport.New(c)
+	if err != nil {
+		return nil, err
+	}
+	s.ports.Note(ports.Cluster, t.ListenAddr())
+	u.After(func() { s.ports.Note(ports.Cluster, "") })
+	u.Give(t, c.TLS)
+	s.announce(u, t)
+	return t, nil
+}
+
+// transportConfig returns the configuration of the transport, without its listener.
+func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *state.State) transport.Config {
+	rules := membership.Rules{Disk: dir.Identity, State: st, Tables: st.Versions()}
+	hello := func() transport.Hello {
+		h := rules.Hello()
+		h.APIAddress, h.Expect, h.Version = s.advertisedAPI(), section.BootstrapExpect, s.config.Agent.Version
+		return h
+	}
+	c := transport.Config{
+		ID: dir.ID, Hello: hello, Accept: rules.Accept, Logger: s.logger("transport"),
+		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.checked().Certificates(section),
+	}
+	if s.config.Agent.DataDir != "" {
+		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.Path, datadir.PeersName), About: "what is remembered of other agents' logs"}
+	}
+	if files, is := c.TLS.(*certificates.Files); is {
+		files.ID = dir.ID
+	}
+	return c
+}
+
+// announce sends other agents the address of this one's API whenever it may have
+// changed.
+func (s *Set) announce(u *unit.Unit, t *transport.Transport) {
+	for _, next := range []func() <-chan struct{}{
+		func() <-chan struct{} { _, changed := s.ports.Addresses(); return changed },
+		func() <-chan struct{} { _, changed := s.configuration.Current(); return changed }, // of api.advertise
+	} {
+		u.Follow(next(), func() <-chan struct{} {
+			changed := next()
+			t.Announce()
+			return changed
+		})
+	}
+}

@@ -1,0 +1,111 @@
+package check
+
+import (
+	"crypto/tls"
+	"database/sql"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex/config"
+)
+
+func TestWhereASocketCanBe(t *testing.T) {
+	dir, err := os.MkdirTemp("", "s") // t.TempDir is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	file, socket := filepath.Join(dir, "file"), filepath.Join(dir, "socket")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for path, ok := range map[string]bool{
+		filepath.Join(dir, "none"): true, socket: true, file: false,
+		"/" + strings.Repeat("x", maxSocketPath-1): true, "/" + strings.Repeat("x", maxSocketPath): false,
+	} {
+		if err := SocketFile(path); (err == nil) != ok {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if !answers(socket) || answers(filepath.Join(dir, "none")) || answers(filepath.Join(file, "none")) {
+		t.Error("only the socket answers")
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = l.Close()
+	if answers(socket) {
+		t.Error("one that nobody listens on answers")
+	}
+}
+
+func TestWhatADatabaseOfHoldersNeeds(t *testing.T) {
+	open := func(string) (*sql.DB, error) { return nil, errors.New("no database") }
+	for _, c := range []struct {
+		agent   Agent
+		holders string
+		dir     string
+		ok      bool
+	}{
+		{Agent{}, config.NotifyOff, "", true},
+		{Agent{SQLite: open}, config.NotifySQLite, "/data", true},
+		{Agent{}, config.NotifySQLite, "/data", false},
+		{Agent{SQLite: open}, config.NotifySQLite, "", false},
+		{Agent{Postgres: open}, "/url", "", true},
+		{Agent{SQLite: open}, "/url", "", false},
+		{Agent{Postgres: open}, "postgres://ann:secret@a/b", "", false},
+	} {
+		err := c.agent.Notify(config.Config{Agent: config.Agent{DataDir: c.dir}, Notify: config.Notify{LeaseHolders: c.holders}})
+		if (err == nil) != c.ok || err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+func TestAURLWhosePasswordIsNotCertainIsRefused(t *testing.T) {
+	for url, ok := range map[string]bool{
+		"postgres://ann:secret@a/b": true, "postgresql://a/b": true, "postgres://a": true,
+		"postgres://ann:se@cret@a/b": false, "postgres://ann:se/cret@a/b": false, "mysql://a/b": false, "secret": false, "": false,
+	} {
+		if isPostgresURL(url) != ok {
+			t.Errorf("%q is taken: %v", url, !ok)
+		}
+	}
+}
+
+func TestAnAgentsIDStaysThatOfItsDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if id := ID("one", dir); id != "one" {
+		t.Errorf("the configured one becomes %q", id)
+	}
+	if id := ID("", dir); config.ValidateID(id) != nil {
+		t.Errorf("a new directory gets %q", id)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "identity.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if id := ID("", dir); id != "" {
+		t.Errorf("a directory with an ID gets %q", id)
+	}
+}
+
+func TestTheAPIsTLSRequestsCertificatesOnlyForItsCA(t *testing.T) {
+	cert, key := issue(t, time.Now().Add(time.Hour))
+	for ca, want := range map[string]tls.ClientAuthType{"": tls.NoClientCert, cert: tls.RequestClientCert} {
+		files, c, callers, err := APITLS(config.APITLS{Cert: cert, Key: key, ClientCA: ca})
+		if err != nil || files == nil || c.ClientAuth != want || c.MinVersion < tls.VersionTLS12 || (callers != nil) != (ca != "") {
+			t.Errorf("CA %q: %+v, %v", ca, c, err)
+		}
+	}
+	if files, c, callers, err := APITLS(config.APITLS{}); files != nil || c != nil || callers != nil || err != nil {
+		t.Errorf("without a certificate: %v, %v", c, err)
+	}
+}

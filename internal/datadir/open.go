@@ -1,0 +1,106 @@
+package datadir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/state"
+)
+
+// Dir is an agent's directory, locked, and the identity in it.
+type Dir struct {
+	Identity
+	Path string
+
+	lock   *disk.DirLock
+	remove func() error
+}
+
+// Open opens and locks an agent's directory, and makes its identity if it has none.
+// id is the agent's, as Identity wants it. Path "" makes a directory for an agent in
+// memory, which Close removes: in a file system that is memory, where there is one.
+func Open(path string, id func(path string) string) (*Dir, error) {
+	path, remove, err := made(path)
+	if err != nil {
+		return nil, err
+	}
+	is, err := OpenIdentity(path, id(path))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("agent.data-dir: %w", err), remove())
+	}
+	lock, err := disk.LockDir(path, "agent "+is.ID)
+	if err != nil {
+		return nil, errors.Join(err, remove())
+	}
+	return &Dir{Identity: is, Path: path, lock: lock, remove: remove}, nil
+}
+
+// made returns a directory, and what removes it at the end if it is in memory.
+func made(given string) (path string, remove func() error, err error) {
+	if given != "" {
+		return given, func() error { return nil }, nil
+	}
+	parent := "/dev/shm"
+	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
+		parent = ""
+	}
+	path, err = os.MkdirTemp(parent, "interrex-")
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot make a directory for an agent in memory: %w", err)
+	}
+	return path, func() error { return os.RemoveAll(path) }, nil
+}
+
+// Close unlocks the directory.
+func (d *Dir) Close() error { return errors.Join(d.lock.Unlock(), d.remove()) }
+
+// KeepIdentity returns a function that notes on disk, until its context ends, which
+// cluster the replicated state belongs to.
+func (d *Dir) KeepIdentity(st *state.State, now clock.Clock, logger interrex.Logger) func(context.Context) error {
+	return keeper{state: st, dir: d, clock: now, logger: logger}.run
+}
+
+// keeper notes the identity of one state.
+type keeper struct {
+	state  *state.State
+	dir    *Dir
+	clock  clock.Clock
+	logger interrex.Logger
+}
+
+// run saves the cluster's identity whenever the state knows another one.
+func (k keeper) run(ctx context.Context) error {
+	saved := k.dir.Identity
+	for first := saved.ClusterID == ""; k.wait(ctx, first); first = false {
+		known := k.state.Identity()
+		if known.ClusterID == "" || known.ClusterID == saved.ClusterID && known.Epoch == saved.Epoch {
+			continue
+		}
+		next := saved
+		next.ClusterID, next.Epoch, next.Incarnations = known.ClusterID, known.Epoch, known.Incarnations
+		if err := SaveIdentity(k.dir.Path, next); err != nil {
+			k.logger.Warningf("%v; retrying", err)
+			continue
+		}
+		saved = next
+	}
+	return nil
+}
+
+// wait waits until the next look at the state's identity: the first time until
+// the entry with it is applied, so that a crash soon after finds it on disk. It
+// reports false when the worker ends.
+func (k keeper) wait(ctx context.Context, first bool) bool {
+	if first && k.state.WaitRevision(ctx, 1) == nil {
+		return true
+	}
+	return backoff.Pause(ctx, k.clock.After(200*time.Millisecond))
+}

@@ -1,0 +1,80 @@
+package datadir
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/juju/clock/testclock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
+)
+
+func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return nil })
+	path, cluster := t.TempDir(), strings.Repeat("00", 16)
+	dir, err := Open(path, func(string) string { return "a" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = dir.Close() }()
+	now := testclock.NewClock(time.Now())
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	keep := dir.KeepIdentity(r.State, now, silent.Logger{})
+	go func() { ended <- keep(ctx) }()
+	c := &state.SetIdentity{Identity: state.Identity{ClusterID: cluster, Epoch: interrex.Epoch{Bits: 1}, Incarnations: map[string]string{"b": "disk b"}}}
+	if res := r.Do(1, state.Operation{Table: state.SystemTable, Data: c.Append(nil)}); res[0].Err != nil {
+		t.Fatal(res[0].Err)
+	}
+	file := filepath.Join(path, "identity.json")
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // no time of the worker's passes
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(b), cluster) && strings.Contains(string(b), "disk b") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("on disk is %s", b)
+		}
+	}
+	look := func() { // twice, so that the first look is over
+		t.Helper()
+		for range 2 {
+			if err := now.WaitAdvance(200*time.Millisecond, 20*time.Second, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := now.WaitAdvance(0, 20*time.Second, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what is on disk already is written again: %v", err)
+	}
+	epoch := &state.Recover{ClusterID: cluster, Bits: 7, Survivor: "a", Incarnation: dir.Incarnation}
+	if res := r.Do(2, state.Operation{Table: state.SystemTable, Data: epoch.Append(nil)}); res[0].Err != nil {
+		t.Fatal(res[0].Err)
+	}
+	look()
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("the new epoch is not on disk: %v", err)
+	}
+	end()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

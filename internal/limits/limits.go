@@ -1,0 +1,62 @@
+// Package limits owns the limits that more than one package checks, and the names
+// that fill in what a key leaves out.
+package limits
+
+import "time"
+
+// Of the names of leases, holders and resources, in bytes.
+const (
+	MaxNamespace = 63
+	MaxName      = 512
+	MaxHolder    = 256 // and of a pin's owner
+	MaxTypePart  = 63  // each part of a resource's type
+	MaxUID       = 64  // of a uid, generation or version
+	MaxRequestID = 64
+)
+
+// DefaultNamespace is the namespace of a key without one, and the partition and
+// namespace of a resource without them.
+const DefaultNamespace = "default"
+
+// MaxBlock is how long a read may wait for a change.
+const MaxBlock = 10 * time.Minute
+
+// Of webhooks.
+const (
+	MaxWebhooks       = 16
+	MinWebhookTimeout = 100 * time.Millisecond
+	MaxWebhookTimeout = 30 * time.Second
+	// DefaultWebhookTimeout is the timeout of a hook that does not set one.
+	DefaultWebhookTimeout = 2 * time.Second
+)
+
+// Of an entry of the log. A batch is full once it has MaxOperations, or its
+// operations reach BatchBytes; the last of them may have MaxOperationBytes. So no
+// entry is longer than MaxEntryBytes.
+const (
+	MaxOperations     = 1024
+	BatchBytes        = 1 << 20
+	MaxOperationBytes = 1 << 20
+	MaxEntryBytes     = BatchBytes + MaxOperationBytes + 64
+)
+
+// MaxGroup is the maximum number of operations in a group, MaxMinted that of the
+// bytes that are generated for one operation.
+const (
+	MaxGroup  = 64
+	MaxMinted = 64
+)
+
+// MaxEndings is the maximum number of due items that one entry ends, over all
+// tables.
+const MaxEndings = 1000
+
+// DefaultJoinTTL is how long a join token is valid unless its request says
+// otherwise, MinJoinTTL and MaxJoinTTL bound it; all in cluster time. MaxJoinUses
+// bounds how many agents may use one.
+const (
+	DefaultJoinTTL = time.Hour
+	MinJoinTTL     = time.Second
+	MaxJoinTTL     = 30 * 24 * time.Hour
+	MaxJoinUses    = 1000
+)

@@ -1,0 +1,139 @@
+package membership
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/transport"
+)
+
+// Rules are how one agent describes itself to others, and which of them it accepts.
+type Rules struct {
+	Disk  datadir.Identity
+	State *state.State
+	// Tables are the versions of this agent's tables, by name.
+	Tables map[string]uint16
+}
+
+// known returns the cluster that this agent belongs to: as the log has it or, until
+// the log has been read, the disk.
+func (r Rules) known() (clusterID string, epoch interrex.Epoch, incarnations map[string]string) {
+	id := r.State.Identity()
+	if id.ClusterID == "" {
+		return r.Disk.ClusterID, r.Disk.Epoch, nil
+	}
+	return id.ClusterID, id.Epoch, id.Incarnations
+}
+
+// Hello returns this agent's hello, without what its configuration says.
+func (r Rules) Hello() transport.Hello {
+	clusterID, epoch, _ := r.known()
+	return transport.Hello{
+		ClusterID: clusterID, Epoch: epoch, Incarnation: r.Disk.Incarnation,
+		Tables: r.Tables, Entries: state.EntryVersion,
+	}
+}
+
+// EntryVersion returns the newest version of a log entry that all members know. A
+// member that was not met may know only the oldest.
+func EntryVersion(members []raft.Server, self string, peer func(id string) (transport.Hello, bool)) byte {
+	version := byte(state.EntryVersion)
+	for _, m := range members {
+		if string(m.ID) != self {
+			said, _ := peer(string(m.ID))
+			version = min(version, max(said.Entries, state.OldestEntry))
+		}
+	}
+	return version
+}
+
+// MayLead reports whether a member says that it may lead.
+func MayLead(id string, peer func(id string) (transport.Hello, bool)) bool {
+	said, met := peer(id)
+	return met && said.Log.Unfit == ""
+}
+
+// Accept reports why a peer does not belong to this agent's cluster; nil: it does.
+func (r Rules) Accept(peer transport.Hello) error {
+	clusterID, epoch, incarnations := r.known()
+	if err := r.sameTables(peer.Tables); err != nil {
+		return err
+	}
+	if clusterID == "" {
+		return nil // the peer decides whether this agent fits
+	}
+	if peer.ClusterID == "" {
+		if incarnations == nil {
+			incarnations = r.Disk.Incarnations
+		}
+		return member(peer, incarnations)
+	}
+	if peer.ClusterID != clusterID {
+		return fmt.Errorf("agent %s belongs to the cluster %s, this one to %s: an agent's data directory belongs to one cluster for good", peer.ID, peer.ClusterID, clusterID)
+	}
+	if peer.Epoch != epoch {
+		return fmt.Errorf("agent %s is in epoch %d of the cluster, this one in %d: the cluster was recovered, and one of them was not part of it", peer.ID, peer.Epoch.Number, epoch.Number)
+	}
+	if is := incarnations[peer.ID]; is != "" && is != peer.Incarnation {
+		return wiped(peer)
+	}
+	return nil
+}
+
+// member accepts an agent that has not read the cluster's first entry yet, if its
+// disk is the one that it had when the cluster was founded.
+func member(peer transport.Hello, incarnations map[string]string) error {
+	switch is := incarnations[peer.ID]; is {
+	case peer.Incarnation:
+		return nil
+	case "":
+		return fmt.Errorf("agent %s is not a member of this cluster", peer.ID)
+	}
+	return wiped(peer)
+}
+
+func wiped(peer transport.Hello) error {
+	return fmt.Errorf("agent %s has a different disk from the member of that name: its data directory was wiped or copied, and may have forgotten a vote", peer.ID)
+}
+
+// sameTables reports how the tables of two agents differ: both need the same ones, in
+// versions at most one apart.
+func (r Rules) sameTables(theirs map[string]uint16) error {
+	for name, version := range r.Tables {
+		their, found := theirs[name]
+		if !found || max(their, version)-min(their, version) > 1 {
+			return fmt.Errorf("its tables are %v, this agent's are %v: both need the same ones, in versions at most one apart", theirs, r.Tables)
+		}
+	}
+	for name := range theirs {
+		if _, found := r.Tables[name]; !found {
+			return fmt.Errorf("it has a table %q, which this agent does not have: both need the same ones", name)
+		}
+	}
+	return nil
+}
+
+// Bootstrap decides the first members of a new cluster of n: see Decide. An agent
+// that has been in a cluster makes none.
+func (r Rules) Bootstrap(t *transport.Transport, n int) (ids []string, decided bool, err error) {
+	if r.Disk.ClusterID != "" {
+		return nil, false, nil
+	}
+	if n < 2 {
+		return []string{r.Disk.ID}, true, nil
+	}
+	return Decide(t.Self(), t.Peers(), n)
+}
+
+// Incarnations returns the disks of this agent and of those that it has met, by ID.
+func (r Rules) Incarnations(t *transport.Transport) map[string]string {
+	all := map[string]string{r.Disk.ID: r.Disk.Incarnation}
+	for _, peer := range t.Peers() {
+		all[peer.ID] = peer.Incarnation
+	}
+	return all
+}

@@ -1,0 +1,318 @@
+package operations
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/juju/clock"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/services"
+	"github.com/interrex/interrex/internal/wire"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+)
+
+// newServer returns a server of leases at an agent that has applied nothing, and
+// follows agent b.
+func newServer(t *testing.T, edit ...func(*Config, *consistency.Config)) *Server {
+	t.Helper()
+	leases := lease.New()
+	st, err := state.New(state.Config{Tables: []state.Table{leases}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(st.Close)
+	methods, err := method.NewRegistry("a", st, method.NewSwitches(), services.State(), services.Leases{Table: leases}.Service())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := Config{Clock: clock.WallClock, MaxOpen: 2, LeaderWait: time.Minute, AnswerWait: time.Minute}
+	checks := consistency.Config{
+		ID: "a", State: st, Leadership: fixed{interrex.Leadership{LeaderID: "b"}}, Logger: silent{}, ReadWait: time.Minute,
+		AskLeader: func(context.Context, admission.Caller) (uint64, error) { return 0, nil },
+	}
+	for _, fn := range edit {
+		fn(&config, &checks)
+	}
+	return New(config, consistency.New(checks), methods, admission.NewCalls())
+}
+
+// newStream returns a stream of a public caller to a server, without a connection.
+func newStream(t *testing.T, s *Server) *stream {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	st := &stream{
+		server: s, ctx: ctx, end: cancel, open: map[uint64]*request{}, wake: make(chan struct{}, 1), taken: make(chan struct{}, 1),
+	}
+	st.courier = newCourier(ctx, s, st.caller, st.settle)
+	t.Cleanup(func() { cancel(nil); st.courier.close() })
+	return st
+}
+
+// asks returns an operation that reads a lease.
+func asks(t *testing.T, id uint64, procedure string, q proto.Message) *interrexv1.Operation {
+	t.Helper()
+	m, err := wire.MethodOf(procedure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := proto.Marshal(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &interrexv1.Operation{Id: id, Method: m.Number, Body: body}
+}
+
+func gets(t *testing.T, id uint64) *interrexv1.Operation {
+	t.Helper()
+	return asks(t, id, interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{Key: "a/b", Consistency: interrexv1.Consistency_CONSISTENCY_EVENTUAL})
+}
+
+func TestWhatMayBeOpenedOnAStream(t *testing.T) {
+	large, malformed, unknown := gets(t, 2), gets(t, 2), gets(t, 2)
+	large.Body, malformed.Body, unknown.Method = make([]byte, wire.MaxBody+1), []byte{0xff}, 1<<31
+	for what, c := range map[string]struct {
+		open   *interrexv1.Operation
+		before func(*stream)
+		want   interrex.Kind
+	}{
+		"a read":              {gets(t, 2), nil, ""},
+		"an id that is open":  {gets(t, 1), nil, interrex.ErrInvalid},
+		"one too many":        {gets(t, 2), func(st *stream) { st.open[9] = &request{} }, interrex.ErrOverloaded},
+		"an unknown method":   {unknown, nil, interrex.ErrInvalid},
+		"a large body":        {large, nil, interrex.ErrTooLarge},
+		"a malformed body":    {malformed, nil, interrex.ErrInvalid},
+		"its own envelope":    {asks(t, 2, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", RequestId: "1"}), nil, interrex.ErrInvalid},
+		"a stream that ended": {gets(t, 2), func(st *stream) { st.closed = true }, interrex.ErrDraining},
+		"a drain":             {gets(t, 2), func(st *stream) { drained(st.server.calls) }, interrex.ErrDraining},
+	} {
+		st := newStream(t, newServer(t))
+		if _, err := st.begin(gets(t, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if c.before != nil {
+			c.before(st)
+		}
+		_, err := st.begin(c.open)
+		if interrex.KindOf(err) != c.want || (err == nil) != (c.want == "") {
+			t.Errorf("%s: got %v, want %q", what, err, c.want)
+		}
+		if c.want == interrex.ErrOverloaded && interrex.RetryAfter(err) <= 0 {
+			t.Errorf("%s: to be retried after %v", what, interrex.RetryAfter(err))
+		}
+	}
+}
+
+// drained begins a drain, and reports whether no call is open.
+func drained(c *admission.Calls) bool {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 20 { // one whose time is over may miss that nothing is open
+		if c.Drain(ctx) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func TestEveryOperationOfAStreamIsClosedOnce(t *testing.T) {
+	s := newServer(t)
+	st := newStream(t, s)
+	st.accept(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{gets(t, 1), gets(t, 2)}})
+	out := outbox{server: s}
+	if open := st.take(&out); open != 0 || len(out.settled) != 2 {
+		t.Fatalf("%d are answered, %d open", len(out.settled), open)
+	}
+	for _, one := range out.settled { // a restarted agent would answer that nothing exists
+		if interrex.KindOf(one.o.err) != interrex.ErrUnavailable {
+			t.Errorf("before the log is applied: %v", one.o.err)
+		}
+	}
+	r, err := st.begin(asks(t, 3, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if drained(s.calls) {
+		t.Error("the drain does not wait for an open operation")
+	}
+	st.close()
+	if idle := drained(s.calls); !idle || !r.isGone() {
+		t.Errorf("the stream is over, and its operation open: %v, or not canceled: %v", !idle, !r.isGone())
+	}
+}
+
+func TestACancelReachesAReadThatWaits(t *testing.T) {
+	st := newStream(t, newServer(t))
+	in := asks(t, 1, interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{Key: "a/b", Consistency: interrexv1.Consistency_CONSISTENCY_EVENTUAL, MinRevision: 9})
+	st.accept(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{in}})
+	st.accept(&interrexv1.OperateRequest{Cancels: []uint64{1}})
+	select {
+	case <-st.wake:
+	case <-time.After(30 * time.Second):
+		t.Fatal("it still waits")
+	}
+}
+
+func TestAStreamWhoseRefusalsAreNotReadIsNotReadFrom(t *testing.T) {
+	st := newStream(t, newServer(t))
+	if err := st.room(); err != nil {
+		t.Fatal(err)
+	}
+	for range st.server.config.MaxOpen {
+		st.refuse(&interrexv1.Operation{}, errors.New("no"))
+	}
+	ended := errors.New("ended")
+	st.end(ended)
+	if err := st.room(); err != ended {
+		t.Errorf("it reads on: %v", err)
+	}
+	if st.take(&outbox{server: st.server}); st.room() != nil {
+		t.Error("with the refusals taken it does not read on")
+	}
+}
+
+func TestACallOutsideAStreamIsAdmitted(t *testing.T) {
+	s := newServer(t)
+	get := s.methods.Method(interrexv1.LeaseServiceGetProcedure)
+	large := &interrexv1.GetRequest{Key: string(make([]byte, wire.MaxBody))}
+	if o := s.unary(t.Context(), admission.Caller{}, get, large, time.Now()); interrex.KindOf(o.err) != interrex.ErrTooLarge {
+		t.Errorf("a large request: %v", o.err)
+	}
+	if !drained(s.calls) {
+		t.Error("the call is over, and still open")
+	}
+	if o := s.unary(t.Context(), admission.Caller{}, get, &interrexv1.GetRequest{Key: "a/b"}, time.Now()); interrex.KindOf(o.err) != interrex.ErrDraining {
+		t.Errorf("in a drain: %v", o.err)
+	}
+}
+
+func TestAnActionIsForOperatorsOfACurrentAgent(t *testing.T) {
+	lag := interrex.Errorf(interrex.ErrNoLeader, "nobody leads")
+	for what, c := range map[string]struct {
+		operator bool
+		lag      error
+		want     interrex.Kind
+	}{
+		"an operator": {true, nil, ""}, "anybody": {false, nil, interrex.ErrDenied}, "an agent that may lag": {true, lag, interrex.ErrNoLeader},
+	} {
+		s := newServer(t, func(_ *Config, checks *consistency.Config) {
+			checks.AskLeader = func(context.Context, admission.Caller) (uint64, error) { return 0, c.lag }
+		})
+		done := false
+		m := method.Act(interrexv1.LeaseServiceGetProcedure, "look", func(context.Context, *interrexv1.GetRequest, *state.State) (*interrexv1.GetResponse, error) {
+			done = true
+			return &interrexv1.GetResponse{}, nil
+		})
+		r := &request{Call: method.Call{Method: &m, Caller: admission.Caller{Operator: c.operator}, Message: &interrexv1.GetRequest{}}}
+		if o := s.act(t.Context(), r); interrex.KindOf(o.err) != c.want || done != (c.want == "") {
+			t.Errorf("%s: done %v, %v", what, done, o.err)
+		}
+	}
+}
+
+func TestWhatADrainTakesFromTheQueueIsDraining(t *testing.T) {
+	s := newServer(t)
+	r := &request{Call: method.Call{Method: s.methods.Method(interrexv1.LeaseServiceClaimProcedure)}}
+	gone := interrex.Errorf(interrex.ErrTimeout, "gone").WithCause(queue.ErrCanceled)
+	for _, want := range []interrex.Kind{interrex.ErrTimeout, interrex.ErrDraining} {
+		if o := s.answered(r, outcome{err: gone}); interrex.KindOf(o.err) != want {
+			t.Errorf("got %v, want %s", o.err, want)
+		}
+		drained(s.calls)
+	}
+	if o := s.answered(r, told(interrex.ErrHeld)); interrex.KindOf(o.err) != interrex.ErrHeld {
+		t.Errorf("another answer becomes %v", o.err)
+	}
+}
+
+func TestAStrongReadIsOfASoundAndCurrentState(t *testing.T) {
+	for what, c := range map[string]struct {
+		damage error
+		min    interrex.Revision
+		want   interrex.Kind
+	}{
+		"sound":          {nil, 0, interrex.ErrNotFound},
+		"in quarantine":  {errors.New("its log ends too early"), 0, interrex.ErrUnavailable},
+		"in the future ": {nil, 9, interrex.ErrInvalid},
+	} {
+		s := newServer(t, func(_ *Config, checks *consistency.Config) { checks.Quarantine = func() error { return c.damage } })
+		r := &request{Call: method.Call{Method: s.methods.Method(interrexv1.LeaseServiceGetProcedure), Message: &interrexv1.GetRequest{Key: "a/b"}}}
+		r.Read.Min = c.min
+		if o := s.readAll(t.Context(), admission.Caller{}, []*request{r})[0]; interrex.KindOf(o.err) != c.want {
+			t.Errorf("%s: got %v, want %s", what, o.err, c.want)
+		}
+	}
+}
+
+func TestAReadOfTheLeadersIndexIsNeverUnknown(t *testing.T) {
+	for sent, want := range map[interrex.Kind]interrex.Kind{interrex.ErrOutcomeUnknown: interrex.ErrUnavailable, interrex.ErrTimeout: interrex.ErrTimeout} {
+		s := newServer(t, func(c *Config, _ *consistency.Config) {
+			c.Forward = func(context.Context, string) (Forwarder, error) {
+				return &scripted{answers: []error{interrex.Errorf(sent, "no")}}, nil
+			}
+		})
+		if _, err := s.LeaderIndex(t.Context(), admission.Caller{}); interrex.KindOf(err) != want {
+			t.Errorf("%s becomes %v, want %s", sent, err, want)
+		}
+	}
+}
+
+func TestAPeersReadIsNotForwardedAgain(t *testing.T) {
+	s := newServer(t, func(c *Config, _ *consistency.Config) {
+		c.Forward = func(context.Context, string) (Forwarder, error) { return &scripted{}, nil }
+	})
+	r := &request{Call: method.Call{Method: s.methods.Method(interrexv1.LeaseServiceGetProcedure), Caller: admission.Caller{Door: admission.Peer}, Message: &interrexv1.GetRequest{Key: "a/b"}}}
+	if o := s.askLeader(t.Context(), r); o.err != nil || o.body != nil || o.message != nil {
+		t.Errorf("got %+v", o)
+	}
+}
+
+func TestAVisitEndsWithItsAnswer(t *testing.T) {
+	c := newCouriered(t, admission.Public)
+	all := &Visitors{}
+	for what, answer := range map[string]func(v *visit){
+		"recorded": func(v *visit) { c.recorded(c.request(false), v, state.Result{}) },
+		"refused":  func(v *visit) { c.refuseOne(c.request(false), v, errors.New("no")) },
+	} {
+		first := all.enter("ann", "1")
+		second := all.enter("ann", "1")
+		if first.alone() {
+			t.Error("it does not know of the other attempt")
+		}
+		if answer(second); !first.alone() {
+			t.Errorf("%s: the visit goes on", what)
+		}
+		if answer(first); len(all.all) != 0 {
+			t.Errorf("%s: %d requests are left", what, len(all.all))
+		}
+	}
+}
+
+func TestConsentIsForTheSameContent(t *testing.T) {
+	one := state.Operation{Table: 1, Data: []byte("a"), Fence: interrex.Fence{Token: 1}}
+	v := (&Visitors{}).enter("ann", "1")
+	v.allow(contentOf(&one))
+	if !v.allowed(contentOf(&one)) {
+		t.Error("the same is asked again")
+	}
+	for what, change := range map[string]func(*state.Operation){
+		"data":  func(o *state.Operation) { o.Data = []byte("b") },
+		"table": func(o *state.Operation) { o.Table = 2 },
+		"fence": func(o *state.Operation) { o.Fence.Token = 2 },
+		"group": func(o *state.Operation) { o.Group = []state.Part{{Table: 1}} },
+	} {
+		other := one
+		if change(&other); v.allowed(contentOf(&other)) {
+			t.Errorf("another %s is not asked about", what)
+		}
+	}
+}

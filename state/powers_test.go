@@ -1,0 +1,19 @@
+package state_test
+
+import (
+	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/fsm"
+	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/state"
+)
+
+// The tables have the powers that State looks for.
+var (
+	_ state.Replayer  = (*lease.Table)(nil)
+	_ state.Fencer    = (*lease.Table)(nil)
+	_ state.Recoverer = (*lease.Table)(nil)
+	_ state.Fenced    = (*resource.Table)(nil)
+	_ state.Keeper    = (*fsm.Table)(nil)
+	_ state.Recorder  = (*change.Table)(nil)
+)
