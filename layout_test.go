@@ -70,6 +70,7 @@ var floors = map[string]int{
 	"notify":                3, // lease changes into a target
 	"storage":               3, // resources as a storage backend
 	"internal/joining":      3, // the exchange with which an agent joins a cluster
+	"internal/enrolment":    5, // the directory of an agent that founds a cluster or joins one
 	"internal/hookcaller":   3, // the calls of webhooks
 	"client":                3, // what programs import to talk to agents
 	"internal/forward":      4, // the way to the agent that leads

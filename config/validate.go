@@ -92,8 +92,6 @@ func (c Cluster) validateOthers() error {
 		return errors.New("cluster.tls: ca, cert and key go together")
 	case !c.TLS.Present() && (c.BootstrapExpect > 1 || len(c.Join) > 0):
 		return errors.New("cluster.tls: agents only talk to each other over TLS: set ca, cert and key")
-	case len(c.Join) > 0 && c.BootstrapExpect < 2:
-		return errors.New("cluster.bootstrap-expect: cluster.join names other agents: give the number of agents that form the cluster, the same on all of them")
 	case c.BootstrapExpect > 1 && len(c.Join) == 0:
 		return fmt.Errorf("cluster.join: cluster.bootstrap-expect is %d: give the cluster addresses of the others", c.BootstrapExpect)
 	}

@@ -214,6 +214,22 @@ func (q *Queue) took(t *taking) {
 	q.signal()
 }
 
+// Propose puts one command of a table into the log of this agent, which leads, and
+// returns its result. The error is its refusal, or the cause of ctx's end.
+func (q *Queue) Propose(ctx context.Context, table state.TableID, c state.Command) (state.Result, error) {
+	done := make(chan state.Result, 1)
+	q.Enqueue(ctx, &Operation{
+		Operation: state.Operation{Table: table, Data: c.Append(nil)}, Command: c, Lane: c.About().Lane,
+		Stop: ctx.Done(), Done: func(r state.Result) { done <- r },
+	})
+	select {
+	case r := <-done:
+		return r, r.Err
+	case <-ctx.Done():
+		return state.Result{}, context.Cause(ctx)
+	}
+}
+
 // Depth returns how many operations wait in each lane.
 func (q *Queue) Depth() (normal, extend int) {
 	q.mu.Lock()

@@ -89,6 +89,9 @@ type Config struct {
 	// Incarnations returns the incarnations of the known agents, by ID: a new
 	// cluster's first entry records them. Optional.
 	Incarnations func() map[string]string
+	// Charter returns what the first entry of a cluster that this agent founds holds
+	// besides the cluster's identity. Optional.
+	Charter func() []state.Operation
 
 	// Leaving returns why this agent must not be elected, for reasons that the
 	// worker does not know, such as that the agent is stopping. Reluctant returns
@@ -237,7 +240,7 @@ func (c Config) rules() raftrules.Config {
 func (c Config) founding() founding.Config {
 	return founding.Config{
 		LocalID: c.LocalID, State: c.State, Clock: c.Clock, Logger: c.Logger,
-		ApplyTimeout: leaseapplier.ApplyTimeout, Bootstrap: c.Bootstrap, Incarnations: c.Incarnations,
+		ApplyTimeout: leaseapplier.ApplyTimeout, Bootstrap: c.Bootstrap, Incarnations: c.Incarnations, Charter: c.Charter,
 	}
 }
 

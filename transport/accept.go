@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/interrex/interrex/internal/certificates"
@@ -88,11 +89,15 @@ func (t *Transport) handshake(ctx context.Context, p *inbound.Place) (*inbound.C
 	if err != nil {
 		return nil, nil, err
 	}
+	config.GetConfigForClient = t.joins
 	conn := tls.Server(p.Conn, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, nil, explainTLS(err)
 	}
 	state := conn.ConnectionState()
+	if state.NegotiatedProtocol == protocolJoin {
+		return t.takeJoiner(p, conn)
+	}
 	id, err := certificates.IDOf(state.PeerCertificates[0])
 	if err != nil {
 		return nil, nil, err
@@ -106,6 +111,33 @@ func (t *Transport) handshake(ctx context.Context, p *inbound.Place) (*inbound.C
 	return &inbound.Conn{
 		Conn: conn, Peer: id, Hear: func() { t.noteRead(note) }, Release: func() { t.leave(p) },
 		Current: t.currentFor(peer, c.protocol),
+	}, in, nil
+}
+
+// joins returns the TLS configuration for an agent that joins; nil: it is another.
+func (t *Transport) joins(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	if t.config.Authorities == nil || !slices.Equal(hello.SupportedProtos, []string{protocolJoin}) {
+		return nil, nil
+	}
+	authorities := t.config.Authorities()
+	if len(authorities) == 0 {
+		return nil, errors.New("an agent asks to join, and this cluster has no CA of its own, or is not founded yet")
+	}
+	return certificates.Joining(t.config.TLS, protocolJoin, authorities)
+}
+
+// takeJoiner returns the connection of an agent that joins, which is held to the same
+// limits of time as a handshake until its listener sets others.
+func (t *Transport) takeJoiner(p *inbound.Place, conn *tls.Conn) (*inbound.Conn, *inbound.Inlet, error) {
+	t.mu.Lock()
+	in := t.join
+	t.mu.Unlock()
+	if in == nil || in.IsClosed() {
+		return nil, nil, fmt.Errorf("%s lets no agents join %w", t.config.ID, ErrNotNow)
+	}
+	return &inbound.Conn{
+		Conn: conn, Peer: "an agent that joins", Hear: func() {}, Release: func() { t.leave(p) },
+		Current: func(n int, err error) (int, error) { return n, err },
 	}, in, nil
 }
 

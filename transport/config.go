@@ -66,6 +66,10 @@ type Config struct {
 	// and is called from many goroutines.
 	OnMeet func(peer Hello)
 
+	// Authorities returns the certificates of the cluster's CA, in DER, which an agent
+	// that joins is shown; none: agents do not join here. Optional. It must not block.
+	Authorities func() [][]byte
+
 	// Memory stores what is remembered of other agents' logs; nil: it is lost when
 	// the transport ends.
 	Memory Store

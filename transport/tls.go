@@ -10,6 +10,8 @@ const (
 	protocolRaft  = "interrex-raft/1"
 	protocolAPI   = "interrex-api/1"
 	protocolHello = "interrex-hello/1"
+	// protocolJoin is the only one that asks for no client certificate: see JoinListener.
+	protocolJoin = "interrex-join/1"
 )
 
 // TLS supplies the certificates. Both methods are called at each handshake, from

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -42,6 +43,7 @@ type Transport struct {
 	dialling map[string]bool // addresses that the meetLoop is dialling; true: to be dialled again
 	raft     *raftLife       // nil: there was none yet
 	api      *inbound.Inlet
+	join     *inbound.Inlet
 	incoming map[net.Conn]struct{} // TCP connections
 }
 
@@ -283,6 +285,40 @@ func (t *Transport) Listener() (net.Listener, error) {
 		_ = t.api.Close()
 	}
 	return t.api, nil
+}
+
+// JoinListener returns a listener for the connections of agents that join: they have
+// shown no certificate, and Session returns their TLS session. There is one listener at
+// a time; closing it closes its connections, and then JoinListener may be called again.
+func (t *Transport) JoinListener() (net.Listener, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.join != nil && !t.join.IsClosed() {
+		return nil, errors.New("cannot listen for agents that join: the previous listener is not closed")
+	}
+	t.join = inbound.NewInlet(inbound.IDAddr(t.config.ID))
+	if t.ctx.Err() != nil {
+		_ = t.join.Close()
+	}
+	return t.join, nil
+}
+
+// Session returns the TLS session of a connection of JoinListener, which may be wrapped
+// in one that has NetConn; nil: it is another.
+func Session(c net.Conn) *tls.ConnectionState {
+	if wrapped, is := c.(interface{ NetConn() net.Conn }); is {
+		c = wrapped.NetConn()
+	}
+	held, is := c.(*inbound.Held)
+	if !is {
+		return nil
+	}
+	conn, is := held.Conn.Conn.(*tls.Conn)
+	if !is {
+		return nil
+	}
+	state := conn.ConnectionState()
+	return &state
 }
 
 // deadline returns the deadline of a handshake, by the wall clock, as sockets need.

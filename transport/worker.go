@@ -84,7 +84,7 @@ func (t *Transport) loop() error {
 // stop closes what is still open, and waits for its goroutines.
 func (t *Transport) stop() {
 	t.mu.Lock()
-	live, api := t.raft, t.api
+	live, inlets := t.raft, []*inbound.Inlet{t.api, t.join}
 	for c := range t.incoming {
 		_ = c.Close()
 	}
@@ -92,8 +92,10 @@ func (t *Transport) stop() {
 	if live != nil {
 		_ = live.Close()
 	}
-	if api != nil {
-		_ = api.Close()
+	for _, in := range inlets {
+		if in != nil {
+			_ = in.Close()
+		}
 	}
 	if !inbound.WaitFor(&t.conns, stopTimeout) {
 		t.config.Logger.Warningf("connections of other agents are still in use %s after they were closed", stopTimeout)

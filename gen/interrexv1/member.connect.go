@@ -44,6 +44,8 @@ const (
 	// MemberServiceRevokeJoinTokenProcedure is the fully-qualified name of the MemberService's
 	// RevokeJoinToken RPC.
 	MemberServiceRevokeJoinTokenProcedure = "/interrex.v1.MemberService/RevokeJoinToken"
+	// MemberServiceAdmitProcedure is the fully-qualified name of the MemberService's Admit RPC.
+	MemberServiceAdmitProcedure = "/interrex.v1.MemberService/Admit"
 	// MemberServiceListJoinTokensProcedure is the fully-qualified name of the MemberService's
 	// ListJoinTokens RPC.
 	MemberServiceListJoinTokensProcedure = "/interrex.v1.MemberService/ListJoinTokens"
@@ -66,6 +68,9 @@ type MemberServiceClient interface {
 	CreateJoinToken(context.Context, *connect.Request[CreateJoinTokenRequest]) (*connect.Response[CreateJoinTokenResponse], error)
 	// RevokeJoinToken ends a join token. It is for operators.
 	RevokeJoinToken(context.Context, *connect.Request[RevokeJoinTokenRequest]) (*connect.Response[RevokeJoinTokenResponse], error)
+	// Admit admits an agent that has shown a join token to the agent that calls this:
+	// a certificate may be issued to it. What was signed is verified again.
+	Admit(context.Context, *connect.Request[AdmitRequest]) (*connect.Response[AdmitResponse], error)
 	// ListJoinTokens returns the join tokens that have not ended, by ID.
 	ListJoinTokens(context.Context, *connect.Request[ListJoinTokensRequest]) (*connect.Response[ListJoinTokensResponse], error)
 }
@@ -111,6 +116,12 @@ func NewMemberServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(memberServiceMethods.ByName("RevokeJoinToken")),
 			connect.WithClientOptions(opts...),
 		),
+		admit: connect.NewClient[AdmitRequest, AdmitResponse](
+			httpClient,
+			baseURL+MemberServiceAdmitProcedure,
+			connect.WithSchema(memberServiceMethods.ByName("Admit")),
+			connect.WithClientOptions(opts...),
+		),
 		listJoinTokens: connect.NewClient[ListJoinTokensRequest, ListJoinTokensResponse](
 			httpClient,
 			baseURL+MemberServiceListJoinTokensProcedure,
@@ -127,6 +138,7 @@ type memberServiceClient struct {
 	setVoter        *connect.Client[SetVoterRequest, SetVoterResponse]
 	createJoinToken *connect.Client[CreateJoinTokenRequest, CreateJoinTokenResponse]
 	revokeJoinToken *connect.Client[RevokeJoinTokenRequest, RevokeJoinTokenResponse]
+	admit           *connect.Client[AdmitRequest, AdmitResponse]
 	listJoinTokens  *connect.Client[ListJoinTokensRequest, ListJoinTokensResponse]
 }
 
@@ -155,6 +167,11 @@ func (c *memberServiceClient) RevokeJoinToken(ctx context.Context, req *connect.
 	return c.revokeJoinToken.CallUnary(ctx, req)
 }
 
+// Admit calls interrex.v1.MemberService.Admit.
+func (c *memberServiceClient) Admit(ctx context.Context, req *connect.Request[AdmitRequest]) (*connect.Response[AdmitResponse], error) {
+	return c.admit.CallUnary(ctx, req)
+}
+
 // ListJoinTokens calls interrex.v1.MemberService.ListJoinTokens.
 func (c *memberServiceClient) ListJoinTokens(ctx context.Context, req *connect.Request[ListJoinTokensRequest]) (*connect.Response[ListJoinTokensResponse], error) {
 	return c.listJoinTokens.CallUnary(ctx, req)
@@ -177,6 +194,9 @@ type MemberServiceHandler interface {
 	CreateJoinToken(context.Context, *connect.Request[CreateJoinTokenRequest]) (*connect.Response[CreateJoinTokenResponse], error)
 	// RevokeJoinToken ends a join token. It is for operators.
 	RevokeJoinToken(context.Context, *connect.Request[RevokeJoinTokenRequest]) (*connect.Response[RevokeJoinTokenResponse], error)
+	// Admit admits an agent that has shown a join token to the agent that calls this:
+	// a certificate may be issued to it. What was signed is verified again.
+	Admit(context.Context, *connect.Request[AdmitRequest]) (*connect.Response[AdmitResponse], error)
 	// ListJoinTokens returns the join tokens that have not ended, by ID.
 	ListJoinTokens(context.Context, *connect.Request[ListJoinTokensRequest]) (*connect.Response[ListJoinTokensResponse], error)
 }
@@ -218,6 +238,12 @@ func NewMemberServiceHandler(svc MemberServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(memberServiceMethods.ByName("RevokeJoinToken")),
 		connect.WithHandlerOptions(opts...),
 	)
+	memberServiceAdmitHandler := connect.NewUnaryHandler(
+		MemberServiceAdmitProcedure,
+		svc.Admit,
+		connect.WithSchema(memberServiceMethods.ByName("Admit")),
+		connect.WithHandlerOptions(opts...),
+	)
 	memberServiceListJoinTokensHandler := connect.NewUnaryHandler(
 		MemberServiceListJoinTokensProcedure,
 		svc.ListJoinTokens,
@@ -236,6 +262,8 @@ func NewMemberServiceHandler(svc MemberServiceHandler, opts ...connect.HandlerOp
 			memberServiceCreateJoinTokenHandler.ServeHTTP(w, r)
 		case MemberServiceRevokeJoinTokenProcedure:
 			memberServiceRevokeJoinTokenHandler.ServeHTTP(w, r)
+		case MemberServiceAdmitProcedure:
+			memberServiceAdmitHandler.ServeHTTP(w, r)
 		case MemberServiceListJoinTokensProcedure:
 			memberServiceListJoinTokensHandler.ServeHTTP(w, r)
 		default:
@@ -265,6 +293,10 @@ func (UnimplementedMemberServiceHandler) CreateJoinToken(context.Context, *conne
 
 func (UnimplementedMemberServiceHandler) RevokeJoinToken(context.Context, *connect.Request[RevokeJoinTokenRequest]) (*connect.Response[RevokeJoinTokenResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.MemberService.RevokeJoinToken is not implemented"))
+}
+
+func (UnimplementedMemberServiceHandler) Admit(context.Context, *connect.Request[AdmitRequest]) (*connect.Response[AdmitResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.MemberService.Admit is not implemented"))
 }
 
 func (UnimplementedMemberServiceHandler) ListJoinTokens(context.Context, *connect.Request[ListJoinTokensRequest]) (*connect.Response[ListJoinTokensResponse], error) {

@@ -1046,6 +1046,157 @@ func (x *ListJoinTokensResponse) GetRevision() uint64 {
 	return 0
 }
 
+type AdmitRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The ID of the join token.
+	Token string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	// The agent's public key, in PKIX DER.
+	Key []byte `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	// The exporter value of the session in which the token was shown, 32 bytes.
+	Session []byte `protobuf:"bytes,4,opt,name=session,proto3" json:"session,omitempty"`
+	// The SHA-256 of the certificate request.
+	Request []byte `protobuf:"bytes,5,opt,name=request,proto3" json:"request,omitempty"`
+	// Of the token, over session and request.
+	Signature []byte `protobuf:"bytes,6,opt,name=signature,proto3" json:"signature,omitempty"`
+	// The same statement signed with the key that was certified for the ID before;
+	// empty: none.
+	Former        []byte `protobuf:"bytes,7,opt,name=former,proto3" json:"former,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmitRequest) Reset() {
+	*x = AdmitRequest{}
+	mi := &file_interrex_v1_member_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmitRequest) ProtoMessage() {}
+
+func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_member_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
+func (*AdmitRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AdmitRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AdmitRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *AdmitRequest) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *AdmitRequest) GetSession() []byte {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *AdmitRequest) GetRequest() []byte {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *AdmitRequest) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+func (x *AdmitRequest) GetFormer() []byte {
+	if x != nil {
+		return x.Former
+	}
+	return nil
+}
+
+type AdmitResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmitResponse) Reset() {
+	*x = AdmitResponse{}
+	mi := &file_interrex_v1_member_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmitResponse) ProtoMessage() {}
+
+func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_member_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
+func (*AdmitResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AdmitResponse) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *AdmitResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 var File_interrex_v1_member_proto protoreflect.FileDescriptor
 
 const file_interrex_v1_member_proto_rawDesc = "" +
@@ -1136,7 +1287,18 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"b\n" +
 	"\x16ListJoinTokensResponse\x12,\n" +
 	"\x05items\x18\x01 \x03(\v2\x16.interrex.v1.JoinTokenR\x05items\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision2\xe5\x04\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xb0\x01\n" +
+	"\fAdmitRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\fR\x03key\x12\x18\n" +
+	"\asession\x18\x04 \x01(\fR\asession\x12\x18\n" +
+	"\arequest\x18\x05 \x01(\fR\arequest\x12\x1c\n" +
+	"\tsignature\x18\x06 \x01(\fR\tsignature\x12\x16\n" +
+	"\x06former\x18\a \x01(\fR\x06former\"X\n" +
+	"\rAdmitResponse\x12+\n" +
+	"\x06member\x18\x01 \x01(\v2\x13.interrex.v1.MemberR\x06member\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision2\xb0\x05\n" +
 	"\rMemberService\x12`\n" +
 	"\x04List\x12%.interrex.v1.MemberServiceListRequest\x1a&.interrex.v1.MemberServiceListResponse\"\t¹\x19\x05\b\x81\n" +
 	"\x10\x01\x12f\n" +
@@ -1147,7 +1309,9 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\x0fCreateJoinToken\x12#.interrex.v1.CreateJoinTokenRequest\x1a$.interrex.v1.CreateJoinTokenResponse\"\t¹\x19\x05\b\x84\n" +
 	"\x10\x03\x12g\n" +
 	"\x0fRevokeJoinToken\x12#.interrex.v1.RevokeJoinTokenRequest\x1a$.interrex.v1.RevokeJoinTokenResponse\"\t¹\x19\x05\b\x85\n" +
-	"\x10\x03\x12d\n" +
+	"\x10\x03\x12I\n" +
+	"\x05Admit\x12\x19.interrex.v1.AdmitRequest\x1a\x1a.interrex.v1.AdmitResponse\"\t¹\x19\x05\b\x87\n" +
+	"\x10\x02\x12d\n" +
 	"\x0eListJoinTokens\x12\".interrex.v1.ListJoinTokensRequest\x1a#.interrex.v1.ListJoinTokensResponse\"\t¹\x19\x05\b\x86\n" +
 	"\x10\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
@@ -1163,7 +1327,7 @@ func file_interrex_v1_member_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_member_proto_rawDescData
 }
 
-var file_interrex_v1_member_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_interrex_v1_member_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_interrex_v1_member_proto_goTypes = []any{
 	(*Member)(nil),                      // 0: interrex.v1.Member
 	(*MemberServiceListRequest)(nil),    // 1: interrex.v1.MemberServiceListRequest
@@ -1179,46 +1343,51 @@ var file_interrex_v1_member_proto_goTypes = []any{
 	(*RevokeJoinTokenResponse)(nil),     // 11: interrex.v1.RevokeJoinTokenResponse
 	(*ListJoinTokensRequest)(nil),       // 12: interrex.v1.ListJoinTokensRequest
 	(*ListJoinTokensResponse)(nil),      // 13: interrex.v1.ListJoinTokensResponse
-	nil,                                 // 14: interrex.v1.Member.TablesEntry
-	(*timestamppb.Timestamp)(nil),       // 15: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),         // 16: google.protobuf.Duration
-	(Consistency)(0),                    // 17: interrex.v1.Consistency
-	(*Fence)(nil),                       // 18: interrex.v1.Fence
+	(*AdmitRequest)(nil),                // 14: interrex.v1.AdmitRequest
+	(*AdmitResponse)(nil),               // 15: interrex.v1.AdmitResponse
+	nil,                                 // 16: interrex.v1.Member.TablesEntry
+	(*timestamppb.Timestamp)(nil),       // 17: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),         // 18: google.protobuf.Duration
+	(Consistency)(0),                    // 19: interrex.v1.Consistency
+	(*Fence)(nil),                       // 20: interrex.v1.Fence
 }
 var file_interrex_v1_member_proto_depIdxs = []int32{
-	14, // 0: interrex.v1.Member.tables:type_name -> interrex.v1.Member.TablesEntry
-	15, // 1: interrex.v1.Member.added_at:type_name -> google.protobuf.Timestamp
-	16, // 2: interrex.v1.Member.last_contact:type_name -> google.protobuf.Duration
-	17, // 3: interrex.v1.MemberServiceListRequest.consistency:type_name -> interrex.v1.Consistency
+	16, // 0: interrex.v1.Member.tables:type_name -> interrex.v1.Member.TablesEntry
+	17, // 1: interrex.v1.Member.added_at:type_name -> google.protobuf.Timestamp
+	18, // 2: interrex.v1.Member.last_contact:type_name -> google.protobuf.Duration
+	19, // 3: interrex.v1.MemberServiceListRequest.consistency:type_name -> interrex.v1.Consistency
 	0,  // 4: interrex.v1.MemberServiceListResponse.items:type_name -> interrex.v1.Member
-	18, // 5: interrex.v1.MemberServiceRemoveRequest.fence:type_name -> interrex.v1.Fence
-	18, // 6: interrex.v1.SetVoterRequest.fence:type_name -> interrex.v1.Fence
+	20, // 5: interrex.v1.MemberServiceRemoveRequest.fence:type_name -> interrex.v1.Fence
+	20, // 6: interrex.v1.SetVoterRequest.fence:type_name -> interrex.v1.Fence
 	0,  // 7: interrex.v1.SetVoterResponse.member:type_name -> interrex.v1.Member
-	16, // 8: interrex.v1.JoinToken.remaining:type_name -> google.protobuf.Duration
-	15, // 9: interrex.v1.JoinToken.expires_at:type_name -> google.protobuf.Timestamp
-	16, // 10: interrex.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	18, // 11: interrex.v1.CreateJoinTokenRequest.fence:type_name -> interrex.v1.Fence
+	18, // 8: interrex.v1.JoinToken.remaining:type_name -> google.protobuf.Duration
+	17, // 9: interrex.v1.JoinToken.expires_at:type_name -> google.protobuf.Timestamp
+	18, // 10: interrex.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	20, // 11: interrex.v1.CreateJoinTokenRequest.fence:type_name -> interrex.v1.Fence
 	7,  // 12: interrex.v1.CreateJoinTokenResponse.token:type_name -> interrex.v1.JoinToken
-	18, // 13: interrex.v1.RevokeJoinTokenRequest.fence:type_name -> interrex.v1.Fence
-	17, // 14: interrex.v1.ListJoinTokensRequest.consistency:type_name -> interrex.v1.Consistency
+	20, // 13: interrex.v1.RevokeJoinTokenRequest.fence:type_name -> interrex.v1.Fence
+	19, // 14: interrex.v1.ListJoinTokensRequest.consistency:type_name -> interrex.v1.Consistency
 	7,  // 15: interrex.v1.ListJoinTokensResponse.items:type_name -> interrex.v1.JoinToken
-	1,  // 16: interrex.v1.MemberService.List:input_type -> interrex.v1.MemberServiceListRequest
-	3,  // 17: interrex.v1.MemberService.Remove:input_type -> interrex.v1.MemberServiceRemoveRequest
-	5,  // 18: interrex.v1.MemberService.SetVoter:input_type -> interrex.v1.SetVoterRequest
-	8,  // 19: interrex.v1.MemberService.CreateJoinToken:input_type -> interrex.v1.CreateJoinTokenRequest
-	10, // 20: interrex.v1.MemberService.RevokeJoinToken:input_type -> interrex.v1.RevokeJoinTokenRequest
-	12, // 21: interrex.v1.MemberService.ListJoinTokens:input_type -> interrex.v1.ListJoinTokensRequest
-	2,  // 22: interrex.v1.MemberService.List:output_type -> interrex.v1.MemberServiceListResponse
-	4,  // 23: interrex.v1.MemberService.Remove:output_type -> interrex.v1.MemberServiceRemoveResponse
-	6,  // 24: interrex.v1.MemberService.SetVoter:output_type -> interrex.v1.SetVoterResponse
-	9,  // 25: interrex.v1.MemberService.CreateJoinToken:output_type -> interrex.v1.CreateJoinTokenResponse
-	11, // 26: interrex.v1.MemberService.RevokeJoinToken:output_type -> interrex.v1.RevokeJoinTokenResponse
-	13, // 27: interrex.v1.MemberService.ListJoinTokens:output_type -> interrex.v1.ListJoinTokensResponse
-	22, // [22:28] is the sub-list for method output_type
-	16, // [16:22] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	0,  // 16: interrex.v1.AdmitResponse.member:type_name -> interrex.v1.Member
+	1,  // 17: interrex.v1.MemberService.List:input_type -> interrex.v1.MemberServiceListRequest
+	3,  // 18: interrex.v1.MemberService.Remove:input_type -> interrex.v1.MemberServiceRemoveRequest
+	5,  // 19: interrex.v1.MemberService.SetVoter:input_type -> interrex.v1.SetVoterRequest
+	8,  // 20: interrex.v1.MemberService.CreateJoinToken:input_type -> interrex.v1.CreateJoinTokenRequest
+	10, // 21: interrex.v1.MemberService.RevokeJoinToken:input_type -> interrex.v1.RevokeJoinTokenRequest
+	14, // 22: interrex.v1.MemberService.Admit:input_type -> interrex.v1.AdmitRequest
+	12, // 23: interrex.v1.MemberService.ListJoinTokens:input_type -> interrex.v1.ListJoinTokensRequest
+	2,  // 24: interrex.v1.MemberService.List:output_type -> interrex.v1.MemberServiceListResponse
+	4,  // 25: interrex.v1.MemberService.Remove:output_type -> interrex.v1.MemberServiceRemoveResponse
+	6,  // 26: interrex.v1.MemberService.SetVoter:output_type -> interrex.v1.SetVoterResponse
+	9,  // 27: interrex.v1.MemberService.CreateJoinToken:output_type -> interrex.v1.CreateJoinTokenResponse
+	11, // 28: interrex.v1.MemberService.RevokeJoinToken:output_type -> interrex.v1.RevokeJoinTokenResponse
+	15, // 29: interrex.v1.MemberService.Admit:output_type -> interrex.v1.AdmitResponse
+	13, // 30: interrex.v1.MemberService.ListJoinTokens:output_type -> interrex.v1.ListJoinTokensResponse
+	24, // [24:31] is the sub-list for method output_type
+	17, // [17:24] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_member_proto_init() }
@@ -1234,7 +1403,7 @@ func file_interrex_v1_member_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_member_proto_rawDesc), len(file_interrex_v1_member_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

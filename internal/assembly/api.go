@@ -16,6 +16,7 @@ import (
 	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/reads"
 	"github.com/interrex/interrex/internal/resource"
@@ -39,6 +40,7 @@ func (s *Set) startAPI(u *unit.Unit) (worker.Worker, error) {
 		Resources: &services.Resources{Table: unit.Need[*resource.Table](u, StateName)},
 		Changes:   &services.Changes{Table: unit.Need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0},
 		Webhooks:  s.webhookService(unit.Need[*webhook.Table](u, StateName), unit.Need[unit.Handle[*hookcaller.Caller]](u, hookCallerSlotName)),
+		Members:   &services.Members{Table: unit.Need[*member.Table](u, StateName), Present: func() []interrex.Member { return s.view().Members() }},
 		Switches:  unit.Need[*method.Switches](u, switchesName),
 	}
 	engine := unit.Need[dependency.Reporter](u, EngineName)

@@ -67,6 +67,12 @@ func (s *Set) graph() map[string]unit.Node {
 			Start: s.startWebhooks,
 		},
 	}
+	nodes[clustererName] = unit.Node{
+		Flag: LeaderName, Inputs: []string{ClockName}, Visits: []string{StateName, QueueName, TransportName, RaftName}, Start: s.startClusterer,
+	}
+	nodes[joiningName] = unit.Node{
+		Inputs: []string{ClockName}, Visits: []string{identityName, StateName, TransportName, ClientName}, Start: s.startJoining,
+	}
 	for _, f := range features() {
 		nodes[f.name] = s.featureNode(f)
 	}

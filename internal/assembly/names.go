@@ -49,6 +49,8 @@ const (
 	apiName             = DefaultPrefix + "api"
 	apiSocketName       = DefaultPrefix + "api-socket"
 	apiPeersName        = DefaultPrefix + "api-peers"
+	clustererName       = DefaultPrefix + "clusterer"
+	joiningName         = DefaultPrefix + "joining"
 	hookCallerName      = DefaultPrefix + "webhook-caller"
 	hookCallerSlotName  = DefaultPrefix + "webhook-caller-slot"
 )

@@ -104,8 +104,9 @@ func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir
 	c.NonSyncedWritesToRaftLog = c.NonSyncedWritesToRaftLog || s.config.Agent.DataDir == ""
 	c.Earlier = &s.raftDir
 	c.Leadership, c.APIAddress = s.Leadership, t.APIAddress
-	c.Bootstrap = func() ([]string, bool, error) { return rules.Bootstrap(t, s.section().Cluster.BootstrapExpect) }
+	c.Bootstrap = func() ([]string, bool, error) { return rules.Bootstrap(t, s.section().Cluster) }
 	c.Incarnations = func() map[string]string { return rules.Incarnations(t) }
+	c.Charter = func() []state.Operation { return s.charter(dir) }
 	c.Leaving, c.Reluctant = s.leaving, s.health.Reluctant
 	c.FitMember = func(id string) bool { return membership.MayLead(id, t.Peer) }
 	c.FitnessChanged = t.Announce
@@ -121,6 +122,15 @@ func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir
 		return a, err
 	}
 	return c
+}
+
+// charter returns what the first entry of a cluster that this agent founds holds.
+func (s *Set) charter(dir *datadir.Dir) []state.Operation {
+	c, err := membership.ReadCharter(dir.Path)
+	if err != nil {
+		s.logger("raft").Errorf("%v: the cluster is founded without it", err)
+	}
+	return c.Operations()
 }
 
 // raftConfig returns raft's part of the configuration, for its worker.

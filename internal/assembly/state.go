@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/unit"
@@ -25,7 +26,7 @@ func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
 	if u.Err != nil {
 		return nil, u.Err
 	}
-	table, resources, changes, hooks := builtinTables()
+	own := newBuiltin()
 	tables, served := s.config.Agent.tables()
 	machine, err := s.config.Agent.machine(now, s.logger("fsm"))
 	if err != nil {
@@ -34,33 +35,45 @@ func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
 	if machine != nil {
 		tables, served = append(tables, machine), append(served, services.Machine())
 	}
-	ring := watch.New(watch.Config{Backlog: changes})
+	ring := watch.New(watch.Config{Backlog: own.changes})
 	st, err := state.New(state.Config{
-		Tables: append(tables, table, resources, changes, hooks), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
+		Tables: append(tables, own.all()...), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
 	})
 	if err != nil {
 		return nil, err
 	}
 	u.After(func() {
 		ring.Close()
-		changes.Close()
+		own.changes.Close()
 		st.Close()
 	})
-	u.Give(st, table, resources, changes, hooks, machine, ring, served)
+	u.Give(st, own.leases, own.resources, own.changes, own.hooks, own.members, machine, ring, served)
 	u.ReportBy(func() map[string]any { return reportState(st) })
 	return unit.Run(dir.KeepIdentity(st, now, s.logger("state"))), nil
 }
 
-// builtinTables makes the tables of interrex, empty.
-func builtinTables() (*lease.Table, *resource.Table, *change.Table, *webhook.Table) {
-	return lease.New(), resource.New(), change.New(), webhook.New()
+// builtin are the tables of interrex.
+type builtin struct {
+	leases    *lease.Table
+	resources *resource.Table
+	changes   *change.Table
+	hooks     *webhook.Table
+	members   *member.Table
+}
+
+// newBuiltin makes them, empty.
+func newBuiltin() builtin {
+	return builtin{lease.New(), resource.New(), change.New(), webhook.New(), member.New()}
+}
+
+func (b builtin) all() []state.Table {
+	return []state.Table{b.leases, b.resources, b.changes, b.hooks, b.members}
 }
 
 // NewState makes an empty state of the tables of interrex, for reading an agent's
 // directory while the agent does not run.
 func NewState(logger interrex.Logger) (*state.State, error) {
-	leases, resources, changes, hooks := builtinTables()
-	return state.New(state.Config{Tables: []state.Table{leases, resources, changes, hooks}, Logger: logger})
+	return state.New(state.Config{Tables: newBuiltin().all(), Logger: logger})
 }
 
 // machine makes the table of the embedder's own state machine; nil: there is none.

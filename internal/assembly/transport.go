@@ -11,6 +11,7 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/unit"
@@ -25,7 +26,7 @@ func (s *Set) startTransport(u *unit.Unit) (worker.Worker, error) {
 	if u.Err != nil {
 		return nil, u.Err
 	}
-	c := s.transportConfig(section, dir, st)
+	c := s.transportConfig(section, dir, st, unit.Need[*member.Table](u, StateName))
 	c.Clock = now
 	if c.TLS != nil {
 		c.Advertise, c.Join = section.Advertise, section.Join
@@ -47,8 +48,8 @@ func (s *Set) startTransport(u *unit.Unit) (worker.Worker, error) {
 }
 
 // transportConfig returns the configuration of the transport, without its listener.
-func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *state.State) transport.Config {
-	rules := membership.Rules{Disk: dir.Identity, State: st, Tables: st.Versions()}
+func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *state.State, members *member.Table) transport.Config {
+	rules := membership.Rules{Disk: dir.Identity, State: st, Members: members, Tables: st.Versions()}
 	hello := func() transport.Hello {
 		h := rules.Hello()
 		h.APIAddress, h.Expect, h.Version = s.advertisedAPI(), section.BootstrapExpect, s.config.Agent.Version
@@ -57,6 +58,12 @@ func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *stat
 	c := transport.Config{
 		ID: dir.ID, Hello: hello, Accept: rules.Accept, Logger: s.logger("transport"),
 		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.checked().Certificates(section),
+	}
+	c.Authorities = func() [][]byte {
+		if ca := members.CA(); ca != "" {
+			return [][]byte{[]byte(ca)}
+		}
+		return nil
 	}
 	if s.config.Agent.DataDir != "" {
 		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.Path, datadir.PeersName), About: "what is remembered of other agents' logs"}

@@ -224,52 +224,59 @@ func CheckRequest(request *x509.CertificateRequest, id string) error {
 }
 
 // NewRequest makes a key, ECDSA P-256, and a certificate request for an agent, in
-// DER. Further names are host names and IP addresses, at which callers reach its API.
+// DER: see Request.
 func NewRequest(id string, names []string) (key *ecdsa.PrivateKey, request []byte, err error) {
-	if err := certificates.CheckID(id); err != nil {
-		return nil, nil, err
-	}
 	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return nil, nil, fmt.Errorf("cannot make the agent's key: %w", err)
+	}
+	request, err = Request(key, id, names)
+	return key, request, err
+}
+
+// Request makes a certificate request for an agent and its key, in DER. Further names
+// are host names and IP addresses, at which callers reach its API.
+func Request(key *ecdsa.PrivateKey, id string, names []string) ([]byte, error) {
+	if err := certificates.CheckID(id); err != nil {
+		return nil, err
 	}
 	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: id}, DNSNames: []string{id}}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
-			continue
+		} else if name != id {
+			template.DNSNames = append(template.DNSNames, name)
 		}
-		if name == id {
-			continue
-		}
-		template.DNSNames = append(template.DNSNames, name)
 	}
-	if request, err = x509.CreateCertificateRequest(rand.Reader, template, key); err != nil {
-		return nil, nil, fmt.Errorf("cannot make a certificate request: %w", err)
+	request, err := x509.CreateCertificateRequest(rand.Reader, template, key)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a certificate request: %w", err)
 	}
 	parsed, err := x509.ParseCertificateRequest(request)
 	if err == nil {
 		err = CheckRequest(parsed, id)
 	}
+	return request, err
+}
+
+// SaveKey writes an agent's key into a directory, readable by its owner only.
+func SaveKey(dir string, key *ecdsa.PrivateKey) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, nil, err
+		return fmt.Errorf("cannot encode the agent's key: %w", err)
 	}
-	return key, request, nil
+	return disk.ReplaceFile("the agent's key", filepath.Join(dir, AgentKeyName), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 // SaveAgent writes an agent's key and certificate into a directory, and replaces
 // those that are there, each at once: first the key, then the certificate, then the
 // authorities. Readers of the files keep the previous ones until the pair matches.
 func SaveAgent(dir string, key *ecdsa.PrivateKey, cert []byte, authorities [][]byte) error {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return fmt.Errorf("cannot encode the agent's key: %w", err)
-	}
 	var all bytes.Buffer
 	for _, ca := range authorities {
 		_ = pem.Encode(&all, &pem.Block{Type: "CERTIFICATE", Bytes: ca}) // to memory
 	}
 	return errors.Join(
-		disk.ReplaceFile("the agent's key", filepath.Join(dir, AgentKeyName), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+		SaveKey(dir, key),
 		disk.ReplaceFile("the agent's certificate", filepath.Join(dir, AgentCertName), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})),
 		disk.ReplaceFile("the CA's certificate", filepath.Join(dir, CertName), all.Bytes()),
 	)

@@ -20,6 +20,20 @@ func Server(given Source, protocols ...string) (*tls.Config, error) {
 	return config, nil
 }
 
+// Joining returns the TLS configuration for one incoming handshake with an agent that
+// has no certificate yet. It is shown the authorities, in DER, behind this agent's
+// certificate.
+func Joining(given Source, protocol string, authorities [][]byte) (*tls.Config, error) {
+	config, _, err := base(given)
+	if err != nil {
+		return nil, err
+	}
+	own := &config.Certificates[0]
+	own.Certificate = append(own.Certificate[:len(own.Certificate):len(own.Certificate)], authorities...)
+	config.NextProtos = []string{protocol}
+	return config, nil
+}
+
 // Client returns the TLS configuration for one outgoing handshake. While the ID is
 // unknown, it is taken from the certificate and not compared; the chain is verified
 // in both cases.

@@ -27,7 +27,10 @@ type Identity struct {
 	ID          string
 	Incarnation string // 32 hexadecimal digits, new with each new disk
 	ClusterID   string // empty: in no cluster yet
-	Epoch       interrex.Epoch
+	// Joins is the ID of the cluster that has issued its certificate and that it waits
+	// to be let in by, with an empty log; empty: none, or it is in.
+	Joins string
+	Epoch interrex.Epoch
 	// Incarnations are those of the cluster's first members, by ID.
 	Incarnations map[string]string
 }
@@ -38,6 +41,7 @@ type identityFile struct {
 	ID          string `json:"id"`
 	Incarnation string `json:"incarnation"`
 	ClusterID   string `json:"cluster_id,omitempty"`
+	Joins       string `json:"joins,omitempty"`
 	Epoch       struct {
 		Number uint64 `json:"number"`
 		Bits   uint64 `json:"bits,string"`
@@ -139,7 +143,7 @@ func agreed(dataDir, stored, id string) (string, error) {
 
 // SaveIdentity stores an identity durably, or leaves the present one unchanged.
 func SaveIdentity(dataDir string, id Identity) error {
-	f := identityFile{ID: id.ID, Incarnation: id.Incarnation, ClusterID: id.ClusterID, Incarnations: id.Incarnations}
+	f := identityFile{ID: id.ID, Incarnation: id.Incarnation, ClusterID: id.ClusterID, Joins: id.Joins, Incarnations: id.Incarnations}
 	f.Epoch.Number, f.Epoch.Bits = id.Epoch.Number, id.Epoch.Bits
 	data, err := f.bytes()
 	if err != nil {
@@ -165,7 +169,7 @@ func readIdentity(path string) (Identity, error) {
 		return Identity{}, fmt.Errorf("cannot read identity: %s is damaged: %w: bring back a copy of it", path, err)
 	}
 	return Identity{
-		ID: f.ID, Incarnation: f.Incarnation, ClusterID: f.ClusterID,
+		ID: f.ID, Incarnation: f.Incarnation, ClusterID: f.ClusterID, Joins: f.Joins,
 		Epoch: interrex.Epoch{Number: f.Epoch.Number, Bits: f.Epoch.Bits}, Incarnations: f.Incarnations,
 	}, nil
 }

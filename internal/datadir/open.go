@@ -85,6 +85,7 @@ func (k keeper) run(ctx context.Context) error {
 			continue
 		}
 		next := saved
+		next.Joins = ""
 		next.ClusterID, next.Epoch, next.Incarnations = known.ClusterID, known.Epoch, known.Incarnations
 		if err := SaveIdentity(k.dir.Path, next); err != nil {
 			k.logger.Warningf("%v; retrying", err)

@@ -34,6 +34,9 @@ type Config struct {
 	Bootstrap func() (ids []string, decided bool, err error)
 	// Incarnations returns the incarnations of the known agents, by ID.
 	Incarnations func() map[string]string
+	// Charter returns what the first entry holds besides the cluster's identity.
+	// Optional.
+	Charter func() []state.Operation
 }
 
 // Decide returns the first members, for an agent that has an empty log; false: they
@@ -132,11 +135,15 @@ func (f *Founder) identityEntry() []byte {
 			id.Incarnations[string(s.ID)] = incarnation
 		}
 	}
+	operations := []state.Operation{{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)}}
+	if f.cfg.Charter != nil {
+		operations = append(operations, f.cfg.Charter()...)
+	}
 	return state.AppendEntry(nil, &state.Entry{
 		// The present stamp: a cluster's clock starts with its first leader's first
 		// tick.
 		Stamp:      f.cfg.State.Now(),
 		Wall:       f.cfg.Clock.Now().UTC(),
-		Operations: []state.Operation{{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)}},
+		Operations: operations,
 	})
 }

@@ -68,7 +68,7 @@ func isTimeout(err error) bool {
 }
 
 func (v View) memberSilent() (found []alarm.Finding) {
-	for _, m := range v.members() {
+	for _, m := range v.Members() {
 		if !m.Silent || m.Refusal != "" && m.Refusal != notListening {
 			continue // one that is refused has an alarm of its own
 		}
@@ -127,7 +127,7 @@ func (v View) quorumLost() []alarm.Finding {
 	if v.leaderKnown() || v.running() == nil {
 		return nil
 	}
-	if text := lostQuorum(v.members()); text != "" {
+	if text := lostQuorum(v.Members()); text != "" {
 		return alarm.Found(text)
 	}
 	return nil
@@ -184,7 +184,7 @@ func (h *Health) logLost(at time.Time) []alarm.Finding {
 	for _, peer := range v.Transport.Peers() {
 		logs[peer.ID] = peer.Log
 	}
-	if text := lostLog(v.members(), logs); text != "" {
+	if text := lostLog(v.Members(), logs); text != "" {
 		return []alarm.Finding{{Text: text, Since: *h.leaderless.Load()}}
 	}
 	return nil

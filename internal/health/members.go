@@ -14,8 +14,8 @@ import (
 // voter is the suffrage of members that vote.
 const voter = "voter"
 
-// members returns the members of raft's configuration, as this agent sees them.
-func (v View) members() []interrex.Member {
+// Members returns the members of raft's configuration, as this agent sees them.
+func (v View) Members() []interrex.Member {
 	r := v.running()
 	if r == nil {
 		return nil
@@ -53,6 +53,17 @@ func (v View) match(id string, r *raft.Raft) *uint64 {
 	return &at
 }
 
+// LastHeard returns when a member was last heard from; zero: never. A leader counts the
+// answers to raft in its term; every other agent counts whatever arrives.
+func (v View) LastHeard(id string, r *raft.Raft) time.Time {
+	if r.State() == raft.Leader && v.Acks != nil {
+		if sent, term := v.Acks.LastAck(raft.ServerID(id)); term == r.CurrentTerm() && !sent.IsZero() {
+			return sent
+		}
+	}
+	return v.Transport.Contact(id).Heard
+}
+
 // noteContact notes when a member was last heard from, and whether one of the two
 // refuses the other. A leader counts the answers to raft in its term; every other
 // agent counts whatever arrives.
@@ -60,13 +71,7 @@ func (v View) noteContact(m *interrex.Member, r *raft.Raft) {
 	if m.ID == v.ID {
 		return
 	}
-	contact := v.Transport.Contact(m.ID)
-	heard := contact.Heard
-	if r.State() == raft.Leader && v.Acks != nil {
-		if sent, term := v.Acks.LastAck(raft.ServerID(m.ID)); term == r.CurrentTerm() && !sent.IsZero() {
-			heard = sent
-		}
-	}
+	contact, heard := v.Transport.Contact(m.ID), v.LastHeard(m.ID, r)
 	if heard.IsZero() {
 		m.Silent = v.At.Sub(v.Transport.Began()) > silentAfter
 	} else {

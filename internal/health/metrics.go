@@ -86,7 +86,7 @@ func (h *Health) Collect(ch chan<- prometheus.Metric) {
 	if readable {
 		v.webhookMetrics(gauge)
 	}
-	for _, m := range v.members() {
+	for _, m := range v.Members() {
 		if m.LastContact != nil {
 			gauge(silentDesc, m.LastContact.Seconds(), m.ID)
 		}

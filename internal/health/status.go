@@ -38,7 +38,7 @@ func (v View) raftStatus(status *interrex.Status, r *raft.Raft) {
 	}
 	_, leader := r.LeaderWithID()
 	status.LeaderID, status.Log = string(leader), v.log(r)
-	status.Members = v.members()
+	status.Members = v.Members()
 	switch {
 	case len(status.Members) > 0:
 	case v.Config.Cluster.BootstrapExpect > 1:

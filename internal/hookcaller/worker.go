@@ -263,20 +263,6 @@ func (w *Worker) Note(ctx context.Context) error {
 	if len(c.Steps) == 0 {
 		return nil
 	}
-	return w.propose(ctx, c)
-}
-
-// propose proposes a command through the queue of this agent, which leads.
-func (w *Worker) propose(ctx context.Context, c state.Command) error {
-	done := make(chan error, 1)
-	w.config.Queue.Enqueue(ctx, &queue.Operation{
-		Operation: state.Operation{Table: state.WebhookTable, Data: c.Append(nil)}, Command: c, Lane: c.About().Lane,
-		Stop: ctx.Done(), Done: func(r state.Result) { done <- r.Err },
-	})
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	_, err := w.config.Queue.Propose(ctx, state.WebhookTable, c)
+	return err
 }

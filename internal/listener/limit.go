@@ -55,3 +55,6 @@ func (c *limitedConn) Close() error {
 	c.once.Do(func() { <-c.slots })
 	return c.Conn.Close()
 }
+
+// NetConn returns the underlying connection, for Config.ConnContext.
+func (c *limitedConn) NetConn() net.Conn { return c.Conn }

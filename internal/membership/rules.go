@@ -1,12 +1,15 @@
 package membership
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
@@ -15,6 +18,8 @@ import (
 type Rules struct {
 	Disk  datadir.Identity
 	State *state.State
+	// Members is the table of members.
+	Members *member.Table
 	// Tables are the versions of this agent's tables, by name.
 	Tables map[string]uint16
 }
@@ -64,13 +69,20 @@ func (r Rules) Accept(peer transport.Hello) error {
 		return err
 	}
 	if clusterID == "" {
-		return nil // the peer decides whether this agent fits
+		return r.fits(peer)
 	}
+	if r.Members.Removed(peer.ID, peer.Incarnation) {
+		return fmt.Errorf("agent %s was removed from the cluster %w", peer.ID, ErrRemoved)
+	}
+	row := r.Members.Member(peer.ID)
 	if peer.ClusterID == "" {
+		if row != nil && row.Incarnation == "" {
+			return nil // it was admitted, and comes for the first time
+		}
 		if incarnations == nil {
 			incarnations = r.Disk.Incarnations
 		}
-		return member(peer, incarnations)
+		return isMember(peer, incarnations, row)
 	}
 	if peer.ClusterID != clusterID {
 		return fmt.Errorf("agent %s belongs to the cluster %s, this one to %s: an agent's data directory belongs to one cluster for good", peer.ID, peer.ClusterID, clusterID)
@@ -78,16 +90,37 @@ func (r Rules) Accept(peer transport.Hello) error {
 	if peer.Epoch != epoch {
 		return fmt.Errorf("agent %s is in epoch %d of the cluster, this one in %d: the cluster was recovered, and one of them was not part of it", peer.ID, peer.Epoch.Number, epoch.Number)
 	}
-	if is := incarnations[peer.ID]; is != "" && is != peer.Incarnation {
+	if is := diskOf(peer.ID, incarnations, row); is != "" && is != peer.Incarnation {
 		return wiped(peer)
 	}
 	return nil
 }
 
-// member accepts an agent that has not read the cluster's first entry yet, if its
-// disk is the one that it had when the cluster was founded.
-func member(peer transport.Hello, incarnations map[string]string) error {
-	switch is := incarnations[peer.ID]; is {
+// ErrRemoved is the reason for refusing an agent that was removed.
+var ErrRemoved = errors.New("and does not come back with this data directory: to bring it back, give it an empty one, and a join token")
+
+// fits reports, for an agent that is in no cluster yet, why a peer is of another
+// cluster than the one that it joins; nil: the peer decides whether they fit.
+func (r Rules) fits(peer transport.Hello) error {
+	if r.Disk.Joins != "" && peer.ClusterID != "" && peer.ClusterID != r.Disk.Joins {
+		return fmt.Errorf("agent %s belongs to the cluster %s, and this one joins %s", peer.ID, peer.ClusterID, r.Disk.Joins)
+	}
+	return nil
+}
+
+// diskOf returns the incarnation of an agent's disk: as it is recorded, else as it was
+// when the cluster was founded; empty: it is not known.
+func diskOf(id string, incarnations map[string]string, row *member.Member) string {
+	if row != nil {
+		return row.Incarnation
+	}
+	return incarnations[id]
+}
+
+// isMember accepts an agent that has not read the cluster's first entry yet, if its
+// disk is the one that it has for the cluster.
+func isMember(peer transport.Hello, incarnations map[string]string, row *member.Member) error {
+	switch is := diskOf(peer.ID, incarnations, row); is {
 	case peer.Incarnation:
 		return nil
 	case "":
@@ -117,16 +150,16 @@ func (r Rules) sameTables(theirs map[string]uint16) error {
 	return nil
 }
 
-// Bootstrap decides the first members of a new cluster of n: see Decide. An agent
-// that has been in a cluster makes none.
-func (r Rules) Bootstrap(t *transport.Transport, n int) (ids []string, decided bool, err error) {
-	if r.Disk.ClusterID != "" {
+// Bootstrap decides the first members of a new cluster: see Decide. An agent that has
+// been in a cluster, or that joins one, makes none.
+func (r Rules) Bootstrap(t *transport.Transport, c config.Cluster) (ids []string, decided bool, err error) {
+	switch {
+	case r.Disk.ClusterID != "", r.Disk.Joins != "", c.BootstrapExpect < 2 && len(c.Join) > 0:
 		return nil, false, nil
-	}
-	if n < 2 {
+	case c.BootstrapExpect < 2:
 		return []string{r.Disk.ID}, true, nil
 	}
-	return Decide(t.Self(), t.Peers(), n)
+	return Decide(t.Self(), t.Peers(), c.BootstrapExpect)
 }
 
 // Incarnations returns the disks of this agent and of those that it has met, by ID.

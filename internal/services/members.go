@@ -30,6 +30,7 @@ func (s Members) Service() method.Service {
 		method.Write(interrexv1.MemberServiceCreateJoinTokenProcedure, state.MemberTable, createJoinToken, s.joinTokenCreated),
 		method.Write(interrexv1.MemberServiceRevokeJoinTokenProcedure, state.MemberTable, revokeJoinToken, joinTokenRevoked),
 		method.Read(interrexv1.MemberServiceListJoinTokensProcedure, s.listJoinTokens),
+		method.Write(interrexv1.MemberServiceAdmitProcedure, state.MemberTable, admit, admitted),
 	}}
 }
 
@@ -94,6 +95,21 @@ func memberReply(r state.Result) (*member.Reply, error) {
 		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
 	}
 	return reply, nil
+}
+
+func admit(m *interrexv1.AdmitRequest) (state.Command, error) {
+	return &member.Admit{
+		ID: m.GetId(), Token: m.GetToken(), Key: string(m.GetKey()), Session: string(m.GetSession()), Request: string(m.GetRequest()),
+		Signature: string(m.GetSignature()), Former: string(m.GetFormer()),
+	}, nil
+}
+
+func admitted(r state.Result, _ *state.State) (*interrexv1.AdmitResponse, error) {
+	reply, err := memberReply(r)
+	if err != nil {
+		return nil, err
+	}
+	return &interrexv1.AdmitResponse{Member: wire.Member(joined(interrex.Member{}, reply.Member)), Revision: uint64(r.Revision)}, nil
 }
 
 func createJoinToken(m *interrexv1.CreateJoinTokenRequest) (state.Command, error) {

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/juju/clock"
+	"github.com/juju/loggo"
+	"github.com/spf13/cobra"
+
+	"github.com/interrex/interrex/internal/check"
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/enrolment"
+	"github.com/interrex/interrex/internal/jointoken"
+)
+
+// joinTimeout bounds a join; 'agent run' then waits for as long as it takes.
+const joinTimeout = 2 * time.Minute
+
+func newJoin(a *app) *cobra.Command {
+	j := &joiner{app: a}
+	c := &cobra.Command{
+		Use:   "join ADDRESS [ADDRESS ...]",
+		Short: "Make an agent that joins a cluster",
+		Long: `Asks a running member at its cluster address for a certificate, and makes the data
+directory of an agent that joins the cluster. Any member will do; several may be
+given. The member is checked against the token, and the agent's key never leaves
+this machine. Repeating the command goes on where it was.
+
+Then start the agent. It gets the cluster's data first, and a vote once it has
+caught up, where that keeps the number of voters odd.`,
+		Example: `  interrex agent join 10.0.0.1:7401 --token-file join.token --data-dir /var/lib/interrex
+  interrex agent run --config /var/lib/interrex/interrex.yaml`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return j.join(c.Context(), args) },
+	}
+	enrolmentFlags(c, &j.agent)
+	c.Flags().StringVar(&j.tokenFile, "token-file", "", "the file with the join token")
+	return c
+}
+
+// joiner is one `interrex agent join`.
+type joiner struct {
+	app       *app
+	agent     enrolment.Agent
+	tokenFile string
+}
+
+func (j *joiner) join(ctx context.Context, addresses []string) error {
+	if j.tokenFile == "" {
+		return usageError{errors.New("--token-file is missing: give the file with the join token, which 'interrex agent init' or 'interrex join-token create' has made")}
+	}
+	text, err := disk.ReadSmall(j.tokenFile)
+	if err != nil {
+		return usageError{err}
+	}
+	token, err := jointoken.Parse(string(text))
+	if err != nil {
+		return usageError{err}
+	}
+	j.agent.ID = check.ID(j.agent.ID, j.agent.DataDir)
+	if j.agent.DataDir != "" {
+		if j.agent.DataDir, err = filepath.Abs(j.agent.DataDir); err != nil {
+			return usageError{err}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	err = enrolment.Join(ctx, enrolment.JoinConfig{
+		Agent: j.agent, Addresses: addresses, Token: token, Clock: clock.WallClock, Logger: loggo.GetLogger("interrex.join"),
+	})
+	if err != nil {
+		return err
+	}
+	config := filepath.Join(j.agent.DataDir, enrolment.ConfigName)
+	return j.app.done(map[string]any{"id": j.agent.ID, "config": config}, "agent %s may join; start it:\n  interrex agent run --config %s", j.agent.ID, config)
+}

@@ -1,0 +1,66 @@
+package assembly
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+
+	"github.com/interrex/interrex/internal/health"
+	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/unit"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/raftworker/clusterer"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/transport"
+)
+
+// startClusterer brings raft's configuration in line with the table of members, where
+// this agent leads.
+func (s *Set) startClusterer(u *unit.Unit) (worker.Worker, error) {
+	life, t := unit.Need[*raftLife](u, RaftName), unit.Need[*transport.Transport](u, TransportName)
+	waiting := unit.Need[*queue.Queue](u, QueueName)
+	c := clusterer.Config{
+		Table: unit.Need[*member.Table](u, StateName), Clock: unit.Need[clock.Clock](u, ClockName), Logger: s.logger("clusterer"),
+		Propose: func(ctx context.Context, c state.Command) error {
+			_, err := waiting.Propose(ctx, state.MemberTable, c)
+			return err
+		},
+	}
+	if u.Err != nil {
+		return nil, u.Err
+	}
+	r, err := life.Raft()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", err, dependency.ErrMissing)
+	}
+	c.ID, c.Raft = t.ID(), r
+	c.Look = func() []clusterer.Sight { return look(s.view(), r, t) }
+	return clusterer.NewWorker(c)
+}
+
+// look returns what this leader sees of the agents that it has met, and of itself.
+func look(v health.View, r *raft.Raft, t *transport.Transport) []clusterer.Sight {
+	self := sight(t.Self())
+	self.Fit = true
+	self.ClusterAddress = t.Address(self.ID)
+	all := []clusterer.Sight{self}
+	for _, peer := range t.Peers() {
+		one := sight(peer)
+		one.Silent = v.At.Sub(v.LastHeard(peer.ID, r))
+		one.Match = v.Acks.MatchIndex(raft.ServerID(peer.ID), r.CurrentTerm())
+		one.Fit = peer.Log.Unfit == ""
+		all = append(all, one)
+	}
+	return all
+}
+
+func sight(h transport.Hello) clusterer.Sight {
+	return clusterer.Sight{
+		ID: h.ID, Incarnation: h.Incarnation, ClusterAddress: h.ClusterAddress, APIAddress: h.APIAddress,
+		Version: h.Version, Tables: h.Tables,
+	}
+}

@@ -1,0 +1,292 @@
+// Package enrolment owns the data directory of an agent that is about to found a
+// cluster or to join one: its certificate, its configuration file, and what else must be
+// there before it runs.
+package enrolment
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/inbound"
+	"github.com/interrex/interrex/internal/joining"
+	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/membership"
+)
+
+// The names of files in a data directory.
+const (
+	ConfigName    = "interrex.yaml"
+	JoinTokenName = "join.token"
+)
+
+// foundingUses is how many agents may join with the token that a cluster is founded
+// with.
+const foundingUses = 4
+
+// Agent is the agent that a directory is made for.
+type Agent struct {
+	DataDir      string
+	ID           string   // a DNS label
+	API, Cluster string   // the addresses that it listens on, host:port
+	Names        []string // further host names and IP addresses for its certificate
+}
+
+// validate returns the first field that is not valid.
+func (a Agent) validate() error {
+	if a.DataDir == "" {
+		return errors.New("--data-dir is missing: give the directory for the agent's data")
+	}
+	if err := certificates.CheckID(a.ID); err != nil {
+		return fmt.Errorf("--id: %w", err)
+	}
+	for flag, address := range map[string]string{"--api": a.API, "--cluster": a.Cluster} {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return fmt.Errorf("%s: %q is not valid: give HOST:PORT: %w", flag, address, err)
+		}
+	}
+	return nil
+}
+
+// names returns the names in the agent's certificate besides its ID: those at which
+// callers on this machine reach its API, and those that it listens on.
+func (a Agent) names() []string {
+	all := []string{"localhost", "127.0.0.1", "::1"}
+	for _, address := range []string{a.API, a.Cluster} {
+		if host, _, _ := net.SplitHostPort(address); host != "" && !unspecified(host) {
+			all = append(all, host)
+		}
+	}
+	var names []string
+	for _, name := range append(all, a.Names...) {
+		single := net.ParseIP(name) == nil && !strings.Contains(name, ".") && name != "localhost"
+		if !single && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func unspecified(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsUnspecified()
+}
+
+// Founded is what Found has made.
+type Founded struct {
+	JoinToken string        // the path of the join token's file
+	Uses      int           // how many agents may join with it
+	TTL       time.Duration // how long, from the cluster's first entry on
+	Address   string        // at which they join: the agent's cluster address, as far as it is known
+}
+
+// Found makes the directory of an agent that founds a cluster: the cluster's CA, the
+// agent's certificate and configuration, and a join token for others. It refuses a
+// directory that is not empty.
+func Found(a Agent, now time.Time) (*Founded, error) {
+	if err := a.validate(); err != nil {
+		return nil, err
+	}
+	if err := empty(a.DataDir); err != nil {
+		return nil, err
+	}
+	if err := disk.MakePrivate(a.DataDir); err != nil {
+		return nil, fmt.Errorf("cannot make the data directory: %w", err)
+	}
+	ca, err := authority.New(now)
+	if err != nil {
+		return nil, err
+	}
+	key, raw, err := authority.NewRequest(a.ID, a.names())
+	if err != nil {
+		return nil, err
+	}
+	request, err := x509.ParseCertificateRequest(raw)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := ca.Issue(request, a.ID, now)
+	if err != nil {
+		return nil, err
+	}
+	token := jointoken.New(ca.Pin())
+	charter := membership.Charter{CA: ca.Cert(), JoinTokens: []membership.CharterJoinToken{{
+		PublicKey: token.PublicKey(), Uses: foundingUses, TTL: limits.DefaultJoinTTL,
+	}}}
+	file := filepath.Join(a.DataDir, JoinTokenName)
+	err = errors.Join(
+		ca.Save(a.DataDir), authority.SaveAgent(a.DataDir, key, cert, [][]byte{ca.Cert()}), charter.Save(a.DataDir),
+		disk.ReplaceFile("the join token", file, []byte(token.String()+"\n")),
+		a.saveConfig(nil),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return &Founded{JoinToken: file, Uses: foundingUses, TTL: limits.DefaultJoinTTL, Address: a.reachable()}, nil
+}
+
+// empty returns an error if a directory has anything in it.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("cannot look into the data directory: %w", err)
+	case len(entries) > 0:
+		return fmt.Errorf("the data directory %s is not empty (%s is there): give another, or move what is in it away", dir, entries[0].Name())
+	}
+	return nil
+}
+
+// reachable returns an address at which other machines may reach the agent.
+func (a Agent) reachable() string {
+	host, port, _ := net.SplitHostPort(a.Cluster)
+	if host == "" || unspecified(host) {
+		host = "THIS-MACHINE"
+		if name, err := os.Hostname(); err == nil {
+			host = name
+		}
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// saveConfig writes the configuration file. join are the cluster addresses of other
+// agents; none: the agent founds a cluster.
+func (a Agent) saveConfig(join []string) error {
+	q := strconv.Quote
+	file := func(name string) string { return q(filepath.Join(a.DataDir, name)) }
+	var quoted []string
+	for _, address := range join {
+		quoted = append(quoted, q(address))
+	}
+	expect := "  bootstrap-expect: 1\n"
+	if len(join) > 0 {
+		expect = ""
+	}
+	text := fmt.Sprintf(`agent:
+  id: %s
+  data-dir: %s
+api:
+  listen: %s
+  tls:
+    cert: %s
+    key: %s
+    client-ca: %s
+cluster:
+  listen: %s
+  join: [%s]
+%s  tls:
+    ca: %s
+    cert: %s
+    key: %s
+`, q(a.ID), q(a.DataDir), q(a.API), file(authority.AgentCertName), file(authority.AgentKeyName), file(authority.CertName),
+		q(a.Cluster), strings.Join(quoted, ", "), expect, file(authority.CertName), file(authority.AgentCertName), file(authority.AgentKeyName))
+	return disk.ReplaceFile("the configuration", filepath.Join(a.DataDir, ConfigName), []byte(text))
+}
+
+// JoinConfig is what Join needs besides the agent.
+type JoinConfig struct {
+	Agent     Agent
+	Addresses []string // cluster addresses of any members
+	Token     jointoken.Token
+	Clock     clock.Clock
+	Logger    interrex.Logger
+}
+
+// Join asks the cluster for a certificate, and makes the directory of an agent that it
+// lets in. Repeated with the same directory it goes on where it was: its key stays the
+// same, so that it counts as one use of the token.
+func Join(ctx context.Context, c JoinConfig) error {
+	a := c.Agent
+	if err := a.validate(); err != nil {
+		return err
+	}
+	for _, address := range c.Addresses {
+		if err := inbound.CheckAddress(address); err != nil {
+			return fmt.Errorf("the address %q is not valid: %w", address, err)
+		}
+	}
+	if err := disk.MakePrivate(a.DataDir); err != nil {
+		return fmt.Errorf("cannot make the data directory: %w", err)
+	}
+	is, err := datadir.OpenIdentity(a.DataDir, a.ID)
+	if err != nil {
+		return err
+	}
+	if is.ClusterID != "" {
+		return fmt.Errorf("agent %s is in the cluster %s already: start it with 'interrex agent run --config %s'", is.ID, is.ClusterID, filepath.Join(a.DataDir, ConfigName))
+	}
+	key, csr, err := a.request()
+	if err != nil {
+		return err
+	}
+	grant, err := joining.Join(ctx, joining.Config{
+		ID: a.ID, Token: c.Token, Addresses: c.Addresses, Key: key, CSR: csr, Clock: c.Clock, Logger: c.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	is.Joins = grant.ClusterID
+	join := slices.Clone(c.Addresses)
+	for _, address := range grant.Members {
+		if !slices.Contains(join, address) && inbound.CheckAddress(address) == nil {
+			join = append(join, address)
+		}
+	}
+	return errors.Join(
+		authority.SaveAgent(a.DataDir, key, grant.Certificate, grant.Authorities),
+		datadir.SaveIdentity(a.DataDir, is),
+		a.saveConfig(join),
+	)
+}
+
+// request returns the agent's key, the one in its directory if there is one, and a
+// certificate request for it. The key is on the disk before anybody is asked.
+func (a Agent) request() (*ecdsa.PrivateKey, []byte, error) {
+	path := filepath.Join(a.DataDir, authority.AgentKeyName)
+	text, err := disk.ReadFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read the agent's key: %w", err)
+	}
+	if text == nil {
+		key, csr, err := authority.NewRequest(a.ID, a.names())
+		if err != nil {
+			return nil, nil, err
+		}
+		return key, csr, authority.SaveKey(a.DataDir, key)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, nil, fmt.Errorf("%s is not a key in PEM: move it away", path)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w: move it away", path, err)
+	}
+	key, is := parsed.(*ecdsa.PrivateKey)
+	if !is {
+		return nil, nil, fmt.Errorf("%s is a %T, not an ECDSA key: move it away", path, parsed)
+	}
+	csr, err := authority.Request(key, a.ID, a.names())
+	return key, csr, err
+}

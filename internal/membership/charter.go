@@ -1,0 +1,66 @@
+package membership
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/state"
+)
+
+// CharterName is the file in the data directory of an agent that is to found a
+// cluster, with what goes into the cluster's first entry. It has no secrets.
+const CharterName = "charter.json"
+
+// Charter is what a cluster is founded with.
+type Charter struct {
+	CA         []byte             `json:"ca"` // the CA's certificate, in DER
+	JoinTokens []CharterJoinToken `json:"join_tokens,omitempty"`
+}
+
+// CharterJoinToken is a join token that is valid from the cluster's first entry on.
+type CharterJoinToken struct {
+	PublicKey []byte        `json:"public_key"`
+	Uses      uint64        `json:"uses"`
+	TTL       time.Duration `json:"ttl_ns"` // of cluster time
+}
+
+// Save writes the charter into a data directory.
+func (c Charter) Save(dir string) error {
+	text, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cannot encode the cluster's charter: %w", err)
+	}
+	return disk.ReplaceFile("the cluster's charter", filepath.Join(dir, CharterName), append(text, '\n'))
+}
+
+// ReadCharter reads the charter in a data directory; none: the zero Charter.
+func ReadCharter(dir string) (Charter, error) {
+	var c Charter
+	text, err := disk.ReadFile(filepath.Join(dir, CharterName))
+	if err == nil && text != nil {
+		err = json.Unmarshal(text, &c)
+	}
+	if err != nil {
+		return c, fmt.Errorf("cannot read the cluster's charter, %s: %w", filepath.Join(dir, CharterName), err)
+	}
+	return c, nil
+}
+
+// Operations returns the operations of a cluster's first entry. Proposed again they
+// change nothing.
+func (c Charter) Operations() (all []state.Operation) {
+	add := func(command state.Command) {
+		all = append(all, state.Operation{Table: state.MemberTable, Data: command.Append(nil)})
+	}
+	if len(c.CA) > 0 {
+		add(&member.SetCA{Cert: string(c.CA)})
+	}
+	for _, t := range c.JoinTokens {
+		add(&member.CreateJoinToken{Key: string(t.PublicKey), Uses: t.Uses, TTL: t.TTL})
+	}
+	return all
+}
