@@ -32,7 +32,6 @@ var otherWords = map[string]map[string]string{
 		"leases":    "lease list",
 		"list":      "lease list",
 		"ls":        "lease list",
-		"member":    "status",
 		"members":   "status",
 		"put":       "kv put",
 		"refresh":   "lease extend",

@@ -140,7 +140,7 @@ const (
 
 func explainLease(ttl, failOver time.Duration) leaseExplanation {
 	stamp := min(max(ttl/10, leastStamp), mostStamp)
-	least := max(interrex.MinTTL, failOver*30/17) // two thirds of it, less a tenth, last as long as the fail-over
+	least := max(interrex.MinTTL, 3*failOver) // what is left after an extend, less the margin, with room for a retry
 	return leaseExplanation{
 		TTL: seconds(ttl), Cancel: seconds(ttl - hold.Margin(ttl)), Deadline: seconds(ttl),
 		Earliest: seconds(ttl), Latest: seconds(ttl + failOver + stamp),
