@@ -32,7 +32,7 @@ var otherWords = map[string]map[string]string{
 		"leases":    "lease list",
 		"list":      "lease list",
 		"ls":        "lease list",
-		"members":   "status",
+		"members":   "member list",
 		"put":       "kv put",
 		"refresh":   "lease extend",
 		"release":   "lease revoke",

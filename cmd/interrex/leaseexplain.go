@@ -26,7 +26,8 @@ added up, and what that means for a lease of a given ttl: when its holder must h
 stopped, and when another holder can win.
 
 It counts from the moment at which the leader's process ends, or is cut off. The other
-voters, their disks and the network work; a second failure begins the count again.
+voters, their disks and the network work; a second failure begins the count again. A
+leader whose disk hangs leads on until a write has not returned for 5s.
 
 ` + operatorLong,
 		Example: `  interrex lease explain --addr unix:///var/lib/interrex/interrex.sock
