@@ -77,6 +77,7 @@ var floors = map[string]int{
 	"raftworker/leadership": 4, // who leads, and the flag whose life is one term
 	"raftworker/clusterer":  4, // raft's configuration, in line with the table of members
 	"internal/check":        5, // the examination of a configuration
+	"internal/doctor":       6, // the examination of an agent's machine
 	"internal/health":       5, // what can be known of an agent by looking at what runs
 	"raftworker":            4, // the supervised raft.Raft
 	// The server of the API: what a table declares, then one call of it, then what

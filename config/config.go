@@ -76,7 +76,7 @@ type TLSFiles struct {
 func (t TLSFiles) Present() bool { return t != TLSFiles{} }
 
 // Raft tunes the replicated log. A timeout of 0 is that of Cluster.Timing: the first
-// three are 500 ms, 500 ms and 250 ms, and with "wan" 1 s, 1 s and 500 ms.
+// three are 300 ms, 300 ms and 250 ms, and with "wan" 1 s, 1 s and 500 ms.
 type Raft struct {
 	HeartbeatTimeout   time.Duration `yaml:"heartbeat-timeout"`
 	ElectionTimeout    time.Duration `yaml:"election-timeout"`

@@ -44,7 +44,7 @@ func TestRaftsConfiguration(t *testing.T) {
 		rc.TrailingLogs != MinTrailingLogs || rc.SnapshotThreshold != 8192 || rc.SnapshotInterval != 2*time.Minute {
 		t.Errorf("%+v", rc)
 	}
-	if rc.HeartbeatTimeout != 500*time.Millisecond || rc.ElectionTimeout != 500*time.Millisecond || rc.LeaderLeaseTimeout != 250*time.Millisecond {
+	if rc.HeartbeatTimeout != 300*time.Millisecond || rc.ElectionTimeout != 300*time.Millisecond || rc.LeaderLeaseTimeout != 250*time.Millisecond {
 		t.Errorf("lan: %s %s %s", rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout)
 	}
 	rc, err = NewRaftConfig(Config{LocalID: "a", Timing: config.TimingWAN, ElectionTimeout: 3 * time.Second})
@@ -57,7 +57,7 @@ func TestTimeoutsThatDoNotFitAreRefused(t *testing.T) {
 	for says, cfg := range map[string]Config{
 		"validating raft config: HeartbeatTimeout is too low": {HeartbeatTimeout: time.Millisecond},
 		"LeaderLeaseTimeout (250ms) cannot be larger":         {HeartbeatTimeout: 200 * time.Millisecond},
-		"must be shorter than HeartbeatTimeout":               {LeaderLeaseTimeout: 500 * time.Millisecond},
+		"must be shorter than HeartbeatTimeout":               {LeaderLeaseTimeout: 300 * time.Millisecond},
 		"ElectionTimeout (100ms) must be equal or greater":    {ElectionTimeout: 100 * time.Millisecond},
 		`timing "moon" is not valid: use "lan" or "wan"`:      {Timing: "moon"},
 	} {

@@ -20,7 +20,6 @@ var otherWords = map[string]map[string]string{
 		"create":    "lease claim",
 		"del":       "lease revoke",
 		"delete":    "lease revoke",
-		"doctor":    "status",
 		"drop":      "lease revoke",
 		"elect":     "lock",
 		"exec":      "lock",

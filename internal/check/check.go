@@ -47,7 +47,7 @@ func (a Agent) All(ctx context.Context, c config.Config) (warnings []string, err
 		found = append(found, a.ClusterFiles(c.Cluster, id))
 	}
 	warnings = doubtful(c)
-	if path := SocketPath(c); answers(path) {
+	if path := SocketPath(c); Answers(path) {
 		warnings = append(warnings, fmt.Sprintf("api.listen, cluster.listen: not tried, because an agent is running (%s); a reload will check whether they are free", path))
 	} else {
 		found = append(found, a.tryPorts(ctx, c))
@@ -218,8 +218,8 @@ func knownID(c config.Agent) (string, error) {
 	return id, nil
 }
 
-// answers reports whether something listens on a socket, or may.
-func answers(path string) bool {
+// Answers reports whether something listens on a socket, or may.
+func Answers(path string) bool {
 	conn, err := net.DialTimeout("unix", path, connectTimeout)
 	if err != nil {
 		return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.ECONNREFUSED)
@@ -230,14 +230,14 @@ func answers(path string) bool {
 
 // tryPorts binds the ports for a moment.
 func (a Agent) tryPorts(ctx context.Context, c config.Config) error {
-	failed := []error{tryPort(ctx, "api.listen", c.API.Listen)}
+	failed := []error{Port(ctx, "api.listen", c.API.Listen)}
 	if a.Certificates(c.Cluster) != nil {
-		failed = append(failed, tryPort(ctx, "cluster.listen", c.Cluster.Listen))
+		failed = append(failed, Port(ctx, "cluster.listen", c.Cluster.Listen))
 	}
 	return errors.Join(failed...)
 }
 
-func tryPort(ctx context.Context, key, address string) error {
+func Port(ctx context.Context, key, address string) error {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil // there is none, or Validate has reported it
 	}

@@ -37,12 +37,12 @@ func TestWhereASocketCanBe(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if !answers(socket) || answers(filepath.Join(dir, "none")) || answers(filepath.Join(file, "none")) {
+	if !Answers(socket) || Answers(filepath.Join(dir, "none")) || Answers(filepath.Join(file, "none")) {
 		t.Error("only the socket answers")
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	_ = l.Close()
-	if answers(socket) {
+	if Answers(socket) {
 		t.Error("one that nobody listens on answers")
 	}
 }

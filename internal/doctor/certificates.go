@@ -1,0 +1,76 @@
+package doctor
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/disk"
+)
+
+// endsSoon is how long before its end a certificate is worth a look, as for the alarm
+// certificate-ending.
+const endsSoon = 30 * 24 * time.Hour
+
+// certificates reports until when those that the configuration names are valid, and the
+// one in the data directory's ca.pem.
+func certificates(c config.Config, now time.Time) (all []Finding) {
+	files := []struct{ key, path string }{
+		{"cluster.tls.ca", c.Cluster.TLS.CA}, {"cluster.tls.cert", c.Cluster.TLS.Cert},
+		{"api.tls.cert", c.API.TLS.Cert}, {"api.tls.client-ca", c.API.TLS.ClientCA},
+		{"ca.pem", filepath.Join(c.Agent.DataDir, "ca.pem")},
+	}
+	var seen []string
+	for _, f := range files {
+		if f.path == "" || slices.Contains(seen, f.path) {
+			continue
+		}
+		seen = append(seen, f.path)
+		text, err := disk.ReadSmall(f.path)
+		switch {
+		case err == nil:
+			all = append(all, validity(f.key, f.path, text, now))
+		case f.key != "ca.pem" || !errors.Is(err, fs.ErrNotExist):
+			all = append(all, found("certificate", Fail, "bring the file back, and let the agent's user read it", "%s: %v", f.key, err))
+		}
+	}
+	if len(all) == 0 {
+		return []Finding{ok("certificate", "the configuration names none")}
+	}
+	return all
+}
+
+// validity reports on the certificate of a file that ends first.
+func validity(key, path string, text []byte, now time.Time) Finding {
+	var first *x509.Certificate
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return found("certificate", Fail, "issue it again", "%s: %s is damaged: %v", key, path, err)
+		}
+		if first == nil || c.NotAfter.Before(first.NotAfter) {
+			first = c
+		}
+	}
+	if first == nil {
+		return found("certificate", Fail, "give a file in PEM", "%s: %s has no certificate", key, path)
+	}
+	end, days := first.NotAfter.UTC().Format(time.RFC3339), int(first.NotAfter.Sub(now).Hours()/24)
+	switch {
+	case now.Before(first.NotBefore):
+		return found("certificate", Fail, "correct the clock of this machine, or of the one that issued it", "%s: %s is valid only from %s on", key, path, first.NotBefore.UTC().Format(time.RFC3339))
+	case now.After(first.NotAfter):
+		return found("certificate", Fail, "issue a new one, or correct the clock: with this one nobody accepts a connection", "%s: %s expired at %s", key, path, end)
+	case first.NotAfter.Sub(now) < endsSoon:
+		return found("certificate", Warn, "issue a new one and replace the file: it is read again without a restart", "%s: %s expires in %d days, at %s", key, path, days, end)
+	}
+	return ok("certificate", "%s: %s is valid for %d more days", key, path, days)
+}
