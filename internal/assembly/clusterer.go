@@ -9,6 +9,7 @@ import (
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/unit"
@@ -30,6 +31,7 @@ func (s *Set) startClusterer(u *unit.Unit) (worker.Worker, error) {
 			return err
 		},
 	}
+	c.Prepare = s.keys(unit.Need[*datadir.Dir](u, identityName), c.Table, t).Hand
 	if u.Err != nil {
 		return nil, u.Err
 	}

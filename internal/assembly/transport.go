@@ -8,6 +8,7 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/disk"
@@ -53,6 +54,8 @@ func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *stat
 	hello := func() transport.Hello {
 		h := rules.Hello()
 		h.APIAddress, h.Expect, h.Version = s.advertisedAPI(), section.BootstrapExpect, s.config.Agent.Version
+		_, err := authority.KeySince(dir.Path)
+		h.CAKey = err == nil
 		return h
 	}
 	c := transport.Config{

@@ -61,6 +61,9 @@ type Config struct {
 	Look func() []Sight
 	// Propose has a command of the table of members applied, within ctx.
 	Propose func(ctx context.Context, c state.Command) error
+	// Prepare gives an agent what it needs to have a vote, within ctx, before it gets
+	// one.
+	Prepare func(ctx context.Context, id string) error
 	Clock   clock.Clock
 	Logger  interrex.Logger
 }
@@ -78,6 +81,8 @@ func (c Config) Validate() error {
 		return errors.New("nil Look not valid")
 	case c.Propose == nil:
 		return errors.New("nil Propose not valid")
+	case c.Prepare == nil:
+		return errors.New("nil Prepare not valid")
 	case c.Clock == nil:
 		return errors.New("nil Clock not valid")
 	case c.Logger == nil:
@@ -293,6 +298,9 @@ func (w *Worker) take(ctx context.Context, s Step, prev uint64) error {
 	case AddNonvoter:
 		future = w.config.Raft.AddNonvoter(id, address, prev, changeTimeout)
 	case Promote:
+		if err := w.prepare(ctx, s.ID); err != nil {
+			return err
+		}
 		future = w.config.Raft.AddVoter(id, address, prev, changeTimeout)
 	case Demote:
 		future = w.config.Raft.DemoteVoter(id, prev, changeTimeout)
@@ -304,6 +312,12 @@ func (w *Worker) take(ctx context.Context, s Step, prev uint64) error {
 		return fmt.Errorf("unknown step %v", s.Kind)
 	}
 	return w.await(ctx, future)
+}
+
+func (w *Worker) prepare(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	return w.config.Prepare(ctx, id)
 }
 
 // await waits for a change: raft may not answer while it stops (hashicorp/raft#145).
