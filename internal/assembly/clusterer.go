@@ -64,5 +64,6 @@ func sight(h transport.Hello) clusterer.Sight {
 	return clusterer.Sight{
 		ID: h.ID, Incarnation: h.Incarnation, ClusterAddress: h.ClusterAddress, APIAddress: h.APIAddress,
 		Version: h.Version, Tables: h.Tables,
+		Certificate: member.Certificate{Serial: h.Certificate.Serial, Issuer: h.Certificate.Issuer, Ends: h.Certificate.Ends},
 	}
 }

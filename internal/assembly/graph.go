@@ -73,6 +73,9 @@ func (s *Set) graph() map[string]unit.Node {
 	nodes[custodyName] = unit.Node{
 		Inputs: []string{ClockName}, Visits: []string{identityName, StateName, TransportName, RaftName}, Start: s.startCustody,
 	}
+	nodes[renewalName] = unit.Node{
+		Inputs: []string{ClockName}, Visits: []string{identityName, StateName, TransportName}, Start: s.startRenewal,
+	}
 	nodes[joiningName] = unit.Node{
 		Inputs: []string{ClockName}, Visits: []string{identityName, StateName, TransportName, ClientName}, Start: s.startJoining,
 	}

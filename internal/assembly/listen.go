@@ -101,6 +101,7 @@ func (s *Set) startAPIPeers(u *unit.Unit) (worker.Worker, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/", server.PeerHandler())
 	s.keys(dir, table, t).Serve(mux)
+	s.issuer(dir, table).Serve(mux)
 	return listener.New(listener.Config{
 		Listener: l, Handler: mux, Logger: s.logger("api"),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {

@@ -51,6 +51,7 @@ const (
 	apiPeersName        = DefaultPrefix + "api-peers"
 	clustererName       = DefaultPrefix + "clusterer"
 	custodyName         = DefaultPrefix + "ca-key"
+	renewalName         = DefaultPrefix + "certificate"
 	joiningName         = DefaultPrefix + "joining"
 	hookCallerName      = DefaultPrefix + "webhook-caller"
 	hookCallerSlotName  = DefaultPrefix + "webhook-caller-slot"

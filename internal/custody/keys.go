@@ -29,7 +29,7 @@ type Keys struct {
 	// Changed is called when this agent has got the key or has deleted it. It must not
 	// block.
 	Changed func()
-	Logger interrex.Logger
+	Logger  interrex.Logger
 }
 
 // handing is what a leader sends, and receipt what it gets.

@@ -33,7 +33,7 @@ func goldenCommands() []state.Command {
 		},
 		&member.See{
 			ID: "n1", Was: "a", Incarnation: "b", ClusterAddress: "h:1", APIAddress: "h:2", Version: "1.0",
-			Tables: []member.TableVersion{{Name: "leases", Version: 1}, {Name: "members", Version: 300}},
+			Tables:      []member.TableVersion{{Name: "leases", Version: 1}, {Name: "members", Version: 300}},
 			Certificate: member.Certificate{Serial: "a1", Issuer: "sha256/pin", Ends: time.Unix(1700000000, 0).UTC()},
 		},
 		&member.SetVoter{ID: "n1", Voter: true},

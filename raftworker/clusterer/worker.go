@@ -46,6 +46,7 @@ type Sight struct {
 	ClusterAddress, APIAddress string
 	Version                    string
 	Tables                     map[string]uint16
+	Certificate                member.Certificate
 	Silent                     time.Duration // since it was last heard
 	Match                      uint64        // the log index up to which it has this leader's entries
 	Fit                        bool          // it may lead
@@ -211,6 +212,7 @@ func (w *Worker) news(c raft.Configuration, sights map[string]Sight) *member.See
 		}
 		see := &member.See{
 			ID: id, Incarnation: sight.Incarnation, ClusterAddress: sight.ClusterAddress, APIAddress: sight.APIAddress, Version: sight.Version,
+			Certificate: sight.Certificate,
 		}
 		if row != nil {
 			see.Was = row.Incarnation
