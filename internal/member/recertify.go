@@ -114,7 +114,7 @@ func (c *Recertify) apply(t *Table, turn *state.Turn) *Reply {
 type Renew struct{ ID string }
 
 // About is part of state.Command.
-func (c *Renew) About() state.About { return state.About{Name: "renew", Privileged: true} }
+func (c *Renew) About() state.About { return state.About{Name: "renew_certificate", Privileged: true} }
 
 // Validate reports which field is not allowed.
 func (c *Renew) Validate() error { return validateID("id", c.ID) }
