@@ -69,6 +69,9 @@ var floors = map[string]int{
 	"internal/reads":        3, // strong reads
 	"notify":                3, // lease changes into a target
 	"storage":               3, // resources as a storage backend
+	"internal/peercall":     1, // small requests between agents
+	"internal/custody":      3, // where the key of the cluster's CA lies
+	"internal/renewal":      3, // how an agent renews its certificate
 	"internal/joining":      3, // the exchange with which an agent joins a cluster
 	"internal/enrolment":    5, // the directory of an agent that founds a cluster or joins one
 	"internal/hookcaller":   3, // the calls of webhooks

@@ -32,6 +32,23 @@ type Members interface {
 	RevokeJoinToken(ctx context.Context, id string) (Revision, error)
 	// JoinTokens returns the join tokens that have not ended, by ID.
 	JoinTokens(ctx context.Context, o ReadOptions) ([]JoinToken, Revision, error)
+	// Certificates returns the members' certificates, by ID.
+	Certificates(ctx context.Context, o ReadOptions) ([]MemberCertificate, Revision, error)
+	// RenewCertificate asks a member to renew its certificate, which it does as soon as
+	// it learns of it. The error is ErrNotFound if there is no such member, and
+	// ErrDisabled if the certificates of the cluster's agents come from elsewhere.
+	RenewCertificate(ctx context.Context, id string) (Revision, error)
+}
+
+// MemberCertificate is a member's certificate, as the leader last saw it.
+type MemberCertificate struct {
+	ID     string // the member's
+	Serial string // hexadecimal; empty: it is not known
+	// Issuer is the pin of the CA that has issued it, as in a join token; of a CA that is
+	// not the cluster's, its name.
+	Issuer   string
+	Ends     time.Time // zero: it is not known
+	Renewing bool      // the member was asked to renew it, and has not done so yet
 }
 
 // JoinTokenRequest is the request for a join token.

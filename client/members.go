@@ -51,6 +51,29 @@ func (s members) SetVoter(ctx context.Context, id string, voter bool) (interrex.
 	return interrex.Revision(m.GetRevision()), err
 }
 
+func (s members) Certificates(ctx context.Context, o interrex.ReadOptions) ([]interrex.MemberCertificate, interrex.Revision, error) {
+	m, err := Call[interrexv1.ListCertificatesRequest, interrexv1.ListCertificatesResponse](ctx, s.by, interrexv1.CertificateServiceListCertificatesProcedure,
+		&interrexv1.ListCertificatesRequest{Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, Options{})
+	if err != nil {
+		return nil, 0, err
+	}
+	var all []interrex.MemberCertificate
+	for _, item := range m.GetItems() {
+		one, err := wire.FromCertificate(item)
+		if err != nil {
+			return nil, 0, understood(err)
+		}
+		all = append(all, one)
+	}
+	return all, interrex.Revision(m.GetRevision()), nil
+}
+
+func (s members) RenewCertificate(ctx context.Context, id string) (interrex.Revision, error) {
+	m, err := Call[interrexv1.RenewCertificateRequest, interrexv1.RenewCertificateResponse](ctx, s.by, interrexv1.CertificateServiceRenewCertificateProcedure,
+		&interrexv1.RenewCertificateRequest{Id: id}, Options{})
+	return interrex.Revision(m.GetRevision()), err
+}
+
 func (s members) CreateJoinToken(ctx context.Context, r interrex.JoinTokenRequest) (secret string, t interrex.JoinToken, err error) {
 	if r.Uses < 0 || r.Uses > math.MaxUint16 {
 		return "", t, interrex.Errorf(interrex.ErrInvalid, "uses: %d is not valid: give 1 to 1000", r.Uses)

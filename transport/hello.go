@@ -53,6 +53,16 @@ type Hello struct {
 	Version string            `json:"version"`
 	Entries byte              `json:"entries"` // the newest version of log entries that it knows
 	Log     LogState          `json:"log"`
+	// Certificate is the one that it uses; its zero value: none, or an older version.
+	Certificate Certificate `json:"certificate,omitzero"`
+	CAKey       bool        `json:"ca_key,omitempty"` // whether it keeps the key of the cluster's CA
+}
+
+// Certificate describes an agent's certificate.
+type Certificate struct {
+	Serial string    `json:"serial"` // hexadecimal
+	Issuer string    `json:"issuer"` // the pin of the CA's public key, or its name
+	Ends   time.Time `json:"ends"`
 }
 
 // Place is a place in raft's log.
@@ -82,7 +92,7 @@ func (h Hello) equal(o Hello) bool {
 	return h.Protocol == o.Protocol && h.ClusterID == o.ClusterID && h.Epoch == o.Epoch &&
 		h.ID == o.ID && h.Incarnation == o.Incarnation && h.Instance == o.Instance &&
 		h.ClusterAddress == o.ClusterAddress && h.APIAddress == o.APIAddress &&
-		h.Expect == o.Expect && h.Version == o.Version && h.Entries == o.Entries && (h.Log.Unfit == "") == (o.Log.Unfit == "") &&
+		h.Certificate == o.Certificate && h.CAKey == o.CAKey && h.Expect == o.Expect && h.Version == o.Version && h.Entries == o.Entries && (h.Log.Unfit == "") == (o.Log.Unfit == "") &&
 		slices.EqualFunc(h.Met, o.Met, Met.same) && maps.Equal(h.Tables, o.Tables)
 }
 

@@ -29,6 +29,10 @@ directory of an agent that joins the cluster. Any member will do; several may be
 given. The member is checked against the token, and the agent's key never leaves
 this machine. Repeating the command goes on where it was.
 
+An agent that is in the cluster already, and was off until its certificate ended, gets
+a new one with a token that was made for it by name: 'interrex join-token create
+--for ID'. All else in its directory stays as it is.
+
 Then start the agent. It gets the cluster's data first, and a vote once it has
 caught up, where that keeps the number of voters odd.`,
 		Example: `  interrex agent join 10.0.0.1:7401 --token-file join.token --data-dir /var/lib/interrex

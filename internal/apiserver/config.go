@@ -74,6 +74,8 @@ type Config struct {
 	Webhooks *services.Webhooks
 	// Members serves MemberService. Optional.
 	Members *services.Members
+	// Certificates serves CertificateService. Optional.
+	Certificates *services.Certificates
 	// Switches determine which services are off. nil: all are on.
 	Switches *method.Switches
 	// Visitors are the requests in Queue. Optional: without it, Servers that share a

@@ -89,6 +89,9 @@ func (s *Server) register() (err error) {
 	if c.Members != nil {
 		all = append(all, c.Members.Service())
 	}
+	if c.Certificates != nil {
+		all = append(all, c.Certificates.Service())
+	}
 	s.documents = all
 	if c.Changes != nil {
 		c.Changes.Data = all

@@ -9,6 +9,7 @@ import (
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/unit"
@@ -30,6 +31,7 @@ func (s *Set) startClusterer(u *unit.Unit) (worker.Worker, error) {
 			return err
 		},
 	}
+	c.Prepare = s.keys(unit.Need[*datadir.Dir](u, identityName), c.Table, t).Hand
 	if u.Err != nil {
 		return nil, u.Err
 	}
@@ -62,5 +64,6 @@ func sight(h transport.Hello) clusterer.Sight {
 	return clusterer.Sight{
 		ID: h.ID, Incarnation: h.Incarnation, ClusterAddress: h.ClusterAddress, APIAddress: h.APIAddress,
 		Version: h.Version, Tables: h.Tables,
+		Certificate: member.Certificate{Serial: h.Certificate.Serial, Issuer: h.Certificate.Issuer, Ends: h.Certificate.Ends},
 	}
 }

@@ -72,6 +72,7 @@ func (s *Set) startIdentity(u *unit.Unit) (worker.Worker, error) {
 		return nil, err
 	}
 	u.Free(dir.Close)
+	s.repairCertificate(dir)
 	u.Give(dir, dir.Identity)
 	u.ReportBy(func() map[string]any {
 		return map[string]any{"id": dir.ID, "incarnation": dir.Incarnation, "directory": dir.Path}

@@ -56,7 +56,7 @@ func (s *Set) graph() map[string]unit.Node {
 			Inputs: []string{socketConfigName}, Visits: []string{apiName, identityName},
 			Start: s.startAPISocket,
 		},
-		apiPeersName:   {Inputs: []string{apiName}, Visits: []string{TransportName}, Start: s.startAPIPeers},
+		apiPeersName:   {Inputs: []string{apiName}, Visits: []string{identityName, StateName, TransportName}, Start: s.startAPIPeers},
 		ClientName:     {Inputs: []string{EngineName, identityName}, Visits: []string{apiName, leasesConfigName}, Uses: []string{raftSlotName}, Start: s.startClient},
 		LeasesName:     {Inputs: []string{leasesFeatureName}, Visits: []string{ClientName}, Start: s.startLeases},
 		ProjectionName: {Inputs: []string{notifyConfigName}, Visits: []string{identityName}, Start: s.startProjection},
@@ -68,7 +68,13 @@ func (s *Set) graph() map[string]unit.Node {
 		},
 	}
 	nodes[clustererName] = unit.Node{
-		Flag: LeaderName, Inputs: []string{ClockName}, Visits: []string{StateName, QueueName, TransportName, RaftName}, Start: s.startClusterer,
+		Flag: LeaderName, Inputs: []string{ClockName}, Visits: []string{identityName, StateName, QueueName, TransportName, RaftName}, Start: s.startClusterer,
+	}
+	nodes[custodyName] = unit.Node{
+		Inputs: []string{ClockName}, Visits: []string{identityName, StateName, TransportName, RaftName}, Start: s.startCustody,
+	}
+	nodes[renewalName] = unit.Node{
+		Inputs: []string{ClockName}, Visits: []string{identityName, StateName, TransportName}, Start: s.startRenewal,
 	}
 	nodes[joiningName] = unit.Node{
 		Inputs: []string{ClockName}, Visits: []string{identityName, StateName, TransportName, ClientName}, Start: s.startJoining,

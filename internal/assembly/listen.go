@@ -14,7 +14,10 @@ import (
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/inbound"
 	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peercall"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/transport"
@@ -84,9 +87,10 @@ func (s *Set) listenSocket(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// startAPIPeers serves what other agents forward.
+// startAPIPeers serves what other agents forward, and what they request of this one.
 func (s *Set) startAPIPeers(u *unit.Unit) (worker.Worker, error) {
 	t, server := unit.Need[*transport.Transport](u, TransportName), unit.Need[*apiserver.Server](u, apiName)
+	dir, table := unit.Need[*datadir.Dir](u, identityName), unit.Need[*member.Table](u, StateName)
 	if u.Err != nil {
 		return nil, u.Err
 	}
@@ -94,7 +98,16 @@ func (s *Set) startAPIPeers(u *unit.Unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.serve(u, "", l, server.PeerHandler(), nil)
+	mux := http.NewServeMux()
+	mux.Handle("/", server.PeerHandler())
+	s.keys(dir, table, t).Serve(mux)
+	s.issuer(dir, table).Serve(mux)
+	return listener.New(listener.Config{
+		Listener: l, Handler: mux, Logger: s.logger("api"),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return peercall.WithPeer(ctx, inbound.PeerOf(c))
+		},
+	})
 }
 
 // serve runs a listener; name is its name in Addresses, "": it is not listed.

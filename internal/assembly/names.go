@@ -50,6 +50,8 @@ const (
 	apiSocketName       = DefaultPrefix + "api-socket"
 	apiPeersName        = DefaultPrefix + "api-peers"
 	clustererName       = DefaultPrefix + "clusterer"
+	custodyName         = DefaultPrefix + "ca-key"
+	renewalName         = DefaultPrefix + "certificate"
 	joiningName         = DefaultPrefix + "joining"
 	hookCallerName      = DefaultPrefix + "webhook-caller"
 	hookCallerSlotName  = DefaultPrefix + "webhook-caller-slot"

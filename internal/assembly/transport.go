@@ -1,6 +1,8 @@
 package assembly
 
 import (
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -8,9 +10,11 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/internal/ports"
@@ -38,7 +42,7 @@ func (s *Set) startTransport(u *unit.Unit) (worker.Worker, error) {
 	}
 	t, err := transport.New(c)
 	if err != nil {
-		return nil, err
+		return nil, s.advised(err, c.TLS, section, dir)
 	}
 	s.ports.Note(ports.Cluster, t.ListenAddr())
 	u.After(func() { s.ports.Note(ports.Cluster, "") })
@@ -47,12 +51,24 @@ func (s *Set) startTransport(u *unit.Unit) (worker.Worker, error) {
 	return t, nil
 }
 
+// advised adds, to the error of a transport that does not start, what is to be done if
+// the certificate has ended.
+func (s *Set) advised(err error, of transport.TLS, section config.Cluster, dir *datadir.Dir) error {
+	var invalid x509.CertificateInvalidError
+	if errors.As(err, &invalid) && invalid.Reason == x509.Expired && of != nil && ownFiles(section.TLS, dir.Path) {
+		return fmt.Errorf("%w: %s", err, authority.HowToReturn(dir.ID, dir.Path))
+	}
+	return err
+}
+
 // transportConfig returns the configuration of the transport, without its listener.
 func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *state.State, members *member.Table) transport.Config {
 	rules := membership.Rules{Disk: dir.Identity, State: st, Members: members, Tables: st.Versions()}
 	hello := func() transport.Hello {
 		h := rules.Hello()
 		h.APIAddress, h.Expect, h.Version = s.advertisedAPI(), section.BootstrapExpect, s.config.Agent.Version
+		_, err := authority.KeySince(dir.Path)
+		h.CAKey = err == nil
 		return h
 	}
 	c := transport.Config{
@@ -68,10 +84,30 @@ func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *stat
 	if s.config.Agent.DataDir != "" {
 		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.Path, datadir.PeersName), About: "what is remembered of other agents' logs"}
 	}
+	if c.TLS != nil {
+		c.Hello = func() transport.Hello {
+			h := hello()
+			h.Certificate = describe(c.TLS, members.CA())
+			return h
+		}
+	}
 	if files, is := c.TLS.(*certificates.Files); is {
 		files.ID = dir.ID
 	}
 	return c
+}
+
+// describe returns what an agent says of its certificate.
+func describe(of transport.TLS, ca string) transport.Certificate {
+	cert, err := of.Certificate()
+	if err != nil || cert.Leaf == nil {
+		return transport.Certificate{}
+	}
+	d := transport.Certificate{Serial: cert.Leaf.SerialNumber.Text(16), Issuer: cert.Leaf.Issuer.String(), Ends: cert.Leaf.NotAfter.UTC()}
+	if by, err := x509.ParseCertificate([]byte(ca)); err == nil && cert.Leaf.CheckSignatureFrom(by) == nil {
+		d.Issuer = jointoken.PinOf(by).String()
+	}
+	return d
 }
 
 // announce sends other agents the address of this one's API whenever it may have

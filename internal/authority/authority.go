@@ -105,19 +105,12 @@ func Load(dir string) (*Authority, error) {
 // parse makes an authority of a key in PEM, and of the certificate that it belongs
 // to, among those of certs.
 func parse(certs, key []byte) (*Authority, error) {
-	block, _ := pem.Decode(key)
-	if block == nil || block.Type != "PRIVATE KEY" {
-		return nil, fmt.Errorf("%s is not a PKCS #8 key in PEM", KeyName)
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	signer, err := parseKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", KeyName, err)
-	}
-	signer, is := parsed.(*ecdsa.PrivateKey)
-	if !is {
-		return nil, fmt.Errorf("%s is a %T, not an ECDSA key", KeyName, parsed)
+		return nil, err
 	}
 	for rest := certs; ; {
+		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			return nil, fmt.Errorf("%s has no certificate of the key in %s", CertName, KeyName)
 		}
@@ -131,16 +124,80 @@ func parse(certs, key []byte) (*Authority, error) {
 	}
 }
 
+func parseKey(key []byte) (*ecdsa.PrivateKey, error) {
+	block, _ := pem.Decode(key)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, fmt.Errorf("%s is not a PKCS #8 key in PEM", KeyName)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", KeyName, err)
+	}
+	signer, is := parsed.(*ecdsa.PrivateKey)
+	if !is {
+		return nil, fmt.Errorf("%s is a %T, not an ECDSA key", KeyName, parsed)
+	}
+	return signer, nil
+}
+
+// Of makes an authority of its certificate and its key, in PEM, if they belong
+// together.
+func Of(cert *x509.Certificate, key []byte) (*Authority, error) {
+	signer, err := parseKey(key)
+	if err != nil {
+		return nil, err
+	}
+	if !signer.PublicKey.Equal(cert.PublicKey) {
+		return nil, errors.New("the key and the certificate do not belong together")
+	}
+	return &Authority{cert, signer}, nil
+}
+
+// Key returns the authority's key, in PEM. It is a secret.
+func (a *Authority) Key() ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the CA's key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+// SaveKey writes the authority's key into a directory, readable by its owner only.
+func (a *Authority) SaveKey(dir string) error {
+	key, err := a.Key()
+	if err != nil {
+		return err
+	}
+	return disk.ReplaceFile("the CA's key", filepath.Join(dir, KeyName), key)
+}
+
+// KeySince returns since when a directory has an authority's key; fs.ErrNotExist: it
+// has none.
+func KeySince(dir string) (time.Time, error) {
+	info, err := os.Stat(filepath.Join(dir, KeyName))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("cannot look for the CA's key: %w", err)
+	}
+	return info.ModTime(), nil
+}
+
+// DeleteKey deletes the authority's key in a directory.
+func DeleteKey(dir string) error {
+	err := os.Remove(filepath.Join(dir, KeyName))
+	if err == nil {
+		err = disk.OS{}.SyncDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot delete the CA's key: %w", err)
+	}
+	return nil
+}
+
 // Save writes the authority into a directory, its key first. Both files are
 // readable by their owner only.
 func (a *Authority) Save(dir string) error {
-	der, err := x509.MarshalPKCS8PrivateKey(a.key)
-	if err != nil {
-		return fmt.Errorf("cannot encode the CA's key: %w", err)
-	}
-	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	return errors.Join(
-		disk.ReplaceFile("the CA's key", filepath.Join(dir, KeyName), key),
+		a.SaveKey(dir),
 		disk.ReplaceFile("the CA's certificate", filepath.Join(dir, CertName), a.PEM()),
 	)
 }

@@ -215,7 +215,9 @@ type JoinConfig struct {
 
 // Join asks the cluster for a certificate, and makes the directory of an agent that it
 // lets in. Repeated with the same directory it goes on where it was: its key stays the
-// same, so that it counts as one use of the token.
+// same, so that it counts as one use of the token. An agent that is in the cluster
+// already, and whose certificate has ended, gets a new one: all else in its directory
+// stays as it is.
 func Join(ctx context.Context, c JoinConfig) error {
 	a := c.Agent
 	if err := a.validate(); err != nil {
@@ -233,9 +235,6 @@ func Join(ctx context.Context, c JoinConfig) error {
 	if err != nil {
 		return err
 	}
-	if is.ClusterID != "" {
-		return fmt.Errorf("agent %s is in the cluster %s already: start it with 'interrex agent run --config %s'", is.ID, is.ClusterID, filepath.Join(a.DataDir, ConfigName))
-	}
 	key, csr, err := a.request()
 	if err != nil {
 		return err
@@ -245,6 +244,9 @@ func Join(ctx context.Context, c JoinConfig) error {
 	})
 	if err != nil {
 		return err
+	}
+	if is.ClusterID != "" {
+		return returned(a, is, key, grant)
 	}
 	is.Joins = grant.ClusterID
 	join := slices.Clone(c.Addresses)
@@ -257,6 +259,18 @@ func Join(ctx context.Context, c JoinConfig) error {
 		authority.SaveAgent(a.DataDir, key, grant.Certificate, grant.Authorities),
 		datadir.SaveIdentity(a.DataDir, is),
 		a.saveConfig(join),
+	)
+}
+
+// returned gives an agent that is in the cluster already its new certificate. All else
+// in its directory stays as it is.
+func returned(a Agent, is datadir.Identity, key *ecdsa.PrivateKey, grant *joining.Grant) error {
+	if grant.ClusterID != is.ClusterID {
+		return fmt.Errorf("agent %s is in the cluster %s, and the join token is for %s: give it a token of its own cluster, or an empty data directory", is.ID, is.ClusterID, grant.ClusterID)
+	}
+	return errors.Join(
+		authority.SaveAgent(a.DataDir, key, grant.Certificate, grant.Authorities),
+		authority.EndRenewal(a.DataDir), // its key was replaced by this one
 	)
 }
 
@@ -287,6 +301,26 @@ func (a Agent) request() (*ecdsa.PrivateKey, []byte, error) {
 	if !is {
 		return nil, nil, fmt.Errorf("%s is a %T, not an ECDSA key: move it away", path, parsed)
 	}
-	csr, err := authority.Request(key, a.ID, a.names())
+	csr, err := authority.Request(key, a.ID, append(a.names(), a.formerNames()...))
 	return key, csr, err
+}
+
+// formerNames returns the further names of the agent's present certificate.
+func (a Agent) formerNames() (names []string) {
+	text, _ := disk.ReadFile(filepath.Join(a.DataDir, authority.AgentCertName)) // none: there are none
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil
+	}
+	known := a.names()
+	for _, name := range authority.NamesOf(cert) {
+		if name != a.ID && !slices.Contains(known, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }

@@ -43,6 +43,18 @@ func (c *Conn) Close() error {
 	return c.err
 }
 
+// PeerOf returns the ID of the agent at the other end of a connection of an inlet,
+// which may be wrapped in one that has NetConn; empty: it is another.
+func PeerOf(c net.Conn) string {
+	if wrapped, is := c.(interface{ NetConn() net.Conn }); is {
+		c = wrapped.NetConn()
+	}
+	if held, is := c.(*Held); is {
+		return held.Peer
+	}
+	return ""
+}
+
 // ErrEarlierLife is the error of reads from a stream of an earlier life of raft.
 var ErrEarlierLife = errors.New("raft at the other agent has since begun another life")
 

@@ -129,14 +129,7 @@ func (c *Admit) formerFits(known *Member) bool {
 	if err != nil {
 		return false
 	}
-	switch key := key.(type) {
-	case ed25519.PublicKey:
-		return ed25519.Verify(key, c.statement(), []byte(c.Former))
-	case *ecdsa.PublicKey:
-		sum := sha256.Sum256(c.statement())
-		return ecdsa.VerifyASN1(key, sum[:], []byte(c.Former))
-	}
-	return false
+	return signed(key, c.statement(), c.Former)
 }
 
 func (c *Admit) apply(t *Table, turn *state.Turn) *Reply {

@@ -14,8 +14,17 @@ func appendMember(b []byte, m *Member) []byte {
 	b = codec.AppendText(codec.AppendText(codec.AppendText(b, m.ID), m.Key), m.Incarnation)
 	b = codec.AppendBool(b, m.NonVoter)
 	b = codec.AppendText(codec.AppendText(codec.AppendText(b, m.ClusterAddress), m.APIAddress), m.Version)
-	b = binary.AppendVarint(appendTables(b, m.Tables), m.Added.UnixNano())
+	b = appendCertificate(appendTables(b, m.Tables), m.Certificate)
+	b = binary.AppendVarint(codec.AppendBool(b, m.Renew), m.Added.UnixNano())
 	return binary.AppendUvarint(b, uint64(m.Revision))
+}
+
+func appendCertificate(b []byte, c Certificate) []byte {
+	b = codec.AppendText(codec.AppendText(b, c.Serial), c.Issuer)
+	if c.Ends.IsZero() {
+		return binary.AppendVarint(b, 0)
+	}
+	return binary.AppendVarint(b, c.Ends.Unix())
 }
 
 func appendToken(b []byte, t *JoinToken) []byte {
@@ -54,10 +63,19 @@ func (d *decoder) tables() (all []TableVersion) {
 	return all
 }
 
+func (d *decoder) certificate() Certificate {
+	c := Certificate{Serial: d.Text(), Issuer: d.Text()}
+	if ends := d.Varint(); ends != 0 {
+		c.Ends = time.Unix(ends, 0).UTC()
+	}
+	return c
+}
+
 func (d *decoder) member() *Member {
 	return &Member{
 		ID: d.Text(), Key: d.Text(), Incarnation: d.Text(), NonVoter: d.Bool(),
 		ClusterAddress: d.Text(), APIAddress: d.Text(), Version: d.Text(), Tables: d.tables(),
+		Certificate: d.certificate(), Renew: d.Bool(),
 		Added: time.Unix(0, d.Varint()).UTC(), Revision: interrex.Revision(d.Uvarint()),
 	}
 }

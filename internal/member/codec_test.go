@@ -33,10 +33,13 @@ func goldenCommands() []state.Command {
 		},
 		&member.See{
 			ID: "n1", Was: "a", Incarnation: "b", ClusterAddress: "h:1", APIAddress: "h:2", Version: "1.0",
-			Tables: []member.TableVersion{{Name: "leases", Version: 1}, {Name: "members", Version: 300}},
+			Tables:      []member.TableVersion{{Name: "leases", Version: 1}, {Name: "members", Version: 300}},
+			Certificate: member.Certificate{Serial: "a1", Issuer: "sha256/pin", Ends: time.Unix(1700000000, 0).UTC()},
 		},
 		&member.SetVoter{ID: "n1", Voter: true},
 		&member.Remove{ID: "n1"},
+		&member.Recertify{ID: "n1", Key: publicKey, Former: string(testCA()), Signature: strings.Repeat("g", 70)},
+		&member.Renew{ID: "n1"},
 	}
 }
 
@@ -65,6 +68,7 @@ func TestEncodingOfSnapshotAndReplyStays(t *testing.T) {
 	w.must(&member.See{ID: "n1", Incarnation: "a"})
 	w.must(goldenCommands()[4])
 	w.must(&member.SetVoter{ID: "n1"})
+	w.must(&member.Renew{ID: "n1"})
 	w.must(&member.See{ID: "n2", Incarnation: "c"})
 	gone := w.must(&member.Remove{ID: "n2"})
 	token := w.must(goldenCommands()[1])

@@ -26,6 +26,8 @@ const (
 	opSee
 	opSetVoter
 	opRemove
+	opRecertify
+	opRenew
 )
 
 // operations has the constructors of the commands, by number.
@@ -37,6 +39,8 @@ var operations = [...]func() command{
 	opSee:             func() command { return new(See) },
 	opSetVoter:        func() command { return new(SetVoter) },
 	opRemove:          func() command { return new(Remove) },
+	opRecertify:       func() command { return new(Recertify) },
+	opRenew:           func() command { return new(Renew) },
 }
 
 // Decode reads a command. The error is of kind ErrInvalid or ErrTooLarge.

@@ -20,18 +20,29 @@ import (
 func TestTableConforms(t *testing.T) {
 	var tokens []jointoken.Token
 	var keys []*ecdsa.PrivateKey
+	ca := newCA(t)
 	for n := range 6 {
 		tokens = append(tokens, jointoken.Token{Seed: [32]byte{byte(n)}})
 		keys = append(keys, newKey(t))
+	}
+	var recertified [][]byte // made once: to sign takes long
+	for n := range keys {
+		for of := range keys {
+			recertified = append(recertified, recertify(t, fmt.Sprint("n", of), keys[n], keys[of], ca).Append(nil))
+		}
 	}
 	statetest.Run(t, statetest.Config{
 		New: func() state.Table { return member.New() },
 		Command: func(r *mathrand.Rand, seen []state.Reply) []byte {
 			id, token := fmt.Sprint("n", r.IntN(6)), tokens[r.IntN(len(tokens))]
 			incarnation := fmt.Sprint("disk", r.IntN(3))
-			switch r.IntN(14) {
+			switch r.IntN(18) {
+			case 14:
+				return (&member.Renew{ID: id}).Append(nil)
+			case 15, 16, 17:
+				return recertified[r.IntN(len(recertified))]
 			case 12, 13:
-				return (&member.SetCA{Cert: string(testCA())}).Append(nil)
+				return (&member.SetCA{Cert: string(ca.Cert())}).Append(nil)
 			case 0, 1, 2:
 				c := &member.CreateJoinToken{Key: string(token.PublicKey()), Uses: 1 + r.Uint64N(4), TTL: time.Duration(1+r.IntN(60)) * time.Second}
 				if r.IntN(4) == 0 {
@@ -53,7 +64,7 @@ func TestTableConforms(t *testing.T) {
 				}
 				return (&member.See{
 					ID: id, Was: was, Incarnation: incarnation, ClusterAddress: "10.0.0.1:7401", APIAddress: "10.0.0.1:7400",
-					Version: "1.0", Tables: []member.TableVersion{{Name: "leases", Version: 1}, {Name: "members", Version: 1}},
+					Version: "1.0", Certificate: member.Certificate{Serial: incarnation, Issuer: "a CA", Ends: time.Unix(1e9, 0).UTC()}, Tables: []member.TableVersion{{Name: "leases", Version: 1}, {Name: "members", Version: 1}},
 				}).Append(nil)
 			}
 			return admit(t, id, token, keys[r.IntN(len(keys))], nil).Append(nil)

@@ -25,9 +25,19 @@ type Member struct {
 	ClusterAddress, APIAddress string // host:port, as the leader last saw them
 	Version                    string // of its build
 	Tables                     []TableVersion
+	Certificate                Certificate
+	// Renew reports that its certificate is to be renewed now.
+	Renew bool
 
 	Added    time.Time // the leader's wall clock
 	Revision interrex.Revision
+}
+
+// Certificate is an agent's certificate, as it describes it itself.
+type Certificate struct {
+	Serial string    // hexadecimal
+	Issuer string    // the pin of the CA's public key, or its name
+	Ends   time.Time // in seconds; zero: it is not known
 }
 
 // TableVersion is the version of one table in a member's build.
@@ -38,13 +48,13 @@ type TableVersion struct {
 
 // size is the approximate number of bytes, for the ring.
 func (m *Member) size() int {
-	return 200 + len(m.ID) + len(m.Key) + len(m.Incarnation) + len(m.ClusterAddress) + len(m.APIAddress) + len(m.Version) + 40*len(m.Tables)
+	return 200 + len(m.ID) + len(m.Key) + len(m.Incarnation) + len(m.ClusterAddress) + len(m.APIAddress) + len(m.Version) + len(m.Certificate.Serial) + len(m.Certificate.Issuer) + 40*len(m.Tables)
 }
 
 // sameSight reports whether two members differ only in what is not seen of an agent.
 func (m *Member) sameSight(o *Member) bool {
 	return m.Incarnation == o.Incarnation && m.ClusterAddress == o.ClusterAddress && m.APIAddress == o.APIAddress &&
-		m.Version == o.Version && slices.Equal(m.Tables, o.Tables)
+		m.Version == o.Version && m.Certificate == o.Certificate && slices.Equal(m.Tables, o.Tables)
 }
 
 // JoinToken is the public half of a token with which agents may join. It is immutable.
@@ -89,6 +99,7 @@ const (
 	maxCA      = 8 << 10 // bytes of the CA's certificate
 	maxAddress = 300
 	maxVersion = 100
+	maxIssuer  = 300
 	maxTables  = 300
 	tokenKey   = ed25519.PublicKeySize
 )

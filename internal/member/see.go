@@ -20,6 +20,7 @@ type See struct {
 	ClusterAddress, APIAddress string
 	Version                    string
 	Tables                     []TableVersion // by name
+	Certificate                Certificate
 }
 
 // About is part of state.Command.
@@ -35,6 +36,7 @@ func (c *See) Validate() error {
 		most        int
 	}{
 		{"was", c.Was, 64}, {"incarnation", c.Incarnation, 64}, {"version", c.Version, maxVersion},
+		{"certificate.serial", c.Certificate.Serial, 64}, {"certificate.issuer", c.Certificate.Issuer, maxIssuer},
 		{"cluster_address", c.ClusterAddress, maxAddress}, {"api_address", c.APIAddress, maxAddress},
 	} {
 		if len(f.value) > f.most {
@@ -67,7 +69,7 @@ func (c *See) Append(b []byte) []byte {
 	for _, s := range []string{c.ID, c.Was, c.Incarnation, c.ClusterAddress, c.APIAddress, c.Version} {
 		b = codec.AppendText(b, s)
 	}
-	return appendTables(b, c.Tables)
+	return appendCertificate(appendTables(b, c.Tables), c.Certificate)
 }
 
 func appendTables(b []byte, tables []TableVersion) []byte {
@@ -81,7 +83,7 @@ func appendTables(b []byte, tables []TableVersion) []byte {
 func (c *See) decode(d *decoder) {
 	*c = See{
 		ID: d.Text(), Was: d.Text(), Incarnation: d.Text(), ClusterAddress: d.Text(), APIAddress: d.Text(), Version: d.Text(),
-		Tables: d.tables(),
+		Tables: d.tables(), Certificate: d.certificate(),
 	}
 }
 
@@ -111,7 +113,7 @@ func (c *See) apply(t *Table, turn *state.Turn) *Reply {
 		next, kind = &copied, interrex.MemberChanged
 	}
 	next.Incarnation, next.ClusterAddress, next.APIAddress = c.Incarnation, c.ClusterAddress, c.APIAddress
-	next.Version, next.Tables, next.Revision = c.Version, c.Tables, turn.Revision
+	next.Version, next.Tables, next.Certificate, next.Revision = c.Version, c.Tables, c.Certificate, turn.Revision
 	t.change(func(now *content) { now.put(next) })
 	emit(turn, kind, next)
 	return &Reply{Member: next}
@@ -122,5 +124,6 @@ func (c *See) News(t *Table) bool {
 	known := t.Member(c.ID)
 	return known == nil || !known.sameSight(&Member{
 		Incarnation: c.Incarnation, ClusterAddress: c.ClusterAddress, APIAddress: c.APIAddress, Version: c.Version, Tables: c.Tables,
+		Certificate: c.Certificate,
 	})
 }

@@ -73,7 +73,7 @@ func declared(t *testing.T) map[string]protoreflect.MethodDescriptor {
 
 // ours are the services of interrex itself.
 func ours() []method.Service {
-	return []method.Service{State(), Leases{Table: lease.New()}.Service(), Resources{Table: resource.New()}.Service(), Changes{Table: change.New()}.Service(), Webhooks{Table: webhook.New()}.Service(), Members{Table: member.New()}.Service()}
+	return []method.Service{State(), Leases{Table: lease.New()}.Service(), Resources{Table: resource.New()}.Service(), Changes{Table: change.New()}.Service(), Webhooks{Table: webhook.New()}.Service(), Members{Table: member.New()}.Service(), Certificates{Table: member.New()}.Service()}
 }
 
 // served returns the unary methods that a server has, by procedure.

@@ -52,3 +52,22 @@ func FromJoinToken(p *interrexv1.JoinToken) (interrex.JoinToken, error) {
 	}
 	return t, in.Err
 }
+
+// Certificate returns the message of a member's certificate.
+func Certificate(c interrex.MemberCertificate) *interrexv1.MemberCertificate {
+	p := &interrexv1.MemberCertificate{Id: c.ID, Serial: c.Serial, Issuer: c.Issuer, Renewing: c.Renewing}
+	if !c.Ends.IsZero() {
+		p.EndsAt = Timestamp(c.Ends)
+	}
+	return p
+}
+
+// FromCertificate returns the certificate of a message.
+func FromCertificate(p *interrexv1.MemberCertificate) (interrex.MemberCertificate, error) {
+	var in Reader
+	c := interrex.MemberCertificate{ID: p.GetId(), Serial: p.GetSerial(), Issuer: p.GetIssuer(), Renewing: p.GetRenewing()}
+	if p.GetEndsAt() != nil {
+		c.Ends = in.Time("ends_at", p.GetEndsAt())
+	}
+	return c, in.Err
+}

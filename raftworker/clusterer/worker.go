@@ -46,6 +46,7 @@ type Sight struct {
 	ClusterAddress, APIAddress string
 	Version                    string
 	Tables                     map[string]uint16
+	Certificate                member.Certificate
 	Silent                     time.Duration // since it was last heard
 	Match                      uint64        // the log index up to which it has this leader's entries
 	Fit                        bool          // it may lead
@@ -61,6 +62,9 @@ type Config struct {
 	Look func() []Sight
 	// Propose has a command of the table of members applied, within ctx.
 	Propose func(ctx context.Context, c state.Command) error
+	// Prepare gives an agent what it needs to have a vote, within ctx, before it gets
+	// one.
+	Prepare func(ctx context.Context, id string) error
 	Clock   clock.Clock
 	Logger  interrex.Logger
 }
@@ -78,6 +82,8 @@ func (c Config) Validate() error {
 		return errors.New("nil Look not valid")
 	case c.Propose == nil:
 		return errors.New("nil Propose not valid")
+	case c.Prepare == nil:
+		return errors.New("nil Prepare not valid")
 	case c.Clock == nil:
 		return errors.New("nil Clock not valid")
 	case c.Logger == nil:
@@ -208,6 +214,7 @@ func (w *Worker) news(c raft.Configuration, sights map[string]Sight) *member.See
 		}
 		see := &member.See{
 			ID: id, Incarnation: sight.Incarnation, ClusterAddress: sight.ClusterAddress, APIAddress: sight.APIAddress, Version: sight.Version,
+			Certificate: sight.Certificate,
 		}
 		if row != nil {
 			see.Was = row.Incarnation
@@ -295,6 +302,9 @@ func (w *Worker) take(ctx context.Context, s Step, prev uint64) error {
 	case AddNonvoter:
 		future = w.config.Raft.AddNonvoter(id, address, prev, changeTimeout)
 	case Promote:
+		if err := w.prepare(ctx, s.ID); err != nil {
+			return err
+		}
 		future = w.config.Raft.AddVoter(id, address, prev, changeTimeout)
 	case Demote:
 		future = w.config.Raft.DemoteVoter(id, prev, changeTimeout)
@@ -306,6 +316,12 @@ func (w *Worker) take(ctx context.Context, s Step, prev uint64) error {
 		return fmt.Errorf("unknown step %v", s.Kind)
 	}
 	return w.await(ctx, future)
+}
+
+func (w *Worker) prepare(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	return w.config.Prepare(ctx, id)
 }
 
 // await waits for a change: raft may not answer while it stops (hashicorp/raft#145).

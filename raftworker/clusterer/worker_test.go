@@ -25,16 +25,17 @@ import (
 // world is a cluster of which only the configuration is there.
 type world struct {
 	*testing.T
-	table    *member.Table
-	servers  []raft.Server
-	sights   map[string]Sight
-	index    uint64
-	commit   uint64
-	calls    []string
-	refuse   error
-	hang     bool
-	proposed int
-	now      state.Time
+	table      *member.Table
+	servers    []raft.Server
+	sights     map[string]Sight
+	index      uint64
+	commit     uint64
+	calls      []string
+	refuse     error
+	hang       bool
+	unprepared error
+	proposed   int
+	now        state.Time
 }
 
 func newWorld(t *testing.T, founders ...string) *world {
@@ -105,6 +106,10 @@ func (w *world) config(id string) Config {
 		Propose: func(_ context.Context, c state.Command) error {
 			w.proposed++
 			return w.apply(c)
+		},
+		Prepare: func(_ context.Context, id string) error {
+			w.calls = append(w.calls, "prepare "+id)
+			return w.unprepared
 		},
 	}
 }
@@ -242,11 +247,30 @@ func TestAnAdmittedAgentIsAddedAndGetsAVote(t *testing.T) {
 	}
 	behind.Match = w.commit
 	w.sights["c"] = behind
-	if done := w.settle(c); done != "promote b, promote c" {
+	if done := w.settle(c); done != "prepare b, promote b, prepare c, promote c" {
 		t.Errorf("%s", done)
 	}
 	if w.table.Member("stranger") != nil {
 		t.Error("a stranger is a member")
+	}
+}
+
+func TestAnAgentThatIsNotPreparedGetsNoVote(t *testing.T) {
+	w := newWorld(t, "a", "b")
+	w.admit("c")
+	w.meet("c", "disk of c")
+	c := &Worker{config: w.config("a")}
+	w.unprepared = errors.New("the key is not here")
+	for range 20 {
+		if _, err := c.look(t.Context()); err != nil {
+			if !strings.Contains(err.Error(), "promoting c failed: the key is not here") {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	if last := w.calls[len(w.calls)-1]; last != "prepare c" {
+		t.Errorf("%v", w.calls)
 	}
 }
 
@@ -274,7 +298,7 @@ func TestARemovedAgentLeavesRaft(t *testing.T) {
 	w.admit("c") // with a new disk, before it is out
 	w.meet("c", "another disk")
 	done := w.settle(c)
-	if done != "remove c, add c, promote c" {
+	if done != "remove c, add c, prepare c, promote c" {
 		t.Errorf("%s", done)
 	}
 	if m := w.table.Member("c"); m.Incarnation != "another disk" {

@@ -1,0 +1,251 @@
+package custody
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peercall"
+	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/state"
+)
+
+// agents are two agents of one cluster: n1, which leads and has the key, and n2.
+type agents struct {
+	*testing.T
+	n1, n2 Keys
+	ca     *authority.Authority
+	leader string // as n2 knows
+}
+
+func newAgents(t *testing.T) *agents {
+	ca, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &agents{T: t, ca: ca, leader: "n1"}
+	a.n1 = Keys{Dir: t.TempDir(), Table: tableOf(t, ca), Leader: func() string { return "n1" }, Changed: func() {}, Logger: silent.Logger{}}
+	a.n2 = Keys{Dir: t.TempDir(), Table: tableOf(t, ca), Leader: func() string { return a.leader }, Changed: func() {}, Logger: silent.Logger{}}
+	if err := ca.Save(a.n1.Dir); err != nil {
+		t.Fatal(err)
+	}
+	a.n1.Dial = serve(t, a.n2, "n1")
+	return a
+}
+
+// tableOf returns the table of a cluster with a CA.
+func tableOf(t *testing.T, ca *authority.Authority) *member.Table {
+	t.Helper()
+	table := member.New()
+	apply(t, table, &member.SetCA{Cert: string(ca.Cert())})
+	return table
+}
+
+func apply(t *testing.T, table *member.Table, c state.Command) {
+	t.Helper()
+	decoded, err := table.Decode(c.Append(nil))
+	if err == nil {
+		err = table.Check(0, decoded)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: state.MemberTable}, decoded)
+}
+
+// serve lets an agent call another one's door.
+func serve(t *testing.T, k Keys, caller string) peercall.Dialer {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	k.Serve(mux)
+	w, err := listener.New(listener.Config{
+		Listener: l, Handler: mux, Logger: silent.Logger{},
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context { return peercall.WithPeer(ctx, caller) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		w.Kill()
+		_ = w.Wait()
+	})
+	return func(ctx context.Context, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", l.Addr().String())
+	}
+}
+
+func keyIn(t *testing.T, dir string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, authority.KeyName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestTheLeaderHandsTheKeyToAnotherAgent(t *testing.T) {
+	a := newAgents(t)
+	if err := a.n1.Hand(t.Context(), "n2"); err != nil {
+		t.Fatal(err)
+	}
+	if mine, theirs := keyIn(t, a.n1.Dir), keyIn(t, a.n2.Dir); !bytes.Equal(mine, theirs) {
+		t.Errorf("the key has %d bytes here and %d there", len(mine), len(theirs))
+	}
+	info, err := os.Stat(filepath.Join(a.n2.Dir, authority.KeyName))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+func TestAKeyIsTakenOnlyFromTheLeaderAndOnlyIfItIsTheClusters(t *testing.T) {
+	a := newAgents(t)
+	a.leader = "n3"
+	if err := a.n1.Hand(t.Context(), "n2"); !errors.Is(err, interrex.ErrDenied) || !strings.Contains(err.Error(), `"n3"`) {
+		t.Errorf("from one that does not lead: %v", err)
+	}
+	a.leader = "n1"
+	other, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Save(a.n1.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.n1.Hand(t.Context(), "n2"); !errors.Is(err, interrex.ErrInvalid) {
+		t.Errorf("the key of another CA: %v", err)
+	}
+	a.n2.Table = member.New()
+	a.n1.Dial = serve(t, a.n2, "n1")
+	if err := a.n1.Hand(t.Context(), "n2"); !errors.Is(err, interrex.ErrUnavailable) {
+		t.Errorf("a state that does not know the CA yet: %v", err)
+	}
+	if key := keyIn(t, a.n2.Dir); key != nil {
+		t.Error("a refused key is on the disk")
+	}
+}
+
+func TestALeaderWithoutTheKeyCannotHandItOn(t *testing.T) {
+	a := newAgents(t)
+	if err := authority.DeleteKey(a.n1.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.n1.Hand(t.Context(), "n2"); err == nil || !strings.Contains(err.Error(), "is not on this agent") {
+		t.Errorf("%v", err)
+	}
+	a.n1.Table = member.New()
+	if err := a.n1.Hand(t.Context(), "n2"); err != nil {
+		t.Errorf("with a CA from elsewhere: %v", err)
+	}
+}
+
+// configuration is raft's, with n1 as a voter.
+type configuration struct{ n2 raft.ServerSuffrage }
+
+type answered struct {
+	raft.ConfigurationFuture
+	servers []raft.Server
+}
+
+func (answered) Error() error { return nil }
+func (a answered) Configuration() raft.Configuration {
+	return raft.Configuration{Servers: a.servers}
+}
+
+const absent raft.ServerSuffrage = -1
+
+func (c configuration) GetConfiguration() raft.ConfigurationFuture {
+	all := []raft.Server{{ID: "n1"}}
+	if c.n2 != absent {
+		all = append(all, raft.Server{ID: "n2", Suffrage: c.n2})
+	}
+	return answered{servers: all}
+}
+
+type unfounded struct{}
+
+func (unfounded) GetConfiguration() raft.ConfigurationFuture { return answered{} }
+
+func (a *agents) watch(k Keys, id string, r Raft) *Worker {
+	return &Worker{config: Config{Keys: k, ID: id, Incarnation: "disk", Raft: r, Clock: clock.WallClock, Lacking: func(string) bool { return true }}}
+}
+
+func (a *agents) look(w *Worker) {
+	a.Helper()
+	if err := w.look(a.Context()); err != nil {
+		a.Fatal(err)
+	}
+}
+
+// age makes the key in a directory one that was given long ago.
+func (a *agents) age(dir string) {
+	a.Helper()
+	at := time.Now().Add(-2 * Grace)
+	if err := os.Chtimes(filepath.Join(dir, authority.KeyName), at, at); err != nil {
+		a.Fatal(err)
+	}
+}
+
+func TestAnAgentWithoutAVoteDeletesTheKey(t *testing.T) {
+	for name, test := range map[string]struct {
+		raft    Raft
+		removed bool
+		keeps   bool
+	}{
+		"a voter":                     {configuration{raft.Voter}, false, true},
+		"demoted":                     {configuration{raft.Nonvoter}, false, false},
+		"out of raft's configuration": {configuration{absent}, false, false},
+		"removed, with a vote still":  {configuration{raft.Voter}, true, false},
+		"about to found a cluster":    {unfounded{}, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAgents(t)
+			if err := a.n1.Hand(t.Context(), "n2"); err != nil {
+				t.Fatal(err)
+			}
+			if test.removed {
+				apply(t, a.n2.Table, &member.See{ID: "n2", Incarnation: "disk", Version: "1"})
+				apply(t, a.n2.Table, &member.Remove{ID: "n2"})
+			}
+			w := a.watch(a.n2, "n2", test.raft)
+			a.look(w)
+			if keyIn(t, a.n2.Dir) == nil {
+				t.Fatal("it is deleted before a promotion could follow")
+			}
+			a.age(a.n2.Dir)
+			a.look(w)
+			if keeps := keyIn(t, a.n2.Dir) != nil; keeps != test.keeps {
+				t.Errorf("keeps the key: %v", keeps)
+			}
+		})
+	}
+}
+
+func TestTheLeaderGivesTheKeyToVotersThatLackIt(t *testing.T) {
+	a := newAgents(t)
+	a.look(a.watch(a.n1, "n1", configuration{raft.Nonvoter}))
+	if keyIn(t, a.n2.Dir) != nil {
+		t.Fatal("an agent without a vote got the key")
+	}
+	a.look(a.watch(a.n1, "n1", configuration{raft.Voter}))
+	if keyIn(t, a.n2.Dir) == nil {
+		t.Error("a voter that lacks the key did not get it")
+	}
+}

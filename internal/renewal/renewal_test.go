@@ -1,0 +1,192 @@
+package renewal
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/state"
+)
+
+// world is an agent n1 of a cluster, and a voter with the CA's key.
+type world struct {
+	*testing.T
+	ca     *authority.Authority
+	table  *member.Table
+	dir    string
+	issuer Issuer
+	wanted bool
+	lost   error // in place of the voter's answer
+	asked  int
+}
+
+func newWorld(t *testing.T, issued time.Time) *world {
+	ca, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, ca: ca, table: member.New(), dir: t.TempDir()}
+	voter := t.TempDir()
+	if err := ca.Save(voter); err != nil {
+		t.Fatal(err)
+	}
+	w.apply(&member.SetCA{Cert: string(ca.Cert())})
+	w.apply(&member.See{ID: "n1", Incarnation: "disk", Version: "1"})
+	w.issuer = Issuer{
+		Dir: voter, Table: w.table, Now: time.Now, Logger: silent.Logger{},
+		Record: func(_ context.Context, c *member.Recertify) error { return w.do(c) },
+	}
+	key, raw, err := authority.NewRequest("n1", []string{"api.example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := x509.ParseCertificateRequest(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := ca.Issue(request, "n1", issued)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := authority.SaveAgent(w.dir, key, cert, [][]byte{ca.Cert()}); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) do(c state.Command) error {
+	decoded, err := w.table.Decode(c.Append(nil))
+	if err == nil {
+		err = w.table.Check(0, decoded)
+	}
+	if err == nil {
+		w.table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: state.MemberTable}, decoded)
+	}
+	return err
+}
+
+func (w *world) apply(c state.Command) {
+	w.Helper()
+	if err := w.do(c); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) present() (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(filepath.Join(w.dir, authority.AgentCertName), filepath.Join(w.dir, authority.AgentKeyName))
+	return &pair, err
+}
+
+func (w *world) leaf() *x509.Certificate {
+	w.Helper()
+	cert, err := w.present()
+	if err != nil {
+		w.Fatal(err)
+	}
+	return cert.Leaf
+}
+
+func (w *world) worker() *Worker {
+	return &Worker{part: 2.0 / 3, config: Config{
+		ID: "n1", Dir: w.dir, Certificate: w.present, Changed: func() {}, Clock: clock.WallClock, Logger: silent.Logger{},
+		Member: func() bool { return true },
+		Wanted: func(*x509.Certificate) bool { return w.wanted },
+		Ask: func(ctx context.Context, q *Request) (*Grant, error) {
+			w.asked++
+			grant, err := w.issuer.Issue(ctx, q)
+			return grant, errors.Join(err, w.lost)
+		},
+	}}
+}
+
+func (w *world) look() {
+	w.Helper()
+	if err := w.worker().look(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func TestACertificateIsRenewedAtTwoThirdsOfItsLife(t *testing.T) {
+	young := newWorld(t, time.Now().Add(-authority.CertLife*6/10))
+	before := young.leaf()
+	young.look()
+	if !young.leaf().Equal(before) {
+		t.Error("it is renewed early")
+	}
+	w := newWorld(t, time.Now().Add(-authority.CertLife*7/10))
+	before = w.leaf()
+	w.look()
+	after := w.leaf()
+	if time.Until(after.NotAfter) < authority.CertLife-time.Hour || string(after.RawSubjectPublicKeyInfo) == string(before.RawSubjectPublicKeyInfo) {
+		t.Fatalf("it ends at %v, with the former key or another", after.NotAfter)
+	}
+	if after.DNSNames[1] != "api.example.com" || w.table.Member("n1").Key != string(after.RawSubjectPublicKeyInfo) {
+		t.Errorf("its names are %v, or the table has another key", after.DNSNames)
+	}
+	w.look()
+	if w.asked != 1 {
+		t.Errorf("%d renewals", w.asked)
+	}
+}
+
+func TestARenewalWhoseAnswerWasLostIsContinuedWithTheSameKey(t *testing.T) {
+	w := newWorld(t, time.Now())
+	w.apply(&member.Renew{ID: "n1"})
+	w.wanted, w.lost = true, errors.New("cut")
+	before := w.leaf()
+	if err := w.worker().look(t.Context()); err == nil || !w.leaf().Equal(before) {
+		t.Fatalf("the answer was lost, and %v", err)
+	}
+	recorded := w.table.Member("n1").Key
+	w.wanted, w.lost = false, nil // the agent was restarted, and the renewal is recorded
+	w.look()
+	if after := w.leaf(); after.Equal(before) || string(after.RawSubjectPublicKeyInfo) != recorded {
+		t.Error("the certificate is not for the recorded key")
+	}
+}
+
+func TestAnEndedCertificateSaysHowTheAgentReturns(t *testing.T) {
+	w := newWorld(t, time.Now().Add(-authority.CertLife-time.Hour))
+	err := w.worker().look(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "join-token create --for n1") || !strings.Contains(err.Error(), w.dir) {
+		t.Errorf("%v", err)
+	}
+	if w.asked != 0 {
+		t.Error("another agent was asked, with a certificate that none accepts")
+	}
+}
+
+func TestOnlyAnAgentWithTheCAsKeyIssues(t *testing.T) {
+	w := newWorld(t, time.Now())
+	present, err := w.present()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _, err := authority.NewRequest("n1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := request("n1", present, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Signature[len(q.Signature)-1] ^= 1
+	if _, err := w.issuer.Issue(t.Context(), q); !errors.Is(err, interrex.ErrDenied) {
+		t.Errorf("a wrong signature: %v", err)
+	}
+	w.issuer.Dir = t.TempDir()
+	if _, err := w.issuer.Issue(t.Context(), q); !errors.Is(err, interrex.ErrNotFound) {
+		t.Errorf("without the key: %v", err)
+	}
+}
