@@ -9,6 +9,8 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/access"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/consistency"
@@ -41,6 +43,7 @@ func (s *Set) startAPI(u *unit.Unit) (worker.Worker, error) {
 		Changes:   &services.Changes{Table: unit.Need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0},
 		Webhooks:  s.webhookService(unit.Need[*webhook.Table](u, StateName), unit.Need[unit.Handle[*hookcaller.Caller]](u, hookCallerSlotName)),
 		Members:   &services.Members{Table: unit.Need[*member.Table](u, StateName), Present: func() []interrex.Member { return s.view().Members() }},
+		Tokens:    &services.Tokens{Table: unit.Need[*access.Table](u, StateName)},
 		Switches:  unit.Need[*method.Switches](u, switchesName),
 	}
 	engine := unit.Need[dependency.Reporter](u, EngineName)
@@ -49,6 +52,7 @@ func (s *Set) startAPI(u *unit.Unit) (worker.Worker, error) {
 		return nil, u.Err
 	}
 	c.ID = id.ID
+	c.CA, c.Audit = c.Members.Table.CA, admission.NewAudit(s.logger("audit"), c.Clock)
 	c.Reads = func() (consistency.Reads, bool) { return rounds.Now() }
 	c.Forward = forwardBy(forwarding)
 	s.serves(&c, engine)
