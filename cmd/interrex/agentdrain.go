@@ -12,7 +12,7 @@ func newDrain(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "drain",
 		Short: "Stop an agent gracefully",
-		Long: "The agent becomes unready, hands leadership over, releases its own leases,\nfinishes the requests in progress, and stops. The command shows what it is waiting\nfor and reports when the agent has drained; its process ends right afterwards. After --timeout the agent stops without\nwaiting further.\n\n" +
+		Long: "The agent becomes unready, hands leadership over, releases its own leases,\nfinishes the requests in progress, and stops. The command shows what it is waiting\nfor, and reports when the agent has drained; its process ends right afterwards.\nAfter --timeout the agent stops without waiting further.\n\n" +
 			operatorLong,
 		Example: `  interrex agent drain --addr unix:///var/lib/interrex/interrex.sock`,
 		Args:    arguments(0, "no arguments"),

@@ -82,7 +82,7 @@ func TestADrainSaysWhatItWaitsFor(t *testing.T) {
 		t.Error(err)
 	}
 	<-left
-	if want := "waiting for the leases that are held through this agent to be released\ndrained\n"; said.String() != want {
+	if want := "waiting for the leases that are held through this agent to be released\ndrained; the process is about to end\n"; said.String() != want {
 		t.Errorf("it said %q, want %q", strings.TrimSpace(said.String()), want)
 	}
 }

@@ -51,6 +51,7 @@ func newStream(t *testing.T, s *Server) *stream {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	st := &stream{
+		ended:  s.calls.Ended,
 		server: s, ctx: ctx, end: cancel, open: map[uint64]*request{}, wake: make(chan struct{}, 1), taken: make(chan struct{}, 1),
 	}
 	st.courier = newCourier(ctx, s, st.caller, st.settle)
@@ -227,7 +228,7 @@ func TestWhatADrainTakesFromTheQueueIsDraining(t *testing.T) {
 		if o := s.answered(r, outcome{err: gone}); interrex.KindOf(o.err) != want {
 			t.Errorf("got %v, want %s", o.err, want)
 		}
-		drained(s.calls)
+		r.expel()
 	}
 	if o := s.answered(r, told(interrex.ErrHeld)); interrex.KindOf(o.err) != interrex.ErrHeld {
 		t.Errorf("another answer becomes %v", o.err)
