@@ -56,6 +56,8 @@ var floors = map[string]int{
 	"transport":             2, // one TLS port between agents
 	"internal/certificates": 1, // the certificates of agents
 	"internal/authority":    2, // the CA of a cluster, and the certificates that it issues
+	"internal/access":       2, // the table of access tokens
+	"internal/accesstoken":  1, // the tokens with which callers use the API
 	"internal/jointoken":    0, // the tokens with which agents join
 	"internal/member":       2, // the table of members
 	"internal/peerlogs":     1, // what an agent remembers of other agents' logs

@@ -80,6 +80,9 @@ func (c *Client) open() error {
 	if err != nil {
 		return interrex.Errorf(interrex.ErrInvalid, "client: %v", err).WithCause(err)
 	}
+	if c.config, err = c.config.withToken(); err != nil {
+		return err
+	}
 	for _, a := range c.config.Addresses {
 		p, err := newEndpoint(a, tlsConfig, c.config, &c.epochs)
 		if err != nil {

@@ -26,6 +26,9 @@ type Config struct {
 	Addresses []string
 	// TLS is for https:// addresses.
 	TLS TLSFiles
+	// TokenFile is a file with the access token, which is read again when it changes,
+	// and Token is the token itself. At most one is given. A socket needs none.
+	TokenFile, Token string
 	// Timeout bounds a call with all its retries, and a Hold that does not wait,
 	// unless its context ends first; 0: DefaultTimeout. A claim that waits is
 	// bounded by its wait.
@@ -67,6 +70,9 @@ func (c Config) Validate() error {
 		return interrex.Errorf(interrex.ErrInvalid, "client: timeout: %s is not valid: give a duration above zero", c.Timeout)
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return interrex.Errorf(interrex.ErrInvalid, "client: tls: a certificate and its key go together")
+	}
+	if c.Token != "" && c.TokenFile != "" {
+		return interrex.Errorf(interrex.ErrInvalid, "client: give an access token, or the file that has it, and not both")
 	}
 	if c.RequestID != "" && !c.OneShot {
 		return interrex.Errorf(interrex.ErrInvalid, "client: a request id is for a one-shot client")

@@ -68,7 +68,11 @@ func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoin
 func (a address) client(tlsConfig *tls.Config, c Config, ping time.Duration) *http.Client {
 	t := a.transport(tlsConfig, c.Dial)
 	t.HTTP2.SendPingTimeout = ping
-	return &http.Client{Transport: newPlainly(t, a.scheme == "http" && c.Dial == nil)}
+	plain := newPlainly(t, a.scheme == "http" && c.Dial == nil)
+	if a.scheme == "unix" || c.Token == "" && c.TokenFile == "" {
+		return &http.Client{Transport: plain}
+	}
+	return &http.Client{Transport: &bearer{plain: plain, path: c.TokenFile, token: c.Token}}
 }
 
 // transport returns a transport that only speaks HTTP/2, which bidirectional streams

@@ -21,6 +21,7 @@ const (
 	WebhookTable       TableID = 4
 	MemberTable        TableID = 5
 	FSMTable           TableID = 6
+	AccessTable        TableID = 7
 	FirstEmbedderTable TableID = 256
 )
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/enrolment"
 	"github.com/interrex/interrex/internal/wording"
@@ -31,11 +32,12 @@ and how the next agents join. It contains:
   interrex.yaml           its configuration
   ca.pem, ca.key          the cluster's CA
   agent.pem, agent.key    the agent's certificate, for other agents and for its API
+  operator.token          the operator's access token, a secret
   join.token              a secret with which 4 agents may join within an hour after
                           the first start; 'interrex join-token create' makes others
 
-The API speaks TLS, and accepts callers with a certificate of the cluster's CA. On
-the agent's own machine the socket DIR/interrex.sock needs none.`,
+The API speaks TLS, and its callers need an access token: 'interrex token create'
+makes others. On the agent's own machine the socket DIR/interrex.sock needs none.`,
 		Example: `  interrex agent init --data-dir /var/lib/interrex --cluster 10.0.0.1:7401`,
 		Args:    arguments(0, "no arguments except --data-dir DIR"),
 		RunE: func(*cobra.Command, []string) error {
@@ -49,15 +51,19 @@ the agent's own machine the socket DIR/interrex.sock needs none.`,
 				return usageError{err}
 			}
 			config := filepath.Join(made.DataDir, enrolment.ConfigName)
-			return a.done(map[string]any{"id": made.ID, "config": config, "join_token": f.JoinToken, "address": f.Address},
+			return a.done(map[string]any{"id": made.ID, "config": config, "join_token": f.JoinToken, "operator_token": f.Operator, "address": f.Address},
 				`agent %s is ready in %s
 
 start it:
   interrex agent run --config %s
 
+use its API, here or with copies of these files:
+  export INTERREX_ADDR=%s INTERREX_CACERT=%s INTERREX_TOKEN_FILE=%s
+
 on each of the next machines, with a copy of %s, within %s after that start:
   interrex agent join %s --token-file join.token --data-dir %s
-`, made.ID, made.DataDir, config, f.JoinToken, wording.Rounded(f.TTL), f.Address, made.DataDir)
+`, made.ID, made.DataDir, config,
+				"https://"+made.API, filepath.Join(made.DataDir, authority.CertName), f.Operator, f.JoinToken, wording.Rounded(f.TTL), f.Address, made.DataDir)
 		},
 	}
 	enrolmentFlags(c, &made)

@@ -73,6 +73,15 @@ func (a *app) done(document any, format string, args ...any) error {
 	return nil
 }
 
+// secret prints a secret that was made, or the document that has it with -o json or
+// yaml.
+func (a *app) secret(document any, text string) error {
+	if !a.quiet && (a.output == "json" || a.output == "yaml") {
+		return a.print(document, table{})
+	}
+	return a.line(text)
+}
+
 // jsonOf returns a document as JSON on one line; a message of the API in the
 // API's JSON.
 func jsonOf(document any) ([]byte, error) {

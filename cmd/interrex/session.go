@@ -74,6 +74,10 @@ func (a *app) clientConfig() client.Config {
 			addresses = "unix://" + defaultSocket
 		}
 	}
+	file, token := os.Getenv("INTERREX_TOKEN_FILE"), os.Getenv("INTERREX_TOKEN")
+	if file != "" {
+		token = "" // the file is the more particular
+	}
 	return client.Config{
 		Addresses: strings.Split(strings.ReplaceAll(addresses, " ", ""), ","),
 		TLS: client.TLSFiles{
@@ -81,6 +85,7 @@ func (a *app) clientConfig() client.Config {
 			Cert: os.Getenv("INTERREX_CERT"),
 			Key:  os.Getenv("INTERREX_KEY"),
 		},
+		TokenFile: file, Token: token,
 		Timeout: a.timeout,
 		Logger:  clientLogger{a},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/accesstoken"
 )
 
 // Door is the entrance through which a request arrived.
@@ -13,9 +14,10 @@ const (
 	Public Door = iota // the API port
 	Socket             // the socket in the data directory
 	Peer               // the cluster port, where other agents forward requests
+	Inside             // the agent's own process
 )
 
-// Caller identifies who makes a request, and what it may do. Only this file
+// Caller identifies who makes a request, and what it may do. Only this package
 // decides that.
 type Caller struct {
 	// Name is the authenticated name under which records of request ids are
@@ -23,21 +25,30 @@ type Caller struct {
 	Name     string
 	Operator bool
 	Door     Door
+	// Grant is what the caller may do unless it is an operator; nil: all that is not
+	// reserved for operators.
+	Grant *accesstoken.Grant
 }
 
-type doorKey struct{}
+type callerKey struct{}
 
-// Through marks ctx as that of a request that arrived through a door.
+// Through marks ctx as that of a request that arrived through a door, whose caller is
+// an operator.
 func Through(ctx context.Context, d Door) context.Context {
-	return context.WithValue(ctx, doorKey{}, d)
+	return withCaller(ctx, Caller{Operator: true, Door: d})
 }
 
-// CallerOf returns the caller of the request of ctx. On an open API everybody is
-// an operator; on the cluster port the forwarding agent has checked its caller,
-// and names it in each operation.
+func withCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerOf returns the caller of the request of ctx. On the cluster port the forwarding
+// agent has checked its caller, and names it in each operation.
 func CallerOf(ctx context.Context) Caller {
-	d, _ := ctx.Value(doorKey{}).(Door)
-	return Caller{Operator: true, Door: d}
+	if c, is := ctx.Value(callerKey{}).(Caller); is {
+		return c
+	}
+	return Caller{Operator: true}
 }
 
 // OnBehalf returns the caller of one operation: the named one if another agent
@@ -54,7 +65,28 @@ func (c Caller) MayDo(what string) error {
 	if c.Operator {
 		return nil
 	}
-	return interrex.Errorf(interrex.ErrDenied, "only an operator may %s this way", what)
+	return interrex.Errorf(interrex.ErrDenied, "only an operator may %s this way%s", what, c.named())
+}
+
+// named returns what an error adds about the caller.
+func (c Caller) named() string {
+	if c.Name == "" {
+		return ""
+	}
+	return ", and " + c.Name + " is none"
+}
+
+// May returns an error unless the caller's rules allow a use.
+func (c Caller) May(u accesstoken.Use) error {
+	if c.Operator || c.Grant == nil || c.Grant.Allows(u) {
+		return nil
+	}
+	if holder := u.Holder; holder != "" && holder != c.Name {
+		if u.Holder = ""; c.Grant.Allows(u) {
+			return interrex.Errorf(interrex.ErrDenied, "%s may be a holder only under its own name, not as %q: it lacks the rule %s", c.Name, holder, u.Missing())
+		}
+	}
+	return interrex.Errorf(interrex.ErrDenied, "%s lacks the rule %s", c.Name, u.Missing())
 }
 
 // MayManage returns an error unless the caller may change the agent itself.

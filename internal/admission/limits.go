@@ -15,13 +15,12 @@ import (
 
 type controllerKey struct{}
 
-// Limited returns a handler that every request passes first: it marks the door, and
-// limits how long the peer may take to send the body and to accept each write of
+// Limited returns a handler that every request passes first: it limits how long the peer may take to send the body and to accept each write of
 // the answer, unless these are streams.
-func Limited(d Door, bodyWait, sendWait time.Duration, next http.Handler) http.Handler {
+func Limited(bodyWait, sendWait time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		controller := http.NewResponseController(w)
-		r = r.WithContext(context.WithValue(Through(r.Context(), d), controllerKey{}, controller))
+		r = r.WithContext(context.WithValue(r.Context(), controllerKey{}, controller))
 		in, out := streams(r)
 		if !out {
 			w = &timedAnswer{ResponseWriter: w, controller: controller, wait: sendWait}

@@ -38,7 +38,7 @@ func request(procedure, contentType, body string, handle http.HandlerFunc) *conn
 	c := &connection{ResponseRecorder: httptest.NewRecorder()}
 	r := httptest.NewRequest(http.MethodPost, procedure, strings.NewReader(body))
 	r.Header.Set("Content-Type", contentType)
-	Limited(Socket, bodyWait, sendWait, handle).ServeHTTP(c, r)
+	Limited(bodyWait, sendWait, handle).ServeHTTP(c, r)
 	return c
 }
 
@@ -57,9 +57,6 @@ func TestBodyAndAnswerHaveATimeUnlessTheyAreStreams(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			begun := time.Now()
 			c := request(test.procedure, test.contentType, "body", func(w http.ResponseWriter, r *http.Request) {
-				if CallerOf(r.Context()).Door != Socket {
-					t.Errorf("the door is %d", CallerOf(r.Context()).Door)
-				}
 				_, _ = io.ReadAll(r.Body)
 				for _, write := range []func(){
 					func() { _, _ = w.Write([]byte("a")) },

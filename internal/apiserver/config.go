@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/operations"
@@ -76,6 +77,14 @@ type Config struct {
 	Members *services.Members
 	// Certificates serves CertificateService. Optional.
 	Certificates *services.Certificates
+	// Tokens serves TokenService, and says who the callers of the API are. Optional:
+	// without it everybody is an operator.
+	Tokens *services.Tokens
+	// CA returns the certificate of the cluster's own CA, in DER; empty: there is
+	// none. Optional.
+	CA func() string
+	// Audit receives refusals and what operators do. Optional.
+	Audit *admission.Audit
 	// Switches determine which services are off. nil: all are on.
 	Switches *method.Switches
 	// Visitors are the requests in Queue. Optional: without it, Servers that share a
@@ -171,6 +180,9 @@ func (c *Config) setDefaults() {
 	c.MaxOpen = cmp.Or(c.MaxOpen, DefaultMaxOpen)
 	if c.Metrics == nil {
 		c.Metrics = prometheus.Gatherers{}
+	}
+	if c.CA == nil {
+		c.CA = func() string { return "" }
 	}
 	if c.Switches == nil {
 		c.Switches = method.NewSwitches()

@@ -24,6 +24,9 @@ var _ interrexv1.EngineServiceHandler = engineService{}
 const reportTimeout = 5 * time.Second
 
 func (e engineService) Report(ctx context.Context, _ *connect.Request[interrexv1.ReportRequest]) (*connect.Response[interrexv1.ReportResponse], error) {
+	if err := seesAgent(ctx); err != nil {
+		return nil, wire.Error(err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	report, err := e.server.reports.get(ctx)
@@ -35,7 +38,10 @@ func (e engineService) Report(ctx context.Context, _ *connect.Request[interrexv1
 	return connect.NewResponse(m), nil
 }
 
-func (e engineService) Status(context.Context, *connect.Request[interrexv1.StatusRequest]) (*connect.Response[interrexv1.StatusResponse], error) {
+func (e engineService) Status(ctx context.Context, _ *connect.Request[interrexv1.StatusRequest]) (*connect.Response[interrexv1.StatusResponse], error) {
+	if err := seesAgent(ctx); err != nil {
+		return nil, wire.Error(err)
+	}
 	c := &e.server.config
 	own, l, identity := c.Engine.Status(), c.Leadership.Current(), c.State.Identity()
 	applied, _ := c.State.Applied()

@@ -7,12 +7,15 @@ import (
 	"net/http/pprof"
 	"slices"
 	"strconv"
+	"strings"
 
 	"connectrpc.com/connect"
 	"connectrpc.com/grpchealth"
 	"connectrpc.com/grpcreflect"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/hookcaller"
@@ -48,7 +51,7 @@ type Server struct {
 	reports   reporter
 	metrics   http.Handler
 
-	public, socket, peer http.Handler
+	public, socket, peer, inside http.Handler
 }
 
 // New returns a Server.
@@ -75,6 +78,7 @@ func New(c Config) (*Server, error) {
 	s.reports.engine = c.Engine
 	s.public = s.edge(admission.Public, s.routes(http.NewServeMux()))
 	s.socket = s.edge(admission.Socket, s.routes(profiles()))
+	s.inside = s.edge(admission.Inside, s.routes(http.NewServeMux()))
 	s.peer = s.edge(admission.Peer, s.peerRoutes())
 	return s, nil
 }
@@ -92,6 +96,9 @@ func (s *Server) register() (err error) {
 	if c.Certificates != nil {
 		all = append(all, c.Certificates.Service())
 	}
+	if c.Tokens != nil {
+		all = append(all, c.Tokens.Service())
+	}
 	s.documents = all
 	if c.Changes != nil {
 		c.Changes.Data = all
@@ -100,6 +107,7 @@ func (s *Server) register() (err error) {
 	s.methods, err = method.NewRegistry(c.ID, c.State, c.Switches, all...)
 	if err == nil {
 		s.methods.Measure(c.Requests)
+		s.methods.Audit = c.Audit
 	}
 	return err
 }
@@ -126,6 +134,10 @@ func (s *Server) Handler() http.Handler { return s.public }
 // SocketHandler serves the socket in the data directory: what Handler serves, and
 // what changes or profiles the agent itself. Its callers are operators.
 func (s *Server) SocketHandler() http.Handler { return s.socket }
+
+// InsideHandler serves what Handler serves to the agent's own process, which is an
+// operator.
+func (s *Server) InsideHandler() http.Handler { return s.inside }
 
 // PeerHandler serves the requests that other agents forward, on the cluster port.
 // Only authenticated agents may reach it: it trusts the caller that each operation
@@ -178,7 +190,13 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	mux.HandleFunc("GET /readyz", ask.readyz)
 	mux.HandleFunc("GET /healthz", ask.readyz)
 	mux.HandleFunc("GET /leader", ask.leaderProbe)
-	mux.Handle("GET /metrics", s.metrics)
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		if err := seesAgent(r.Context()); err != nil {
+			http.Error(w, err.Error(), interrex.ErrDenied.Numbers().HTTP)
+			return
+		}
+		s.metrics.ServeHTTP(w, r)
+	})
 	if s.config.Changes != nil {
 		s.plain.Changes(mux, *s.config.Changes)
 	}
@@ -208,10 +226,11 @@ func (s *Server) peerRoutes() http.Handler {
 	return refusals{s}.tidy(mux)
 }
 
-// edge wraps next with what every request passes first, and adds the headers that
-// name the leader.
+// edge wraps next with what every request passes first: limits, the headers that name
+// the leader, and who the caller is.
 func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
-	return admission.Limited(d, s.config.BodyWait, s.config.SendWait, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	next = s.guard().Admit(d, free, next)
+	return admission.Limited(s.config.BodyWait, s.config.SendWait, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		l := s.config.Leadership.Current()
 		if id := s.config.State.Identity(); id.ClusterID != "" {
@@ -221,6 +240,31 @@ func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
 		h.Set(HeaderTerm, strconv.FormatUint(l.Term, 10))
 		next.ServeHTTP(w, r)
 	}))
+}
+
+// guard returns what says who the callers are.
+func (s *Server) guard() *admission.Guard {
+	c := &s.config
+	g := &admission.Guard{CA: c.CA, Audit: c.Audit, Known: func() bool { return c.State.Identity().ClusterID != "" }}
+	if c.Tokens != nil {
+		g.Tokens = c.Tokens.Table
+	}
+	return g
+}
+
+// free reports whether anybody may request a path: the probes, which say little, and
+// the description of the API.
+func free(path string) bool {
+	switch path {
+	case "/livez", "/readyz", "/healthz", "/leader":
+		return true
+	}
+	return strings.HasPrefix(path, "/"+grpchealth.HealthV1ServiceName+"/") || strings.HasPrefix(path, "/grpc.reflection.")
+}
+
+// seesAgent refuses callers that may not see how this agent does.
+func seesAgent(ctx context.Context) error {
+	return admission.CallerOf(ctx).May(accesstoken.Use{Table: "agent", Verb: "read"})
 }
 
 // profiles serves Go's own profiles.

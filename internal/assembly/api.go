@@ -9,6 +9,8 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/access"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/consistency"
@@ -43,6 +45,7 @@ func (s *Set) startAPI(u *unit.Unit) (worker.Worker, error) {
 		Members:      &services.Members{Table: unit.Need[*member.Table](u, StateName), Present: func() []interrex.Member { return s.view().Members() }},
 		Certificates: &services.Certificates{Table: unit.Need[*member.Table](u, StateName)},
 		Switches:     unit.Need[*method.Switches](u, switchesName),
+		Tokens:       &services.Tokens{Table: unit.Need[*access.Table](u, StateName)},
 	}
 	engine := unit.Need[dependency.Reporter](u, EngineName)
 	rounds, forwarding := unit.Need[unit.Handle[*reads.Rounds]](u, readsSlotName), unit.Need[unit.Handle[*forward.Forwarder]](u, forwarderSlotName)
@@ -50,6 +53,7 @@ func (s *Set) startAPI(u *unit.Unit) (worker.Worker, error) {
 		return nil, u.Err
 	}
 	c.ID = id.ID
+	c.CA, c.Audit = c.Members.Table.CA, admission.NewAudit(s.logger("audit"), c.Clock)
 	c.Reads = func() (consistency.Reads, bool) { return rounds.Now() }
 	c.Forward = forwardBy(forwarding)
 	s.serves(&c, engine)

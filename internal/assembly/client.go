@@ -46,7 +46,7 @@ func (s *Set) startClient(u *unit.Unit) (worker.Worker, error) {
 		return nil, u.Err
 	}
 	inProcess := pipe.Listen()
-	serving, err := s.serve(u, "", inProcess, server.Handler(), nil)
+	serving, err := s.serve(u, "", inProcess, server.InsideHandler(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/fsm"
@@ -47,7 +48,7 @@ func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
 		own.changes.Close()
 		st.Close()
 	})
-	u.Give(st, own.leases, own.resources, own.changes, own.hooks, own.members, machine, ring, served)
+	u.Give(st, own.leases, own.resources, own.changes, own.hooks, own.members, own.access, machine, ring, served)
 	u.ReportBy(func() map[string]any { return reportState(st) })
 	return unit.Run(dir.KeepIdentity(st, now, s.logger("state"))), nil
 }
@@ -59,15 +60,16 @@ type builtin struct {
 	changes   *change.Table
 	hooks     *webhook.Table
 	members   *member.Table
+	access    *access.Table
 }
 
 // newBuiltin makes them, empty.
 func newBuiltin() builtin {
-	return builtin{lease.New(), resource.New(), change.New(), webhook.New(), member.New()}
+	return builtin{lease.New(), resource.New(), change.New(), webhook.New(), member.New(), access.New()}
 }
 
 func (b builtin) all() []state.Table {
-	return []state.Table{b.leases, b.resources, b.changes, b.hooks, b.members}
+	return []state.Table{b.leases, b.resources, b.changes, b.hooks, b.members, b.access}
 }
 
 // NewState makes an empty state of the tables of interrex, for reading an agent's

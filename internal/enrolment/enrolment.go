@@ -22,6 +22,7 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
@@ -35,8 +36,9 @@ import (
 
 // The names of files in a data directory.
 const (
-	ConfigName    = "interrex.yaml"
-	JoinTokenName = "join.token"
+	ConfigName        = "interrex.yaml"
+	JoinTokenName     = "join.token"
+	OperatorTokenName = "operator.token"
 )
 
 // foundingUses is how many agents may join with the token that a cluster is founded
@@ -93,6 +95,7 @@ func unspecified(host string) bool {
 
 // Founded is what Found has made.
 type Founded struct {
+	Operator  string        // the path of the operator's token's file
 	JoinToken string        // the path of the join token's file
 	Uses      int           // how many agents may join with it
 	TTL       time.Duration // how long, from the cluster's first entry on
@@ -100,7 +103,8 @@ type Founded struct {
 }
 
 // Found makes the directory of an agent that founds a cluster: the cluster's CA, the
-// agent's certificate and configuration, and a join token for others. It refuses a
+// agent's certificate and configuration, a token for the operator, and a join token for
+// others. It refuses a
 // directory that is not empty.
 func Found(a Agent, now time.Time) (*Founded, error) {
 	if err := a.validate(); err != nil {
@@ -129,19 +133,22 @@ func Found(a Agent, now time.Time) (*Founded, error) {
 		return nil, err
 	}
 	token := jointoken.New(ca.Pin())
-	charter := membership.Charter{CA: ca.Cert(), JoinTokens: []membership.CharterJoinToken{{
+	operator := accesstoken.New()
+	hash := operator.Hash()
+	charter := membership.Charter{CA: ca.Cert(), Operators: [][]byte{hash[:]}, JoinTokens: []membership.CharterJoinToken{{
 		PublicKey: token.PublicKey(), Uses: foundingUses, TTL: limits.DefaultJoinTTL,
 	}}}
-	file := filepath.Join(a.DataDir, JoinTokenName)
+	file, operatorFile := filepath.Join(a.DataDir, JoinTokenName), filepath.Join(a.DataDir, OperatorTokenName)
 	err = errors.Join(
 		ca.Save(a.DataDir), authority.SaveAgent(a.DataDir, key, cert, [][]byte{ca.Cert()}), charter.Save(a.DataDir),
 		disk.ReplaceFile("the join token", file, []byte(token.String()+"\n")),
+		disk.ReplaceFile("the operator's token", operatorFile, []byte(operator.String()+"\n")),
 		a.saveConfig(nil),
 	)
 	if err != nil {
 		return nil, err
 	}
-	return &Founded{JoinToken: file, Uses: foundingUses, TTL: limits.DefaultJoinTTL, Address: a.reachable()}, nil
+	return &Founded{Operator: operatorFile, JoinToken: file, Uses: foundingUses, TTL: limits.DefaultJoinTTL, Address: a.reachable()}, nil
 }
 
 // empty returns an error if a directory has anything in it.
@@ -191,7 +198,6 @@ api:
   tls:
     cert: %s
     key: %s
-    client-ca: %s
 cluster:
   listen: %s
   join: [%s]
@@ -199,7 +205,7 @@ cluster:
     ca: %s
     cert: %s
     key: %s
-`, q(a.ID), q(a.DataDir), q(a.API), file(authority.AgentCertName), file(authority.AgentKeyName), file(authority.CertName),
+`, q(a.ID), q(a.DataDir), q(a.API), file(authority.AgentCertName), file(authority.AgentKeyName),
 		q(a.Cluster), strings.Join(quoted, ", "), expect, file(authority.CertName), file(authority.AgentCertName), file(authority.AgentKeyName))
 	return disk.ReplaceFile("the configuration", filepath.Join(a.DataDir, ConfigName), []byte(text))
 }

@@ -59,4 +59,8 @@ const (
 	MinJoinTTL     = time.Second
 	MaxJoinTTL     = 30 * 24 * time.Hour
 	MaxJoinUses    = 1000
+
+	// MinAccessTTL and MaxAccessTTL bound the end of an access token, in cluster time.
+	MinAccessTTL = time.Second
+	MaxAccessTTL = 10 * 365 * 24 * time.Hour
 )

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/state"
@@ -19,7 +20,12 @@ const CharterName = "charter.json"
 type Charter struct {
 	CA         []byte             `json:"ca"` // the CA's certificate, in DER
 	JoinTokens []CharterJoinToken `json:"join_tokens,omitempty"`
+	// Operators are the SHA-256 of the access tokens of operators.
+	Operators [][]byte `json:"operators,omitempty"`
 }
+
+// OperatorName is the name of the access token that a cluster is founded with.
+const OperatorName = "operator"
 
 // CharterJoinToken is a join token that is valid from the cluster's first entry on.
 type CharterJoinToken struct {
@@ -53,14 +59,19 @@ func ReadCharter(dir string) (Charter, error) {
 // Operations returns the operations of a cluster's first entry. Proposed again they
 // change nothing.
 func (c Charter) Operations() (all []state.Operation) {
-	add := func(command state.Command) {
-		all = append(all, state.Operation{Table: state.MemberTable, Data: command.Append(nil)})
+	add := func(table state.TableID, command state.Command) {
+		all = append(all, state.Operation{Table: table, Data: command.Append(nil)})
 	}
 	if len(c.CA) > 0 {
-		add(&member.SetCA{Cert: string(c.CA)})
+		add(state.MemberTable, &member.SetCA{Cert: string(c.CA)})
+	}
+	for _, hash := range c.Operators {
+		operator := &access.Create{Name: OperatorName, Operator: true}
+		copy(operator.Hash[:], hash)
+		add(state.AccessTable, operator)
 	}
 	for _, t := range c.JoinTokens {
-		add(&member.CreateJoinToken{Key: string(t.PublicKey), Uses: t.Uses, TTL: t.TTL})
+		add(state.MemberTable, &member.CreateJoinToken{Key: string(t.PublicKey), Uses: t.Uses, TTL: t.TTL})
 	}
 	return all
 }

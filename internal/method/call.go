@@ -62,6 +62,9 @@ func (r *Call) Open(in *Registry, c admission.Caller, m *Method, e *interrexv1.O
 	if r.Read, err = readOptionsOf(m, message); err == nil {
 		err = r.fits()
 	}
+	if err == nil {
+		err = in.judge(r.Caller, m.Method, m.use, message, nil)
+	}
 	r.Read.Eventual = r.Read.Eventual || m.Act != nil // Act itself waits, so that no other read waits for it
 	return err
 }
@@ -98,7 +101,7 @@ func (r *Call) prepare(in *Registry, now time.Time) error {
 		err = r.address()
 	}
 	if err == nil {
-		err = r.admit()
+		err = r.admit(in)
 	}
 	if err != nil {
 		return err
@@ -253,14 +256,12 @@ func (r *Call) see(in *Registry) error {
 }
 
 // admit refuses commands that are not valid, or not allowed to the caller.
-func (r *Call) admit() error {
+func (r *Call) admit(in *Registry) error {
 	for i := range r.parts {
-		c := r.parts[i].command
-		err := c.Validate()
+		p := &r.parts[i]
+		err := p.command.Validate()
 		if err == nil {
-			if about := c.About(); about.Privileged {
-				err = r.Caller.MayDo(about.Name)
-			}
+			err = in.judge(r.Caller, p.method.Method, p.method.use, p.message, p.command)
 		}
 		if err != nil {
 			return r.of(i, err)

@@ -20,6 +20,7 @@ type Method struct {
 	Declared api.Method
 	Err      error  // why it cannot be served
 	setting  string // see Service.Setting
+	use      purpose
 
 	Latency *Latency
 	group   bool // its request contains other requests: see Call.see
@@ -46,6 +47,7 @@ type Method struct {
 func New(declared api.Method) Method {
 	m := Method{Declared: declared, Answer: declared.Answer, Look: declared.Look}
 	m.Method, m.Err = wire.MethodOf(declared.Procedure)
+	m.use = purposeOf(m.Method)
 	q := declared.NewRequest()
 	if m.Err == nil {
 		m.Err = m.Takes(q, declared.NewResponse())
@@ -186,12 +188,14 @@ type Watch struct {
 	Declared api.WatchMethod
 	Err      error  // why it cannot be served
 	Setting  string // see Service.Setting
+	use      purpose
 }
 
 // NewWatch returns the watch of a declaration and its .proto.
 func NewWatch(declared api.WatchMethod) Watch {
 	m := Watch{Declared: declared}
 	m.Method, m.Err = wire.MethodOf(declared.Procedure)
+	m.use = purposeOf(m.Method)
 	a := declared.NewResponse()
 	if m.Err == nil {
 		m.Err = m.Takes(declared.NewRequest(), a)

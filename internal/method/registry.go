@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/interrex/interrex"
@@ -109,6 +110,8 @@ type Registry struct {
 	Watches    map[uint32]*Watch
 	takers     takers
 	ReadIndex  *Method
+	// Audit receives refusals, and what operators do; nil: they are not logged.
+	Audit *admission.Audit
 }
 
 // NewRegistry returns a registry. The error names the method that does not fit.
@@ -162,6 +165,33 @@ func (r *Registry) Method(procedure string) *Method {
 		}
 	}
 	return nil
+}
+
+// Allowed refuses a call of a method, or a watch, that the caller's rules do not allow.
+// m is its request, or another one about the same keys.
+func (r *Registry) Allowed(c admission.Caller, procedure string, m proto.Message) error {
+	i := slices.IndexFunc(r.Procedures, func(p wire.Method) bool { return p.Procedure == procedure })
+	if i < 0 {
+		return interrex.Errorf(interrex.ErrDisabled, "agent %s has no method %s", r.id, procedure)
+	}
+	return r.judge(c, r.Procedures[i], purposeOf(r.Procedures[i]), m, nil)
+}
+
+// judge refuses what the caller may not do; command is nil for a read.
+func (r *Registry) judge(c admission.Caller, m wire.Method, to purpose, q proto.Message, command state.Command) (err error) {
+	privileged := command != nil && command.About().Privileged
+	plain := c.Operator && !privileged || c.Grant == nil && !privileged
+	if plain {
+		return nil
+	}
+	u := to.use(q, command)
+	if privileged {
+		err = c.MayDo(command.About().Name)
+	} else if u.Table != stateTable {
+		err = c.May(u)
+	}
+	r.Audit.Judged(c, m.Procedure, u.Key, privileged, err)
+	return err
 }
 
 // Served refuses calls of a service that is switched off here.

@@ -284,7 +284,9 @@ func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
 // everything that was committed at the call.
 func (s *Server) act(ctx context.Context, r *request) (o outcome) {
 	defer s.checker.Guard(r.Method.Procedure, &o.err)
-	if err := r.Caller.MayDo(r.Method.May); err != nil {
+	err := r.Caller.MayDo(r.Method.May)
+	s.methods.Audit.Judged(r.Caller, r.Method.Procedure, "", true, err)
+	if err != nil {
 		return outcome{err: err}
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.checker.ReadWait)

@@ -119,6 +119,9 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	if follows(r) {
 		return p.stream(w, r, q)
 	}
+	if err := p.server.allowed(r, interrexv1.ChangeServiceListProcedure, m); err != nil {
+		return err
+	}
 	if err := p.server.checker.CheckApplied(); err != nil {
 		return err
 	}
@@ -169,6 +172,9 @@ func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
 	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
 	if err != nil {
 		return interrex.Errorf(interrex.ErrInvalid, "change %.80q: its id must be a number", r.PathValue("id"))
+	}
+	if err := p.server.allowed(r, interrexv1.ChangeServiceGetProcedure, &interrexv1.ChangeServiceGetRequest{}); err != nil {
+		return err
 	}
 	if err := p.server.checker.WaitCurrent(r.Context(), admission.CallerOf(r.Context())); err != nil {
 		return err
@@ -247,6 +253,9 @@ func changeOf(body []byte) (*interrexv1.ChangeServiceAppendRequest, error) {
 
 // stream sends changes as server-sent events.
 func (p plainChanges) stream(w http.ResponseWriter, r *http.Request, q change.Query) error {
+	if err := p.server.allowed(r, interrexv1.ChangeServiceWatchProcedure, &interrexv1.ChangeServiceWatchRequest{Prefix: q.Prefix}); err != nil {
+		return err
+	}
 	since, err := p.server.resumed(r, q.Since)
 	if err != nil {
 		return err

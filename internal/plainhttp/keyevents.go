@@ -46,6 +46,10 @@ func (p valueEvents) one(w http.ResponseWriter, r *http.Request, id interrex.Res
 	if err := onlyQuery(r.URL.Query(), "namespace", "since", "consistency", "min_revision"); err != nil {
 		return err
 	}
+	watched := &interrexv1.ResourceServiceReadRequest{Id: wire.ResourceID(id)}
+	if err := p.server.allowed(r, interrexv1.ResourceServiceWatchProcedure, watched); err != nil {
+		return err
+	}
 	same := func(of *resource.Record) bool { return of.ID.Tenancy == id.Tenancy && of.ID.Name == id.Name }
 	return p.follow(w, r, same, func(seen *seenValues) iter.Seq2[sentEvent, error] {
 		return func(yield func(sentEvent, error) bool) {
@@ -71,6 +75,10 @@ func (p valueEvents) all(w http.ResponseWriter, r *http.Request) error {
 	id := wire.ValueID(q.Get("namespace"), "")
 	what := interrex.ResourceSelection{Type: id.Type, Tenancy: id.Tenancy, NamePrefix: q.Get("prefix")}
 	if err := what.Validate(); err != nil {
+		return err
+	}
+	watched := &interrexv1.ResourceServiceWatchRequest{Type: wire.ResourceType(what.Type), Tenancy: wire.Tenancy(what.Tenancy), NamePrefix: what.NamePrefix}
+	if err := p.server.allowed(r, interrexv1.ResourceServiceWatchProcedure, watched); err != nil {
 		return err
 	}
 	covered := func(of *resource.Record) bool { return what.Matches(of.ID) }

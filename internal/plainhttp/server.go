@@ -10,6 +10,8 @@ import (
 
 	"github.com/juju/clock"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/change"
@@ -75,6 +77,11 @@ func (s *Server) plain(setting string, do func(http.ResponseWriter, *http.Reques
 			plainError(w, err)
 		}
 	}
+}
+
+// allowed refuses what the caller's rules do not allow.
+func (s *Server) allowed(r *http.Request, procedure string, m proto.Message) error {
+	return s.methods.Allowed(admission.CallerOf(r.Context()), procedure, m)
 }
 
 // resumed returns the revision after which a stream of events begins: that of

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/member"
@@ -25,7 +26,7 @@ import (
 
 // tables are the tables with a service here, by the beginning of their commands: the
 // bytes before a command's number.
-var tables = map[state.TableID][]byte{state.SystemTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil, state.ChangeTable: nil, state.WebhookTable: nil, state.MemberTable: nil}
+var tables = map[state.TableID][]byte{state.SystemTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil, state.ChangeTable: nil, state.WebhookTable: nil, state.MemberTable: nil, state.AccessTable: nil}
 
 // unreached are the commands that no method makes: with SetIdentity a leader records
 // which cluster this is, and with Advance the progress of webhooks; Recover is
@@ -73,7 +74,7 @@ func declared(t *testing.T) map[string]protoreflect.MethodDescriptor {
 
 // ours are the services of interrex itself.
 func ours() []method.Service {
-	return []method.Service{State(), Leases{Table: lease.New()}.Service(), Resources{Table: resource.New()}.Service(), Changes{Table: change.New()}.Service(), Webhooks{Table: webhook.New()}.Service(), Members{Table: member.New()}.Service(), Certificates{Table: member.New()}.Service()}
+	return []method.Service{State(), Leases{Table: lease.New()}.Service(), Resources{Table: resource.New()}.Service(), Changes{Table: change.New()}.Service(), Webhooks{Table: webhook.New()}.Service(), Members{Table: member.New()}.Service(), Certificates{Table: member.New()}.Service(), Tokens{Table: access.New()}.Service()}
 }
 
 // served returns the unary methods that a server has, by procedure.
@@ -215,7 +216,7 @@ func TestEveryCommandIsReachedByAMethodOfItsName(t *testing.T) {
 // knows reports whether a table's list of operations has a number.
 func knows(t *testing.T, table state.TableID, number byte) bool {
 	t.Helper()
-	s, err := state.New(state.Config{Tables: []state.Table{lease.New(), resource.New(), change.New(), webhook.New(), member.New()}})
+	s, err := state.New(state.Config{Tables: []state.Table{lease.New(), resource.New(), change.New(), webhook.New(), member.New(), access.New()}})
 	if err != nil {
 		t.Fatal(err)
 	}

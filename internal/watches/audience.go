@@ -99,6 +99,9 @@ func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
 	if err == nil {
 		err = a.server.methods.Served(method.Setting, a.caller)
 	}
+	if err == nil {
+		err = a.server.methods.Allowed(a.caller, method.Procedure, f.request)
+	}
 	return &watched{feed: f, method: method, id: o.GetId(), credit: int(o.GetCredit())}, err
 }
 

@@ -19,6 +19,7 @@ type feed struct {
 	match    func(*state.Event) bool
 	present  func(after string, most room) presentPage // nil if there is no snapshot
 	compare  func(a, b string) int
+	request  proto.Message
 	complete func(interrex.Revision) ([]byte, error)
 }
 
@@ -78,7 +79,9 @@ type watchable struct {
 // read returns the feed of a request.
 func (m *watchable) read(q proto.Message) (feed, error) {
 	f, err := m.Declared.Feed(q, m.state)
-	return encoded(f), err
+	out := encoded(f)
+	out.request = q
+	return out, err
 }
 
 // decode returns the feed of an encoded request.

@@ -73,6 +73,9 @@ func (s *Server) watch(ctx context.Context, m *watchable, f feed, unread error, 
 	if err := s.methods.Served(m.Setting, admission.CallerOf(ctx)); err != nil {
 		return wire.Error(err)
 	}
+	if err := s.methods.Allowed(admission.CallerOf(ctx), m.Procedure, f.request); err != nil {
+		return wire.Error(err)
+	}
 	if err := s.calls.Enter(); err != nil {
 		return wire.Error(err)
 	}

@@ -1,0 +1,212 @@
+// Package access owns the table of access tokens: who may do what on the API.
+package access
+
+import (
+	"context"
+	"crypto/subtle"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/accesstoken"
+	"github.com/interrex/interrex/state"
+)
+
+// Token is what is kept of an access token. It is immutable.
+type Token struct {
+	Hash     accesstoken.Hash
+	Name     string
+	Operator bool
+	Rules    []interrex.AccessRule
+	Expires  state.Time // 0: it has no end
+	Created  interrex.Revision
+}
+
+// ID returns the token's name in lists.
+func (t *Token) ID() string { return t.Hash.ID() }
+
+// MaxTokens is the number of access tokens that may exist.
+const MaxTokens = 1024
+
+// Table is the replicated table of access tokens. It implements state.Table.
+//
+// Lock and Unlock are for State, which takes the lock once an entry. The reads need
+// no lock.
+type Table struct {
+	mu   sync.Mutex
+	rows atomic.Pointer[rows]
+	live atomic.Pointer[live]
+}
+
+// rows is what is replicated; it is immutable.
+type rows struct {
+	closed bool     // there has been a token
+	tokens []*Token // by ID
+}
+
+// live is what callers have of rows on this agent; it is immutable.
+type live struct {
+	open  context.Context // done at the first token
+	end   context.CancelCauseFunc
+	byID  map[string]*granted
+	names map[string]*granted // of the tokens of one name together
+}
+
+// granted is a grant that can be ended.
+type granted struct {
+	accesstoken.Grant
+	token *Token
+	end   context.CancelCauseFunc
+}
+
+var _ state.Table = (*Table)(nil)
+
+// New makes an empty table.
+func New() *Table {
+	t := &Table{}
+	t.rows.Store(&rows{})
+	l := &live{byID: map[string]*granted{}, names: map[string]*granted{}}
+	l.open, l.end = context.WithCancelCause(context.Background())
+	t.live.Store(l)
+	return t
+}
+
+// Name is the table's name in reports and snapshots.
+func (t *Table) Name() string { return "access" }
+
+// ID is state.AccessTable.
+func (t *Table) ID() state.TableID { return state.AccessTable }
+
+// Version is the version of the commands' and the snapshot's encoding.
+func (t *Table) Version() uint16 { return 1 }
+
+// Lock takes the table for writing.
+func (t *Table) Lock() { t.mu.Lock() }
+
+// Unlock releases the table.
+func (t *Table) Unlock() { t.mu.Unlock() }
+
+// Tokens returns the tokens that have not ended, by ID. The slice must not be modified.
+func (t *Table) Tokens() []*Token { return t.rows.Load().tokens }
+
+// Open reports whether there has not been a token yet. The context is done at the
+// first one.
+func (t *Table) Open() (context.Context, bool) { return t.live.Load().open, !t.rows.Load().closed }
+
+// Grant returns what a token allows, by its text. The error is ErrUnauthenticated.
+func (t *Table) Grant(text string) (*accesstoken.Grant, error) {
+	_, hash, err := accesstoken.Parse(text)
+	if err != nil {
+		return nil, interrex.Errorf(interrex.ErrUnauthenticated, "%v", err)
+	}
+	g := t.live.Load().byID[hash.ID()]
+	if g == nil || subtle.ConstantTimeCompare(g.token.Hash[:], hash[:]) == 0 {
+		return nil, interrex.Errorf(interrex.ErrUnauthenticated, "access token %s does not exist: it has ended, was revoked, or belongs to another cluster", hash.ID())
+	}
+	return &g.Grant, nil
+}
+
+// Named returns what the tokens of a name allow together, for a caller that has shown
+// in another way that it has this name. Without such a token it allows nothing.
+func (t *Table) Named(name string) *accesstoken.Grant {
+	l := t.live.Load()
+	if g := l.names[name]; g != nil {
+		return &g.Grant
+	}
+	return &accesstoken.Grant{Name: name, Valid: context.Background()}
+}
+
+// find returns the index of a token, or where it would be.
+func (r *rows) find(id string) (int, bool) {
+	return slices.BinarySearchFunc(r.tokens, id, func(t *Token, id string) int { return strings.Compare(t.ID(), id) })
+}
+
+// put adds a token.
+func (t *Table) put(token *Token) {
+	now := t.rows.Load()
+	i, _ := now.find(token.ID())
+	t.replace(&rows{closed: true, tokens: slices.Insert(slices.Clone(now.tokens), i, token)}, nil)
+}
+
+// drop removes a token that is there; why is for those who use it.
+func (t *Table) drop(id string, why error) {
+	now := t.rows.Load()
+	i, _ := now.find(id)
+	t.replace(&rows{closed: true, tokens: slices.Delete(slices.Clone(now.tokens), i, i+1)}, why)
+}
+
+// replace replaces the content, and ends the grants that are not in the next one.
+func (t *Table) replace(next *rows, why error) {
+	was := t.live.Load()
+	now := &live{open: was.open, end: was.end, byID: make(map[string]*granted, len(next.tokens))}
+	for _, token := range next.tokens {
+		g := was.byID[token.ID()]
+		if g == nil || !g.token.same(token) {
+			g = newGranted(token)
+		}
+		now.byID[token.ID()] = g
+	}
+	if !next.closed && now.open.Err() != nil {
+		now.open, now.end = context.WithCancelCause(context.Background())
+	}
+	now.names = named(next.tokens, was.names)
+	t.rows.Store(next)
+	t.live.Store(now)
+	was.endAllBut(now, why)
+	if next.closed {
+		now.end(interrex.Errorf(interrex.ErrUnauthenticated, "this cluster's API needs an access token from now on"))
+	}
+}
+
+// endAllBut ends the grants that another one does not have.
+func (l *live) endAllBut(other *live, why error) {
+	for id, g := range l.byID {
+		if other.byID[id] != g {
+			g.end(why)
+		}
+	}
+	for name, g := range l.names {
+		if other.names[name] != g {
+			g.end(why)
+		}
+	}
+}
+
+func (t *Token) same(o *Token) bool {
+	return t.Hash == o.Hash && t.Name == o.Name && t.Operator == o.Operator && slices.EqualFunc(t.Rules, o.Rules, sameRule)
+}
+
+func sameRule(a, b interrex.AccessRule) bool { return a.String() == b.String() }
+
+func newGranted(token *Token) *granted {
+	g := &granted{token: token, Grant: accesstoken.Grant{Name: token.Name, Operator: token.Operator, Rules: token.Rules}}
+	g.Valid, g.end = context.WithCancelCause(context.Background())
+	return g
+}
+
+// named returns the grants of all names, those of before if they allow the same.
+func named(tokens []*Token, before map[string]*granted) map[string]*granted {
+	union := map[string]*Token{}
+	for _, token := range tokens {
+		if of := union[token.Name]; of != nil {
+			of.Operator = of.Operator || token.Operator
+			of.Rules = append(slices.Clip(of.Rules), token.Rules...)
+			continue
+		}
+		copied := *token
+		copied.Hash = accesstoken.Hash{}
+		union[token.Name] = &copied
+	}
+	all := make(map[string]*granted, len(union))
+	for name, of := range maps.All(union) {
+		if was := before[name]; was != nil && was.token.same(of) {
+			all[name] = was
+			continue
+		}
+		all[name] = newGranted(of)
+	}
+	return all
+}

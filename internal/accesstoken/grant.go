@@ -1,0 +1,56 @@
+package accesstoken
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/interrex/interrex"
+)
+
+// Grant is what a caller may do. It is immutable, until it ends.
+type Grant struct {
+	Name     string
+	Operator bool
+	Rules    []interrex.AccessRule
+	// Valid is done when the grant ends; its cause says why.
+	Valid context.Context
+}
+
+// Use is one use of the API.
+type Use struct {
+	Table, Verb string
+	// Key is the key that it is about; empty: none, or all.
+	Key string
+	// Prefix reports that it is about all keys that begin with Key.
+	Prefix bool
+	// Holder is the holder that it names; empty: none.
+	Holder string
+}
+
+// Allows reports whether one of the rules allows a use.
+func (g *Grant) Allows(u Use) bool {
+	return g.Operator || slices.ContainsFunc(g.Rules, func(r interrex.AccessRule) bool { return allows(r, u, g.Name) })
+}
+
+func allows(r interrex.AccessRule, u Use, name string) bool {
+	if r.Table != u.Table && r.Table != "*" || r.Own && u.Holder != "" && u.Holder != name {
+		return false
+	}
+	if !slices.Contains(r.Verbs, u.Verb) && !slices.Contains(r.Verbs, "*") {
+		return false
+	}
+	if first, begins := strings.CutSuffix(r.Prefix, "*"); begins {
+		return strings.HasPrefix(u.Key, first)
+	}
+	return !u.Prefix && u.Key == r.Prefix
+}
+
+// Missing returns the text of a rule that would allow a use.
+func (u Use) Missing() string {
+	r := interrex.AccessRule{Table: u.Table, Verbs: []string{u.Verb}, Prefix: u.Key}
+	if u.Prefix || u.Key == "" {
+		r.Prefix += "*"
+	}
+	return r.String()
+}
