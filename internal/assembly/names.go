@@ -50,6 +50,7 @@ const (
 	apiSocketName       = DefaultPrefix + "api-socket"
 	apiPeersName        = DefaultPrefix + "api-peers"
 	clustererName       = DefaultPrefix + "clusterer"
+	membershipName      = DefaultPrefix + "membership"
 	joiningName         = DefaultPrefix + "joining"
 	hookCallerName      = DefaultPrefix + "webhook-caller"
 	hookCallerSlotName  = DefaultPrefix + "webhook-caller-slot"

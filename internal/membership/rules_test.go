@@ -8,8 +8,10 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/state"
@@ -33,7 +35,7 @@ func rulesOf(t *testing.T, disk, log string) Rules {
 		}
 	}
 	dir := datadir.Identity{ClusterID: disk, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnations: map[string]string{"b": "disk b"}}
-	return Rules{Disk: dir, State: r.State, Tables: map[string]uint16{"lease": 3}}
+	return Rules{Disk: dir, State: r.State, Members: member.New(), InRaft: func(string) bool { return false }, Tables: map[string]uint16{"lease": 3}}
 }
 
 func TestOnlyWhoBelongsToTheClusterIsLetIn(t *testing.T) {
@@ -67,6 +69,76 @@ func TestOnlyWhoBelongsToTheClusterIsLetIn(t *testing.T) {
 		if (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.why)
 		}
+	}
+}
+
+// do applies a command to the table of members.
+func do(t *testing.T, table *member.Table, c state.Command) {
+	t.Helper()
+	if err := table.Check(0, c); err != nil {
+		t.Fatal(err)
+	}
+	table.Apply(&state.Turn{Revision: 1, Table: state.MemberTable}, c)
+}
+
+func TestARemovedAgentIsRefusedOnceRaftIsWithoutIt(t *testing.T) {
+	r := rulesOf(t, here, here)
+	inRaft := true
+	r.InRaft = func(string) bool { return inRaft }
+	do(t, r.Members, &member.See{ID: "b", Incarnation: "disk b"})
+	peer := transport.Hello{ID: "b", ClusterID: here, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnation: "disk b", Tables: r.Tables}
+	r.Disk.ID, r.Disk.Incarnation = "b", "disk b"
+	check := func(what string, removed bool) {
+		t.Helper()
+		if err := r.Accept(peer); (interrex.KindOf(err) == interrex.ErrRemoved) != removed || !removed && err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if out := r.Out(); out != removed {
+			t.Errorf("%s: it is out itself: %v", what, out)
+		}
+	}
+	check("a member", false)
+	do(t, r.Members, &member.Remove{ID: "b"})
+	check("removed, and in raft's configuration still", false)
+	inRaft = false
+	check("removed", true)
+	inRaft = true
+	do(t, r.Members, &member.See{ID: "b", Incarnation: "new"})
+	check("its ID is in on another disk", true)
+}
+
+func TestARemovalIsBelievedFromTheSameClusterOnly(t *testing.T) {
+	for _, c := range []struct {
+		name, disk, joins string
+		peer              transport.Hello
+		believed          bool
+	}{
+		{"a peer of the cluster", here, "", transport.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 2}}, true},
+		{"of a later epoch", here, "", transport.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 3}}, true},
+		{"of an epoch that is over", here, "", transport.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 1}}, false},
+		{"of another cluster", here, "", transport.Hello{ClusterID: elsewhere, Epoch: interrex.Epoch{Number: 9}}, false},
+		{"of none", here, "", transport.Hello{}, false},
+		{"of the cluster that it joins", "", here, transport.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 2}}, true},
+		{"while it is in none", "", "", transport.Hello{}, false},
+	} {
+		r := rulesOf(t, c.disk, "")
+		r.Disk.Joins = c.joins
+		if got := r.Believes(c.peer); got != c.believed {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+func TestARemovalIsLearnedOnce(t *testing.T) {
+	r := NewRemoval()
+	if r.Err() != nil {
+		t.Fatal(r.Err())
+	}
+	r.Note("b", "first")
+	r.Note("b", "second")
+	<-r.Done()
+	if err := r.Err(); interrex.KindOf(err) != interrex.ErrRemoved || !strings.Contains(err.Error(), "first") {
+		t.Error(err)
 	}
 }
 
@@ -106,7 +178,7 @@ func TestOnlyAnAgentOfNoClusterMakesOne(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		members, now, err := r.Bootstrap(port, c.expect)
+		members, now, err := r.Bootstrap(port, config.Cluster{BootstrapExpect: c.expect})
 		testworker.Stop(t, port)
 		if err != nil || now != c.alone || (len(members) == 1 && members[0] == "a") != c.alone {
 			t.Errorf("%+v: %v, %v, %v", c, members, now, err)
