@@ -1,15 +1,21 @@
 package membership
 
 import (
+	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/silent"
@@ -72,73 +78,97 @@ func TestOnlyWhoBelongsToTheClusterIsLetIn(t *testing.T) {
 	}
 }
 
-// do applies a command to the table of members.
-func do(t *testing.T, table *member.Table, c state.Command) {
+// record applies commands to a table of members.
+func record(t *testing.T, table *member.Table, all ...state.Command) {
 	t.Helper()
-	if err := table.Check(0, c); err != nil {
+	for _, c := range all {
+		decoded, err := table.Decode(c.Append(nil))
+		if err == nil {
+			err = table.Check(0, decoded)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		table.Apply(&state.Turn{Revision: 1, Wall: statetest.Wall(0), Table: state.MemberTable}, decoded)
+	}
+}
+
+func TestTheTableOfMembersDecidesWhoIsLetIn(t *testing.T) {
+	tables := map[string]uint16{"lease": 3}
+	epoch := interrex.Epoch{Number: 2, Bits: 5}
+	r := rulesOf(t, here, here)
+	record(t, r.Members,
+		&member.See{ID: "b", Incarnation: "disk b"}, &member.See{ID: "b", Was: "disk b", Incarnation: "second disk"},
+		&member.See{ID: "c", Incarnation: "disk c"}, &member.See{ID: "d", Incarnation: "disk d"}, &member.Remove{ID: "d"},
+	)
+	for _, c := range []struct{ id, cluster, disk, why string }{
+		{"b", here, "second disk", ""},
+		{"b", here, "disk b", "a different disk"}, // although the cluster was founded with it
+		{"b", "", "second disk", ""},
+		{"b", "", "disk b", "a different disk"},
+		{"c", "", "disk c", ""},
+		{"c", here, "wiped", "a different disk"},
+		{"d", here, "disk d", "was removed from the cluster"},
+		{"d", "", "disk d", "was removed from the cluster"},
+		{"d", "", "new disk", "is not a member"},
+	} {
+		h := transport.Hello{ID: c.id, ClusterID: c.cluster, Incarnation: c.disk, Tables: tables}
+		if c.cluster != "" {
+			h.Epoch = epoch
+		}
+		err := r.Accept(h)
+		if (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if removed := strings.Contains(c.why, "removed"); errors.Is(err, interrex.ErrRemoved) != removed {
+			t.Errorf("%+v: it is removed: %v", c, !removed)
+		}
+	}
+}
+
+func TestAnAgentThatJoinsTalksToItsCluster(t *testing.T) {
+	r := rulesOf(t, "", "")
+	r.Disk.Joins = here
+	for cluster, why := range map[string]string{here: "", "": "", elsewhere: "this one joins"} {
+		err := r.Accept(transport.Hello{ID: "b", ClusterID: cluster, Tables: r.Tables})
+		if (err == nil) != (why == "") || err != nil && !strings.Contains(err.Error(), why) {
+			t.Errorf("a member of %q: %v", cluster, err)
+		}
+	}
+}
+
+func TestACharterComesBackAsTheFirstEntry(t *testing.T) {
+	dir := t.TempDir()
+	if c, err := ReadCharter(dir); err != nil || len(c.Operations()) != 0 {
+		t.Fatalf("without a file: %v, %v", c, err)
+	}
+	ca, err := authority.New(time.Now())
+	if err != nil {
 		t.Fatal(err)
 	}
-	table.Apply(&state.Turn{Revision: 1, Table: state.MemberTable}, c)
-}
-
-func TestARemovedAgentIsRefusedOnceRaftIsWithoutIt(t *testing.T) {
-	r := rulesOf(t, here, here)
-	inRaft := true
-	r.InRaft = func(string) bool { return inRaft }
-	do(t, r.Members, &member.See{ID: "b", Incarnation: "disk b"})
-	peer := transport.Hello{ID: "b", ClusterID: here, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnation: "disk b", Tables: r.Tables}
-	r.Disk.ID, r.Disk.Incarnation = "b", "disk b"
-	check := func(what string, removed bool) {
-		t.Helper()
-		if err := r.Accept(peer); (interrex.KindOf(err) == interrex.ErrRemoved) != removed || !removed && err != nil {
-			t.Errorf("%s: %v", what, err)
-		}
-		if out := r.Out(); out != removed {
-			t.Errorf("%s: it is out itself: %v", what, out)
+	token := jointoken.New(ca.Pin())
+	given := Charter{CA: ca.Cert(), JoinTokens: []CharterJoinToken{{PublicKey: token.PublicKey(), Uses: 4, TTL: time.Hour}}}
+	if err := given.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	back, err := ReadCharter(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{member.New()} })
+	for i, res := range r.Do(1, back.Operations()...) {
+		if res.Err != nil || res.Revision == 0 {
+			t.Errorf("operation %d: %v at %d", i, res.Err, res.Revision)
 		}
 	}
-	check("a member", false)
-	do(t, r.Members, &member.Remove{ID: "b"})
-	check("removed, and in raft's configuration still", false)
-	inRaft = false
-	check("removed", true)
-	inRaft = true
-	do(t, r.Members, &member.See{ID: "b", Incarnation: "new"})
-	check("its ID is in on another disk", true)
-}
-
-func TestARemovalIsBelievedFromTheSameClusterOnly(t *testing.T) {
-	for _, c := range []struct {
-		name, disk, joins string
-		peer              transport.Hello
-		believed          bool
-	}{
-		{"a peer of the cluster", here, "", transport.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 2}}, true},
-		{"of a later epoch", here, "", transport.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 3}}, true},
-		{"of an epoch that is over", here, "", transport.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 1}}, false},
-		{"of another cluster", here, "", transport.Hello{ClusterID: elsewhere, Epoch: interrex.Epoch{Number: 9}}, false},
-		{"of none", here, "", transport.Hello{}, false},
-		{"of the cluster that it joins", "", here, transport.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 2}}, true},
-		{"while it is in none", "", "", transport.Hello{}, false},
-	} {
-		r := rulesOf(t, c.disk, "")
-		r.Disk.Joins = c.joins
-		if got := r.Believes(c.peer); got != c.believed {
-			t.Errorf("%s: %v", c.name, got)
-		}
+	if len(back.Operations()) != 2 {
+		t.Errorf("%d operations", len(back.Operations()))
 	}
-}
-
-func TestARemovalIsLearnedOnce(t *testing.T) {
-	r := NewRemoval()
-	if r.Err() != nil {
-		t.Fatal(r.Err())
+	if err := os.WriteFile(filepath.Join(dir, CharterName), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	r.Note("b", "first")
-	r.Note("b", "second")
-	<-r.Done()
-	if err := r.Err(); interrex.KindOf(err) != interrex.ErrRemoved || !strings.Contains(err.Error(), "first") {
-		t.Error(err)
+	if _, err := ReadCharter(dir); err == nil {
+		t.Error("half a charter is read")
 	}
 }
 
@@ -166,19 +196,23 @@ func TestTablesOfPeersAreAtMostOneVersionApart(t *testing.T) {
 
 func TestOnlyAnAgentOfNoClusterMakesOne(t *testing.T) {
 	for _, c := range []struct {
-		disk   string
-		expect int
-		alone  bool
-	}{{"", 1, true}, {here, 1, false}, {"", 3, false}} {
-		r := Rules{Disk: datadir.Identity{ID: "a", ClusterID: c.disk}}
+		disk, joins string
+		cluster     config.Cluster
+		alone       bool
+	}{
+		{"", "", config.Cluster{BootstrapExpect: 1}, true}, {here, "", config.Cluster{BootstrapExpect: 1}, false},
+		{"", "", config.Cluster{BootstrapExpect: 3}, false}, {"", "", config.Cluster{}, true},
+		{"", here, config.Cluster{}, false}, {"", "", config.Cluster{Join: []string{"b:1"}}, false},
+	} {
+		r := Rules{Disk: datadir.Identity{ID: "a", ClusterID: c.disk, Joins: c.joins}}
 		port, err := transport.New(transport.Config{
-			ID: "a", Hello: func() transport.Hello { return transport.Hello{Expect: c.expect} },
+			ID: "a", Hello: func() transport.Hello { return transport.Hello{Expect: c.cluster.BootstrapExpect} },
 			Accept: func(transport.Hello) error { return nil }, Clock: clock.WallClock, Logger: silent.Logger{},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		members, now, err := r.Bootstrap(port, config.Cluster{BootstrapExpect: c.expect})
+		members, now, err := r.Bootstrap(port, c.cluster)
 		testworker.Stop(t, port)
 		if err != nil || now != c.alone || (len(members) == 1 && members[0] == "a") != c.alone {
 			t.Errorf("%+v: %v, %v, %v", c, members, now, err)

@@ -281,7 +281,7 @@ func TestADrainEndsARequestAndWaitsForIt(t *testing.T) {
 			close(begun)
 			<-r.Context().Done()
 			return r.Context().Err()
-		})(w, httptest.NewRequest(http.MethodGet, "/changes", nil))
+		})(w, httptest.NewRequest(http.MethodGet, "/changes?block=60", nil))
 	}()
 	<-begun
 	if err := s.calls.Drain(t.Context()); err != nil {
