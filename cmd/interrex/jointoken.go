@@ -45,7 +45,10 @@ Its life is counted in cluster time, which stands still while there is no leader
 				if err != nil {
 					return err
 				}
-				return a.done(map[string]any{"id": t.ID, "token": secret, "expires_at": t.ExpiresAt}, "%s", secret)
+				if a.output == "table" {
+					return a.line(secret)
+				}
+				return a.print(map[string]any{"id": t.ID, "token": secret, "expires_at": t.ExpiresAt}, table{}, secret)
 			})
 		},
 	}
