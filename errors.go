@@ -64,6 +64,8 @@ const (
 	ErrCompacted Kind = "compacted"
 	// ErrWatchClosed: the watch has ended, or its history was replaced: list and watch again.
 	ErrWatchClosed Kind = "watch closed"
+	// ErrRemoved: the agent was removed from its cluster, and takes part no more.
+	ErrRemoved Kind = "removed from cluster"
 	// ErrDisabled: the feature is off on this agent.
 	ErrDisabled Kind = "disabled"
 )
@@ -99,6 +101,8 @@ func (k Kind) Numbers() Numbers {
 		return Numbers{11, 410, 8}
 	case ErrNameGone:
 		return Numbers{9, 400, 7}
+	case ErrRemoved:
+		return Numbers{9, 400, 1}
 	case ErrDisabled:
 		return Numbers{12, 501, 1}
 	}

@@ -232,7 +232,7 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 		p := c.endpoint()
 		answer, err := c.once(ctx, end, p, r, r.attempt(id, uint32(n)))
 		kind := interrex.KindOf(err)
-		if disabled++; kind != interrex.ErrDisabled {
+		if disabled++; !absent(kind) {
 			disabled = 0
 		}
 		switch {
@@ -242,7 +242,7 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 			return nil, unsure, late(err, unsure)
 		}
 		unsure = unsure || kind == interrex.ErrOutcomeUnknown
-		if wire.Answered(err) && (said == nil || kind != interrex.ErrTimeout && kind != interrex.ErrDisabled) {
+		if wire.Answered(err) && (said == nil || kind != interrex.ErrTimeout && !absent(kind)) {
 			said = err
 		}
 		if kind == interrex.ErrTimeout && said != nil {
@@ -297,7 +297,7 @@ func (c *Client) single(ctx context.Context, r *request) (answer []byte, err err
 		if ctx.Err() == nil && moves(kind) {
 			c.leave(p)
 		}
-		if kind != interrex.ErrDisabled {
+		if !absent(kind) {
 			break
 		}
 	}
@@ -388,9 +388,12 @@ func final(err error) bool {
 	return !kind.Retryable() && kind != interrex.ErrOutcomeUnknown
 }
 
+// absent reports whether an agent does not serve the method, and another one may.
+func absent(k interrex.Kind) bool { return k == interrex.ErrDisabled || k == interrex.ErrRemoved }
+
 // moves reports whether another agent may succeed after an error of this kind.
 func moves(k interrex.Kind) bool {
-	return k != interrex.ErrOverloaded && (k.Retryable() || k == interrex.ErrOutcomeUnknown || k == interrex.ErrDisabled)
+	return k != interrex.ErrOverloaded && (k.Retryable() || k == interrex.ErrOutcomeUnknown || absent(k))
 }
 
 // sleep waits for d, and reports whether there is time for another attempt: not

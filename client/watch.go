@@ -116,7 +116,8 @@ func (w *Watch[E]) start(ctx context.Context) error {
 // and the watch continues; after any other error there are no more: ErrCompacted
 // when the events after the last one are gone, ErrWatchClosed when the watch was
 // closed or has lost its beginning, ErrOtherCluster when every address leads to
-// another cluster now, ErrDisabled when no agent has the feature switched on.
+// another cluster now, ErrDisabled when no agent has the feature switched on,
+// ErrRemoved when the agents were removed from their cluster.
 func (w *Watch[E]) Next(ctx context.Context) (next E, err error) {
 	for {
 		e, err := w.pop()
@@ -172,11 +173,11 @@ func (w *Watch[E]) elsewhere(p *endpoint, err error) error {
 	defer w.mu.Unlock()
 	w.said[p] = err
 	for _, p := range w.c.endpoints {
-		if said := w.said[p]; !errors.Is(said, interrex.ErrOtherCluster) && !errors.Is(said, interrex.ErrDisabled) {
+		if said := w.said[p]; !errors.Is(said, interrex.ErrOtherCluster) && !absent(interrex.KindOf(said)) {
 			return nil
 		}
 	}
-	if errors.Is(err, interrex.ErrDisabled) {
+	if absent(interrex.KindOf(err)) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", p.address, err)
@@ -247,7 +248,7 @@ func (w *Watch[E]) run() error {
 		if w.life.Err() != nil {
 			return interrex.Errorf(interrex.ErrWatchClosed, "the watch was closed").WithCause(context.Cause(w.life))
 		}
-		if final(err) && interrex.KindOf(err) != interrex.ErrDisabled {
+		if final(err) && !absent(interrex.KindOf(err)) {
 			return err
 		}
 		if nowhere := w.elsewhere(p, err); nowhere != nil {

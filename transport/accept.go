@@ -187,7 +187,8 @@ func (t *Transport) greet(c *caller) (*inbound.Inlet, Hello, error) {
 		answer.You, reason = t.recall(peer)
 	}
 	if reason != nil {
-		answer.Refused, answer.NotNow = reason.Error(), errors.Is(reason, ErrNotNow)
+		answer.refuse(reason)
+		t.forgetRemoved(peer, reason)
 	}
 	if err := writeGreeting(c, answer); err != nil || reason != nil {
 		return nil, peer, errors.Join(reason, err)
@@ -198,6 +199,7 @@ func (t *Transport) greet(c *caller) (*inbound.Inlet, Hello, error) {
 	}
 	if verdict.Refused != "" {
 		t.learnFromRefusal(peer, nil, verdict)
+		t.learnRemoval(peer, verdict)
 		return nil, peer, fmt.Errorf("it refuses us: %s", verdict.Refused)
 	}
 	return in, peer, t.learn(met, verdict.You, c.protocol)

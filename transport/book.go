@@ -86,6 +86,15 @@ func (b *book) learn(m meeting) bool {
 	return !known || !old.sent.equal(m.sent)
 }
 
+// forget forgets an agent on a disk.
+func (b *book) forget(id, incarnation string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.met[id].sent.Incarnation == incarnation {
+		delete(b.met, id)
+	}
+}
+
 // noteReached records that an agent was reached at an address.
 func (b *book) noteReached(address, id string) {
 	b.mu.Lock()

@@ -66,6 +66,12 @@ type Config struct {
 	// and is called from many goroutines.
 	OnMeet func(peer Hello)
 
+	// OnRemoved is called when a peer, whose certificate is for the ID in its hello,
+	// refuses this agent because it was removed from the cluster, and with that peer's
+	// reason. A peer does so where the error of its Accept is interrex.ErrRemoved.
+	// Optional. It must not block, and is called from many goroutines.
+	OnRemoved func(peer Hello, reason string)
+
 	// Authorities returns the certificates of the cluster's CA, in DER, which an agent
 	// that joins is shown; none: agents do not join here. Optional. It must not block.
 	Authorities func() [][]byte

@@ -23,6 +23,8 @@ type Contact struct {
 	// Refused is whether the attempt failed because an agent refused it, and not
 	// because of the network; Ours is whether that agent is this one.
 	Refused, Ours bool
+	// Removed is whether this agent refused it because it was removed from the cluster.
+	Removed bool
 }
 
 // contacts records when something was last received from each agent, and how the
@@ -119,7 +121,9 @@ func (t *Transport) contact(id, address string) Contact {
 	if last := t.contacts.lastFailure(address); last.err != nil && last.at.After(c.Heard) {
 		var verdict *refusedError
 		c.Err, c.Refused = last.err, errors.As(last.err, &verdict)
-		c.Ours = c.Refused && verdict.ours
+		if c.Refused {
+			c.Ours, c.Removed = verdict.ours, verdict.removed
+		}
 	}
 	return c
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/inbound"
 )
@@ -82,8 +83,9 @@ func (t *Transport) bounded(ctx context.Context) (context.Context, context.Cance
 
 // refusedError is the text of a refusal, a peer's or ours.
 type refusedError struct {
-	reason string
-	ours   bool
+	reason  string
+	ours    bool
+	removed bool // ours, because the peer was removed from the cluster
 }
 
 func (e *refusedError) Error() string { return e.reason }
@@ -129,7 +131,7 @@ func (t *Transport) introduce(ctx context.Context, raw net.Conn, to dialling) (*
 	state := conn.ConnectionState()
 	certID, err := certificates.IDOf(state.PeerCertificates[0])
 	if err != nil {
-		return nil, Hello{}, &refusedError{err.Error(), true}
+		return nil, Hello{}, &refusedError{reason: err.Error(), ours: true}
 	}
 	self := t.Self()
 	if err := writeGreeting(conn, greeting{Hello: &self}); err != nil {
@@ -155,24 +157,28 @@ func (t *Transport) conclude(conn net.Conn, certID string, met meeting, theirs g
 	}
 	if theirs.Refused != "" {
 		t.learnFromRefusal(peer, reason, theirs)
+		if peer.ID == certID {
+			t.learnRemoval(peer, theirs)
+		}
 		refused := fmt.Errorf("it refuses us: %s", theirs.Refused)
 		if theirs.NotNow {
 			return refused // as if it were unreachable
 		}
-		return &refusedError{refused.Error(), false}
+		return &refusedError{reason: refused.Error()}
 	}
 	var verdict greeting
 	if reason == nil {
 		verdict.You, reason = t.recall(peer)
 	}
 	if reason != nil {
-		verdict.Refused = reason.Error()
+		verdict.refuse(reason)
+		t.forgetRemoved(peer, reason)
 	}
 	if err := writeGreeting(conn, verdict); err != nil {
 		return err
 	}
 	if reason != nil {
-		return &refusedError{"we refuse it: " + reason.Error(), true}
+		return &refusedError{"we refuse it: " + reason.Error(), true, verdict.Removed}
 	}
 	return t.learn(met, theirs.You, protocol)
 }
@@ -185,6 +191,21 @@ func (t *Transport) learnFromRefusal(peer Hello, reason error, theirs greeting) 
 	}
 }
 
+// learnRemoval passes on that a peer, whose certificate is for the ID in its hello,
+// refuses this agent because it was removed.
+func (t *Transport) learnRemoval(peer Hello, theirs greeting) {
+	if theirs.Removed && t.config.OnRemoved != nil {
+		t.config.OnRemoved(peer, theirs.Refused)
+	}
+}
+
+// forgetRemoved forgets where an agent is that is refused because it was removed.
+func (t *Transport) forgetRemoved(peer Hello, reason error) {
+	if errors.Is(reason, interrex.ErrRemoved) {
+		t.book.forget(peer.ID, peer.Incarnation)
+	}
+}
+
 // refusedTLS turns a refusal by TLS, ours or an alert, into a refusedError; a
 // broken connection's error stays. In TLS 1.3 the other end's verdict on our
 // certificate arrives only with its first answer.
@@ -194,11 +215,11 @@ func refusedTLS(err error) error {
 	var cert *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &op) && op.Op == "remote error":
-		return &refusedError{fmt.Sprintf("it refuses our TLS or certificate (%v); its log says why", op.Err), false}
+		return &refusedError{reason: fmt.Sprintf("it refuses our TLS or certificate (%v); its log says why", op.Err)}
 	case errors.As(err, &alert):
-		return &refusedError{fmt.Sprintf("it refuses our TLS or certificate (%v); its log says why", alert), false}
+		return &refusedError{reason: fmt.Sprintf("it refuses our TLS or certificate (%v); its log says why", alert)}
 	case errors.As(err, &cert):
-		return &refusedError{fmt.Sprintf("we refuse its certificate: %v", cert.Err), true}
+		return &refusedError{reason: fmt.Sprintf("we refuse its certificate: %v", cert.Err), ours: true}
 	}
 	return err
 }

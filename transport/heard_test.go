@@ -39,7 +39,7 @@ func TestAContactSaysWhenItWasHeardAndWhatHasFailedSince(t *testing.T) {
 		t.Errorf("after a failure: %+v", c)
 	}
 	for ours, is := range map[bool]Contact{true: {Refused: true, Ours: true}, false: {Refused: true}} {
-		tr.contacts.note(at, now.Now(), fmt.Errorf("met: %w", &refusedError{"no", ours}))
+		tr.contacts.note(at, now.Now(), fmt.Errorf("met: %w", &refusedError{reason: "no", ours: ours}))
 		if c := tr.contact("b", at); c.Refused != is.Refused || c.Ours != is.Ours {
 			t.Errorf("after a verdict, ours %v: %+v", ours, c)
 		}

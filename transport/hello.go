@@ -120,6 +120,14 @@ type greeting struct {
 	You *Remembered `json:"you,omitempty"`
 	// NotNow is whether the refusal is because something is not running at the moment.
 	NotNow bool `json:"not_now,omitempty"`
+	// Removed is whether the refusal is because the recipient was removed from the
+	// cluster.
+	Removed bool `json:"removed,omitempty"`
+}
+
+// refuse makes the greeting a refusal.
+func (g *greeting) refuse(reason error) {
+	g.Refused, g.NotNow, g.Removed = reason.Error(), errors.Is(reason, ErrNotNow), errors.Is(reason, interrex.ErrRemoved)
 }
 
 func writeGreeting(w io.Writer, g greeting) error {

@@ -9,11 +9,62 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/inbound"
 )
+
+// Whichever of the two dials, the agent that was removed learns of it, and the other
+// one forgets where it is.
+func TestARemovedAgentLearnsOfIt(t *testing.T) {
+	for _, removedDials := range []bool{true, false} {
+		w := newWorld(t)
+		var removed atomic.Bool
+		heard := make(chan string, 10)
+		b, _ := w.agent("b", func(c *Config) {
+			c.Accept = func(Hello) error {
+				if removed.Load() {
+					return interrex.Errorf(interrex.ErrRemoved, "a was removed")
+				}
+				return nil
+			}
+		})
+		a, _ := w.agent("a", func(c *Config) {
+			c.OnRemoved = func(peer Hello, reason string) { heard <- peer.ID + ": " + reason }
+		})
+		from, to := a, b
+		if !removedDials {
+			from, to = b, a
+		}
+		meet := func() error {
+			conn, _, err := from.dialAt(t.Context(), to.ListenAddr(), to.ID(), protocolHello)
+			if err == nil {
+				err = conn.Close()
+			}
+			return err
+		}
+		if err := meet(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "b has met a", func() bool { return len(b.Peers()) == 1 })
+		removed.Store(true)
+		if err := meet(); err == nil || !strings.Contains(err.Error(), "a was removed") {
+			t.Errorf("a dials: %v: %v", removedDials, err)
+		}
+		select {
+		case text := <-heard:
+			if text != "b: removed from cluster: a was removed" {
+				t.Errorf("a has heard %q", text)
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("a has heard nothing")
+		}
+		eventually(t, "b has forgotten a", func() bool { return len(b.Peers()) == 0 })
+	}
+}
 
 // Each case is a dialler that is refused, the reason that it gets, and the log of the
 // agent that it dialled.

@@ -13,7 +13,8 @@ func newMemberRemove(a *app) *cobra.Command {
 		Long: `Removes a member from the cluster. It loses its vote, then its place in raft's
 configuration, also while it is off. It keeps its data directory, and does not come
 back with it: a machine that is to come back needs an empty directory and a join
-token.
+token. Its process goes on, answers "removed from cluster" to every request, and has
+the alarm "removed"; one that was off learns of it when it meets a member.
 
 While the others would be no quorum without it, it stays in raft's configuration.`,
 		Example:           `  interrex member remove n3`,

@@ -106,6 +106,9 @@ type Config struct {
 	// Quarantine returns why this agent's state must not be read; nil if it may
 	// be. Optional.
 	Quarantine func() error
+	// Removed returns an error of kind ErrRemoved once this agent was removed from its
+	// cluster. Optional.
+	Removed func() error
 	// Ready returns the checks of the readiness probe beyond those that the server
 	// makes itself (a leader is known, not draining, not halted). Optional.
 	Ready func() []Check

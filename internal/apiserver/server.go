@@ -65,7 +65,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("cannot serve: %w", err)
 	}
 	s.checker = consistency.New(consistency.Config{
-		ID: c.ID, State: c.State, Ring: c.Ring, Leadership: c.Leadership, Reads: c.Reads, Quarantine: c.Quarantine,
+		ID: c.ID, State: c.State, Ring: c.Ring, Leadership: c.Leadership, Reads: c.Reads, Quarantine: c.Quarantine, Removed: c.Removed,
 		AskLeader: s.askLeader, ReadWait: c.ReadWait, Logger: c.Logger,
 	})
 	s.operator = operations.New(operations.Config{

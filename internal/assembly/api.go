@@ -74,7 +74,7 @@ func (s *Set) serves(c *apiserver.Config, engine dependency.Reporter) {
 	c.Leadership = s.Leadership
 	c.NextLeadership = func() func(context.Context) (interrex.Leadership, error) { return s.Leadership.Watch().Next }
 	c.Engine = console{s, engine}
-	c.Quarantine, c.Ready = s.quarantined, s.ready
+	c.Quarantine, c.Removed, c.Ready = s.quarantined, s.removal.Err, s.ready
 	c.Metrics, c.Requests = s.registry.Served, s.metrics.requests
 }
 

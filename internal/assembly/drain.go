@@ -64,7 +64,7 @@ func (s *Set) Handler() http.Handler {
 // wait for may come later, and alarms say why they do not run. A damaged disk must
 // not end the agent, which then could not report it.
 func (s *Set) Extras() []string {
-	return s.names(ProjectionName, NotifyName, RaftName)
+	return s.names(ProjectionName, NotifyName, RaftName, membershipName)
 }
 
 // Binders returns the names of the workers that take what may be in use already:

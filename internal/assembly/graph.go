@@ -39,9 +39,10 @@ func (s *Set) graph() map[string]unit.Node {
 			Start: s.startTransport,
 		},
 		RaftName: {
-			Inputs: []string{ClockName, raftConfigName}, Visits: []string{identityName, StateName, QueueName, TransportName},
+			Inputs: []string{ClockName, raftConfigName, membershipName}, Visits: []string{identityName, StateName, QueueName, TransportName},
 			Offers: []string{raftSlotName}, Start: s.startRaft,
 		},
+		membershipName:    {Inputs: []string{ClockName}, Visits: []string{identityName, StateName}, Start: s.startMembership},
 		readsName:         {Inputs: []string{ClockName, identityName}, Visits: []string{StateName, RaftName}, Offers: []string{readsSlotName}, Start: s.startReads},
 		LeaderName:        s.leader(),
 		forwarderName:     {Inputs: []string{ClockName}, Visits: []string{TransportName}, Offers: []string{forwarderSlotName}, Start: s.startForwarder},

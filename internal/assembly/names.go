@@ -52,6 +52,7 @@ const (
 	clustererName       = DefaultPrefix + "clusterer"
 	custodyName         = DefaultPrefix + "ca-key"
 	renewalName         = DefaultPrefix + "certificate"
+	membershipName      = DefaultPrefix + "membership"
 	joiningName         = DefaultPrefix + "joining"
 	hookCallerName      = DefaultPrefix + "webhook-caller"
 	hookCallerSlotName  = DefaultPrefix + "webhook-caller-slot"

@@ -36,6 +36,7 @@ func (s *Set) startRaft(u *unit.Unit) (worker.Worker, error) {
 	dir, t := unit.Need[*datadir.Dir](u, identityName), unit.Need[*transport.Transport](u, TransportName)
 	slot := unit.Need[unit.Offerer[*raftLife]](u, raftSlotName)
 	u.NeedsRunning(raftConfigName)
+	u.NeedsRunning(membershipName)
 	if u.Err != nil {
 		return nil, u.Err
 	}

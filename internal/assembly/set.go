@@ -14,6 +14,7 @@ import (
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/lives"
 	"github.com/interrex/interrex/internal/logs"
+	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/registry"
@@ -30,6 +31,7 @@ type Set struct {
 	Leadership *leadership.Tracker
 
 	configuration *sections.Sections
+	removal       *membership.Removal
 	health        *health.Health
 	config        Config
 	nodes         map[string]unit.Node
@@ -58,6 +60,7 @@ func New(c Config) (*Set, error) {
 	}
 	s := &Set{
 		configuration: sections.New(file),
+		removal:       membership.NewRemoval(),
 		Lives:         lives.New(),
 		Leadership:    new(leadership.Tracker),
 		config:        c,

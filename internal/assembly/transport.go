@@ -16,7 +16,6 @@ import (
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/member"
-	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/state"
@@ -63,7 +62,7 @@ func (s *Set) advised(err error, of transport.TLS, section config.Cluster, dir *
 
 // transportConfig returns the configuration of the transport, without its listener.
 func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *state.State, members *member.Table) transport.Config {
-	rules := membership.Rules{Disk: dir.Identity, State: st, Members: members, Tables: st.Versions()}
+	rules := s.rules(dir, st, members)
 	hello := func() transport.Hello {
 		h := rules.Hello()
 		h.APIAddress, h.Expect, h.Version = s.advertisedAPI(), section.BootstrapExpect, s.config.Agent.Version
@@ -75,6 +74,7 @@ func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *stat
 		ID: dir.ID, Hello: hello, Accept: rules.Accept, Logger: s.logger("transport"),
 		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.checked().Certificates(section),
 	}
+	c.OnRemoved = func(peer transport.Hello, reason string) { s.hearRemoval(rules, peer, reason) }
 	c.Authorities = func() [][]byte {
 		if ca := members.CA(); ca != "" {
 			return [][]byte{[]byte(ca)}

@@ -55,6 +55,7 @@ func (s *Set) view() health.View {
 		Vitals:     running[health.Vitals](s, RaftName),
 		Acks:       running[health.Acks](s, RaftName),
 	}
+	v.Removed = s.removal.Err()
 	v.Observers = s.config.Agent.Observers
 	if dir := running[*datadir.Dir](s, identityName); dir != nil {
 		v.ID, v.ClusterID, v.Directory = dir.ID, dir.ClusterID, dir.Path
@@ -70,7 +71,7 @@ func (s *Set) viewDown(v *health.View) {
 	v.RaftStarting = s.Lives.Starting(raft)
 	v.Failing = map[string]error{}
 	for name := range s.Manifolds {
-		if err := s.Lives.Down(name); err != nil && !slices.Contains([]string{raft, api, projection}, name) {
+		if err := s.Lives.Down(name); err != nil && !slices.Contains([]string{raft, api, projection, s.Name(membershipName)}, name) {
 			v.Failing[name] = err
 		}
 	}

@@ -46,6 +46,9 @@ type Config struct {
 	// Quarantine returns why this agent's state must not be read; nil if it may
 	// be. Optional.
 	Quarantine func() error
+	// Removed returns an error of kind ErrRemoved once this agent was removed from its
+	// cluster. Optional.
+	Removed func() error
 	// ReadWait bounds a wait for a revision or a log index.
 	ReadWait time.Duration
 	Logger   interface {
@@ -82,6 +85,9 @@ func (s *Checker) NotLeader(l interrex.Leadership) error {
 
 // NoLeader returns this agent's error when it knows of no leader.
 func (s *Checker) NoLeader() error {
+	if err := s.checkRemoved(); err != nil {
+		return err
+	}
 	l := s.Leadership.Current()
 	err := interrex.Errorf(interrex.ErrNoLeader, "agent %s knows of no leader in term %d at revision %d; nothing has happened, try again", s.ID, l.Term, s.State.Revision())
 	err.RetryAfter = 500 * time.Millisecond
@@ -184,8 +190,19 @@ func (s *Checker) CheckApplied() error {
 	return interrex.Errorf(interrex.ErrUnavailable, "cannot read: agent %s has not applied its log yet: it waits to learn from a leader what is committed", s.ID)
 }
 
-// CheckQuarantine refuses to read a state that lacks entries which this agent stored.
+func (s *Checker) checkRemoved() error {
+	if s.Removed == nil {
+		return nil
+	}
+	return s.Removed()
+}
+
+// CheckQuarantine refuses to read a state that lacks entries which this agent stored,
+// or that gets no more.
 func (s *Checker) CheckQuarantine() error {
+	if err := s.checkRemoved(); err != nil {
+		return err
+	}
 	if s.Quarantine == nil {
 		return nil
 	}

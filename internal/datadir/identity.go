@@ -30,7 +30,9 @@ type Identity struct {
 	// Joins is the ID of the cluster that has issued its certificate and that it waits
 	// to be let in by, with an empty log; empty: none, or it is in.
 	Joins string
-	Epoch interrex.Epoch
+	// Removed is whether it was removed from the cluster.
+	Removed bool
+	Epoch   interrex.Epoch
 	// Incarnations are those of the cluster's first members, by ID.
 	Incarnations map[string]string
 }
@@ -42,6 +44,7 @@ type identityFile struct {
 	Incarnation string `json:"incarnation"`
 	ClusterID   string `json:"cluster_id,omitempty"`
 	Joins       string `json:"joins,omitempty"`
+	Removed     bool   `json:"removed,omitempty"`
 	Epoch       struct {
 		Number uint64 `json:"number"`
 		Bits   uint64 `json:"bits,string"`
@@ -143,7 +146,7 @@ func agreed(dataDir, stored, id string) (string, error) {
 
 // SaveIdentity stores an identity durably, or leaves the present one unchanged.
 func SaveIdentity(dataDir string, id Identity) error {
-	f := identityFile{ID: id.ID, Incarnation: id.Incarnation, ClusterID: id.ClusterID, Joins: id.Joins, Incarnations: id.Incarnations}
+	f := identityFile{ID: id.ID, Incarnation: id.Incarnation, ClusterID: id.ClusterID, Joins: id.Joins, Removed: id.Removed, Incarnations: id.Incarnations}
 	f.Epoch.Number, f.Epoch.Bits = id.Epoch.Number, id.Epoch.Bits
 	data, err := f.bytes()
 	if err != nil {
@@ -169,7 +172,7 @@ func readIdentity(path string) (Identity, error) {
 		return Identity{}, fmt.Errorf("cannot read identity: %s is damaged: %w: bring back a copy of it", path, err)
 	}
 	return Identity{
-		ID: f.ID, Incarnation: f.Incarnation, ClusterID: f.ClusterID, Joins: f.Joins,
+		ID: f.ID, Incarnation: f.Incarnation, ClusterID: f.ClusterID, Joins: f.Joins, Removed: f.Removed,
 		Epoch: interrex.Epoch{Number: f.Epoch.Number, Bits: f.Epoch.Bits}, Incarnations: f.Incarnations,
 	}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/juju/clock"
@@ -22,6 +23,9 @@ type Dir struct {
 
 	lock   *disk.DirLock
 	remove func() error
+
+	noting sync.Mutex
+	saved  Identity // as it is on the disk
 }
 
 // Open opens and locks an agent's directory, and makes its identity if it has none.
@@ -40,7 +44,7 @@ func Open(path string, id func(path string) string) (*Dir, error) {
 	if err != nil {
 		return nil, errors.Join(err, remove())
 	}
-	return &Dir{Identity: is, Path: path, lock: lock, remove: remove}, nil
+	return &Dir{Identity: is, Path: path, lock: lock, remove: remove, saved: is}, nil
 }
 
 // made returns a directory, and what removes it at the end if it is in memory.
@@ -61,6 +65,22 @@ func made(given string) (path string, remove func() error, err error) {
 
 // Close unlocks the directory.
 func (d *Dir) Close() error { return errors.Join(d.lock.Unlock(), d.remove()) }
+
+// NoteRemoval notes on disk that the agent was removed from its cluster.
+func (d *Dir) NoteRemoval() error { return d.note(func(is *Identity) { is.Removed = true }) }
+
+// note changes the identity on disk, or leaves it as it is.
+func (d *Dir) note(change func(*Identity)) error {
+	d.noting.Lock()
+	defer d.noting.Unlock()
+	next := d.saved
+	change(&next)
+	err := SaveIdentity(d.Path, next)
+	if err == nil {
+		d.saved = next
+	}
+	return err
+}
 
 // KeepIdentity returns a function that notes on disk, until its context ends, which
 // cluster the replicated state belongs to.
@@ -84,14 +104,15 @@ func (k keeper) run(ctx context.Context) error {
 		if known.ClusterID == "" || known.ClusterID == saved.ClusterID && known.Epoch == saved.Epoch {
 			continue
 		}
-		next := saved
-		next.Joins = ""
-		next.ClusterID, next.Epoch, next.Incarnations = known.ClusterID, known.Epoch, known.Incarnations
-		if err := SaveIdentity(k.dir.Path, next); err != nil {
+		err := k.dir.note(func(is *Identity) {
+			is.Joins = ""
+			is.ClusterID, is.Epoch, is.Incarnations = known.ClusterID, known.Epoch, known.Incarnations
+		})
+		if err != nil {
 			k.logger.Warningf("%v; retrying", err)
 			continue
 		}
-		saved = next
+		saved.ClusterID, saved.Epoch = known.ClusterID, known.Epoch
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func (v View) bootstrapWaiting() []alarm.Finding {
 	if expect < 2 || v.Transport == nil || v.State == nil || v.State.Identity().ClusterID != "" {
 		return nil
 	}
-	if r := v.running(); r == nil || len(r.GetConfiguration().Configuration().Servers) > 0 {
+	if r := v.Running(); r == nil || len(r.GetConfiguration().Configuration().Servers) > 0 {
 		return nil
 	}
 	if _, ready, err := membership.Decide(v.Transport.Self(), v.Transport.Peers(), expect); err != nil {
@@ -91,11 +91,11 @@ func (v View) memberSilent() (found []alarm.Finding) {
 
 // refusals returns the refusals by one side.
 func (v View) refusals(ours bool) (found []alarm.Finding) {
-	if v.Transport == nil {
+	if v.Transport == nil || v.Removed != nil {
 		return nil
 	}
 	for _, c := range v.Transport.Contacts() {
-		if c.Refused && c.Ours == ours {
+		if c.Refused && c.Ours == ours && !c.Removed {
 			found = append(found, alarm.Finding{Subject: orAddress(c), Text: c.Err.Error()})
 		}
 	}
@@ -117,14 +117,14 @@ func (v View) peerRefused() []alarm.Finding { return v.refusals(true) }
 // is about to be started again. That recurs while there is no quorum, and what was
 // wrong before still is.
 func (v View) betweenLives() bool {
-	return v.running() == nil && errors.Is(v.RaftDown, raftworker.ErrNoLeaderTimeout)
+	return v.Running() == nil && errors.Is(v.RaftDown, raftworker.ErrNoLeaderTimeout)
 }
 
 // leaderKnown reports whether this agent leads or knows who does.
 func (v View) leaderKnown() bool { return v.Leadership.Leader || v.Leadership.LeaderID != "" }
 
 func (v View) quorumLost() []alarm.Finding {
-	if v.leaderKnown() || v.running() == nil {
+	if v.leaderKnown() || v.Running() == nil {
 		return nil
 	}
 	if text := lostQuorum(v.Members()); text != "" {
@@ -177,7 +177,7 @@ func (h *Health) logLost(at time.Time) []alarm.Finding {
 		return nil
 	}
 	h.leaderless.CompareAndSwap(nil, &at)
-	if v.running() == nil || v.Transport == nil {
+	if v.Running() == nil || v.Transport == nil {
 		return nil
 	}
 	logs := map[string]transport.LogState{v.ID: v.Transport.Self().Log}
@@ -209,7 +209,7 @@ func lostLog(members []interrex.Member, logs map[string]transport.LogState) stri
 }
 
 func (v View) raftDown() []alarm.Finding {
-	if v.running() != nil {
+	if v.Running() != nil || v.Removed != nil {
 		return nil
 	}
 	for _, other := range []error{raftworker.ErrDiskFailed, raftworker.ErrDiskFull, raftworker.ErrDiskHung, raftworker.ErrNoLeaderTimeout} {
@@ -227,6 +227,13 @@ func (v View) raftDown() []alarm.Finding {
 		return nil
 	}
 	return alarm.Found("raft is not running yet: it is still reading its snapshot and its log")
+}
+
+func (v View) removed() []alarm.Finding {
+	if v.Removed == nil {
+		return nil
+	}
+	return alarm.Found(v.Removed.Error())
 }
 
 func (v View) snapshotLoop() []alarm.Finding {

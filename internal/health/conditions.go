@@ -84,6 +84,8 @@ func (h *Health) conditions() []alarm.Condition {
 			Do: "see the log of this agent; it retries automatically; if its directory is damaged, stop the agent, keep a copy of the directory, and run 'interrex agent repair'"},
 		{Name: "refused", Look: h.on(View.refused), After: refusalGrace, Keep: settled,
 			Do: "fix this agent as the peer's reason says: its directory, certificate, CA or version; an empty directory cannot replace a member's"},
+		{Name: "removed", Look: h.on(View.removed),
+			Do: "stop this agent; if its machine is to be a member again, give it an empty data directory and a join token: 'interrex agent join'"},
 		{Name: "snapshot-loop", Look: h.on(View.snapshotLoop),
 			Do: "if it persists, restart this agent, then the leader"},
 		{Name: "webhook-failing", Look: h.on(View.webhookFailing),

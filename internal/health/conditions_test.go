@@ -161,6 +161,10 @@ var troubles = map[string][]trouble{
 		a.view.State.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: []byte{99}})
 		return func() { a.view.State = nil }
 	}, "halted at log index 1"}},
+	"removed": {{func(_ *testing.T, a *agent) func() {
+		a.view.Removed = interrex.Errorf(interrex.ErrRemoved, "agent a was removed")
+		return func() { a.view.Removed = nil }
+	}, "agent a was removed"}},
 	"limit-near": {
 		{func(t *testing.T, a *agent) func() {
 			ring := watch.New(watch.Config{MaxWatchers: 5})

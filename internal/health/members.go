@@ -16,7 +16,7 @@ const voter = "voter"
 
 // Members returns the members of raft's configuration, as this agent sees them.
 func (v View) Members() []interrex.Member {
-	r := v.running()
+	r := v.Running()
 	if r == nil {
 		return nil
 	}

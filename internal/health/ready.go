@@ -39,6 +39,9 @@ func (h *Health) Ready() []Check {
 
 // withoutRaft says that raft is not running, and why it ended if it did.
 func (v View) withoutRaft() error {
+	if v.Removed != nil {
+		return v.Removed
+	}
 	if v.RaftDown != nil {
 		return fmt.Errorf("raft is not running: %w", v.RaftDown)
 	}

@@ -22,7 +22,7 @@ func (h *Health) Status() interrex.Status {
 	if v.Draining {
 		status.State = interrex.Stopping
 	}
-	if r := v.running(); r != nil {
+	if r := v.Running(); r != nil {
 		v.raftStatus(&status, r)
 	}
 	return status

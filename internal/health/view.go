@@ -36,6 +36,8 @@ type View struct {
 	ID, ClusterID, Directory string // empty before the identity was read
 	BoundAPI, AdvertisedAPI  string // addresses; empty: none
 
+	// Removed is of kind interrex.ErrRemoved once the agent was removed from its cluster.
+	Removed error
 	// Why a worker that does not run ended or could not start; nil: it runs, or
 	// waits for an input.
 	RaftDown, APIDown, ProjectionDown error
@@ -80,8 +82,8 @@ type Acks interface {
 	Committed(term uint64) uint64
 }
 
-// running returns the raft that runs; nil: none does.
-func (v View) running() *raft.Raft {
+// Running returns the raft that runs; nil: none does.
+func (v View) Running() *raft.Raft {
 	if v.Raft == nil {
 		return nil
 	}

@@ -165,7 +165,7 @@ func (c *claiming) receive(a attempt[interrex.LeaseAnswer]) (g grant, err error,
 	}
 	kind := interrex.KindOf(a.err)
 	switch {
-	case kind == interrex.ErrDisabled && c.nothing < c.made: // of an agent that does not know the other attempts
+	case absent(kind) && c.nothing < c.made: // of an agent that does not know the other attempts
 		return grant{}, unanswered{why: a.err.Error(), cause: a.err}, true
 	case !again(kind):
 		return grant{}, a.err, true
@@ -193,11 +193,14 @@ func (c *claiming) granted(a interrex.LeaseAnswer) grant {
 
 // count counts a failed attempt if it is known to have done nothing.
 func (c *claiming) count(err error) {
-	if kind := interrex.KindOf(err); kind.Retryable() || kind == interrex.ErrDisabled {
+	if kind := interrex.KindOf(err); kind.Retryable() || absent(kind) {
 		c.nothing++
 		c.last = moreSpecific(c.last, err)
 	}
 }
+
+// absent reports whether an agent does not serve leases, and another one may.
+func absent(k interrex.Kind) bool { return k == interrex.ErrDisabled || k == interrex.ErrRemoved }
 
 // unanswered is why a claim ended without an answer to its newest attempt.
 type unanswered struct {

@@ -64,6 +64,11 @@ func NewHandler(c HandlerConfig) http.Handler {
 		}
 		reply(w, a, err)
 	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		err := interrex.Errorf(interrex.ErrInvalid, "%s %s: agents join here, with POST %s, and nothing else is served: 'interrex agent join' does it", r.Method, r.URL.Path, path)
+		c.Logger.Warningf("refused a request at the place where agents join, from %s: %v", r.RemoteAddr, err)
+		reply(w, answer{}, err)
+	})
 	return mux
 }
 
@@ -146,7 +151,7 @@ func (c HandlerConfig) check(ctx context.Context, q *request) (*x509.Certificate
 		err = authority.CheckRequest(csr, q.ID)
 	}
 	if err != nil {
-		return nil, nil, interrex.Errorf(interrex.ErrInvalid, "%v", err)
+		return nil, nil, interrex.Errorf(interrex.ErrInvalid, "csr: it is not an agent's certificate request: %v", err)
 	}
 	state := c.Session(ctx)
 	if state == nil {

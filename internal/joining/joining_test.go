@@ -8,6 +8,8 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -352,7 +354,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		says   string
 	}{
 		"another ID":      {func(q *request) { q.ID = "n2" }, interrex.ErrInvalid, "it is for agent n1, not for n2"},
-		"no request":      {func(q *request) { q.CSR = nil }, interrex.ErrInvalid, ""},
+		"no request":      {func(q *request) { q.CSR = nil }, interrex.ErrInvalid, "csr: it is not"},
 		"another token":   {func(q *request) { q.Token = "0123456789abcdef" }, interrex.ErrNotFound, "does not exist"},
 		"no token":        {func(q *request) { q.Token = "" }, interrex.ErrInvalid, "token"},
 		"a signature":     {func(q *request) { q.Signature[0] ^= 1 }, interrex.ErrDenied, "signature"},
@@ -362,6 +364,27 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		if a := send(test.change); a.Kind != string(test.kind) || !strings.Contains(a.Message, test.says) || a.Grant != nil {
 			t.Errorf("%s: %+v", about, a)
 		}
+	}
+}
+
+func TestNothingElseIsServedWhereAgentsJoin(t *testing.T) {
+	c := newCluster(t)
+	token := c.token(9)
+	address := c.serve(c.ca)
+	for _, line := range []string{"GET /join", "GET /", "POST /interrex.v1.LeaseService/Claim"} {
+		j := joiner(t, token, "n1", address)
+		conn, err := j.dial(t.Context(), address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", line); err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(conn)
+		if err != nil || !strings.Contains(string(said), line+": agents join here, with POST /join") {
+			t.Errorf("%s: %s, %v", line, said, err)
+		}
+		_ = conn.Close()
 	}
 }
 

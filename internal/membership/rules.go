@@ -1,7 +1,7 @@
 package membership
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 
 	"github.com/hashicorp/raft"
@@ -20,6 +20,9 @@ type Rules struct {
 	State *state.State
 	// Members is the table of members.
 	Members *member.Table
+	// InRaft reports whether an agent is in raft's configuration, as it is known here;
+	// true while that is not known. It must not block.
+	InRaft func(id string) bool
 	// Tables are the versions of this agent's tables, by name.
 	Tables map[string]uint16
 }
@@ -71,8 +74,8 @@ func (r Rules) Accept(peer transport.Hello) error {
 	if clusterID == "" {
 		return r.fits(peer)
 	}
-	if r.Members.Removed(peer.ID, peer.Incarnation) {
-		return fmt.Errorf("agent %s was removed from the cluster %w", peer.ID, ErrRemoved)
+	if r.removed(peer.ID, peer.Incarnation) {
+		return interrex.Errorf(interrex.ErrRemoved, "agent %s was removed from the cluster %s, and does not come back with this data directory: %s", peer.ID, clusterID, ComeBack)
 	}
 	row := r.Members.Member(peer.ID)
 	if peer.ClusterID == "" {
@@ -96,8 +99,31 @@ func (r Rules) Accept(peer transport.Hello) error {
 	return nil
 }
 
-// ErrRemoved is the reason for refusing an agent that was removed.
-var ErrRemoved = errors.New("and does not come back with this data directory: to bring it back, give it an empty one, and a join token")
+// ComeBack says how an agent that was removed comes back.
+const ComeBack = "to bring it back, give it an empty one, and a join token"
+
+// removed reports whether an agent on a disk was removed, and is out of raft's
+// configuration: until then it takes part, because the quorum may need it.
+func (r Rules) removed(id, incarnation string) bool {
+	if !r.Members.Removed(id, incarnation) {
+		return false
+	}
+	row := r.Members.Member(id)
+	returned := row != nil && row.Incarnation != ""
+	return returned || !r.InRaft(id)
+}
+
+// Out reports whether this agent was removed, as far as its own log says.
+func (r Rules) Out() bool { return r.removed(r.Disk.ID, r.Disk.Incarnation) }
+
+// Believes reports whether a peer, whose certificate is for its ID, can know that this
+// agent was removed: it must be in this agent's cluster, and not in an epoch that is
+// over.
+func (r Rules) Believes(peer transport.Hello) bool {
+	clusterID, epoch, _ := r.known()
+	clusterID = cmp.Or(clusterID, r.Disk.Joins)
+	return clusterID != "" && peer.ClusterID == clusterID && peer.Epoch.Number >= epoch.Number
+}
 
 // fits reports, for an agent that is in no cluster yet, why a peer is of another
 // cluster than the one that it joins; nil: the peer decides whether they fit.

@@ -41,7 +41,7 @@ func rulesOf(t *testing.T, disk, log string) Rules {
 		}
 	}
 	dir := datadir.Identity{ClusterID: disk, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnations: map[string]string{"b": "disk b"}}
-	return Rules{Disk: dir, State: r.State, Members: member.New(), Tables: map[string]uint16{"lease": 3}}
+	return Rules{Disk: dir, State: r.State, Members: member.New(), InRaft: func(string) bool { return false }, Tables: map[string]uint16{"lease": 3}}
 }
 
 func TestOnlyWhoBelongsToTheClusterIsLetIn(t *testing.T) {
@@ -120,7 +120,7 @@ func TestTheTableOfMembersDecidesWhoIsLetIn(t *testing.T) {
 		if (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%+v: %v", c, err)
 		}
-		if removed := strings.Contains(c.why, "removed"); errors.Is(err, ErrRemoved) != removed {
+		if removed := strings.Contains(c.why, "removed"); errors.Is(err, interrex.ErrRemoved) != removed {
 			t.Errorf("%+v: it is removed: %v", c, !removed)
 		}
 	}
