@@ -179,7 +179,7 @@ func TestTheFileCAPemIsExaminedWithoutBeingNamed(t *testing.T) {
 
 func TestAClusterWithoutALeaderFails(t *testing.T) {
 	m := &interrexv1.StatusResponse{Id: "n1", Quorum: "3 voters, 1 may fail", LeaderId: "n2"}
-	is(t, Quorum(m)[0], OK, "1 may fail", "n2")
+	is(t, Quorum(m)[0], OK, "1 may fail", "as n1 sees it")
 	m.Members = []*interrexv1.MemberStatus{{Id: "n3", Silent: true, LastContact: durationpb.New(7 * time.Second)}}
 	m.Alarms = []*interrexv1.Alarm{{Name: "member-silent", Subject: "n3", Do: "x"}, {Name: "disk-low", Text: "full soon", Do: "free space"}}
 	all := Quorum(m)

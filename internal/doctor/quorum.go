@@ -11,7 +11,7 @@ func Quorum(m *interrexv1.StatusResponse) []Finding {
 	var all []Finding
 	switch {
 	case m.GetLeaderId() != "":
-		all = append(all, ok("quorum", "%s, led by %s, as %s sees it", m.GetQuorum(), m.GetLeaderId(), m.GetId()))
+		all = append(all, ok("quorum", "%s, as %s sees it", m.GetQuorum(), m.GetId()))
 	case m.GetState() == interrex.Standalone.String():
 		all = append(all, ok("quorum", "%s is in no cluster", m.GetId()))
 	default:
