@@ -215,7 +215,8 @@ type JoinConfig struct {
 
 // Join asks the cluster for a certificate, and makes the directory of an agent that it
 // lets in. Repeated with the same directory it goes on where it was: its key stays the
-// same, so that it counts as one use of the token.
+// same, so that it counts as one use of the token. What an agent has that was removed
+// from the cluster, or left behind by a recovery of it, is set aside.
 func Join(ctx context.Context, c JoinConfig) error {
 	a := c.Agent
 	if err := a.validate(); err != nil {
@@ -229,22 +230,44 @@ func Join(ctx context.Context, c JoinConfig) error {
 	if err := disk.MakePrivate(a.DataDir); err != nil {
 		return fmt.Errorf("cannot make the data directory: %w", err)
 	}
+	lock, err := disk.LockDir(a.DataDir, "interrex agent join")
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.join(ctx), lock.Unlock())
+}
+
+func (c JoinConfig) join(ctx context.Context) error {
+	a := c.Agent
+	if err := datadir.FinishSettingAside(a.DataDir); err != nil {
+		return err
+	}
 	is, err := datadir.OpenIdentity(a.DataDir, a.ID)
 	if err != nil {
 		return err
 	}
+	var held *joining.Held
 	if is.ClusterID != "" {
-		return fmt.Errorf("agent %s is in the cluster %s already: start it with 'interrex agent run --config %s'", is.ID, is.ClusterID, filepath.Join(a.DataDir, ConfigName))
+		held = &joining.Held{ClusterID: is.ClusterID, Epoch: is.Epoch, Incarnation: is.Incarnation}
 	}
 	key, csr, err := a.request()
 	if err != nil {
 		return err
 	}
 	grant, err := joining.Join(ctx, joining.Config{
-		ID: a.ID, Token: c.Token, Addresses: c.Addresses, Key: key, CSR: csr, Clock: c.Clock, Logger: c.Logger,
+		ID: a.ID, Token: c.Token, Addresses: c.Addresses, Key: key, CSR: csr, Held: held, Clock: c.Clock, Logger: c.Logger,
 	})
 	if err != nil {
 		return err
+	}
+	if held != nil {
+		if err := datadir.SetAside(a.DataDir); err != nil {
+			return err
+		}
+		if is, err = datadir.OpenIdentity(a.DataDir, a.ID); err != nil {
+			return err
+		}
+		c.Logger.Infof("the data of agent %s from before is set aside in %s", a.ID, filepath.Join(a.DataDir, datadir.AsideName))
 	}
 	is.Joins = grant.ClusterID
 	join := slices.Clone(c.Addresses)

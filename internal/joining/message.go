@@ -29,6 +29,15 @@ type request struct {
 	CSR       []byte `json:"csr"`
 	Signature []byte `json:"signature"`
 	Former    []byte `json:"former,omitempty"`
+	Held      *Held  `json:"held,omitempty"`
+}
+
+// Held is what the directory of an agent has that was in a cluster before. It comes
+// back only if the cluster does not count on that any more.
+type Held struct {
+	ClusterID   string         `json:"cluster_id"`
+	Epoch       interrex.Epoch `json:"epoch"`
+	Incarnation string         `json:"incarnation"`
 }
 
 // answer is what a member answers: a grant, where else to ask, or a refusal.

@@ -71,6 +71,9 @@ func (r Rules) Accept(peer transport.Hello) error {
 	if clusterID == "" {
 		return r.fits(peer)
 	}
+	if peer.ClusterID == clusterID && peer.Epoch != epoch {
+		return fmt.Errorf("agent %s is in epoch %d of the cluster, this one in %d: the cluster was recovered without the agent in the lower epoch: to bring that one back, stop it, and run 'interrex agent join' with its data directory and a join token", peer.ID, peer.Epoch.Number, epoch.Number)
+	}
 	if r.Members.Removed(peer.ID, peer.Incarnation) {
 		return fmt.Errorf("agent %s was removed from the cluster %w", peer.ID, ErrRemoved)
 	}
@@ -87,9 +90,6 @@ func (r Rules) Accept(peer transport.Hello) error {
 	if peer.ClusterID != clusterID {
 		return fmt.Errorf("agent %s belongs to the cluster %s, this one to %s: an agent's data directory belongs to one cluster for good", peer.ID, peer.ClusterID, clusterID)
 	}
-	if peer.Epoch != epoch {
-		return fmt.Errorf("agent %s is in epoch %d of the cluster, this one in %d: the cluster was recovered, and one of them was not part of it", peer.ID, peer.Epoch.Number, epoch.Number)
-	}
 	if is := diskOf(peer.ID, incarnations, row); is != "" && is != peer.Incarnation {
 		return wiped(peer)
 	}
@@ -97,7 +97,7 @@ func (r Rules) Accept(peer transport.Hello) error {
 }
 
 // ErrRemoved is the reason for refusing an agent that was removed.
-var ErrRemoved = errors.New("and does not come back with this data directory: to bring it back, give it an empty one, and a join token")
+var ErrRemoved = errors.New("and does not come back with this data directory: to bring it back, run 'interrex agent join' there with a join token")
 
 // fits reports, for an agent that is in no cluster yet, why a peer is of another
 // cluster than the one that it joins; nil: the peer decides whether they fit.
