@@ -196,11 +196,13 @@ func (w *Worker) look(ctx context.Context) (changed bool, err error) {
 	return true, nil
 }
 
-// news returns the command that records what is new of an agent; nil: nothing is.
+// news returns the command that records what is new of an agent; nil: nothing is. The
+// founders of a cluster without a CA of its own are not recorded: nobody can join it.
 func (w *Worker) news(c raft.Configuration, sights map[string]Sight) *member.See {
 	for _, id := range slices.Sorted(maps.Keys(sights)) {
 		sight, row := sights[id], w.config.Table.Member(id)
-		if sight.Silent > silentAfter || sight.Incarnation == "" || row == nil && !has(c, id) ||
+		founder := row == nil && has(c, id) && w.config.Table.CA() != ""
+		if sight.Silent > silentAfter || sight.Incarnation == "" || row == nil && !founder ||
 			w.config.Table.Removed(id, sight.Incarnation) || has(c, id) && w.leaves(id) {
 			continue
 		}

@@ -39,6 +39,13 @@ type world struct {
 
 func newWorld(t *testing.T, founders ...string) *world {
 	w := &world{T: t, table: member.New(), sights: map[string]Sight{}, index: 1, commit: 10}
+	ca, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.apply(&member.SetCA{Cert: string(ca.Cert())}); err != nil {
+		t.Fatal(err)
+	}
 	for _, id := range founders {
 		w.servers = append(w.servers, raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress(id)})
 		w.meet(id, "disk of "+id)
@@ -69,15 +76,6 @@ func (w *world) apply(c state.Command) error {
 // admit admits an agent without a certificate: only the row counts here.
 func (w *world) admit(id string) {
 	w.Helper()
-	if w.table.CA() == "" {
-		ca, err := authority.New(time.Now())
-		if err != nil {
-			w.Fatal(err)
-		}
-		if err := w.apply(&member.SetCA{Cert: string(ca.Cert())}); err != nil {
-			w.Fatal(err)
-		}
-	}
 	token := jointoken.New(jointoken.Pin{})
 	public := token.PublicKey()
 	if err := w.apply(&member.CreateJoinToken{Key: string(public), Uses: 1, TTL: time.Hour}); err != nil {
@@ -213,6 +211,14 @@ func TestFoundersBecomeMembers(t *testing.T) {
 	w.settle(c)
 	if m := w.table.Member("b"); m.ClusterAddress != "elsewhere:7401" || w.proposed != 4 {
 		t.Errorf("b is %+v after %d proposals", m, w.proposed)
+	}
+}
+
+func TestFoundersOfAClusterWithoutACAAreNotRecorded(t *testing.T) {
+	w := newWorld(t, "a", "b", "c")
+	w.table = member.New()
+	if done := w.settle(&Worker{config: w.config("a")}); done != "" || len(w.table.Members()) != 0 {
+		t.Errorf("%s, %v", done, w.table.Members())
 	}
 }
 
