@@ -4,6 +4,7 @@ import (
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/state"
 )
@@ -13,6 +14,7 @@ var (
 	_ state.Replayer  = (*lease.Table)(nil)
 	_ state.Fencer    = (*lease.Table)(nil)
 	_ state.Recoverer = (*lease.Table)(nil)
+	_ state.Recoverer = (*member.Table)(nil)
 	_ state.Fenced    = (*resource.Table)(nil)
 	_ state.Keeper    = (*fsm.Table)(nil)
 	_ state.Recorder  = (*change.Table)(nil)

@@ -23,7 +23,7 @@ const (
 // this log has lost may have been acknowledged to callers. It sets a new epoch,
 // raises the revision, drops every name and record of request ids, and lets every
 // recoverer end what others may rely on. It is not a method of the API: only
-// raftworker.Recover writes it, while raft is not running.
+// internal/datadir writes it, while raft is not running.
 type Recover struct {
 	// ClusterID and Epoch are what the survivor's disk knows beside the log, for a
 	// log that has lost them.
@@ -36,10 +36,11 @@ type Recover struct {
 }
 
 // recoverer is an optional interface of a table: in a recovery it ends what was
-// granted before and calls t.Next for each single ending. It is called in table
-// order, with the locks held; followers see its events.
+// granted before and calls t.Next for each single ending. survivor is the ID of the
+// only agent that remains. It is called in table order, with the locks held; followers
+// see its events.
 type recoverer interface {
-	Recover(t *Turn)
+	Recover(t *Turn, survivor string)
 }
 
 // About is part of Command.
@@ -103,7 +104,7 @@ func (c *Recover) apply(s *State, t *Turn, _ string) {
 		if r, is := table.(recoverer); is {
 			t.Table = table.ID()
 			first := len(t.events)
-			r.Recover(t)
+			r.Recover(t, c.Survivor)
 			s.follow(t, first)
 		}
 	}

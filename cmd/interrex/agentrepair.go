@@ -74,7 +74,7 @@ func (a *app) repair(dir string) error {
 	a.say("%s", planned(e))
 	is := done(e)
 	logger := loggo.GetLogger("interrex.repair")
-	st, err := assembly.NewState(logger)
+	st, _, err := assembly.NewState(logger)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/operations"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // follower returns the leader, and another.
@@ -40,8 +41,8 @@ func TestAFollowerDoesEverything(t *testing.T) {
 	if claim.status != 200 {
 		t.Fatalf("%d %s", claim.status, claim.body)
 	}
-	if claim.header.Get(HeaderLeader) == f.id || claim.header.Get(HeaderLeader) == "" {
-		t.Errorf("leader: %q", claim.header.Get(HeaderLeader))
+	if claim.header.Get(wire.HeaderLeader) == f.id || claim.header.Get(wire.HeaderLeader) == "" {
+		t.Errorf("leader: %q", claim.header.Get(wire.HeaderLeader))
 	}
 	for range 20 { // a strong read sees the write that was answered before it, at once
 		if r := f.curl("LeaseService/Get", `{"key":"jobs/far"}`); r.status != 200 {

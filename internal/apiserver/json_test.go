@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"github.com/interrex/interrex/internal/wire"
 	"io"
 	"net/http"
 	"os"
@@ -94,7 +95,7 @@ func TestEveryErrorHasItsKindAndStatus(t *testing.T) {
 
 func checkHeaders(t *testing.T, r reply) {
 	t.Helper()
-	if r.header.Get(HeaderLeader) != "a" || r.header.Get(HeaderTerm) == "" {
+	if r.header.Get(wire.HeaderLeader) != "a" || r.header.Get(HeaderTerm) == "" {
 		t.Errorf("headers: %v", r.header)
 	}
 }

@@ -29,13 +29,9 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// The headers of every answer, in addition to wire.HeaderEpoch.
-const (
-	// HeaderLeader is the leader's ID; empty if none is known here.
-	HeaderLeader = "Interrex-Leader-Id"
-	// HeaderTerm is the newest raft term that the agent knows.
-	HeaderTerm = "Interrex-Term"
-)
+// HeaderTerm has the newest raft term that the agent knows. It is in every answer, as
+// wire.HeaderEpoch and wire.HeaderLeader are.
+const HeaderTerm = "Interrex-Term"
 
 // Server implements the API of one agent. It does not listen: a listener.Listener,
 // or any other HTTP server, serves its handlers.
@@ -236,7 +232,7 @@ func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
 		if id := s.config.State.Identity(); id.ClusterID != "" {
 			h.Set(wire.HeaderEpoch, id.Epoch.String())
 		}
-		h.Set(HeaderLeader, l.LeaderID)
+		h.Set(wire.HeaderLeader, l.LeaderID)
 		h.Set(HeaderTerm, strconv.FormatUint(l.Term, 10))
 		next.ServeHTTP(w, r)
 	}))

@@ -367,7 +367,7 @@ func TestAStreamOfWatchesSaysWhoServesItBeforeAnythingIsAsked(t *testing.T) {
 	if err := s.conn.Send(nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.conn.ResponseHeader().Get(HeaderLeader); got != "a" {
+	if got := s.conn.ResponseHeader().Get(wire.HeaderLeader); got != "a" {
 		t.Errorf("the headers name %q", got)
 	}
 }
@@ -442,7 +442,7 @@ func TestAStreamOfWatchesEndsWithItsClient(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	s := nd.watches()
 	s.open(1, 10, &interrexv1.WatchRequest{Since: 1})
-	if s.conn.ResponseHeader().Get(HeaderLeader) != "a" {
+	if s.conn.ResponseHeader().Get(wire.HeaderLeader) != "a" {
 		t.Errorf("headers: %v", s.conn.ResponseHeader())
 	}
 	nd.must(s.conn.CloseRequest())

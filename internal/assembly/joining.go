@@ -8,6 +8,7 @@ import (
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/authority"
@@ -46,6 +47,7 @@ func (s *Set) startJoining(u *unit.Unit) (worker.Worker, error) {
 		Admit:     func(ctx context.Context, c *member.Admit) error { return admit(ctx, mine, c) },
 		Authority: func() (*authority.Authority, error) { return authority.Load(dir.Path) },
 		ClusterID: func() string { return st.Identity().ClusterID },
+		Epoch:     func() interrex.Epoch { return st.Identity().Epoch },
 		Members:   func() []string { return addresses(func(transport.Hello) bool { return true }) },
 		Voters:    func() []string { return addresses(func(h transport.Hello) bool { return h.ID != dir.ID }) },
 		Session: func(ctx context.Context) *tls.ConnectionState {

@@ -73,9 +73,11 @@ func (b builtin) all() []state.Table {
 }
 
 // NewState makes an empty state of the tables of interrex, for reading an agent's
-// directory while the agent does not run.
-func NewState(logger interrex.Logger) (*state.State, error) {
-	return state.New(state.Config{Tables: newBuiltin().all(), Logger: logger})
+// directory while the agent does not run; members is one of them.
+func NewState(logger interrex.Logger) (st *state.State, members *member.Table, err error) {
+	own := newBuiltin()
+	st, err = state.New(state.Config{Tables: own.all(), Logger: logger})
+	return st, own.members, err
 }
 
 // machine makes the table of the embedder's own state machine; nil: there is none.

@@ -26,6 +26,9 @@ type RecoverConfig struct {
 	State  *state.State
 	Logger hclogger.Logger
 	Clock  clock.Clock
+	// Allow is called when the state has been read, before the recovery changes
+	// anything; its error ends the recovery. Optional.
+	Allow func() error
 }
 
 // Recovery is the result of a recovery.
@@ -41,8 +44,8 @@ type Recovery struct {
 // and an empty log.
 //
 // The completion of the snapshot decides. A crash before it leaves the old state
-// with a greater term, and a crash after it the new one; Recover can be run again
-// after both.
+// with a greater term, and a crash after it the new one, which the agent goes on with
+// when it starts: identity and log follow.
 func Recover(cfg RecoverConfig) (r Recovery, err error) {
 	id, err := readIdentity(filepath.Join(cfg.DataDir, identityName))
 	if err != nil {
@@ -73,21 +76,41 @@ func (v *recovery) run() (r Recovery, err error) {
 	if err := v.replay(); err != nil {
 		return r, err
 	}
+	if v.interrupted() {
+		return v.finish()
+	}
+	if v.Allow != nil {
+		if err := v.Allow(); err != nil {
+			return r, err
+		}
+	}
 	at := v.behind()
 	if err := v.apply(at); err != nil {
 		return r, err
 	}
-	r = Recovery{Epoch: v.State.Identity().Epoch, Loss: v.State.Loss()}
 	// The term before the snapshot, because a directory whose vote is behind its log
-	// counts as wiped. Then the epoch, under which no agent of the old one is met.
+	// counts as wiped.
 	if err := v.vote(at.Term); err != nil {
 		return r, err
 	}
-	v.id.Epoch = r.Epoch
-	if err := SaveIdentity(v.DataDir, v.id); err != nil {
+	if err := v.snapshot(at); err != nil {
 		return r, err
 	}
-	if err := v.snapshot(at); err != nil {
+	return v.finish()
+}
+
+// interrupted reports whether an earlier recovery was cut short after its snapshot.
+func (v *recovery) interrupted() bool {
+	is := v.State.Identity()
+	return is.Epoch.Number > v.id.Epoch.Number && len(is.Incarnations) == 1 && is.Incarnations[v.id.ID] == v.id.Incarnation && v.State.Loss().To > 0
+}
+
+// finish brings identity and log in line with the snapshot.
+func (v *recovery) finish() (Recovery, error) {
+	is := v.State.Identity()
+	v.id.ClusterID, v.id.Epoch, v.id.Incarnations, v.id.Joins = is.ClusterID, is.Epoch, is.Incarnations, ""
+	r := Recovery{Epoch: is.Epoch, Loss: v.State.Loss()}
+	if err := SaveIdentity(v.DataDir, v.id); err != nil {
 		return r, err
 	}
 	return r, v.clear()

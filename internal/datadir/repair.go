@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/internal/hclogger"
+	"github.com/interrex/interrex/internal/peerlogs"
 	"github.com/interrex/interrex/internal/raftdir"
 )
 
@@ -98,12 +99,21 @@ func (e *Examination) examine(dataDir string) error {
 
 // KnowsNobody reports whether this directory has no trace of another agent.
 func KnowsNobody(dataDir string) bool {
-	b, err := disk.CheckedFile{Path: filepath.Join(dataDir, PeersName)}.Load()
-	if err != nil {
-		return false
+	others, err := ReadPeers(dataDir)
+	return err == nil && len(others) == 0
+}
+
+// ReadPeers returns what this directory remembers of other agents' logs, by ID.
+func ReadPeers(dataDir string) (others map[string]peerlogs.Remembered, err error) {
+	path := filepath.Join(dataDir, PeersName)
+	b, err := disk.CheckedFile{Path: path}.Load()
+	if err == nil && b != nil {
+		err = json.Unmarshal(b, &others)
 	}
-	var others map[string]json.RawMessage
-	return b == nil || json.Unmarshal(b, &others) == nil && len(others) == 0
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	return others, nil
 }
 
 // Repair does what the verdict of Examine says: it sets damaged files aside, and

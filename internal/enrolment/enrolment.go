@@ -222,8 +222,9 @@ type JoinConfig struct {
 // Join asks the cluster for a certificate, and makes the directory of an agent that it
 // lets in. Repeated with the same directory it goes on where it was: its key stays the
 // same, so that it counts as one use of the token. An agent that is in the cluster
-// already, and whose certificate has ended, gets a new one: all else in its directory
-// stays as it is.
+// already gets a new certificate: all else in its directory stays as it is. What an
+// agent has that was removed from the cluster, or left behind by a recovery of it, is
+// set aside.
 func Join(ctx context.Context, c JoinConfig) error {
 	a := c.Agent
 	if err := a.validate(); err != nil {
@@ -237,22 +238,47 @@ func Join(ctx context.Context, c JoinConfig) error {
 	if err := disk.MakePrivate(a.DataDir); err != nil {
 		return fmt.Errorf("cannot make the data directory: %w", err)
 	}
+	lock, err := disk.LockDir(a.DataDir, "interrex agent join")
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.join(ctx), lock.Unlock())
+}
+
+func (c JoinConfig) join(ctx context.Context) error {
+	a := c.Agent
+	if err := datadir.FinishSettingAside(a.DataDir); err != nil {
+		return err
+	}
 	is, err := datadir.OpenIdentity(a.DataDir, a.ID)
 	if err != nil {
 		return err
+	}
+	var held *joining.Held
+	if is.ClusterID != "" {
+		held = &joining.Held{ClusterID: is.ClusterID, Epoch: is.Epoch, Incarnation: is.Incarnation}
 	}
 	key, csr, err := a.request()
 	if err != nil {
 		return err
 	}
 	grant, err := joining.Join(ctx, joining.Config{
-		ID: a.ID, Token: c.Token, Addresses: c.Addresses, Key: key, CSR: csr, Clock: c.Clock, Logger: c.Logger,
+		ID: a.ID, Token: c.Token, Addresses: c.Addresses, Key: key, CSR: csr, Held: held, Clock: c.Clock, Logger: c.Logger,
 	})
 	if err != nil {
 		return err
 	}
-	if is.ClusterID != "" {
-		return returned(a, is, key, grant)
+	if held != nil && !grant.Anew {
+		return returned(a, key, grant)
+	}
+	if held != nil {
+		if err := datadir.SetAside(a.DataDir); err != nil {
+			return err
+		}
+		if is, err = datadir.OpenIdentity(a.DataDir, a.ID); err != nil {
+			return err
+		}
+		c.Logger.Infof("the data of agent %s from before is set aside in %s", a.ID, filepath.Join(a.DataDir, datadir.AsideName))
 	}
 	is.Joins = grant.ClusterID
 	join := slices.Clone(c.Addresses)
@@ -270,10 +296,7 @@ func Join(ctx context.Context, c JoinConfig) error {
 
 // returned gives an agent that is in the cluster already its new certificate. All else
 // in its directory stays as it is.
-func returned(a Agent, is datadir.Identity, key *ecdsa.PrivateKey, grant *joining.Grant) error {
-	if grant.ClusterID != is.ClusterID {
-		return fmt.Errorf("agent %s is in the cluster %s, and the join token is for %s: give it a token of its own cluster, or an empty data directory", is.ID, is.ClusterID, grant.ClusterID)
-	}
+func returned(a Agent, key *ecdsa.PrivateKey, grant *joining.Grant) error {
 	return errors.Join(
 		authority.SaveAgent(a.DataDir, key, grant.Certificate, grant.Authorities),
 		authority.EndRenewal(a.DataDir), // its key was replaced by this one

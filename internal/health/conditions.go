@@ -79,7 +79,7 @@ func (h *Health) conditions() []alarm.Condition {
 		{Name: "quarantine", Look: h.on(View.inQuarantine), Unknown: h.betweenLives,
 			Do: "start the missing members: they send this agent what it lacks; if its disk is an older copy, restore the newest one, or its disk counts as lost"},
 		{Name: "quorum-lost", Look: h.on(View.quorumLost), After: electionGrace, Unknown: h.betweenLives,
-			Do: "start the silent agents, or fix the network to them; where one agent rejects another, fix the reason that it gives; nothing can be written through this agent until then"},
+			Do: "start the silent agents, or fix the network to them; where one agent rejects another, fix the reason that it gives; nothing can be written through this agent until then; if a majority is lost for good, see 'interrex recover plan --help'"},
 		{Name: "raft-down", Look: h.on(View.raftDown), After: restartGrace, Keep: settled,
 			Do: "see the log of this agent; it retries automatically; if its directory is damaged, stop the agent, keep a copy of the directory, and run 'interrex agent repair'"},
 		{Name: "refused", Look: h.on(View.refused), After: refusalGrace, Keep: settled,

@@ -34,8 +34,10 @@ type HandlerConfig struct {
 	Admit func(ctx context.Context, c *member.Admit) error
 	// Authority returns the cluster's CA; fs.ErrNotExist: its key is not here.
 	Authority func() (*authority.Authority, error)
-	// ClusterID returns the cluster's ID; empty: this agent is in none yet.
+	// ClusterID returns the cluster's ID, and Epoch its epoch; empty: this agent is in
+	// none yet.
 	ClusterID func() string
+	Epoch     func() interrex.Epoch
 	// Voters and Members return the cluster addresses of other voters, and of all
 	// agents that can be dialled.
 	Voters, Members func() []string
@@ -119,13 +121,14 @@ func (c HandlerConfig) join(ctx context.Context, body interface{ Read([]byte) (i
 	if err := c.Admit(ctx, admit); err != nil {
 		return answer{}, err
 	}
+	anew := !c.counts(q.ID, q.Held)
 	cert, err := ca.Issue(csr, q.ID, c.Wall())
 	if err != nil {
 		return answer{}, interrex.Errorf(interrex.ErrUnavailable, "%v", err)
 	}
 	c.Logger.Infof("agent %s has joined with the join token %s", q.ID, q.Token)
 	return answer{Grant: &Grant{
-		ClusterID: c.ClusterID(), Certificate: cert, Authorities: [][]byte{[]byte(c.Table.CA())}, Members: c.Members(),
+		ClusterID: c.ClusterID(), Anew: anew, Certificate: cert, Authorities: [][]byte{[]byte(c.Table.CA())}, Members: c.Members(),
 	}}, nil
 }
 
@@ -169,5 +172,26 @@ func (c HandlerConfig) check(ctx context.Context, q *request) (*x509.Certificate
 	if err := admit.Validate(); err != nil {
 		return nil, nil, err
 	}
+	if err := c.checkHeld(q.ID, q.Held); err != nil {
+		return nil, nil, err
+	}
 	return csr, admit, admit.Check(c.Table, c.Now())
+}
+
+// checkHeld returns why an agent must not set aside what its directory has.
+func (c HandlerConfig) checkHeld(id string, h *Held) error {
+	switch {
+	case h == nil:
+		return nil
+	case h.ClusterID != c.ClusterID():
+		return interrex.Errorf(interrex.ErrConflict, "the data directory of agent %s belongs to the cluster %s, and this is %s: give it an empty one", id, h.ClusterID, c.ClusterID())
+	case h.Epoch.Number > c.Epoch().Number:
+		return interrex.Errorf(interrex.ErrConflict, "the data directory of agent %s is in epoch %d of the cluster, and this agent in %d: it is this one that was left behind by a recovery", id, h.Epoch.Number, c.Epoch().Number)
+	}
+	return nil
+}
+
+// counts reports whether the cluster counts on what an agent's directory has.
+func (c HandlerConfig) counts(id string, h *Held) bool {
+	return h != nil && h.Epoch == c.Epoch() && !c.Table.Removed(id, h.Incarnation)
 }

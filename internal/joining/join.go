@@ -36,6 +36,8 @@ type Config struct {
 	CSR []byte
 	// Former is the key for which this ID had its certificate before; nil: none.
 	Former *ecdsa.PrivateKey
+	// Held is set aside if the agent is let in; nil: its directory is new.
+	Held   *Held
 	Clock  clock.Clock
 	Logger interrex.Logger
 }
@@ -201,7 +203,7 @@ func (c Config) sign(conn *tls.Conn) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &request{ID: c.ID, Token: c.Token.ID(), CSR: c.CSR, Signature: c.Token.Sign(s, c.CSR)}
+	q := &request{ID: c.ID, Token: c.Token.ID(), CSR: c.CSR, Signature: c.Token.Sign(s, c.CSR), Held: c.Held}
 	if c.Former == nil {
 		return q, nil
 	}

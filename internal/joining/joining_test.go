@@ -101,8 +101,9 @@ func (c *cluster) serve(ca *authority.Authority, change ...func(*HandlerConfig))
 			}
 			return c.ca, nil
 		},
-		ClusterID: func() string { return "the cluster" }, Members: func() []string { return []string{"h:1", "h:2"} },
-		Voters: func() []string { return c.voters },
+		ClusterID: func() string { return "the cluster" }, Epoch: func() interrex.Epoch { return interrex.Epoch{Number: 1, Bits: 7} },
+		Members: func() []string { return []string{"h:1", "h:2"} },
+		Voters:  func() []string { return c.voters },
 		Session: func(ctx context.Context) *tls.ConnectionState {
 			state := ctx.Value(connKey{}).(hidden).tls.ConnectionState()
 			return &state

@@ -29,6 +29,15 @@ type request struct {
 	CSR       []byte `json:"csr"`
 	Signature []byte `json:"signature"`
 	Former    []byte `json:"former,omitempty"`
+	Held      *Held  `json:"held,omitempty"`
+}
+
+// Held is what the directory of an agent has that was in a cluster before. It comes
+// back only if the cluster does not count on that any more.
+type Held struct {
+	ClusterID   string         `json:"cluster_id"`
+	Epoch       interrex.Epoch `json:"epoch"`
+	Incarnation string         `json:"incarnation"`
 }
 
 // answer is what a member answers: a grant, where else to ask, or a refusal.
@@ -43,6 +52,8 @@ type answer struct {
 // Grant is what an agent that has joined gets.
 type Grant struct {
 	ClusterID string `json:"cluster_id"`
+	// Anew reports whether the cluster does not count on what the agent's directory had.
+	Anew bool `json:"anew"`
 	// Certificate is its own, in DER, and Authorities are the CAs that it trusts.
 	Certificate []byte   `json:"certificate"`
 	Authorities [][]byte `json:"authorities"`

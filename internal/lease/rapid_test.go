@@ -171,7 +171,7 @@ func (p *pair) recover(r *rapid.T) {
 	p.table.Lock()
 	defer p.table.Unlock()
 	turn := p.turn()
-	p.table.Recover(turn)
+	p.table.Recover(turn, "a")
 	p.finish(turn)
 }
 

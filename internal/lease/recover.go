@@ -13,7 +13,7 @@ const minRecoveryPause = 30 * time.Second
 
 // Recover ends every lease, pinned ones too, in the order of the keys, and grants
 // nothing for as long as any known holder may still believe that it holds one.
-func (t *Table) Recover(turn *state.Turn) {
+func (t *Table) Recover(turn *state.Turn, _ string) {
 	pause := minRecoveryPause
 	var all []*row
 	t.rows.Scan(func(_ string, l *row) bool {

@@ -98,7 +98,7 @@ func (w *world) recover() {
 	w.table.Lock()
 	defer w.table.Unlock()
 	turn := w.turn()
-	w.table.Recover(turn)
+	w.table.Recover(turn, "a")
 	w.finish(turn)
 }
 

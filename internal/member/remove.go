@@ -31,9 +31,14 @@ func (c *Remove) check(now *content, _ state.Time) *interrex.Error {
 }
 
 func (c *Remove) apply(t *Table, turn *state.Turn) *Reply {
-	gone := t.Member(c.ID)
+	return &Reply{Member: t.remove(turn, c.ID)}
+}
+
+// remove removes a member, and remembers its disk.
+func (t *Table) remove(turn *state.Turn, id string) *Member {
+	gone := t.Member(id)
 	t.change(func(now *content) {
-		i, _ := now.findMember(c.ID)
+		i, _ := now.findMember(id)
 		now.members = slices.Delete(slices.Clone(now.members), i, i+1)
 		if gone.Incarnation == "" {
 			return
@@ -42,5 +47,5 @@ func (c *Remove) apply(t *Table, turn *state.Turn) *Reply {
 		now.removed = append(slices.Clone(now.removed[first:]), Tombstone{gone.ID, gone.Incarnation, turn.Revision})
 	})
 	emit(turn, interrex.MemberRemoved, gone)
-	return &Reply{Member: gone}
+	return gone
 }

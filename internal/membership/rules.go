@@ -74,6 +74,9 @@ func (r Rules) Accept(peer transport.Hello) error {
 	if clusterID == "" {
 		return r.fits(peer)
 	}
+	if peer.ClusterID == clusterID && peer.Epoch != epoch {
+		return fmt.Errorf("agent %s is in epoch %d of the cluster, this one in %d: the cluster was recovered without the agent in the lower epoch: to bring that one back, stop it, and run 'interrex agent join' with its data directory and a join token", peer.ID, peer.Epoch.Number, epoch.Number)
+	}
 	if r.removed(peer.ID, peer.Incarnation) {
 		return interrex.Errorf(interrex.ErrRemoved, "agent %s was removed from the cluster %s, and does not come back with this data directory: %s", peer.ID, clusterID, ComeBack)
 	}
@@ -89,9 +92,6 @@ func (r Rules) Accept(peer transport.Hello) error {
 	}
 	if peer.ClusterID != clusterID {
 		return fmt.Errorf("agent %s belongs to the cluster %s, this one to %s: an agent's data directory belongs to one cluster for good", peer.ID, peer.ClusterID, clusterID)
-	}
-	if peer.Epoch != epoch {
-		return fmt.Errorf("agent %s is in epoch %d of the cluster, this one in %d: the cluster was recovered, and one of them was not part of it", peer.ID, peer.Epoch.Number, epoch.Number)
 	}
 	if is := diskOf(peer.ID, incarnations, row); is != "" && is != peer.Incarnation {
 		return wiped(peer)

@@ -27,6 +27,8 @@ type Found struct {
 	Forgotten error
 	// Members are raft's members; none if they cannot be proved.
 	Members raft.Configuration
+	// DamagedSnapshots are the names of snapshots that cannot be verified.
+	DamagedSnapshots []string
 	// Copied is whether the directory is not where it was created.
 	Copied bool
 }
@@ -77,6 +79,7 @@ func inspect(dir string) (*Found, error) {
 		return nil, err
 	}
 	c.Damaged(damaged...)
+	f.DamagedSnapshots = damaged
 	f.Report, f.Term, f.VoteTerm, f.Candidate = c.Report, v.currentTerm, v.voteTerm, string(v.candidate)
 	if f.Forgotten == nil && v.currentTerm < max(c.End.Term, c.Floor.Term) {
 		f.Forgotten = fmt.Errorf("%w: the vote is of term %d, and the log is of term %d", ErrForgotten, v.currentTerm, max(c.End.Term, c.Floor.Term))

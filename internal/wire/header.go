@@ -1,5 +1,10 @@
 package wire
 
-// HeaderEpoch is the header of every response that has the cluster's epoch, in the
-// form of interrex.Epoch. An agent that is not yet in a cluster does not send it.
-const HeaderEpoch = "Interrex-Epoch"
+// The headers of responses that clients and other agents read.
+const (
+	// HeaderEpoch has the cluster's epoch, in the form of interrex.Epoch. An agent that
+	// is not yet in a cluster does not send it.
+	HeaderEpoch = "Interrex-Epoch"
+	// HeaderLeader has the leader's ID; empty if none is known there.
+	HeaderLeader = "Interrex-Leader-Id"
+)

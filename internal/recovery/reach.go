@@ -1,0 +1,156 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/membership"
+	"github.com/interrex/interrex/internal/wire"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/transport"
+)
+
+// reachTimeout bounds the dials, and then the question at each agent that responds.
+const reachTimeout = 5 * time.Second
+
+// Reach is where the other agents of a directory's cluster may be, and how they are
+// asked.
+type Reach struct {
+	Directory *Directory
+	Cluster   config.Cluster // of the agent's configuration
+	State     *state.State   // that of the directory
+	Members   *member.Table  // in that state
+	Clock     clock.Clock
+	Logger    interrex.Logger
+}
+
+// Absent dials every agent that the directory knows of, with its certificate, and
+// returns nil if the cluster needs a recovery. Otherwise the error says which agents
+// have responded and what to do. silent are those that have not responded, and why.
+func (r Reach) Absent(ctx context.Context) (silent []string, err error) {
+	t, err := r.transport()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, worker.Stop(t)) }()
+	ctx, cancel := context.WithTimeout(ctx, 2*reachTimeout)
+	defer cancel()
+	_ = t.Meet(ctx) // the contacts have its outcome, one by one
+	var found []string
+	for _, c := range t.Contacts() {
+		switch {
+		case c.Refused:
+			found = append(found, fmt.Sprintf("%s at %s responds and rejects this agent: %v", orUnknown(c.ID), c.Address, c.Err))
+		case c.Err != nil && c.Heard.IsZero():
+			silent = append(silent, fmt.Sprintf("%s at %s: %v", orUnknown(c.ID), c.Address, c.Err))
+		}
+	}
+	respond := []string{r.Directory.ID}
+	for _, peer := range t.Peers() {
+		respond = append(respond, peer.ID)
+		leader, err := leaderAt(ctx, t, peer.ID)
+		switch {
+		case err != nil:
+			found = append(found, fmt.Sprintf("%s responds, but does not say whether there is a leader: %v", peer.ID, err))
+		case leader != "":
+			found = append(found, fmt.Sprintf("%s responds: the leader is %s", peer.ID, leader))
+		}
+	}
+	if len(found) > 0 {
+		return silent, fmt.Errorf("the cluster is not lost:\n  %s\nIf it has a leader, start this agent instead; else stop those agents first", strings.Join(found, "\n  "))
+	}
+	return silent, r.quorum(respond)
+}
+
+// quorum returns an error if the agents that respond, with this one, are a majority.
+func (r Reach) quorum(respond []string) error {
+	voters := r.Directory.Voters()
+	here := slices.DeleteFunc(slices.Clone(voters), func(id string) bool { return !slices.Contains(respond, id) })
+	if len(here) <= len(voters)/2 {
+		return nil
+	}
+	return fmt.Errorf("the cluster is not lost: %s are %d of %d voters, and elect a leader once this agent runs: start it", strings.Join(here, ", "), len(here), len(voters))
+}
+
+func orUnknown(id string) string {
+	if id == "" {
+		return "an agent"
+	}
+	return id
+}
+
+// transport returns a port that introduces itself as the agent of the directory. It
+// accepts nobody's raft.
+func (r Reach) transport() (*transport.Transport, error) {
+	if !r.Cluster.TLS.Present() {
+		return nil, errors.New("cannot check whether the other agents still have a leader: cluster.tls is missing in the configuration of this agent: --config names its file")
+	}
+	rules := membership.Rules{Disk: r.Directory.Identity, State: r.State, Members: r.Members, Tables: r.State.Versions()}
+	known := map[string]string{}
+	for _, m := range r.Members.Members() {
+		if m.ID != r.Directory.ID && m.ClusterAddress != "" {
+			known[m.ID] = m.ClusterAddress
+		}
+	}
+	if len(known)+len(r.Cluster.Join) == 0 {
+		return nil, errors.New("cannot check whether the other agents still have a leader: this directory has none of their addresses: give cluster.join in the configuration of this agent")
+	}
+	t, err := transport.New(transport.Config{
+		ID: r.Directory.ID, Hello: rules.Hello, Accept: func(transport.Hello) error { return nil },
+		TLS: &certificates.Files{
+			CA: r.Cluster.TLS.CA, Cert: r.Cluster.TLS.Cert, Key: r.Cluster.TLS.Key, ID: r.Directory.ID,
+		},
+		Listen: "127.0.0.1:0", Advertise: r.advertised(), Join: r.Cluster.Join, Peers: known,
+		Clock: r.Clock, Logger: r.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot check whether the other agents still have a leader: %w", err)
+	}
+	return t, nil
+}
+
+// advertised is the address that the other agents have of this one.
+func (r Reach) advertised() string {
+	if r.Cluster.Advertise != "" {
+		return r.Cluster.Advertise
+	}
+	if host, _, err := net.SplitHostPort(r.Cluster.Listen); err != nil || host == "" || net.ParseIP(host).IsUnspecified() {
+		return ""
+	}
+	return r.Cluster.Listen
+}
+
+// leaderAt asks an agent which leader it knows; empty: none.
+func leaderAt(ctx context.Context, t *transport.Transport, id string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true) // the transport's connection is TLS already
+	by := &http.Transport{
+		Protocols:   protocols,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return t.DialAPI(ctx, id) },
+	}
+	defer by.CloseIdleConnections()
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+id+"/", nil)
+	if err != nil {
+		return "", err
+	}
+	answer, err := by.RoundTrip(q)
+	if err != nil {
+		return "", err
+	}
+	return answer.Header.Get(wire.HeaderLeader), answer.Body.Close()
+}
