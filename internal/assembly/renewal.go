@@ -67,10 +67,14 @@ func (s *Set) issuer(dir *datadir.Dir, table *member.Table) renewal.Issuer {
 func (s *Set) startRenewal(u *unit.Unit) (worker.Worker, error) {
 	t, table := unit.Need[*transport.Transport](u, TransportName), unit.Need[*member.Table](u, StateName)
 	dir := unit.Need[*datadir.Dir](u, identityName)
-	own, now := unit.Need[transport.TLS](u, TransportName), unit.Need[clock.Clock](u, ClockName)
+	now := unit.Need[clock.Clock](u, ClockName)
 	if u.Err == nil && (s.config.Agent.TLS != nil || !ownFiles(s.section().Cluster.TLS, dir.Path)) {
 		u.Err = errOff
 	}
+	if u.Err != nil {
+		return nil, u.Err
+	}
+	own := unit.Need[transport.TLS](u, TransportName)
 	if u.Err != nil {
 		return nil, u.Err
 	}

@@ -2,7 +2,6 @@ package assembly
 
 import (
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -41,23 +40,13 @@ func (s *Set) startTransport(u *unit.Unit) (worker.Worker, error) {
 	}
 	t, err := transport.New(c)
 	if err != nil {
-		return nil, s.advised(err, c.TLS, section, dir)
+		return nil, err
 	}
 	s.ports.Note(ports.Cluster, t.ListenAddr())
 	u.After(func() { s.ports.Note(ports.Cluster, "") })
 	u.Give(t, c.TLS)
 	s.announce(u, t)
 	return t, nil
-}
-
-// advised adds, to the error of a transport that does not start, what is to be done if
-// the certificate has ended.
-func (s *Set) advised(err error, of transport.TLS, section config.Cluster, dir *datadir.Dir) error {
-	var invalid x509.CertificateInvalidError
-	if errors.As(err, &invalid) && invalid.Reason == x509.Expired && of != nil && ownFiles(section.TLS, dir.Path) {
-		return fmt.Errorf("%w: %s", err, authority.HowToReturn(dir.ID, dir.Path))
-	}
-	return err
 }
 
 // transportConfig returns the configuration of the transport, without its listener.

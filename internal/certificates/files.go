@@ -123,6 +123,9 @@ func (f *Files) load() error {
 		return fmt.Errorf("cannot use %s: it has no certificate in PEM; it must have the CA's", f.CA)
 	}
 	if err := usable(cert.Leaf, roots, cert.Certificate[1:]); err != nil {
+		if f.cert == nil && hasEnded(err) {
+			f.cert, f.roots = &cert, roots // others reject it, and the agent can say so
+		}
 		return fmt.Errorf("cannot use %s: %w", f.Cert, err)
 	}
 	f.cert, f.roots = &cert, roots
@@ -171,11 +174,16 @@ func usable(leaf *x509.Certificate, roots *x509.CertPool, behind [][]byte) error
 	return nil
 }
 
+func hasEnded(err error) bool {
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &invalid) && invalid.Reason == x509.Expired
+}
+
 func adviseOn(err error) error {
 	var invalid x509.CertificateInvalidError
 	var unknown x509.UnknownAuthorityError
 	switch {
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+	case hasEnded(err):
 		return fmt.Errorf("%w: issue a new one, or set the clock right", err)
 	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
 		return fmt.Errorf("%w: issue it with extendedKeyUsage serverAuth and clientAuth", err)

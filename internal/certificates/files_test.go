@@ -84,9 +84,6 @@ func TestUnfitFilesSayWhichAndWhatToDo(t *testing.T) {
 		"ca.pem: it has no certificate in PEM": func(t *testing.T, f *Files) { write(t, f.CA, "not PEM") },
 		"agent.key: ":                          func(t *testing.T, f *Files) { write(t, f.Key, "not PEM") },
 		"it must be issued by the CA of the":   func(t *testing.T, f *Files) { f.CA = must(other.Write(t.TempDir(), "a")).CA },
-		"issue a new one, or set the clock": func(t *testing.T, f *Files) {
-			reissue(t, ca, f, func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Minute) })
-		},
 		"extendedKeyUsage serverAuth and": func(t *testing.T, f *Files) {
 			reissue(t, ca, f, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] })
 		},
@@ -99,6 +96,22 @@ func TestUnfitFilesSayWhichAndWhatToDo(t *testing.T) {
 				t.Errorf("want %q in: %v", want, err)
 			}
 		})
+	}
+}
+
+func TestACertificateThatHasEndedIsUsedAndIsAProblem(t *testing.T) {
+	ca := must(DevCA())
+	files := must(ca.Write(t.TempDir(), "a"))
+	reissue(t, ca, files, func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Minute) })
+	if cert, err := files.Certificate(); err != nil || time.Now().Before(cert.Leaf.NotAfter) {
+		t.Fatalf("%v", err)
+	}
+	if err := files.Problem(); err == nil || !strings.Contains(err.Error(), "issue a new one, or set the clock") {
+		t.Errorf("its problem is %v", err)
+	}
+	reissue(t, ca, files, func(*x509.Certificate) {})
+	if cert, err := files.Certificate(); err != nil || files.Problem() != nil || time.Now().After(cert.Leaf.NotAfter) {
+		t.Errorf("with a new one: %v, %v", err, files.Problem())
 	}
 }
 

@@ -112,6 +112,9 @@ func (a Agent) ClusterFiles(section config.Cluster, id string) error {
 	if err := certificates.Check(given, id); err != nil {
 		return fmt.Errorf("cluster.tls: %w", err)
 	}
+	if files, is := given.(*certificates.Files); is && files.Problem() != nil {
+		return fmt.Errorf("cluster.tls: %w", files.Problem())
+	}
 	return nil
 }
 

@@ -227,6 +227,13 @@ type JoinConfig struct {
 // set aside.
 func Join(ctx context.Context, c JoinConfig) error {
 	a := c.Agent
+	if a.ID == "" && a.DataDir != "" { // the directory has one
+		known, err := datadir.OpenIdentity(a.DataDir, "")
+		if err != nil {
+			return err
+		}
+		a.ID = known.ID
+	}
 	if err := a.validate(); err != nil {
 		return err
 	}

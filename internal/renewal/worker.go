@@ -154,8 +154,11 @@ func (w *Worker) renew(ctx context.Context) error {
 // is continued.
 func (w *Worker) isDue() (bool, error) {
 	cert, err := w.config.Certificate()
-	if err != nil || !w.config.Member() {
+	if err != nil {
 		return false, err
+	}
+	if ended := w.config.Clock.Now().After(cert.Leaf.NotAfter); ended || !w.config.Member() {
+		return ended, nil // an agent that none accepts may not know its cluster's state
 	}
 	at := cert.Leaf.NotBefore.Add(time.Duration(w.part * float64(cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore))))
 	w.mu.Lock()
