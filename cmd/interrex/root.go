@@ -92,11 +92,8 @@ func (a *app) globalFlags(root *cobra.Command) {
 var variables = []string{
 	"INTERREX_ADDR", "INTERREX_CACERT", "INTERREX_CERT", "INTERREX_KEY",
 	"INTERREX_OUTPUT", hold.HolderVariable, "INTERREX_LEASE_KEY", "INTERREX_LEASE_TOKEN",
+	"INTERREX_TOKEN_FILE", "INTERREX_TOKEN",
 }
-
-// reserved are variables for access tokens, which nothing reads yet: they are allowed,
-// and never suggested.
-var reserved = []string{"INTERREX_TOKEN", "INTERREX_TOKEN_FILE"}
 
 // withoutEnvironment are the commands that read no variable.
 var withoutEnvironment = []string{"version", "completion", "help", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}
@@ -105,11 +102,7 @@ var withoutEnvironment = []string{"version", "completion", "help", cobra.ShellCo
 // with an --output of its own checks that itself.
 func (a *app) check(c *cobra.Command) error {
 	if !slices.Contains(withoutEnvironment, c.Name()) {
-		environ := slices.DeleteFunc(os.Environ(), func(line string) bool {
-			name, _, _ := strings.Cut(line, "=")
-			return slices.Contains(reserved, name)
-		})
-		if err := config.CheckEnviron(environ, variables...); err != nil {
+		if err := config.CheckEnviron(os.Environ(), variables...); err != nil {
 			return usageError{err}
 		}
 	}

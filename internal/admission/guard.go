@@ -52,6 +52,9 @@ func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) ht
 			next.ServeHTTP(w, r.WithContext(withCaller(r.Context(), c)))
 		case err != nil:
 			g.Audit.refused(Caller{Door: d}, r.URL.Path, err)
+			if interrex.KindOf(err) == interrex.ErrUnauthenticated {
+				w.Header().Set("WWW-Authenticate", "Bearer")
+			}
 			if refuse.IsSupported(r) {
 				_ = refuse.Write(w, r, wire.Error(err)) // an error means that the caller has gone
 				return
@@ -71,7 +74,6 @@ func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) ht
 // refusePlainly answers a request that is not an RPC.
 func refusePlainly(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("WWW-Authenticate", "Bearer")
 	w.WriteHeader(interrex.KindOf(err).Numbers().HTTP)
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()}) // an error means that the caller has gone
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/change"
@@ -42,6 +43,7 @@ func (s *Set) view() health.View {
 		Resources:  running[*resource.Table](s, StateName),
 		Changes:    running[*change.Table](s, StateName),
 		Webhooks:   running[*webhook.Table](s, StateName),
+		Access:     running[*access.Table](s, StateName),
 		Machine:    running[*fsm.Table](s, StateName),
 		Ring:       running[*watch.Ring](s, StateName),
 		Queue:      running[*queue.Queue](s, QueueName),

@@ -26,7 +26,12 @@ func (v View) apiOpen() []alarm.Finding {
 	if err != nil || inbound.IsLoopback(host) || api.TLS.ClientCA != "" {
 		return nil
 	}
-	return alarm.Found(fmt.Sprintf("the API at %s accepts requests from everyone, operators' too, because it requires no client certificate", api.Listen))
+	if v.Access != nil {
+		if _, open := v.Access.Open(); !open {
+			return nil
+		}
+	}
+	return alarm.Found(fmt.Sprintf("the API at %s accepts requests from everyone, operators' too, because it requires neither an access token nor a client certificate", api.Listen))
 }
 
 func (v View) certificateEnding() (found []alarm.Finding) {

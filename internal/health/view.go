@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/fsm"
@@ -51,6 +52,7 @@ type View struct {
 	Resources  *resource.Table
 	Changes    *change.Table
 	Webhooks   *webhook.Table
+	Access     *access.Table
 	Machine    *fsm.Table // nil also where the embedder has none
 	Ring       *watch.Ring
 	Queue      *queue.Queue

@@ -26,7 +26,7 @@ func createToken(m *interrexv1.TokenServiceCreateRequest) (state.Command, error)
 	var in wire.Reader
 	c := &access.Create{Name: m.GetName(), Operator: m.GetOperator(), Rules: wire.FromAccessRules(m.GetRules())}
 	if n := copy(c.Hash[:], m.GetHash()); n != len(m.GetHash()) || n != len(c.Hash) {
-		return nil, interrex.Errorf(interrex.ErrInvalid, "hash: %d bytes: a SHA-256 has %d", len(m.GetHash()), len(accesstoken.Hash{}))
+		return c, interrex.Errorf(interrex.ErrInvalid, "hash: %d bytes: a SHA-256 has %d", len(m.GetHash()), len(accesstoken.Hash{}))
 	}
 	if m.GetTtl() != nil {
 		c.TTL = in.Positive("ttl", m.GetTtl())

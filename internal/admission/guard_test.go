@@ -1,0 +1,176 @@
+package admission
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/juju/clock/testclock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/accesstoken"
+	"github.com/interrex/interrex/internal/silent"
+)
+
+// known are tokens for tests, by their text.
+type known struct {
+	first  context.Context
+	open   bool
+	grants map[string]*accesstoken.Grant
+}
+
+func (k known) Open() (context.Context, bool) { return k.first, k.open }
+
+func (k known) Grant(text string) (*accesstoken.Grant, error) {
+	if g := k.grants[text]; g != nil {
+		return g, nil
+	}
+	return nil, interrex.Errorf(interrex.ErrUnauthenticated, "there is no such token")
+}
+
+func (k known) Named(name string) *accesstoken.Grant {
+	return &accesstoken.Grant{Name: name, Valid: context.Background()}
+}
+
+// shown returns the TLS of a request with a verified certificate.
+func shown(name, root string) *tls.ConnectionState {
+	return &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{Subject: pkix.Name{CommonName: name}}, {Raw: []byte(root)}}}}
+}
+
+func TestWhoACallerIs(t *testing.T) {
+	valid, end := context.WithCancelCause(context.Background())
+	tokens := known{first: context.Background(), grants: map[string]*accesstoken.Grant{
+		"ann": {Name: "ann", Valid: valid}, "op": {Name: "op", Operator: true, Valid: valid},
+	}}
+	opened := tokens
+	opened.open = true
+	clear, secure := (*tls.ConnectionState)(nil), &tls.ConnectionState{}
+	for what, c := range map[string]struct {
+		tokens   known
+		door     Door
+		tls      *tls.ConnectionState
+		header   string
+		unknown  bool // the agent does not know its cluster
+		name     string
+		operator bool
+		want     interrex.Kind
+	}{
+		"anybody without tokens":             {opened, Public, clear, "", false, "", true, ""},
+		"any token without tokens":           {opened, Public, clear, "Bearer no", false, "", true, ""},
+		"over TLS without tokens":            {opened, Public, secure, "", false, "", true, ""},
+		"a header in place of a certificate": {opened, Public, secure, "Bearer no", false, "", false, interrex.ErrUnauthenticated},
+		"before the cluster is known":        {opened, Public, secure, "", true, "", false, interrex.ErrUnavailable},
+		"the same without TLS":               {opened, Public, clear, "", true, "", true, ""},
+		"the same at the socket":             {opened, Socket, clear, "", true, "", true, ""},
+		"anybody":                            {tokens, Public, clear, "", false, "", false, interrex.ErrUnauthenticated},
+		"another scheme":                     {tokens, Public, clear, "Basic ann", false, "", false, interrex.ErrUnauthenticated},
+		"a token":                            {tokens, Public, clear, "Bearer ann", false, "ann", false, ""},
+		"an operator's token":                {tokens, Public, secure, "bearer op", false, "op", true, ""},
+		"a token that is not known":          {tokens, Public, shown("n1", "ours"), "Bearer no", false, "", false, interrex.ErrUnauthenticated},
+		"an agent's certificate":             {tokens, Public, shown("n1", "ours"), "", false, "n1", true, ""},
+		"another CA's certificate":           {tokens, Public, shown("n1", "theirs"), "", false, "n1", false, ""},
+		"a certificate without a name":       {tokens, Public, shown("", "theirs"), "", false, "", false, interrex.ErrUnauthenticated},
+		"the socket":                         {tokens, Socket, clear, "", false, "", true, ""},
+		"another agent":                      {tokens, Peer, secure, "", false, "", true, ""},
+		"the agent itself":                   {tokens, Inside, clear, "", false, "", true, ""},
+	} {
+		g := &Guard{Tokens: c.tokens, Known: func() bool { return !c.unknown }, CA: func() string { return "ours" }}
+		r := httptest.NewRequest("GET", "/changes", nil)
+		r.TLS = c.tls
+		r.Header.Set("Authorization", c.header)
+		got, _, err := g.identify(c.door, r)
+		if interrex.KindOf(err) != c.want || err == nil && (got.Name != c.name || got.Operator != c.operator || got.Door != c.door) {
+			t.Errorf("%s: %+v, %v", what, got, err)
+		}
+	}
+	end(nil)
+}
+
+func TestWhatACallerDoesEndsWithItsToken(t *testing.T) {
+	valid, end := context.WithCancelCause(context.Background())
+	g := &Guard{Tokens: known{grants: map[string]*accesstoken.Grant{"ann": {Name: "ann", Valid: valid}}}}
+	r := httptest.NewRequest("GET", "/changes", nil)
+	r.Header.Set("Authorization", "Bearer ann")
+	revoked := interrex.Errorf(interrex.ErrUnauthenticated, "revoked")
+	g.Admit(Public, func(string) bool { return false }, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		end(revoked)
+		<-r.Context().Done()
+		if context.Cause(r.Context()) != revoked {
+			t.Errorf("it ends with %v", context.Cause(r.Context()))
+		}
+	})).ServeHTTP(httptest.NewRecorder(), r)
+}
+
+func TestAnybodyMayRequestAProbe(t *testing.T) {
+	g := &Guard{Tokens: known{}}
+	h := g.Admit(Public, func(path string) bool { return path == "/livez" }, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if CallerOf(r.Context()).May(accesstoken.Use{Table: "agent", Verb: "read"}) == nil {
+			t.Error("it may do more")
+		}
+	}))
+	for path, want := range map[string]int{"/livez": 200, "/changes": 401} {
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, httptest.NewRequest("GET", path, nil)); w.Code != want || (want == 401) != (w.Header().Get("WWW-Authenticate") == "Bearer") {
+			t.Errorf("%s: %d, %v", path, w.Code, w.Header())
+		}
+	}
+}
+
+func TestARefusalNamesTheMissingRule(t *testing.T) {
+	rule, err := interrex.ParseAccessRule("lease:claim:*:own")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Caller{Name: "ann", Grant: &accesstoken.Grant{Name: "ann", Rules: []interrex.AccessRule{rule}}}
+	for u, want := range map[accesstoken.Use]string{
+		{Table: "lease", Verb: "extend", Key: "a/b"}:               "lease:extend:a/b",
+		{Table: "lease", Verb: "claim", Key: "a/b", Holder: "bob"}: "its own name",
+		{Table: "lease", Verb: "list", Key: "a/", Prefix: true}:    "lease:list:a/*",
+	} {
+		if err := c.May(u); interrex.KindOf(err) != interrex.ErrDenied || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", u, err, want)
+		}
+	}
+	if err := c.May(accesstoken.Use{Table: "lease", Verb: "claim", Key: "a/b", Holder: "ann"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// lines keeps what is logged at INFO.
+type lines struct {
+	interrex.Logger
+	all []string
+}
+
+func (l *lines) Infof(format string, args ...any) {
+	l.all = append(l.all, fmt.Sprintf(format, args...))
+}
+
+func TestTheAuditIsLimited(t *testing.T) {
+	to, now := &lines{Logger: silent.Logger{}}, testclock.NewClock(time.Unix(1000, 0))
+	a := NewAudit(to, now)
+	denied := interrex.Errorf(interrex.ErrDenied, "no")
+	for range 150 {
+		a.Judged(Caller{Name: "ann"}, "/Claim", "a/b", false, denied)
+	}
+	if len(to.all) != auditBurst {
+		t.Errorf("%d lines are logged", len(to.all))
+	}
+	now.Advance(time.Second)
+	a.Judged(Caller{Name: "op", Operator: true}, "/Create", "", true, nil)
+	a.Judged(Caller{Name: "op", Operator: true}, "/Claim", "", false, nil)                   // no operator's act
+	a.Judged(Caller{Name: "ann", Door: Peer}, "/Claim", "", false, denied)                   // logged where it came from
+	a.Judged(Caller{Name: "ann"}, "/Claim", "", true, interrex.Errorf(interrex.ErrHeld, "")) // no refusal of rights
+	var line auditLine
+	if err := json.Unmarshal([]byte(to.all[len(to.all)-1]), &line); err != nil || len(to.all) != auditBurst+1 || line.Dropped != 50 || line.Result != "allowed" || line.Caller != "op" {
+		t.Errorf("%d lines, the last one %+v, %v", len(to.all), line, err)
+	}
+}
