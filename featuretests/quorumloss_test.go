@@ -53,7 +53,7 @@ func TestAClusterIsRecoveredFromItsOnlySurvivor(t *testing.T) {
 	f.logged(1, "the cluster was recovered without the agent in the lower epoch")
 
 	token := filepath.Join(f.dir, "token")
-	out, said := f.command("join-token", "create", "--uses", "2", "--addr", f.socket(0))
+	out, said := f.printed("join-token", "create", "--uses", "2", "--addr", f.socket(0))
 	if err := os.WriteFile(token, []byte(out+said), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -101,15 +101,15 @@ func enrolled(t *testing.T, n int) *fleet {
 func (f *fleet) allVote(i int) {
 	f.t.Helper()
 	f.eventually("all have a vote", func() bool {
-		out, _ := f.command("member", "list", "--addr", f.socket(i))
+		out, _ := f.printed("member", "list", "--addr", f.socket(i))
 		return strings.Count(out, " voter ")+strings.Count(out, " leader ") == len(f.members)
 	})
 }
 
 func (f *fleet) data(i int) string { return f.members[i].config.Agent.DataDir }
 
-// command runs a command and returns what it prints.
-func (f *fleet) command(args ...string) (out, said string) {
+// printed runs a command and returns what it prints.
+func (f *fleet) printed(args ...string) (out, said string) {
 	f.t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -127,7 +127,7 @@ func (f *fleet) command(args ...string) (out, said string) {
 // mustRun runs a command that must succeed.
 func (f *fleet) mustRun(args ...string) string {
 	f.t.Helper()
-	out, said := f.command(args...)
+	out, said := f.printed(args...)
 	if strings.Contains(said, "exit status") {
 		f.t.Fatalf("%v: %s", args, said)
 	}
@@ -137,7 +137,7 @@ func (f *fleet) mustRun(args ...string) string {
 // refuses checks that the first agent is not recovered, and why.
 func (f *fleet) refuses(why string, flags ...string) {
 	f.t.Helper()
-	_, said := f.command(append([]string{"recover", "apply", "--data-dir", f.data(0)}, flags...)...)
+	_, said := f.printed(append([]string{"recover", "apply", "--data-dir", f.data(0)}, flags...)...)
 	if !strings.Contains(said, "exit status") || !strings.Contains(said, why) {
 		f.t.Errorf("recover apply says %q, not %q", said, why)
 	}
