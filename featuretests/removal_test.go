@@ -1,20 +1,33 @@
 package featuretests
 
 import (
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/membership"
 )
 
 // One agent is removed while it runs, another one while it is off, and learns of it from
 // the others when it is started, twice.
 func TestARemovedAgentSaysSoAndGoesOn(t *testing.T) {
-	f := newFleet(t, 5, nil)
+	f := newFleet(t, 5, func(_ int, c *config.Config) { // with a CA, so that the founders are recorded
+		text, err := os.ReadFile(c.Cluster.TLS.CA)
+		if err == nil {
+			block, _ := pem.Decode(text)
+			err = errors.Join(os.MkdirAll(c.Agent.DataDir, 0o700), membership.Charter{CA: block.Bytes}.Save(c.Agent.DataDir))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
 	leader := f.leader()
 	others := f.others(leader)
 	running, off := others[0], others[1]
