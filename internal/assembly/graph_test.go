@@ -201,7 +201,7 @@ func TestWebhooksAreToldOnlyWhereTheAgentLeads(t *testing.T) {
 		w := newWorld(t, func(c *AgentConfig) {
 			c.Cluster.BootstrapExpect, c.Cluster.Join, c.Dialer = 2, []string{"a2:1"}, nobody{}
 		})
-		w.settle(t, WebhooksName, clustererName)
+		w.settle(t, clustererName, WebhooksName)
 		testworker.Stop(t, w.engine)
 	})
 }
