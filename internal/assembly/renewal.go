@@ -68,11 +68,11 @@ func (s *Set) startRenewal(u *unit.Unit) (worker.Worker, error) {
 	t, table := unit.Need[*transport.Transport](u, TransportName), unit.Need[*member.Table](u, StateName)
 	dir := unit.Need[*datadir.Dir](u, identityName)
 	now := unit.Need[clock.Clock](u, ClockName)
-	if u.Err == nil && (s.config.Agent.TLS != nil || !ownFiles(s.section().Cluster.TLS, dir.Path)) {
-		u.Err = errOff
-	}
 	if u.Err != nil {
 		return nil, u.Err
+	}
+	if s.config.Agent.TLS != nil || !ownFiles(s.section().Cluster.TLS, dir.Path) {
+		return nil, nil // others renew it
 	}
 	own := unit.Need[transport.TLS](u, TransportName)
 	if u.Err != nil {
