@@ -32,13 +32,8 @@ type Caller struct {
 
 type callerKey struct{}
 
-// Through marks ctx as that of a request that arrived through a door, whose caller is
-// an operator.
-func Through(ctx context.Context, d Door) context.Context {
-	return withCaller(ctx, Caller{Operator: true, Door: d})
-}
-
-func withCaller(ctx context.Context, c Caller) context.Context {
+// WithCaller returns ctx for a request of c.
+func WithCaller(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
 

@@ -19,7 +19,7 @@ func TestWhatACallerMayDoDependsOnItsDoor(t *testing.T) {
 		{Socket, true, "", "", ""},
 		{Peer, true, "", interrex.ErrDisabled, "ann"},
 	} {
-		caller := CallerOf(Through(context.Background(), c.door))
+		caller := CallerOf(WithCaller(context.Background(), Caller{Operator: true, Door: c.door}))
 		if caller != (Caller{Operator: true, Door: c.door}) {
 			t.Errorf("door %d: %+v", c.door, caller)
 		}

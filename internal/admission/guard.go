@@ -49,7 +49,7 @@ func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) ht
 		switch {
 		case err != nil && free(r.URL.Path):
 			c = Caller{Door: d, Grant: &accesstoken.Grant{Name: "anonymous"}}
-			next.ServeHTTP(w, r.WithContext(withCaller(r.Context(), c)))
+			next.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), c)))
 		case err != nil:
 			g.Audit.refused(Caller{Door: d}, r.URL.Path, err)
 			if interrex.KindOf(err) == interrex.ErrUnauthenticated {
@@ -61,9 +61,9 @@ func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) ht
 			}
 			refusePlainly(w, err)
 		case valid == nil:
-			next.ServeHTTP(w, r.WithContext(withCaller(r.Context(), c)))
+			next.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), c)))
 		default:
-			ctx, end := context.WithCancelCause(withCaller(r.Context(), c))
+			ctx, end := context.WithCancelCause(WithCaller(r.Context(), c))
 			stop := context.AfterFunc(valid, func() { end(context.Cause(valid)) })
 			defer func() { stop(); end(nil) }()
 			next.ServeHTTP(w, r.WithContext(ctx))

@@ -257,7 +257,7 @@ func TestPublicCallersCannotSpeakForOthers(t *testing.T) {
 			door admission.Door
 			want string
 		}{{admission.Public, "bob"}, {admission.Socket, "bob"}, {admission.Peer, "mallory"}} {
-			c := admission.CallerOf(admission.Through(t.Context(), test.door))
+			c := admission.CallerOf(admission.WithCaller(t.Context(), admission.Caller{Operator: true, Door: test.door}))
 			c.Name = "bob"
 			r, err := nd.opened(c, in, time.Now())
 			if err != nil {
