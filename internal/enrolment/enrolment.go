@@ -232,7 +232,7 @@ func Join(ctx context.Context, c JoinConfig) error {
 		if err != nil {
 			return err
 		}
-		a.ID = known.ID
+		a.ID, c.Agent.ID = known.ID, known.ID
 	}
 	if err := a.validate(); err != nil {
 		return err
@@ -246,16 +246,23 @@ func Join(ctx context.Context, c JoinConfig) error {
 		return fmt.Errorf("cannot make the data directory: %w", err)
 	}
 	lock, err := disk.LockDir(a.DataDir, "interrex agent join")
+	if errors.Is(err, disk.ErrInUse) {
+		return c.join(ctx, err)
+	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.join(ctx), lock.Unlock())
+	return errors.Join(c.join(ctx, nil), lock.Unlock())
 }
 
-func (c JoinConfig) join(ctx context.Context) error {
+// join does what Join does. inUse, unless it is nil, is the error of the directory's
+// lock: while the agent runs, only its certificate may be replaced.
+func (c JoinConfig) join(ctx context.Context, inUse error) error {
 	a := c.Agent
-	if err := datadir.FinishSettingAside(a.DataDir); err != nil {
-		return err
+	if inUse == nil {
+		if err := datadir.FinishSettingAside(a.DataDir); err != nil {
+			return err
+		}
 	}
 	is, err := datadir.OpenIdentity(a.DataDir, a.ID)
 	if err != nil {
@@ -277,6 +284,9 @@ func (c JoinConfig) join(ctx context.Context) error {
 	}
 	if held != nil && !grant.Anew {
 		return returned(a, key, grant)
+	}
+	if inUse != nil {
+		return inUse
 	}
 	if held != nil {
 		if err := datadir.SetAside(a.DataDir); err != nil {
