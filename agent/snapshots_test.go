@@ -47,7 +47,7 @@ func TestSnapshotsComeAsConfigured(t *testing.T) {
 	never, neverDir := start(math.MaxUint64)
 	var seen []uint64
 	known := map[uint64]bool{}
-	for end := time.Now().Add(2 * interrextest.Patience); len(seen) < retention+2; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(2 * interrextest.Patience); len(seen) < retention+2; time.Sleep(10 * time.Millisecond) { // a poll
 		if time.Now().After(end) {
 			t.Fatalf("there are only the snapshots %v", seen)
 		}
@@ -70,7 +70,7 @@ func TestSnapshotsComeAsConfigured(t *testing.T) {
 		}
 		last = index
 	}
-	for end := time.Now().Add(interrextest.Patience); len(snapshots(t, dir)) > retention; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(interrextest.Patience); len(snapshots(t, dir)) > retention; time.Sleep(10 * time.Millisecond) { // a poll
 		if time.Now().After(end) {
 			t.Fatalf("%d snapshots are kept", len(snapshots(t, dir)))
 		}

@@ -74,7 +74,7 @@ func (a Agent) validate() error {
 func (a Agent) names() []string {
 	all := []string{"localhost", "127.0.0.1", "::1"}
 	for _, address := range []string{a.API, a.Cluster} {
-		if host, _, _ := net.SplitHostPort(address); host != "" && !unspecified(host) {
+		if host, _, _ := net.SplitHostPort(address); !inbound.Unspecified(host) {
 			all = append(all, host)
 		}
 	}
@@ -86,11 +86,6 @@ func (a Agent) names() []string {
 		}
 	}
 	return names
-}
-
-func unspecified(host string) bool {
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsUnspecified()
 }
 
 // Founded is what Found has made.
@@ -168,7 +163,7 @@ func empty(dir string) error {
 // reachable returns an address at which other machines may reach the agent.
 func (a Agent) reachable() string {
 	host, port, _ := net.SplitHostPort(a.Cluster)
-	if host == "" || unspecified(host) {
+	if inbound.Unspecified(host) {
 		host = "THIS-MACHINE"
 		if name, err := os.Hostname(); err == nil {
 			host = name

@@ -15,7 +15,7 @@ func CheckAddress(address string) error {
 	if err != nil {
 		return fmt.Errorf("give host:port: %w", err)
 	}
-	if unspecified(host) {
+	if Unspecified(host) {
 		return errors.New("others cannot reach an unspecified host")
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
@@ -24,7 +24,8 @@ func CheckAddress(address string) error {
 	return nil
 }
 
-func unspecified(host string) bool {
+// Unspecified reports whether a host is empty, or the address of any interface.
+func Unspecified(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "" || ip != nil && ip.IsUnspecified()
 }
@@ -46,7 +47,7 @@ func IsLoopback(host string) bool {
 // without a host.
 func CompleteAddress(address, host, port string) string {
 	own, listens, err := net.SplitHostPort(address)
-	if err != nil || !unspecified(own) {
+	if err != nil || !Unspecified(own) {
 		return address
 	}
 	return net.JoinHostPort(host, cmp.Or(port, listens))

@@ -14,6 +14,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peercall"
 	"github.com/interrex/interrex/state"
 )
 
@@ -57,46 +58,21 @@ func NewHandler(c HandlerConfig) http.Handler {
 		case slots <- struct{}{}:
 			defer func() { <-slots }()
 		default:
-			reply(w, answer{}, interrex.Errorf(interrex.ErrOverloaded, "%d agents are joining here at the moment: try again", maxAtOnce))
+			peercall.Reply(w, answer{}, interrex.Errorf(interrex.ErrOverloaded, "%d agents are joining here at the moment: try again", maxAtOnce))
 			return
 		}
 		a, err := c.join(ctx, http.MaxBytesReader(w, r.Body, maxBody))
 		if err != nil {
 			c.Logger.Warningf("refused to let an agent join, from %s: %v", r.RemoteAddr, err)
 		}
-		reply(w, a, err)
+		peercall.Reply(w, a, err)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		err := interrex.Errorf(interrex.ErrInvalid, "%s %s: agents join here, with POST %s, and nothing else is served: 'interrex agent join' does it", r.Method, r.URL.Path, path)
 		c.Logger.Warningf("refused a request at the place where agents join, from %s: %v", r.RemoteAddr, err)
-		reply(w, answer{}, err)
+		peercall.Reply(w, answer{}, err)
 	})
 	return mux
-}
-
-// reply writes an answer, or a refusal.
-func reply(w http.ResponseWriter, a answer, err error) {
-	status := http.StatusOK
-	if err != nil {
-		kind := interrex.KindOf(err)
-		if kind == "" {
-			kind = interrex.ErrUnavailable
-		}
-		a = answer{Kind: string(kind), Message: message(err)}
-		status = kind.Numbers().HTTP
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(a) // the joiner may be gone
-}
-
-// message returns an error's text without its kind, which stands beside it.
-func message(err error) string {
-	var e *interrex.Error
-	if errors.As(err, &e) {
-		return e.Message
-	}
-	return err.Error()
 }
 
 // join admits an agent and issues its certificate.

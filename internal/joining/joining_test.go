@@ -300,6 +300,9 @@ func TestAJoinerAsksAgain(t *testing.T) {
 	if c.refuse != nil {
 		t.Error("it was not refused")
 	}
+	if c.table.Member("n1") == nil {
+		t.Error("it has a certificate, and was not admitted")
+	}
 }
 
 func TestWhatIsNoMemberIsNamed(t *testing.T) {

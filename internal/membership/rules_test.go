@@ -1,6 +1,8 @@
 package membership
 
 import (
+	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"math"
 	"os"
@@ -123,6 +125,46 @@ func TestTheTableOfMembersDecidesWhoIsLetIn(t *testing.T) {
 		if removed := strings.Contains(c.why, "removed"); errors.Is(err, interrex.ErrRemoved) != removed {
 			t.Errorf("%+v: it is removed: %v", c, !removed)
 		}
+	}
+}
+
+// An agent that was admitted has no disk that is known until it is seen.
+func TestAnAdmittedAgentIsLetInForTheFirstTime(t *testing.T) {
+	ca, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := jointoken.New(ca.Pin())
+	_, csr, err := authority.NewRequest("e", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := x509.ParseCertificateRequest(csr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, sum := jointoken.Session{1}, sha256.Sum256(csr)
+	r := rulesOf(t, here, here)
+	hello := transport.Hello{ID: "e", Incarnation: "disk e", Tables: r.Tables}
+	if err := r.Accept(hello); err == nil {
+		t.Error("it is let in before it was admitted")
+	}
+	record(t, r.Members, &member.SetCA{Cert: string(ca.Cert())},
+		&member.CreateJoinToken{Key: string(token.PublicKey()), Uses: 1, TTL: time.Hour},
+		&member.Admit{
+			ID: "e", Token: token.ID(), Key: string(request.RawSubjectPublicKeyInfo), Session: string(session[:]), Request: string(sum[:]),
+			Signature: string(token.Sign(session, csr)),
+		})
+	if err := r.Accept(hello); err != nil {
+		t.Error(err)
+	}
+	record(t, r.Members, &member.See{ID: "e", Incarnation: "disk e"})
+	if err := r.Accept(hello); err != nil {
+		t.Errorf("with the disk that was seen: %v", err)
+	}
+	hello.Incarnation = "another"
+	if err := r.Accept(hello); err == nil {
+		t.Error("another disk is let in")
 	}
 }
 

@@ -48,7 +48,7 @@ func Handle[Q, A any](mux *http.ServeMux, path string, do func(ctx context.Conte
 		default:
 			a, err = do(ctx, peer, &q)
 		}
-		reply(w, a, err)
+		Reply(w, a, err)
 	})
 }
 
@@ -58,7 +58,9 @@ type refusal struct {
 	Message string `json:"message"`
 }
 
-func reply(w http.ResponseWriter, answer any, err error) {
+// Reply writes an answer in JSON or, if err is not nil, a refusal: its kind and its
+// message, with the status of the kind.
+func Reply(w http.ResponseWriter, answer any, err error) {
 	status := http.StatusOK
 	if err != nil {
 		kind := interrex.KindOf(err)

@@ -316,6 +316,27 @@ func TestADiskThatTheClusterDoesNotKnowChangesNothing(t *testing.T) {
 	}
 }
 
+func TestADiskThatTheClusterDoesNotKnowGetsNoVote(t *testing.T) {
+	w := newWorld(t, "a", "b")
+	c := &Worker{config: w.config("a")}
+	w.admit("c")
+	w.meet("c", "disk of c")
+	behind := w.sights["c"]
+	behind.Match = 0
+	w.sights["c"] = behind
+	if done := w.settle(c); done != "add c" {
+		t.Fatal(done)
+	}
+	w.meet("c", "another disk")
+	if done := w.settle(c); done != "" {
+		t.Error(done)
+	}
+	w.meet("c", "disk of c")
+	if done := w.settle(c); done != "prepare c, promote c" {
+		t.Error(done)
+	}
+}
+
 func TestAFailedChangeIsReportedAndTriedAgain(t *testing.T) {
 	w := newWorld(t, "a", "b", "c")
 	c := &Worker{config: w.config("a")}
