@@ -2,6 +2,7 @@ package featuretests
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -124,8 +125,13 @@ func (s *storm) check(leases interrex.Leases) {
 		kinds[interrex.KindOf(a.err)]++
 		if a.err != nil {
 			r := s.request(i)
-			r.Attempt = 1
-			asking.Go(func() { again[i].LeaseAnswer, again[i].err = leases.Claim(s.t.Context(), r) })
+			asking.Go(func() {
+				// On a machine that is slow another leader may be elected meanwhile.
+				for again[i].err = interrex.ErrOutcomeUnknown; r.Attempt < 10 && errors.Is(again[i].err, interrex.ErrOutcomeUnknown); {
+					r.Attempt++
+					again[i].LeaseAnswer, again[i].err = leases.Claim(s.t.Context(), r)
+				}
+			})
 		}
 	}
 	asking.Wait()
