@@ -173,7 +173,7 @@ func (s *storm) refused(i int, there interrex.Lease, again claimed) {
 	switch {
 	case !kind.Retryable() && kind != interrex.ErrOutcomeUnknown:
 		s.t.Errorf("claim %d: %v", i, a.err)
-	case kind.Retryable() && (there.Token != 0 || again.Replayed):
+	case kind.Retryable() && (there.Token != 0 || again.Replayed && again.Attempt == 0):
 		s.t.Errorf("claim %d was answered that nothing has happened (%v), and there is %+v", i, a.err, there)
 	case again.err != nil:
 		s.t.Errorf("claim %d, retried: %v", i, again.err)
