@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/membership"
 )
 
@@ -33,6 +35,11 @@ func TestARemovedAgentSaysSoAndGoesOn(t *testing.T) {
 	running, off := others[0], others[1]
 	rest := f.client(leader, others[2], others[3])
 	f.kill(off)
+	for _, i := range []int{off, running} { // as voters of a cluster with a CA of its own have it
+		if err := os.WriteFile(filepath.Join(f.members[i].config.Agent.DataDir, authority.KeyName), []byte("a key"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, i := range []int{off, running} {
 		eventually(t, f.id(i)+" is removed", func() error {
 			_, err := rest.Members().Remove(t.Context(), f.id(i))
@@ -51,6 +58,11 @@ func TestARemovedAgentSaysSoAndGoesOn(t *testing.T) {
 		f.start(off)
 		f.saysRemoved(off)
 		f.kill(off)
+	}
+	for _, i := range []int{off, running} {
+		if f.hasKey(i) {
+			t.Errorf("%s was removed, and has the CA's key", f.id(i))
+		}
 	}
 	if _, err := rest.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: time.Minute}); err != nil {
 		t.Error(err)

@@ -2,7 +2,9 @@ package assembly
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -10,6 +12,7 @@ import (
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
+	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/member"
@@ -34,6 +37,7 @@ func (s *Set) startMembership(u *unit.Unit) (worker.Worker, error) {
 		s.removal.Note(dir.ID, "it is noted in its directory")
 	}
 	if err := s.removal.Err(); err != nil {
+		s.forgetCAKey(dir)
 		s.logger("membership").Errorf("%v", err)
 		return nil, fmt.Errorf("%w: %w", err, dependency.ErrMissing)
 	}
@@ -54,9 +58,20 @@ func (s *Set) awaitRemoval(ctx context.Context, rules membership.Rules, dir *dat
 			continue
 		case <-s.removal.Done():
 		}
+		s.forgetCAKey(dir)
 		for dir.NoteRemoval() != nil && backoff.Pause(ctx, now.After(removalPeriod)) {
 		}
 		return s.removal.Err()
+	}
+}
+
+// forgetCAKey deletes the key of the cluster's CA on an agent that was removed.
+func (s *Set) forgetCAKey(dir *datadir.Dir) {
+	switch err := authority.DeleteKey(dir.Path); {
+	case err == nil:
+		s.logger("ca").Infof("deleted the CA's key: this agent was removed from the cluster")
+	case !errors.Is(err, fs.ErrNotExist):
+		s.logger("ca").Errorf("%v: delete it by hand: this agent was removed from the cluster", err)
 	}
 }
 

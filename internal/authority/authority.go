@@ -14,7 +14,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -53,35 +52,11 @@ type Authority struct {
 
 // New makes an authority with a new key, ECDSA P-256.
 func New(now time.Time) (*Authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	cert, key, err := certificates.SelfSigned("interrex CA", now.Add(-early), now.Add(Life))
 	if err != nil {
-		return nil, fmt.Errorf("cannot make the CA's key: %w", err)
-	}
-	template := &x509.Certificate{
-		SerialNumber:          newSerial(),
-		Subject:               pkix.Name{CommonName: "interrex CA"},
-		NotBefore:             now.Add(-early),
-		NotAfter:              now.Add(Life),
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		MaxPathLenZero:        true,
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
+		return nil, err
 	}
 	return &Authority{cert, key}, nil
-}
-
-func newSerial() *big.Int {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return new(big.Int).SetBytes(b[:])
 }
 
 // Load reads an authority from a data directory. It fails with fs.ErrNotExist if
@@ -227,16 +202,9 @@ func (a *Authority) Issue(request *x509.CertificateRequest, id string, now time.
 	if !end.After(now) {
 		return nil, fmt.Errorf("cannot issue a certificate: the CA's own ended at %s: 'interrex ca rotate' makes another", a.cert.NotAfter.UTC().Format(time.RFC3339))
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: newSerial(),
-		Subject:      pkix.Name{CommonName: id},
-		DNSNames:     request.DNSNames,
-		IPAddresses:  request.IPAddresses,
-		NotBefore:    now.Add(-early),
-		NotAfter:     end,
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.cert, request.PublicKey, a.key)
+	template := certificates.Template(id, now.Add(-early), end)
+	template.DNSNames, template.IPAddresses = request.DNSNames, request.IPAddresses
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, request.PublicKey, a.key)
 	if err != nil {
 		return nil, fmt.Errorf("cannot issue a certificate: %w", err)
 	}

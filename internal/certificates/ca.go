@@ -32,29 +32,39 @@ type CA struct {
 // DevCA makes a new authority, for a cluster in one process or on a developer's
 // machine. Its keys are ECDSA P-256.
 func DevCA() (*CA, error) {
+	cert, key, err := SelfSigned("interrex dev CA", time.Now().Add(-issuedBefore), time.Now().Add(issuedFor))
+	if err != nil {
+		return nil, err
+	}
+	return &CA{cert, key}, nil
+}
+
+// SelfSigned makes the certificate of an authority with a new key, ECDSA P-256. It
+// signs only certificates of agents.
+func SelfSigned(name string, from, until time.Time) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("cannot make the CA's key: %w", err)
+		return nil, nil, fmt.Errorf("cannot make the CA's key: %w", err)
 	}
 	template := &x509.Certificate{
 		SerialNumber:          newSerial(),
-		Subject:               pkix.Name{CommonName: "interrex dev CA"},
-		NotBefore:             time.Now().Add(-issuedBefore),
-		NotAfter:              time.Now().Add(issuedFor),
+		Subject:               pkix.Name{CommonName: name},
+		NotBefore:             from,
+		NotAfter:              until,
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		MaxPathLenZero:        true,
-		KeyUsage:              x509.KeyUsageCertSign,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
+		return nil, nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
+		return nil, nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
 	}
-	return &CA{cert, key}, nil
+	return cert, key, nil
 }
 
 func newSerial() *big.Int {
@@ -76,16 +86,22 @@ func (c *CA) TLS(id string, change ...func(*x509.Certificate)) (Source, error) {
 	return c.issue(template)
 }
 
-func agentTemplate(id string) *x509.Certificate {
+// Template returns what an authority signs for an agent: a certificate for server and
+// client use.
+func Template(id string, from, until time.Time) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: newSerial(),
 		Subject:      pkix.Name{CommonName: id},
 		DNSNames:     []string{id},
-		NotBefore:    time.Now().Add(-issuedBefore),
-		NotAfter:     time.Now().Add(issuedFor),
+		NotBefore:    from,
+		NotAfter:     until,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
+}
+
+func agentTemplate(id string) *x509.Certificate {
+	return Template(id, time.Now().Add(-issuedBefore), time.Now().Add(issuedFor))
 }
 
 func (c *CA) issue(template *x509.Certificate) (*issued, error) {
