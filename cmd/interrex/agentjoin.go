@@ -7,13 +7,13 @@ import (
 	"time"
 
 	"github.com/juju/clock"
-	"github.com/juju/loggo"
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/enrolment"
 	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/silent"
 )
 
 // joinTimeout bounds a join; 'agent run' then waits for as long as it takes.
@@ -72,12 +72,21 @@ func (j *joiner) join(ctx context.Context, addresses []string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	err = enrolment.Join(ctx, enrolment.JoinConfig{
-		Agent: j.agent, Addresses: addresses, Token: token, Clock: clock.WallClock, Logger: loggo.GetLogger("interrex.join"),
+	id, err := enrolment.Join(ctx, enrolment.JoinConfig{
+		Agent: j.agent, Addresses: addresses, Token: token, Clock: clock.WallClock, Logger: progress{say: j.app.say},
 	})
 	if err != nil {
 		return err
 	}
 	config := filepath.Join(j.agent.DataDir, enrolment.ConfigName)
-	return j.app.done(map[string]any{"id": j.agent.ID, "config": config}, "agent %s may join; start it:\n  interrex agent run --config %s", j.agent.ID, config)
+	return j.app.done(map[string]any{"id": id, "config": config}, "agent %s may join; start it:\n  interrex agent run --config %s", id, config)
 }
+
+// progress shows what a join is waiting for.
+type progress struct {
+	silent.Logger
+	say func(format string, args ...any)
+}
+
+// Infof is part of interrex.Logger.
+func (p progress) Infof(format string, args ...any) { p.say(format, args...) }

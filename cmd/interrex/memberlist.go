@@ -76,7 +76,7 @@ func contact(m interrex.Member) string {
 		return m.Refusal
 	case m.LastContact != nil && m.Silent:
 		return "silent for " + wording.Rounded(*m.LastContact)
-	case m.Silent:
+	case m.Silent || m.Suffrage == "":
 		return "never heard from"
 	}
 	return "ok"

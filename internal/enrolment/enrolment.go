@@ -219,24 +219,29 @@ type JoinConfig struct {
 // same, so that it counts as one use of the token. An agent that is in the cluster
 // already gets a new certificate: all else in its directory stays as it is. What an
 // agent has that was removed from the cluster, or left behind by a recovery of it, is
-// set aside.
-func Join(ctx context.Context, c JoinConfig) error {
-	a := c.Agent
-	if a.ID == "" && a.DataDir != "" { // the directory has one
-		known, err := datadir.OpenIdentity(a.DataDir, "")
+// set aside. It returns the agent's ID.
+func Join(ctx context.Context, c JoinConfig) (id string, err error) {
+	if c.Agent.ID == "" && c.Agent.DataDir != "" { // the directory has one
+		known, err := datadir.OpenIdentity(c.Agent.DataDir, "")
 		if err != nil {
-			return err
+			return "", err
 		}
-		a.ID, c.Agent.ID = known.ID, known.ID
+		c.Agent.ID = known.ID
 	}
-	if err := a.validate(); err != nil {
-		return err
+	if err := c.Agent.validate(); err != nil {
+		return "", err
 	}
 	for _, address := range c.Addresses {
 		if err := inbound.CheckAddress(address); err != nil {
-			return fmt.Errorf("the address %q is not valid: %w", address, err)
+			return "", fmt.Errorf("the address %q is not valid: %w", address, err)
 		}
 	}
+	return c.Agent.ID, c.alone(ctx)
+}
+
+// alone does what Join does, with the directory locked where no agent runs in it.
+func (c JoinConfig) alone(ctx context.Context) error {
+	a := c.Agent
 	if err := disk.MakePrivate(a.DataDir); err != nil {
 		return fmt.Errorf("cannot make the data directory: %w", err)
 	}

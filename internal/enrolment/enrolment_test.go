@@ -107,7 +107,7 @@ func TestAMemberDoesNotJoinAgain(t *testing.T) {
 	c := JoinConfig{Agent: agentIn(dir), Addresses: []string{"127.0.0.1:1"}, Clock: clock.WallClock, Logger: silent.Logger{}}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := Join(ctx, c); err == nil {
+	if _, err := Join(ctx, c); err == nil {
 		t.Error("it has joined at an address where nobody is")
 	}
 	first, err := os.ReadFile(filepath.Join(dir, authority.AgentKeyName))
@@ -116,12 +116,12 @@ func TestAMemberDoesNotJoinAgain(t *testing.T) {
 	}
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_ = Join(ctx, c)
+	_, _ = Join(ctx, c)
 	if again, err := os.ReadFile(filepath.Join(dir, authority.AgentKeyName)); err != nil || string(again) != string(first) {
 		t.Errorf("it has another key (%v)", err)
 	}
 	c.Addresses = []string{"nowhere"}
-	if err := Join(t.Context(), c); err == nil || !strings.Contains(err.Error(), `"nowhere" is not valid`) {
+	if _, err := Join(t.Context(), c); err == nil || !strings.Contains(err.Error(), `"nowhere" is not valid`) {
 		t.Errorf("an address: %v", err)
 	}
 }

@@ -26,6 +26,9 @@ func (v View) apiOpen() []alarm.Finding {
 	if err != nil || inbound.IsLoopback(host) || api.TLS.ClientCA != "" {
 		return nil
 	}
+	if v.Leadership.LeaderID == "" {
+		return nil // without its cluster it does not know whether there are tokens
+	}
 	if v.Access != nil {
 		if _, open := v.Access.Open(); !open {
 			return nil

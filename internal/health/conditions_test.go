@@ -118,9 +118,11 @@ var troubles = map[string][]trouble{
 			return func() { a.view.BoundAPI = "127.0.0.1:7400" }
 		}, "nothing listens on 127.0.0.1:7400"},
 	},
-	"api-open": {{changed(func(c *config.Config) {
-		c.API.Listen, c.API.TLS = "10.0.0.1:7400", config.APITLS{Cert: "c.pem", Key: "k.pem"}
-	}), "10.0.0.1:7400 accepts requests from everyone"}},
+	"api-open": {{func(_ *testing.T, a *agent) func() {
+		a.view.Config.API.Listen, a.view.Config.API.TLS = "10.0.0.1:7400", config.APITLS{Cert: "c.pem", Key: "k.pem"}
+		a.view.Leadership.LeaderID = "n2"
+		return func() { a.view.Leadership.LeaderID = "" } // it cannot know whether there are tokens
+	}, "10.0.0.1:7400 accepts requests from everyone"}},
 	"certificate-ending": {
 		{func(_ *testing.T, a *agent) func() {
 			use := func(end time.Time) { a.view.ClusterTLS = ending(end) }
@@ -589,7 +591,7 @@ func TestATableOfHoldersMayBeBehindForAMoment(t *testing.T) {
 // An election, a restart and a round of hellos take a moment.
 func TestWhatPassesByItselfIsNoAlarmAtOnce(t *testing.T) {
 	a := newAgent(t)
-	waits := []string{"api-down", "bootstrap-waiting", "certificate-unusable", "log-lost", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
+	waits := []string{"api-down", "api-open", "bootstrap-waiting", "certificate-unusable", "log-lost", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
 	for _, c := range a.health.conditions() {
 		if slices.Contains(waits, c.Name) != (c.After >= time.Second) {
 			t.Errorf("%s is an alarm after %s", c.Name, c.After)

@@ -54,14 +54,17 @@ func NewHandler(c HandlerConfig) http.Handler {
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), Timeout)
 		defer cancel()
-		select {
-		case slots <- struct{}{}:
-			defer func() { <-slots }()
-		default:
-			peercall.Reply(w, answer{}, interrex.Errorf(interrex.ErrOverloaded, "%d agents are joining here at the moment: try again", maxAtOnce))
-			return
+		var a answer
+		q, err := c.read(w, r)
+		if err == nil { // only then: a peer that sends nothing takes no slot
+			select {
+			case slots <- struct{}{}:
+				a, err = c.join(ctx, q)
+				<-slots
+			default:
+				err = interrex.Errorf(interrex.ErrOverloaded, "%d agents are joining here at the moment: try again", maxAtOnce)
+			}
 		}
-		a, err := c.join(ctx, http.MaxBytesReader(w, r.Body, maxBody))
 		if err != nil {
 			c.Logger.Warningf("refused to let an agent join, from %s: %v", r.RemoteAddr, err)
 		}
@@ -75,15 +78,23 @@ func NewHandler(c HandlerConfig) http.Handler {
 	return mux
 }
 
-// join admits an agent and issues its certificate.
-func (c HandlerConfig) join(ctx context.Context, body interface{ Read([]byte) (int, error) }) (answer, error) {
+// read reads the request of a peer that has proved nothing yet.
+func (c HandlerConfig) read(w http.ResponseWriter, r *http.Request) (*request, error) {
+	if err := http.NewResponseController(w).SetReadDeadline(c.Wall().Add(Timeout)); err != nil {
+		return nil, interrex.Errorf(interrex.ErrUnavailable, "cannot bound the time of the request: %v", err)
+	}
 	var q request
-	d := json.NewDecoder(body)
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&q); err != nil {
-		return answer{}, interrex.Errorf(interrex.ErrInvalid, "cannot read the request to join: %v", err)
+		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot read the request to join: %v", err)
 	}
-	csr, admit, err := c.check(ctx, &q)
+	return &q, nil
+}
+
+// join admits an agent and issues its certificate.
+func (c HandlerConfig) join(ctx context.Context, q *request) (answer, error) {
+	csr, admit, err := c.check(ctx, q)
 	if err != nil {
 		return answer{}, err
 	}
