@@ -138,7 +138,7 @@ func TestNothingIsSetAsideWhileTheAgentRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := JoinConfig{Agent: agentIn(dir), Addresses: []string{address}, Token: token, Clock: clock.WallClock, Logger: silent.Logger{}}
-	if err := Join(t.Context(), c); !errors.Is(err, disk.ErrInUse) {
+	if _, err := Join(t.Context(), c); !errors.Is(err, disk.ErrInUse) {
 		t.Errorf("while the agent runs: %v", err)
 	}
 	if now, err := datadir.OpenIdentity(dir, "n1"); err != nil || now.Incarnation != "old" || now.ClusterID == "" {
@@ -150,7 +150,7 @@ func TestNothingIsSetAsideWhileTheAgentRuns(t *testing.T) {
 	if err := lock.Unlock(); err != nil {
 		t.Fatal(err)
 	}
-	if err := Join(t.Context(), c); err != nil {
+	if _, err := Join(t.Context(), c); err != nil {
 		t.Errorf("once it is stopped: %v", err)
 	}
 	if now, err := datadir.OpenIdentity(dir, "n1"); err != nil || now.Incarnation == "old" || now.Joins == "" {
