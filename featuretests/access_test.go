@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -76,4 +77,41 @@ func TestAFoundedClusterAdmitsOnlyTokens(t *testing.T) {
 	if got := claim(web, "web1", "web"); got != interrex.ErrUnauthenticated {
 		t.Errorf("after the revocation: %q", got)
 	}
+}
+
+// TestAnAgentThatIsCutOffRefusesTokens: it cannot know which ones were revoked, also of
+// a stream that is open. Its socket needs none, and it heals by itself.
+func TestAnAgentThatIsCutOffRefusesTokens(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	socket := f.socket(0)
+	f.mustRun("settings", "set", "access.max-silence", "5s", "--addr", socket)
+	secret := f.mustRun("token", "create", "--operator", "--name", "op", "--addr", socket)
+	by, err := client.Dial(t.Context(), client.Config{Addresses: []string{"http://" + f.members[0].config.API.Listen}, Token: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = by.Close() })
+	read := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := by.Leases().List(ctx, interrex.ListRequest{ReadOptions: interrex.ReadOptions{Consistency: interrex.Eventual}})
+		return err
+	}
+	f.eventually("a token is accepted", func() bool { return read() == nil })
+	for _, i := range []int{1, 2} {
+		f.kill(i)
+	}
+	f.eventually("the token is refused", func() bool {
+		err := read()
+		return interrex.KindOf(err) == interrex.ErrUnavailable && strings.Contains(err.Error(), "of 5 s allowed, and accepts no access tokens")
+	})
+	f.mustRun("lease", "list", "--eventual", "--addr", socket)
+	f.eventually("there is an alarm", func() bool {
+		out, _ := f.printed("status", "--addr", socket)
+		return strings.Contains(out, "ALARM access-stale")
+	})
+	for _, i := range []int{1, 2} {
+		f.start(i)
+	}
+	f.eventually("the token is accepted again", func() bool { return read() == nil })
 }

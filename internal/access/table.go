@@ -36,9 +36,10 @@ const MaxTokens = 1024
 // Lock and Unlock are for State, which takes the lock once an entry. The reads need
 // no lock.
 type Table struct {
-	mu   sync.Mutex
-	rows atomic.Pointer[rows]
-	live atomic.Pointer[live]
+	mu         sync.Mutex
+	rows       atomic.Pointer[rows]
+	live       atomic.Pointer[live]
+	maxSilence atomic.Int64
 }
 
 // rows is what is replicated; it is immutable.
@@ -71,6 +72,7 @@ func New() *Table {
 	l := &live{byID: map[string]*granted{}, names: map[string]*granted{}}
 	l.open, l.end = context.WithCancelCause(context.Background())
 	t.live.Store(l)
+	t.maxSilence.Store(int64(defaultSilence))
 	return t
 }
 

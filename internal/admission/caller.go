@@ -28,6 +28,8 @@ type Caller struct {
 	// Grant is what the caller may do unless it is an operator; nil: all that is not
 	// reserved for operators.
 	Grant *accesstoken.Grant
+	// doubt returns why it is not certain now what the caller may do; nil: it is.
+	doubt func() error
 }
 
 type callerKey struct{}
@@ -53,6 +55,16 @@ func (c Caller) OnBehalf(name string) Caller {
 		c.Name = name
 	}
 	return c
+}
+
+// Doubt returns an error of kind ErrUnavailable while this agent cannot be certain what
+// the caller may do: it does not know its cluster yet, or has not heard its leader for
+// too long.
+func (c Caller) Doubt() error {
+	if c.doubt == nil {
+		return nil
+	}
+	return c.doubt()
 }
 
 // MayDo returns an error unless the caller may do what is reserved for operators.

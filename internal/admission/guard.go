@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/wire"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // Tokens are the access tokens that an agent knows.
@@ -24,6 +26,8 @@ type Tokens interface {
 	Grant(text string) (*accesstoken.Grant, error)
 	// Named returns what the tokens of a name allow.
 	Named(name string) *accesstoken.Grant
+	// MaxSilence returns how long an agent that does not hear the leader accepts tokens.
+	MaxSilence() time.Duration
 }
 
 // Guard says who the callers of an agent's API are. All fields are required unless
@@ -31,8 +35,9 @@ type Tokens interface {
 type Guard struct {
 	// Tokens are those that the agent knows. nil: everybody is an operator.
 	Tokens Tokens
-	// Known reports whether the agent knows its cluster, and so whether it has tokens.
-	Known func() bool
+	// Silence returns for how long the agent has not known what its leader commits, and
+	// whether it has ever known it since it started.
+	Silence func() (d time.Duration, ever bool)
 	// CA returns the certificate of the cluster's own CA, in DER; empty: there is none.
 	CA func() string
 	// Audit receives refusals.
@@ -84,23 +89,20 @@ func (g *Guard) identify(d Door, r *http.Request) (Caller, context.Context, erro
 		return Caller{Operator: true, Door: d}, nil, nil
 	}
 	first, open := g.Tokens.Open()
-	if open && r.TLS != nil && !g.Known() && len(r.TLS.VerifiedChains) == 0 {
-		err := interrex.Errorf(interrex.ErrUnavailable, "this agent has not heard from its cluster yet, and does not know who may use its API: try again, or another agent")
-		err.RetryAfter = 200 * time.Millisecond
-		return Caller{}, nil, err
-	}
-	text := r.Header.Get("Authorization")
-	if open && (text == "" || r.TLS == nil) { // with TLS it may be in place of a certificate
-		return Caller{Operator: true, Door: d}, first, nil
-	}
-	if text != "" {
-		return g.bearer(d, text)
-	}
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+	switch texts := r.Header.Values("Authorization"); {
+	case len(texts) > 1:
+		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated, "Authorization: the header is there %d times: send it once", len(texts))
+	case len(texts) == 1 && texts[0] != "" && (!open || r.TLS != nil): // with TLS it may be in place of a certificate
+		return g.bearer(d, texts[0])
+	case r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
 		return g.certified(d, r.TLS.VerifiedChains[0])
+	case !open:
+		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated,
+			"this API needs an access token: set INTERREX_TOKEN_FILE or INTERREX_TOKEN, or the header 'Authorization: Bearer TOKEN'; 'interrex token create' makes one, and the agent's socket needs none")
+	case r.TLS != nil:
+		return Caller{Operator: true, Door: d}, first, g.unknown()
 	}
-	return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated,
-		"this API needs an access token: set INTERREX_TOKEN_FILE or INTERREX_TOKEN, or the header 'Authorization: Bearer TOKEN'; 'interrex token create' makes one, and the agent's socket needs none")
+	return Caller{Operator: true, Door: d, doubt: g.unknown}, first, nil
 }
 
 func (g *Guard) bearer(d Door, text string) (Caller, context.Context, error) {
@@ -108,11 +110,14 @@ func (g *Guard) bearer(d Door, text string) (Caller, context.Context, error) {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated, "Authorization: the scheme is not Bearer: send 'Authorization: Bearer TOKEN'")
 	}
+	if err := g.stale(); err != nil {
+		return Caller{}, nil, err
+	}
 	grant, err := g.Tokens.Grant(token)
 	if err != nil {
 		return Caller{}, nil, err
 	}
-	return Caller{Name: grant.Name, Operator: grant.Operator, Door: d, Grant: grant}, grant.Valid, nil
+	return g.granted(d, grant), grant.Valid, nil
 }
 
 // certified returns the caller with a verified certificate: those of the cluster's own
@@ -122,9 +127,46 @@ func (g *Guard) certified(d Door, chain []*x509.Certificate) (Caller, context.Co
 	if ca := g.CA(); ca != "" && string(root.Raw) == ca {
 		return Caller{Name: name, Operator: true, Door: d}, nil, nil
 	}
+	if first, open := g.Tokens.Open(); open {
+		return Caller{Name: name, Operator: true, Door: d}, first, g.unknown()
+	}
 	if name == "" {
-		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated, "the client certificate has no common name")
+		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated, "the client certificate has no common name, which is its name here: issue one that has")
+	}
+	if err := g.stale(); err != nil {
+		return Caller{}, nil, err
 	}
 	grant := g.Tokens.Named(name)
-	return Caller{Name: name, Operator: grant.Operator, Door: d, Grant: grant}, grant.Valid, nil
+	return g.granted(d, grant), grant.Valid, nil
+}
+
+// granted returns the caller that has a grant.
+func (g *Guard) granted(d Door, grant *accesstoken.Grant) Caller {
+	return Caller{Name: grant.Name, Operator: grant.Operator, Door: d, Grant: grant, doubt: g.stale}
+}
+
+// unknown returns an error until this agent knows whether there are tokens.
+func (g *Guard) unknown() error {
+	if _, ever := g.Silence(); ever {
+		return nil
+	}
+	return unavailable("this agent has not heard from its cluster yet, and does not know who may use its API")
+}
+
+// stale returns an error while this agent cannot know which tokens were revoked.
+func (g *Guard) stale() error {
+	silent, ever := g.Silence()
+	if !ever {
+		return g.unknown()
+	}
+	if most := g.Tokens.MaxSilence(); silent > most {
+		return unavailable(fmt.Sprintf("this agent has not known for %s what its leader commits, of %s allowed, and accepts no access tokens, which may have been revoked", wording.Rounded(silent), wording.Rounded(most)))
+	}
+	return nil
+}
+
+func unavailable(why string) error {
+	err := interrex.Errorf(interrex.ErrUnavailable, "%s: try again, or another agent; this agent's socket needs no token", why)
+	err.RetryAfter = 200 * time.Millisecond
+	return err
 }

@@ -27,6 +27,8 @@ type known struct {
 	grants map[string]*accesstoken.Grant
 }
 
+func (k known) MaxSilence() time.Duration { return time.Minute }
+
 func (k known) Open() (context.Context, bool) { return k.first, k.open }
 
 func (k known) Grant(text string) (*accesstoken.Grant, error) {
@@ -45,6 +47,22 @@ func shown(name, root string) *tls.ConnectionState {
 	return &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{Subject: pkix.Name{CommonName: name}}, {Raw: []byte(root)}}}}
 }
 
+// silence says whether an agent hears its leader.
+type silence int
+
+const (
+	hears   silence = iota
+	unheard         // since the agent was started
+	cutOff          // for longer than tokens allow
+)
+
+func (s silence) of() (time.Duration, bool) {
+	if s == cutOff {
+		return time.Minute + 1, true
+	}
+	return time.Minute, s == hears
+}
+
 func TestWhoACallerIs(t *testing.T) {
 	valid, end := context.WithCancelCause(context.Background())
 	tokens := known{first: context.Background(), grants: map[string]*accesstoken.Grant{
@@ -58,31 +76,41 @@ func TestWhoACallerIs(t *testing.T) {
 		door     Door
 		tls      *tls.ConnectionState
 		header   string
-		unknown  bool // the agent does not know its cluster
+		silence  silence
 		name     string
 		operator bool
 		want     interrex.Kind
 	}{
-		"anybody without tokens":             {opened, Public, clear, "", false, "", true, ""},
-		"any token without tokens":           {opened, Public, clear, "Bearer no", false, "", true, ""},
-		"over TLS without tokens":            {opened, Public, secure, "", false, "", true, ""},
-		"a header in place of a certificate": {opened, Public, secure, "Bearer no", false, "", false, interrex.ErrUnauthenticated},
-		"before the cluster is known":        {opened, Public, secure, "", true, "", false, interrex.ErrUnavailable},
-		"the same without TLS":               {opened, Public, clear, "", true, "", true, ""},
-		"the same at the socket":             {opened, Socket, clear, "", true, "", true, ""},
-		"anybody":                            {tokens, Public, clear, "", false, "", false, interrex.ErrUnauthenticated},
-		"another scheme":                     {tokens, Public, clear, "Basic ann", false, "", false, interrex.ErrUnauthenticated},
-		"a token":                            {tokens, Public, clear, "Bearer ann", false, "ann", false, ""},
-		"an operator's token":                {tokens, Public, secure, "bearer op", false, "op", true, ""},
-		"a token that is not known":          {tokens, Public, shown("n1", "ours"), "Bearer no", false, "", false, interrex.ErrUnauthenticated},
-		"an agent's certificate":             {tokens, Public, shown("n1", "ours"), "", false, "n1", true, ""},
-		"another CA's certificate":           {tokens, Public, shown("n1", "theirs"), "", false, "n1", false, ""},
-		"a certificate without a name":       {tokens, Public, shown("", "theirs"), "", false, "", false, interrex.ErrUnauthenticated},
-		"the socket":                         {tokens, Socket, clear, "", false, "", true, ""},
-		"another agent":                      {tokens, Peer, secure, "", false, "", true, ""},
-		"the agent itself":                   {tokens, Inside, clear, "", false, "", true, ""},
+		"anybody without tokens":             {opened, Public, clear, "", hears, "", true, ""},
+		"any token without tokens":           {opened, Public, clear, "Bearer no", hears, "", true, ""},
+		"over TLS without tokens":            {opened, Public, secure, "", hears, "", true, ""},
+		"a header in place of a certificate": {opened, Public, secure, "Bearer no", hears, "", false, interrex.ErrUnauthenticated},
+		"before the cluster is known":        {opened, Public, secure, "", unheard, "", false, interrex.ErrUnavailable},
+		"the same without TLS":               {opened, Public, clear, "", unheard, "", true, ""}, // with a doubt
+		"the same with a certificate":        {opened, Public, shown("ann", "theirs"), "", unheard, "", false, interrex.ErrUnavailable},
+		"the same with an agent's":           {opened, Public, shown("n1", "ours"), "", unheard, "n1", true, ""},
+		"the same with a token":              {tokens, Public, clear, "Bearer ann", unheard, "", false, interrex.ErrUnavailable},
+		"without the leader for too long":    {tokens, Public, clear, "Bearer op", cutOff, "", false, interrex.ErrUnavailable},
+		"such a certificate then":            {tokens, Public, shown("n1", "theirs"), "", cutOff, "", false, interrex.ErrUnavailable},
+		"an agent's certificate then":        {tokens, Public, shown("n1", "ours"), "", cutOff, "n1", true, ""},
+		"nobody's then":                      {tokens, Public, clear, "", cutOff, "", false, interrex.ErrUnauthenticated},
+		"anybody then, without tokens":       {opened, Public, clear, "", cutOff, "", true, ""},
+		"the socket then":                    {tokens, Socket, clear, "", cutOff, "", true, ""},
+		"a certificate without tokens":       {opened, Public, shown("ann", "theirs"), "", hears, "ann", true, ""},
+		"the same at the socket":             {opened, Socket, clear, "", unheard, "", true, ""},
+		"anybody":                            {tokens, Public, clear, "", hears, "", false, interrex.ErrUnauthenticated},
+		"another scheme":                     {tokens, Public, clear, "Basic ann", hears, "", false, interrex.ErrUnauthenticated},
+		"a token":                            {tokens, Public, clear, "Bearer ann", hears, "ann", false, ""},
+		"an operator's token":                {tokens, Public, secure, "bearer op", hears, "op", true, ""},
+		"a token that is not known":          {tokens, Public, shown("n1", "ours"), "Bearer no", hears, "", false, interrex.ErrUnauthenticated},
+		"an agent's certificate":             {tokens, Public, shown("n1", "ours"), "", hears, "n1", true, ""},
+		"another CA's certificate":           {tokens, Public, shown("n1", "theirs"), "", hears, "n1", false, ""},
+		"a certificate without a name":       {tokens, Public, shown("", "theirs"), "", hears, "", false, interrex.ErrUnauthenticated},
+		"the socket":                         {tokens, Socket, clear, "", hears, "", true, ""},
+		"another agent":                      {tokens, Peer, secure, "", hears, "", true, ""},
+		"the agent itself":                   {tokens, Inside, clear, "", hears, "", true, ""},
 	} {
-		g := &Guard{Tokens: c.tokens, Known: func() bool { return !c.unknown }, CA: func() string { return "ours" }}
+		g := &Guard{Tokens: c.tokens, Silence: c.silence.of, CA: func() string { return "ours" }}
 		r := httptest.NewRequest("GET", "/changes", nil)
 		r.TLS = c.tls
 		r.Header.Set("Authorization", c.header)
@@ -94,9 +122,51 @@ func TestWhoACallerIs(t *testing.T) {
 	end(nil)
 }
 
+// A stream may be older than the doubt: each of its operations is judged.
+func TestWhatWasAdmittedIsInDoubtOnceTheLeaderIsNotHeard(t *testing.T) {
+	valid := context.Background()
+	tokens := known{first: valid, grants: map[string]*accesstoken.Grant{"op": {Name: "op", Operator: true, Valid: valid}}}
+	opened := tokens
+	opened.open = true
+	for what, c := range map[string]struct {
+		tokens      known
+		before, now silence
+		doubt       bool
+	}{
+		"a token":                       {tokens, hears, cutOff, true},
+		"a token that is fresh again":   {tokens, hears, hears, false},
+		"an open API that is not known": {opened, unheard, unheard, true},
+		"an open API that is known now": {opened, unheard, hears, false},
+		"an open API that is cut off":   {opened, hears, cutOff, false},
+	} {
+		at := c.before
+		g := &Guard{Tokens: c.tokens, Silence: func() (time.Duration, bool) { return at.of() }, CA: func() string { return "" }}
+		r := httptest.NewRequest("GET", "/changes", nil)
+		r.Header.Set("Authorization", "Bearer op")
+		got, _, err := g.identify(Public, r)
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		at = c.now
+		if err := got.Doubt(); (interrex.KindOf(err) == interrex.ErrUnavailable) != c.doubt {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestAnAuthorizationThatIsThereTwiceIsRefused(t *testing.T) {
+	g := &Guard{Tokens: known{grants: map[string]*accesstoken.Grant{"ann": {Name: "ann"}, "op": {Name: "op"}}}, Silence: hears.of}
+	r := httptest.NewRequest("GET", "/changes", nil)
+	r.Header["Authorization"] = []string{"Bearer ann", "Bearer op"}
+	if got, _, err := g.identify(Public, r); interrex.KindOf(err) != interrex.ErrUnauthenticated {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestWhatACallerDoesEndsWithItsToken(t *testing.T) {
 	valid, end := context.WithCancelCause(context.Background())
-	g := &Guard{Tokens: known{grants: map[string]*accesstoken.Grant{"ann": {Name: "ann", Valid: valid}}}}
+	g := &Guard{Tokens: known{grants: map[string]*accesstoken.Grant{"ann": {Name: "ann", Valid: valid}}}, Silence: hears.of}
 	r := httptest.NewRequest("GET", "/changes", nil)
 	r.Header.Set("Authorization", "Bearer ann")
 	revoked := interrex.Errorf(interrex.ErrUnauthenticated, "revoked")

@@ -112,6 +112,9 @@ type Config struct {
 	// Ready returns the checks of the readiness probe beyond those that the server
 	// makes itself (a leader is known, not draining, not halted). Optional.
 	Ready func() []Check
+	// Silence returns for how long this agent has not known what its leader commits, and
+	// whether it has ever known it since it started. Optional: it always knows.
+	Silence func() (d time.Duration, ever bool)
 	// Metrics are served at /metrics. Optional.
 	Metrics prometheus.Gatherer
 	// Requests records the durations of requests. Optional.
@@ -183,6 +186,9 @@ func (c *Config) setDefaults() {
 	c.MaxOpen = cmp.Or(c.MaxOpen, DefaultMaxOpen)
 	if c.Metrics == nil {
 		c.Metrics = prometheus.Gatherers{}
+	}
+	if c.Silence == nil {
+		c.Silence = func() (time.Duration, bool) { return 0, true }
 	}
 	if c.CA == nil {
 		c.CA = func() string { return "" }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"connectrpc.com/connect"
 	"connectrpc.com/grpchealth"
@@ -242,24 +241,11 @@ func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
 // guard returns what says who the callers are.
 func (s *Server) guard() *admission.Guard {
 	c := &s.config
-	g := &admission.Guard{CA: c.CA, Audit: c.Audit, Known: s.knowsTokens()}
+	g := &admission.Guard{CA: c.CA, Audit: c.Audit, Silence: c.Silence}
 	if c.Tokens != nil {
 		g.Tokens = c.Tokens.Table
 	}
 	return g
-}
-
-// knowsTokens returns a function that reports whether this agent knows who may use its
-// API: once it has been ready, its state has what its cluster had decided before. Until
-// then its log may not be applied yet, and the first token be in it.
-func (s *Server) knowsTokens() func() bool {
-	var once atomic.Bool
-	return func() bool {
-		if !once.Load() && (probes{s}).ready() {
-			once.Store(true)
-		}
-		return once.Load()
-	}
 }
 
 // free reports whether anybody may request a path: the probes, which say little, and

@@ -75,6 +75,7 @@ func (s *Set) serves(c *apiserver.Config, engine dependency.Reporter) {
 	c.NextLeadership = func() func(context.Context) (interrex.Leadership, error) { return s.Leadership.Watch().Next }
 	c.Engine = console{s, engine}
 	c.Quarantine, c.Removed, c.Ready = s.quarantined, s.removal.Err, s.ready
+	c.Silence = s.health.Silence
 	c.Metrics, c.Requests = s.registry.Served, s.metrics.requests
 }
 

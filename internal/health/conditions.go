@@ -36,6 +36,8 @@ const diskLowAlarm = "disk-low"
 // conditions are everything that can be wrong.
 func (h *Health) conditions() []alarm.Condition {
 	return []alarm.Condition{
+		{Name: "access-stale", Look: h.accessStale, After: electionGrace,
+			Do: "start the silent agents, or fix the network to them: this agent accepts tokens again once it hears the leader; its socket needs none, and the other side of a cut accepts them"},
 		{Name: "api-down", Look: h.on(View.apiDown), After: restartGrace,
 			Do: "free the address or fix the files that the text names; the agent retries automatically"},
 		{Name: "api-open", Look: h.on(View.apiOpen), After: restartGrace,

@@ -111,6 +111,18 @@ func ails(h vitals) func(*testing.T, *agent) func() {
 
 // troubles are what is wrong for each condition.
 var troubles = map[string][]trouble{
+	"access-stale": {
+		{func(t *testing.T, a *agent) func() {
+			a.view.Access = closedAccess(t)
+			return a.hears
+		}, "what its leader commits"},
+		{func(t *testing.T, a *agent) func() {
+			a.view.Access = closedAccess(t)
+			long := time.Now().Add(-31 * time.Second)
+			a.health.abreast.Store(&long)
+			return a.hears
+		}, "for 31 s what its leader commits"},
+	},
 	"api-down": {
 		{fails(ofAPI, errors.New("cannot listen: address in use")), "address in use"},
 		{func(_ *testing.T, a *agent) func() {
@@ -591,7 +603,7 @@ func TestATableOfHoldersMayBeBehindForAMoment(t *testing.T) {
 // An election, a restart and a round of hellos take a moment.
 func TestWhatPassesByItselfIsNoAlarmAtOnce(t *testing.T) {
 	a := newAgent(t)
-	waits := []string{"api-down", "api-open", "bootstrap-waiting", "certificate-unusable", "log-lost", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
+	waits := []string{"access-stale", "api-down", "api-open", "bootstrap-waiting", "certificate-unusable", "log-lost", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
 	for _, c := range a.health.conditions() {
 		if slices.Contains(waits, c.Name) != (c.After >= time.Second) {
 			t.Errorf("%s is an alarm after %s", c.Name, c.After)

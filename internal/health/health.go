@@ -16,7 +16,10 @@ import (
 // that are read when they are asked for.
 type Health struct {
 	look       func() View
+	clock      clock.Clock
+	began      time.Time
 	alarms     *alarm.Registry
+	abreast    atomic.Pointer[time.Time] // when this agent last knew what its leader commits; nil: never
 	leaderless atomic.Pointer[time.Time] // since when no leader is known; nil: one is
 }
 
@@ -24,7 +27,7 @@ var _ prometheus.Collector = (*Health)(nil)
 
 // New makes the health of the agent that look shows. look must not block.
 func New(look func() View, c clock.Clock, l interrex.Logger) (*Health, error) {
-	h := &Health{look: look}
+	h := &Health{look: look, clock: c, began: c.Now()}
 	var err error
 	h.alarms, err = alarm.New(c, l, h.conditions()...)
 	return h, err

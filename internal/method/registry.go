@@ -179,6 +179,9 @@ func (r *Registry) Allowed(c admission.Caller, procedure string, m proto.Message
 
 // judge refuses what the caller may not do; command is nil for a read.
 func (r *Registry) judge(c admission.Caller, m wire.Method, to purpose, q proto.Message, command state.Command) (err error) {
+	if err := c.Doubt(); err != nil {
+		return err
+	}
 	privileged := command != nil && command.About().Privileged
 	plain := c.Operator && !privileged || c.Grant == nil && !privileged
 	if plain {
