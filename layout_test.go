@@ -81,6 +81,7 @@ var floors = map[string]int{
 	"internal/forward":      4, // the way to the agent that leads
 	"raftworker/leadership": 4, // who leads, and the flag whose life is one term
 	"raftworker/clusterer":  4, // raft's configuration, in line with the table of members
+	"raftworker/backstop":   4, // whether a cluster without a quorum goes on from this agent
 	"internal/recovery":     5, // what remains of a cluster without a quorum, and who of it still answers
 	"internal/check":        5, // the examination of a configuration
 	"internal/doctor":       6, // the examination of an agent's machine

@@ -35,6 +35,7 @@ type Config struct {
 	Cluster  config.Cluster
 	Raft     config.Raft
 	Features config.Features
+	Backstop config.Backstop
 	Notify   config.Notify
 	Logging  config.Logging
 
@@ -79,6 +80,11 @@ type Config struct {
 	FSM func() interrex.FSM
 	// Observers see what this agent applies. nil: there are none.
 	Observers *Observers
+	// Wanted returns the IDs of the agents that the cluster is meant to have now, in place
+	// of Backstop.Members, for a program that knows them. It is called every 5 s while no
+	// leader is known, must not block, and may return none when it does not know. nil:
+	// Backstop.Members.
+	Wanted func() []string
 	// Load reads the configuration again for a reload. nil: reloads are refused.
 	Load func() (config.Config, error)
 	// Drain is called when an operator requests a drain; it returns when the agent
@@ -94,7 +100,7 @@ type Config struct {
 func FromFile(c config.Config) Config {
 	return Config{
 		ID: c.Agent.ID, DataDir: c.Agent.DataDir, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
-		Features: c.Features, Notify: c.Notify, Logging: c.Logging,
+		Features: c.Features, Backstop: c.Backstop, Notify: c.Notify, Logging: c.Logging,
 	}
 }
 
@@ -102,11 +108,11 @@ func FromFile(c config.Config) Config {
 func (c Config) assembled() assembly.AgentConfig {
 	a := assembly.AgentConfig{
 		ID: c.ID, DataDir: c.DataDir, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
-		Features: c.Features, Notify: c.Notify, Logging: c.Logging,
+		Features: c.Features, Backstop: c.Backstop, Notify: c.Notify, Logging: c.Logging,
 		Logger: c.Logger, Clock: c.Clock, Registry: c.Registry, Collectors: c.Collectors,
 		TLS: c.TLS, Dialer: c.Dialer, Listen: c.Listen, HoldClock: c.HoldClock,
 		SQLite: c.SQLite, Postgres: c.Postgres, Tables: c.Tables, FSM: c.FSM,
-		Load: c.Load, Drain: c.Drain, Version: c.Version,
+		Wanted: c.Wanted, Load: c.Load, Drain: c.Drain, Version: c.Version,
 	}
 	if c.Observers != nil {
 		a.Observers = &c.Observers.inner
@@ -133,6 +139,7 @@ type (
 	ClusterConfig  = config.Cluster
 	RaftConfig     = config.Raft
 	FeaturesConfig = config.Features
+	BackstopConfig = config.Backstop
 	NotifyConfig   = config.Notify
 	LoggingConfig  = config.Logging
 	TLSFiles       = config.TLSFiles

@@ -10,6 +10,7 @@ type Config struct {
 	Cluster  Cluster  `yaml:"cluster"`
 	Raft     Raft     `yaml:"raft"`
 	Features Features `yaml:"features"`
+	Backstop Backstop `yaml:"backstop"`
 	Notify   Notify   `yaml:"notify"`
 	Logging  Logging  `yaml:"logging"`
 }
@@ -98,8 +99,9 @@ type Raft struct {
 	NonSyncedWritesToRaftLog bool `yaml:"non-synced-writes-to-raft-log"`
 }
 
-// Features switches parts of the agent on and off; all are on by default. A table stays in the
-// replicated state when its feature is off; its API and workers do not run.
+// Features switches parts of the agent on and off; all but the backstop are on by
+// default. A table stays in the replicated state when its feature is off; its API and
+// workers do not run.
 type Features struct {
 	Leases    Switch `yaml:"leases"`
 	Resources Switch `yaml:"resources"`
@@ -107,6 +109,22 @@ type Features struct {
 	// Webhooks are not called if this is off on the leader: before operations their
 	// policy applies, and events wait.
 	Webhooks Switch `yaml:"webhooks"`
+	// Backstop recovers the cluster from this agent after its majority was lost for
+	// good: see Backstop.
+	Backstop Switch `yaml:"backstop"`
+}
+
+// Backstop is what must be said of the other members before this agent, without
+// anybody's help, continues as the only member of a cluster that has lost its quorum.
+// That they are silent is not enough. One of the two is needed where Features.Backstop
+// is on.
+type Backstop struct {
+	// Members are the IDs of the agents that the cluster is meant to have now. A list of
+	// only this agent says that the others are gone for good: never write it before.
+	Members []string `yaml:"members"`
+	// Command is the path of a program that is called with the ID and the address of
+	// each missing voter, and returns 0 within 30 s if its machine is off.
+	Command string `yaml:"command"`
 }
 
 // Notify is where changes of leases are copied to.
@@ -153,7 +171,7 @@ func Default() Config {
 			SnapshotInterval:  2 * time.Minute,
 			SnapshotThreshold: 8192,
 		},
-		Features: Features{Leases: On, Resources: On, Changes: On, Webhooks: On},
+		Features: Features{Leases: On, Resources: On, Changes: On, Webhooks: On, Backstop: Off},
 		Notify:   Notify{LeaseHolders: NotifySQLite},
 		Logging:  Logging{Level: "info", Config: "<root>=INFO", Format: "auto"},
 	}
@@ -190,6 +208,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Features.Webhooks == unset {
 		c.Features.Webhooks = On
+	}
+	if c.Features.Backstop == unset {
+		c.Features.Backstop = Off
 	}
 	if c.Notify.LeaseHolders == "" {
 		c.Notify.LeaseHolders = NotifyOff

@@ -20,7 +20,7 @@ const (
 // Validate returns an error with one line for each invalid value, with what is
 // allowed.
 func (c Config) Validate() error {
-	return errors.Join(c.Agent.validate(), c.API.validate(), c.Cluster.validate(), c.Raft.validate(), c.Logging.validate())
+	return errors.Join(c.Agent.validate(), c.API.validate(), c.Cluster.validate(), c.Raft.validate(), c.Backstop.validate(), c.Logging.validate())
 }
 
 func (a Agent) validate() error {
@@ -120,6 +120,16 @@ func (r Raft) validate() error {
 	}
 	if r.SnapshotRetention < 0 || r.SnapshotRetention > 100 {
 		all = append(all, fmt.Errorf("raft.snapshot-retention: 1 to 100 are allowed, not %d", r.SnapshotRetention))
+	}
+	return errors.Join(all...)
+}
+
+func (b Backstop) validate() error {
+	var all []error
+	for _, id := range b.Members {
+		if err := ValidateID(id); err != nil {
+			all = append(all, fmt.Errorf("backstop.members: %s", strings.TrimPrefix(err.Error(), "agent.id: ")))
+		}
 	}
 	return errors.Join(all...)
 }

@@ -40,6 +40,31 @@ func TestWhatAWorkerWouldRefuseIsRefusedBefore(t *testing.T) {
 	}
 }
 
+func TestABackstopNeedsAStatementAboutTheOthers(t *testing.T) {
+	on := config.Features{Backstop: config.On}
+	for why, a := range map[string]AgentConfig{
+		"silence of the others is no reason": {DataDir: "/data", Features: on},
+		"in memory":                          {Features: on, Backstop: config.Backstop{Members: []string{"a"}}},
+		"executable file not found":          {DataDir: t.TempDir(), ID: "a", Features: on, Backstop: config.Backstop{Command: "no-such-command"}},
+		"is not a DNS label":                 {DataDir: "/data", Features: on, Backstop: config.Backstop{Members: []string{"A"}}},
+	} {
+		_, err := a.Check(t.Context())
+		if err = errors.Join(err, a.Validate()); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("got %v, want %q", err, why)
+		}
+	}
+	for _, a := range []AgentConfig{
+		{DataDir: "/data", Backstop: config.Backstop{Command: "no-such-command"}},
+		{DataDir: "/data", Features: on, Backstop: config.Backstop{Members: []string{"a"}}},
+		{DataDir: "/data", Features: on, Backstop: config.Backstop{Command: "true"}},
+		{DataDir: "/data", Features: on, Wanted: func() []string { return nil }},
+	} {
+		if err := a.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestHoldersInSQLiteNeedADriverAndADirectory(t *testing.T) {
 	driver := func(string) (*sql.DB, error) { return nil, nil }
 	for _, c := range []struct {

@@ -31,6 +31,7 @@ type AgentConfig struct {
 	Cluster    config.Cluster
 	Raft       config.Raft
 	Features   config.Features
+	Backstop   config.Backstop
 	Notify     config.Notify
 	Logging    config.Logging
 	Logger     *loggo.Context
@@ -46,6 +47,7 @@ type AgentConfig struct {
 	Tables     []func() (state.Table, api.Service)
 	FSM        func() interrex.FSM
 	Observers  *watch.Observers
+	Wanted     func() []string
 	Load       func() (config.Config, error)
 	Drain      func(context.Context) error
 	Version    string
@@ -64,7 +66,7 @@ func (c AgentConfig) tables() (tables []state.Table, served []method.Service) {
 func (c AgentConfig) file() config.Config {
 	return config.Config{
 		Agent: config.Agent{ID: c.ID, DataDir: c.DataDir}, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
-		Features: c.Features, Notify: c.Notify, Logging: c.Logging,
+		Features: c.Features, Backstop: c.Backstop, Notify: c.Notify, Logging: c.Logging,
 	}.WithDefaults()
 }
 
@@ -79,7 +81,20 @@ func (c AgentConfig) validate(file config.Config) error {
 		// Certificates from Go replace the files.
 		file.Cluster.TLS = config.TLSFiles{CA: "given", Cert: "given", Key: "given"}
 	}
-	return errors.Join(file.Validate(), fit(file), c.checked().Notify(file))
+	return errors.Join(file.Validate(), fit(file), c.checked().Notify(file), c.validateBackstop(file))
+}
+
+// validateBackstop reports why a backstop would never act.
+func (c AgentConfig) validateBackstop(file config.Config) error {
+	switch {
+	case !file.Features.Backstop.On():
+		return nil
+	case c.DataDir == "":
+		return errors.New("features.backstop: an agent in memory has nothing to recover from: set agent.data-dir, or switch it off")
+	case len(file.Backstop.Members) == 0 && file.Backstop.Command == "" && c.Wanted == nil:
+		return errors.New("features.backstop: silence of the others is no reason to go on without them: set backstop.command, or, once they are gone for good, backstop.members")
+	}
+	return nil
 }
 
 // checked returns what the examination of a configuration needs of this agent.
@@ -92,7 +107,7 @@ func (c AgentConfig) checked() check.Agent {
 func (c AgentConfig) Check(ctx context.Context) (warnings []string, err error) {
 	file := c.file()
 	warnings, err = c.checked().All(ctx, file)
-	return warnings, errors.Join(fit(file), err)
+	return warnings, errors.Join(fit(file), c.validateBackstop(file), err)
 }
 
 // fit reports what the workers of some sections would refuse.

@@ -26,8 +26,10 @@ func (s *Set) graph() map[string]unit.Node {
 		clusterConfigName:  sections.Node(s.configuration, pickCluster),
 		raftConfigName:     sections.Node(s.configuration, pickRaft),
 		notifyConfigName:   sections.Node(s.configuration, pickNotify),
+		backstopConfigName: sections.Node(s.configuration, pickBackstop),
 		switchesName:       {Start: s.startSwitches},
-		identityName:       {Start: s.startIdentity},
+		recoveryName:       {Inputs: []string{ClockName}, Start: s.startRecovery},
+		identityName:       {Visits: []string{recoveryName}, Start: s.startIdentity},
 		StateName:          {Inputs: []string{ClockName}, Visits: []string{identityName}, Start: s.startState},
 		raftSlotName:       unit.Slot[*raftLife](),
 		readsSlotName:      unit.Slot[*reads.Rounds](),
@@ -70,6 +72,9 @@ func (s *Set) graph() map[string]unit.Node {
 	}
 	nodes[clustererName] = unit.Node{
 		Flag: LeaderName, Inputs: []string{ClockName}, Visits: []string{identityName, StateName, QueueName, TransportName, RaftName}, Start: s.startClusterer,
+	}
+	nodes[backstopName] = unit.Node{
+		Inputs: []string{ClockName, backstopConfigName}, Visits: []string{identityName, TransportName}, Start: s.startBackstop,
 	}
 	nodes[custodyName] = unit.Node{
 		Inputs: []string{ClockName}, Visits: []string{identityName, StateName, TransportName, RaftName}, Start: s.startCustody,

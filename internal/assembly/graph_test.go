@@ -90,7 +90,7 @@ var steady = []string{apiName, ClientName, LeasesName}
 
 // above are those that what is steady stands on.
 var above = []string{
-	ClockName, identityName, StateName, QueueName, leasesConfigName, leasesFeatureName, apiName, ClientName, LeasesName,
+	ClockName, recoveryName, identityName, StateName, QueueName, leasesConfigName, leasesFeatureName, apiName, ClientName, LeasesName,
 	raftSlotName, readsSlotName, forwarderSlotName, hookCallerSlotName, switchesName,
 }
 

@@ -87,6 +87,9 @@ func (c edit) check(ctx context.Context) error {
 	if differs(c, pickCluster) {
 		found = append(found, agent.checked().ClusterFiles(c.to.Cluster, c.set.ID()))
 	}
+	if differs(c, pickBackstop) {
+		found = append(found, check.Backstop(c.to))
+	}
 	if differs(c, pickNotify) {
 		found = append(found, agent.checked().Holders(ctx, c.to))
 	}

@@ -32,6 +32,7 @@ type Set struct {
 
 	configuration *sections.Sections
 	removal       *membership.Removal
+	recovery      *recoveries
 	health        *health.Health
 	config        Config
 	nodes         map[string]unit.Node
@@ -61,6 +62,7 @@ func New(c Config) (*Set, error) {
 	s := &Set{
 		configuration: sections.New(file),
 		removal:       membership.NewRemoval(),
+		recovery:      newRecoveries(),
 		Lives:         lives.New(),
 		Leadership:    new(leadership.Tracker),
 		config:        c,

@@ -14,6 +14,7 @@ import (
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/unit"
@@ -27,18 +28,13 @@ func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
 	if u.Err != nil {
 		return nil, u.Err
 	}
-	own := newBuiltin()
-	tables, served := s.config.Agent.tables()
-	machine, err := s.config.Agent.machine(now, s.logger("fsm"))
+	own, tables, served, machine, err := s.tables(now)
 	if err != nil {
 		return nil, err
 	}
-	if machine != nil {
-		tables, served = append(tables, machine), append(served, services.Machine())
-	}
 	ring := watch.New(watch.Config{Backlog: own.changes})
 	st, err := state.New(state.Config{
-		Tables: append(tables, own.all()...), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
+		Tables: tables, Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
 	})
 	if err != nil {
 		return nil, err
@@ -70,6 +66,17 @@ func newBuiltin() builtin {
 
 func (b builtin) all() []state.Table {
 	return []state.Table{b.leases, b.resources, b.changes, b.hooks, b.members, b.access}
+}
+
+// tables makes the tables of this agent, empty: interrex's, those of the embedder, and
+// that of the embedder's machine, which is nil where there is none.
+func (s *Set) tables(now clock.Clock) (own builtin, all []state.Table, served []method.Service, machine *fsm.Table, err error) {
+	own = newBuiltin()
+	all, served = s.config.Agent.tables()
+	if machine, err = s.config.Agent.machine(now, s.logger("fsm")); machine != nil {
+		all, served = append(all, machine), append(served, services.Machine())
+	}
+	return own, append(all, own.all()...), served, machine, err
 }
 
 // NewState makes an empty state of the tables of interrex, for reading an agent's

@@ -57,7 +57,7 @@ func (s *Set) view() health.View {
 		Vitals:     running[health.Vitals](s, RaftName),
 		Acks:       running[health.Acks](s, RaftName),
 	}
-	v.Removed = s.removal.Err()
+	v.Removed, v.RecoveryFailed = s.removal.Err(), s.recovery.failure()
 	v.Observers = s.config.Agent.Observers
 	if dir := running[*datadir.Dir](s, identityName); dir != nil {
 		v.ID, v.ClusterID, v.Directory = dir.ID, dir.ClusterID, dir.Path

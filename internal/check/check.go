@@ -41,7 +41,7 @@ type Agent struct {
 // All reports why an agent could not be run with a valid configuration, a line for
 // each problem, and what is doubtful but does not stop it. It changes nothing.
 func (a Agent) All(ctx context.Context, c config.Config) (warnings []string, err error) {
-	found := []error{a.Notify(c), APIFiles(c.API.TLS), Socket(c)}
+	found := []error{a.Notify(c), APIFiles(c.API.TLS), Socket(c), Backstop(c)}
 	id, err := knownID(c.Agent)
 	if found = append(found, err); err == nil {
 		found = append(found, a.ClusterFiles(c.Cluster, id))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -46,6 +47,17 @@ func APITLS(section config.APITLS) (files *certificates.Files, _ *tls.Config, ca
 	}
 	c.ClientAuth = tls.RequestClientCert // RequireClientCert judges it
 	return files, c, callers, nil
+}
+
+// Backstop reports why the backstop's command cannot be called.
+func Backstop(c config.Config) error {
+	if !c.Features.Backstop.On() || c.Backstop.Command == "" {
+		return nil
+	}
+	if _, err := exec.LookPath(c.Backstop.Command); err != nil {
+		return fmt.Errorf("backstop.command: %w", err)
+	}
+	return nil
 }
 
 // Certificates returns the certificates between agents, from Go or from files; nil:

@@ -236,6 +236,13 @@ func (v View) removed() []alarm.Finding {
 	return alarm.Found(v.Removed.Error())
 }
 
+func (v View) recoveryFailed() []alarm.Finding {
+	if v.RecoveryFailed == nil {
+		return nil
+	}
+	return alarm.Found("the backstop began to recover the cluster, which failed, and does not try again: " + v.RecoveryFailed.Error())
+}
+
 func (v View) snapshotLoop() []alarm.Finding {
 	if v.Vitals == nil || v.Vitals.Stuck() == 0 {
 		return nil

@@ -84,6 +84,8 @@ func (h *Health) conditions() []alarm.Condition {
 			Do: "start the silent agents, or fix the network to them; where one agent rejects another, fix the reason that it gives; nothing can be written through this agent until then; if a majority is lost for good, see 'interrex recover plan --help'"},
 		{Name: "raft-down", Look: h.on(View.raftDown), After: restartGrace, Keep: settled,
 			Do: "see the log of this agent; it retries automatically; if its directory is damaged, stop the agent, keep a copy of the directory, and run 'interrex agent repair'"},
+		{Name: "recovery-failed", Look: h.on(View.recoveryFailed),
+			Do: "stop this agent, and see 'interrex recover plan --help': the newest before-recovery directory in its data directory has the files from before"},
 		{Name: "refused", Look: h.on(View.refused), After: refusalGrace, Keep: settled,
 			Do: "fix this agent as the peer's reason says: its directory, certificate, CA or version; an empty directory cannot replace a member's"},
 		{Name: "removed", Look: h.on(View.removed),

@@ -175,6 +175,10 @@ var troubles = map[string][]trouble{
 		a.view.State.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: []byte{99}})
 		return func() { a.view.State = nil }
 	}, "halted at log index 1"}},
+	"recovery-failed": {{func(_ *testing.T, a *agent) func() {
+		a.view.RecoveryFailed = errors.New("no space left")
+		return func() { a.view.RecoveryFailed = nil }
+	}, "does not try again: no space left"}},
 	"removed": {{func(_ *testing.T, a *agent) func() {
 		a.view.Removed = interrex.Errorf(interrex.ErrRemoved, "agent a was removed")
 		return func() { a.view.Removed = nil }

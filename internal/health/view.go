@@ -42,6 +42,8 @@ type View struct {
 	// Why a worker that does not run ended or could not start; nil: it runs, or
 	// waits for an input.
 	RaftDown, APIDown, ProjectionDown error
+	// RecoveryFailed is why a recovery that the backstop began has failed; nil: none has.
+	RecoveryFailed error
 	// Failing are the other workers that are down, by name.
 	Failing map[string]error
 	// RaftStarting is when the start of raft began that is under way; zero: none is.

@@ -30,9 +30,11 @@ const reachTimeout = 5 * time.Second
 // asked.
 type Reach struct {
 	Directory *Directory
-	Cluster   config.Cluster // of the agent's configuration
-	State     *state.State   // that of the directory
-	Members   *member.Table  // in that state
+	Cluster   config.Cluster   // of the agent's configuration
+	TLS       transport.TLS    // from Go, in place of the files of Cluster.TLS; nil: the files
+	Dialer    transport.Dialer // nil: TCP
+	State     *state.State     // that of the directory
+	Members   *member.Table    // in that state
 	Clock     clock.Clock
 	Logger    interrex.Logger
 }
@@ -41,38 +43,42 @@ type Reach struct {
 // returns nil if the cluster needs a recovery. Otherwise the error says which agents
 // have responded and what to do. silent are those that have not responded, and why.
 func (r Reach) Absent(ctx context.Context) (silent []string, err error) {
+	err = r.dialled(ctx, func(ctx context.Context, t *transport.Transport, roll Roll) error {
+		silent = roll.Silent
+		found := roll.Refusing
+		for _, id := range roll.Responding {
+			leader, err := leaderAt(ctx, t, id)
+			switch {
+			case err != nil:
+				found = append(found, fmt.Sprintf("%s responds, but does not say whether there is a leader: %v", id, err))
+			case leader != "":
+				found = append(found, fmt.Sprintf("%s responds: the leader is %s", id, leader))
+			}
+		}
+		if len(found) > 0 {
+			return fmt.Errorf("the cluster is not lost:\n  %s\nIf it has a leader, start this agent instead; else stop those agents first", strings.Join(found, "\n  "))
+		}
+		return r.quorum(append(roll.Responding, r.Directory.ID))
+	})
+	return silent, err
+}
+
+// Alone dials every agent that the directory knows of, with its certificate, and
+// returns nil if none responds.
+func (r Reach) Alone(ctx context.Context) error {
+	return r.dialled(ctx, func(_ context.Context, _ *transport.Transport, roll Roll) error { return roll.Alone() })
+}
+
+// dialled dials every agent that the directory knows of, and calls judge with the
+// outcome.
+func (r Reach) dialled(ctx context.Context, judge func(context.Context, *transport.Transport, Roll) error) error {
 	t, err := r.transport()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { err = errors.Join(err, worker.Stop(t)) }()
 	ctx, cancel := context.WithTimeout(ctx, 2*reachTimeout)
 	defer cancel()
-	_ = t.Meet(ctx) // the contacts have its outcome, one by one
-	var found []string
-	for _, c := range t.Contacts() {
-		switch {
-		case c.Refused:
-			found = append(found, fmt.Sprintf("%s at %s responds and rejects this agent: %v", orUnknown(c.ID), c.Address, c.Err))
-		case c.Err != nil && c.Heard.IsZero():
-			silent = append(silent, fmt.Sprintf("%s at %s: %v", orUnknown(c.ID), c.Address, c.Err))
-		}
-	}
-	respond := []string{r.Directory.ID}
-	for _, peer := range t.Peers() {
-		respond = append(respond, peer.ID)
-		leader, err := leaderAt(ctx, t, peer.ID)
-		switch {
-		case err != nil:
-			found = append(found, fmt.Sprintf("%s responds, but does not say whether there is a leader: %v", peer.ID, err))
-		case leader != "":
-			found = append(found, fmt.Sprintf("%s responds: the leader is %s", peer.ID, leader))
-		}
-	}
-	if len(found) > 0 {
-		return silent, fmt.Errorf("the cluster is not lost:\n  %s\nIf it has a leader, start this agent instead; else stop those agents first", strings.Join(found, "\n  "))
-	}
-	return silent, r.quorum(respond)
+	return errors.Join(judge(ctx, t, CallRoll(ctx, t, r.Clock)), worker.Stop(t))
 }
 
 // quorum returns an error if the agents that respond, with this one, are a majority.
@@ -85,17 +91,11 @@ func (r Reach) quorum(respond []string) error {
 	return fmt.Errorf("the cluster is not lost: %s are %d of %d voters, and elect a leader once this agent runs: start it", strings.Join(here, ", "), len(here), len(voters))
 }
 
-func orUnknown(id string) string {
-	if id == "" {
-		return "an agent"
-	}
-	return id
-}
-
 // transport returns a port that introduces itself as the agent of the directory. It
 // accepts nobody's raft.
 func (r Reach) transport() (*transport.Transport, error) {
-	if !r.Cluster.TLS.Present() {
+	certificate := r.certificate()
+	if certificate == nil {
 		return nil, errors.New("cannot check whether the other agents still have a leader: cluster.tls is missing in the configuration of this agent: --config names its file")
 	}
 	rules := membership.Rules{Disk: r.Directory.Identity, State: r.State, Members: r.Members, Tables: r.State.Versions()}
@@ -110,10 +110,8 @@ func (r Reach) transport() (*transport.Transport, error) {
 	}
 	t, err := transport.New(transport.Config{
 		ID: r.Directory.ID, Hello: rules.Hello, Accept: func(transport.Hello) error { return nil },
-		TLS: &certificates.Files{
-			CA: r.Cluster.TLS.CA, Cert: r.Cluster.TLS.Cert, Key: r.Cluster.TLS.Key, ID: r.Directory.ID,
-		},
-		Listen: "127.0.0.1:0", Advertise: r.advertised(), Join: r.Cluster.Join, Peers: known,
+		TLS:    certificate,
+		Dialer: r.Dialer, Listen: "127.0.0.1:0", Advertise: r.advertised(), Join: r.Cluster.Join, Peers: known,
 		Clock: r.Clock, Logger: r.Logger,
 	})
 	if err != nil {
@@ -122,12 +120,23 @@ func (r Reach) transport() (*transport.Transport, error) {
 	return t, nil
 }
 
+// certificate returns the agent's; nil: it has none.
+func (r Reach) certificate() transport.TLS {
+	switch files := r.Cluster.TLS; {
+	case r.TLS != nil:
+		return r.TLS
+	case files.Present():
+		return &certificates.Files{CA: files.CA, Cert: files.Cert, Key: files.Key, ID: r.Directory.ID}
+	}
+	return nil
+}
+
 // advertised is the address that the other agents have of this one.
 func (r Reach) advertised() string {
 	if r.Cluster.Advertise != "" {
 		return r.Cluster.Advertise
 	}
-	if host, _, err := net.SplitHostPort(r.Cluster.Listen); err != nil || host == "" || net.ParseIP(host).IsUnspecified() {
+	if host, port, err := net.SplitHostPort(r.Cluster.Listen); err != nil || host == "" || port == "0" || net.ParseIP(host).IsUnspecified() {
 		return ""
 	}
 	return r.Cluster.Listen
