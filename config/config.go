@@ -60,10 +60,22 @@ type Cluster struct {
 	// BootstrapExpect is how many agents create the cluster, the same number on all
 	// of them. 0 or 1: only this agent.
 	BootstrapExpect int `yaml:"bootstrap-expect"`
+	// JoinTokenFile is the file of a join token: an agent that has no certificate in its
+	// data directory gets one from the agents of Join, and tries until it has. An agent
+	// that has one does not read the file.
+	JoinTokenFile string `yaml:"join-token-file"`
+	// CAKeyFile is the file of the key of the cluster's CA, the same on each of the
+	// BootstrapExpect agents that create the cluster: an agent that has no certificate in
+	// its data directory makes one with it. An agent that has one does not read the file.
+	CAKeyFile string `yaml:"ca-key-file"`
 	// Timing is "lan", the default, or "wan".
 	Timing string   `yaml:"timing"`
 	TLS    TLSFiles `yaml:"tls"`
 }
+
+// Enrols reports whether the agent is to get its certificate by itself. It is then in
+// its data directory.
+func (c Cluster) Enrols() bool { return c.JoinTokenFile != "" || c.CAKeyFile != "" }
 
 // TLSFiles are PEM files: the cluster's CA, and this agent's certificate, whose
 // one DNS name is the agent's ID. Without them an agent has no peers.

@@ -20,7 +20,7 @@ const (
 // Validate returns an error with one line for each invalid value, with what is
 // allowed.
 func (c Config) Validate() error {
-	return errors.Join(c.Agent.validate(), c.API.validate(), c.Cluster.validate(), c.Raft.validate(), c.Backstop.validate(), c.Logging.validate())
+	return errors.Join(c.Agent.validate(), c.API.validate(c.Cluster.Enrols()), c.Cluster.validate(), c.validateEnrolment(), c.Raft.validate(), c.Backstop.validate(), c.Logging.validate())
 }
 
 func (a Agent) validate() error {
@@ -45,7 +45,8 @@ func ValidateID(id string) error {
 	return nil
 }
 
-func (a API) validate() error {
+// validate checks the section. enrols says that the agent gets a certificate by itself.
+func (a API) validate(enrols bool) error {
 	var all []error
 	if (a.TLS.Cert == "") != (a.TLS.Key == "") {
 		all = append(all, errors.New("api.tls: cert and key go together"))
@@ -57,7 +58,7 @@ func (a API) validate() error {
 		return errors.Join(all...)
 	}
 	host, err := address("api.listen", a.Listen)
-	if err == nil && a.TLS.Cert == "" && !inbound.IsLoopback(host) {
+	if err == nil && a.TLS.Cert == "" && !enrols && !inbound.IsLoopback(host) {
 		err = fmt.Errorf("api.listen: %s is beyond loopback, where every caller would be the operator: set api.tls.cert and api.tls.key, or listen on 127.0.0.1", a.Listen)
 	}
 	return errors.Join(append(all, err, dialable("api.advertise", a.Advertise))...)
@@ -90,10 +91,29 @@ func (c Cluster) validateOthers() error {
 	switch {
 	case c.TLS.Present() && (c.TLS.CA == "" || c.TLS.Cert == "" || c.TLS.Key == ""):
 		return errors.New("cluster.tls: ca, cert and key go together")
-	case !c.TLS.Present() && (c.BootstrapExpect > 1 || len(c.Join) > 0):
-		return errors.New("cluster.tls: agents only talk to each other over TLS: set ca, cert and key")
+	case !c.TLS.Present() && !c.Enrols() && (c.BootstrapExpect > 1 || len(c.Join) > 0):
+		return errors.New("cluster.tls: agents only talk to each other over TLS: set ca, cert and key, or cluster.join-token-file")
 	case c.BootstrapExpect > 1 && len(c.Join) == 0:
 		return fmt.Errorf("cluster.join: cluster.bootstrap-expect is %d: give the cluster addresses of the others", c.BootstrapExpect)
+	}
+	return nil
+}
+
+// validateEnrolment checks how the agent gets its certificate by itself.
+func (c Config) validateEnrolment() error {
+	switch s := c.Cluster; {
+	case !s.Enrols():
+		return nil
+	case s.JoinTokenFile != "" && s.CAKeyFile != "":
+		return errors.New("cluster.ca-key-file: cluster.join-token-file is set, too: an agent either joins a cluster with a token or creates one with the CA's key: set one of them")
+	case c.Agent.DataDir == "":
+		return errors.New("agent.data-dir: it is empty, and an agent that gets its certificate by itself keeps it there: give a directory")
+	case s.JoinTokenFile != "" && len(s.Join) == 0:
+		return errors.New("cluster.join: it is empty, and cluster.join-token-file is set: give the cluster addresses of members, which let the agent in")
+	case s.JoinTokenFile != "" && s.BootstrapExpect > 0:
+		return errors.New("cluster.bootstrap-expect: cluster.join-token-file is set, and an agent that joins a cluster creates none: set one of them")
+	case s.CAKeyFile != "" && s.BootstrapExpect == 0:
+		return errors.New("cluster.bootstrap-expect: cluster.ca-key-file is set: give the number of agents that create the cluster, the same on all of them")
 	}
 	return nil
 }

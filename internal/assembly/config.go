@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/check"
+	"github.com/interrex/interrex/internal/enrolment"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/raftworker"
@@ -64,10 +65,10 @@ func (c AgentConfig) tables() (tables []state.Table, served []method.Service) {
 
 // file returns the part that an operator sets, with its defaults.
 func (c AgentConfig) file() config.Config {
-	return config.Config{
+	return enrolment.Complete(config.Config{
 		Agent: config.Agent{ID: c.ID, DataDir: c.DataDir}, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
 		Features: c.Features, Backstop: c.Backstop, Notify: c.Notify, Logging: c.Logging,
-	}.WithDefaults()
+	}.WithDefaults())
 }
 
 // Validate reports which values are wrong, one line each.
@@ -81,7 +82,7 @@ func (c AgentConfig) validate(file config.Config) error {
 		// Certificates from Go replace the files.
 		file.Cluster.TLS = config.TLSFiles{CA: "given", Cert: "given", Key: "given"}
 	}
-	return errors.Join(file.Validate(), fit(file), c.checked().Notify(file), c.validateBackstop(file))
+	return errors.Join(file.Validate(), enrolment.Validate(file), fit(file), c.checked().Notify(file), c.validateBackstop(file))
 }
 
 // validateBackstop reports why a backstop would never act.

@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/check"
+	"github.com/interrex/interrex/internal/enrolment"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/raftworker"
 )
@@ -68,11 +70,16 @@ func (s *Set) Extras() []string {
 }
 
 // Binders returns the names of the workers that take what may be in use already:
-// addresses, and the embedder's registry of metrics.
+// addresses, and the embedder's registry of metrics. Those that wait for the agent's
+// certificate are left out.
 func (s *Set) Binders() []string {
-	names := s.names(TransportName, metricsName)
-	current, _ := s.configuration.Current()
-	if current.API.Listen != "" {
+	names := s.names(metricsName)
+	current := s.section()
+	pending, own := check.Pending(current), enrolment.OwnFiles(current.Agent.DataDir)
+	if !pending {
+		names = append(names, s.Name(TransportName))
+	}
+	if current.API.Listen != "" && !(pending && current.API.TLS.Cert == own.Cert) {
 		names = append(names, s.Name(APIListenerName))
 	}
 	if current.API.Socket != "" || s.config.Agent.DataDir != "" {

@@ -37,14 +37,15 @@ func (s *Set) graph() map[string]unit.Node {
 		hookCallerSlotName: unit.Slot[*hookcaller.Caller](),
 		QueueName:          {Inputs: []string{ClockName}, Start: s.startQueue},
 		TransportName: {
-			Inputs: []string{ClockName, portsName, clusterConfigName}, Visits: []string{identityName, StateName},
+			Flag: enrolmentName, Inputs: []string{ClockName, portsName, clusterConfigName}, Visits: []string{identityName, StateName},
 			Start: s.startTransport,
 		},
 		RaftName: {
 			Inputs: []string{ClockName, raftConfigName, membershipName}, Visits: []string{identityName, StateName, QueueName, TransportName},
 			Offers: []string{raftSlotName}, Start: s.startRaft,
 		},
-		membershipName:    {Inputs: []string{ClockName}, Visits: []string{identityName, StateName}, Start: s.startMembership},
+		enrolmentName:     {Inputs: []string{ClockName}, Visits: []string{identityName}, Start: s.startEnrolment},
+		membershipName:    {Flag: enrolmentName, Inputs: []string{ClockName}, Visits: []string{identityName, StateName}, Start: s.startMembership},
 		readsName:         {Inputs: []string{ClockName, identityName}, Visits: []string{StateName, RaftName}, Offers: []string{readsSlotName}, Start: s.startReads},
 		LeaderName:        s.leader(),
 		forwarderName:     {Inputs: []string{ClockName}, Visits: []string{TransportName}, Offers: []string{forwarderSlotName}, Start: s.startForwarder},
@@ -54,7 +55,7 @@ func (s *Set) graph() map[string]unit.Node {
 			Uses:  []string{raftSlotName, readsSlotName, forwarderSlotName, hookCallerSlotName, switchesName},
 			Start: s.startAPI,
 		},
-		APIListenerName: {Inputs: []string{apiConfigName, portsName}, Visits: []string{apiName}, Start: s.startAPIListener},
+		APIListenerName: {Inputs: []string{apiConfigName, portsName, enrolmentName}, Visits: []string{apiName}, Start: s.startAPIListener},
 		apiSocketName: {
 			Inputs: []string{socketConfigName}, Visits: []string{apiName, identityName},
 			Start: s.startAPISocket,

@@ -8,12 +8,15 @@ import (
 	"net/http"
 
 	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/enrolment"
 	"github.com/interrex/interrex/internal/inbound"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/member"
@@ -28,6 +31,10 @@ func (s *Set) startAPIListener(u *unit.Unit) (worker.Worker, error) {
 	open := unit.Need[*ports.Ports](u, portsName)
 	if u.Err == nil && section.Listen == "" {
 		u.Err = errOff
+	}
+	has := unit.Need[gate.Flag](u, enrolmentName)
+	if u.Err == nil && !has.Check() && section.TLS.Cert == enrolment.OwnFiles(s.config.Agent.DataDir).Cert {
+		u.Err = fmt.Errorf("the agent has no certificate yet: %w", dependency.ErrMissing)
 	}
 	if u.Err != nil {
 		return nil, u.Err

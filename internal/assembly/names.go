@@ -55,6 +55,7 @@ const (
 	clustererName       = DefaultPrefix + "clusterer"
 	custodyName         = DefaultPrefix + "ca-key"
 	renewalName         = DefaultPrefix + "certificate"
+	enrolmentName       = DefaultPrefix + "enrolment"
 	membershipName      = DefaultPrefix + "membership"
 	joiningName         = DefaultPrefix + "joining"
 	hookCallerName      = DefaultPrefix + "webhook-caller"

@@ -100,7 +100,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir
 	if c.NonSyncedWritesToRaftLog {
 		s.logger("raft").Warningf("raft.non-synced-writes-to-raft-log is on: a crash of this machine may lose leases that were granted")
 	}
-	rules := membership.Rules{Disk: dir.Identity, State: st}
+	rules := membership.Rules{Disk: dir.Present(), State: st}
 	c.StorageDir, c.LocalID = filepath.Join(dir.Path, datadir.RaftDir), raft.ServerID(dir.ID)
 	c.NonSyncedWritesToRaftLog = c.NonSyncedWritesToRaftLog || s.config.Agent.DataDir == ""
 	c.Earlier = &s.raftDir

@@ -11,6 +11,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/check"
+	"github.com/interrex/interrex/internal/enrolment"
 	"github.com/interrex/interrex/internal/ports"
 )
 
@@ -47,7 +48,7 @@ func list(err error) string {
 
 // apply makes next the configuration, or changes nothing.
 func (s *Set) apply(ctx context.Context, next config.Config) ([]string, error) {
-	next = next.WithDefaults()
+	next = enrolment.Complete(next.WithDefaults())
 	current, _ := s.configuration.Current()
 	c := edit{set: s, from: current, to: next, bound: map[string]ports.Bound{}}
 	if err := errors.Join(c.check(ctx), c.bind(ctx)); err != nil {
@@ -78,14 +79,11 @@ func differs[T any](c edit, pick func(config.Config) T) bool {
 func (c edit) check(ctx context.Context) error {
 	agent := c.set.config.Agent
 	found := []error{fixed(c.from, c.to), agent.validate(c.to)}
-	if differs(c, pickAPI) {
-		found = append(found, check.APIFiles(c.to.API.TLS))
-	}
 	if differs(c, pickSocket) {
 		found = append(found, check.Socket(c.to))
 	}
-	if differs(c, pickCluster) {
-		found = append(found, agent.checked().ClusterFiles(c.to.Cluster, c.set.ID()))
+	if differs(c, pickAPI) || differs(c, pickCluster) {
+		found = append(found, agent.checked().Certified(c.to, c.set.ID()))
 	}
 	if differs(c, pickBackstop) {
 		found = append(found, check.Backstop(c.to))
@@ -139,6 +137,9 @@ func fixed(from, to config.Config) error {
 		if f.from != f.to {
 			all = append(all, fmt.Errorf("%s: changing it from %q to %q needs a restart of the agent", f.key, f.from, f.to))
 		}
+	}
+	if check.Pending(to) && !check.Pending(from) {
+		all = append(all, errors.New("cluster.join-token-file, cluster.ca-key-file: they are for an agent that has not begun otherwise: changing them needs a restart of the agent"))
 	}
 	return errors.Join(all...)
 }

@@ -80,7 +80,7 @@ func (s *Set) rules(dir *datadir.Dir, st *state.State, members *member.Table) me
 	if dir == nil || st == nil {
 		return membership.Rules{} // an input is missing
 	}
-	return membership.Rules{Disk: dir.Identity, State: st, Members: members, Tables: st.Versions(), InRaft: s.inRaft}
+	return membership.Rules{Disk: dir.Present(), State: st, Members: members, Tables: st.Versions(), InRaft: s.inRaft}
 }
 
 // inRaft reports whether an agent is in raft's configuration; true while raft does not

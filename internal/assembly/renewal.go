@@ -4,34 +4,27 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"path/filepath"
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/enrolment"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/renewal"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/transport"
 )
 
-// ownFiles reports whether an agent's certificate is in its data directory, where it
-// may be replaced. Others are an operator's.
-func ownFiles(c config.TLSFiles, dir string) bool {
-	return c.CA == filepath.Join(dir, authority.CertName) &&
-		c.Cert == filepath.Join(dir, authority.AgentCertName) && c.Key == filepath.Join(dir, authority.AgentKeyName)
-}
-
 // repairCertificate finishes a renewal that was cut, and issues the certificate again if
 // it has ended and this agent can do so.
 func (s *Set) repairCertificate(dir *datadir.Dir) {
-	if s.config.Agent.TLS != nil || !ownFiles(s.section().Cluster.TLS, dir.Path) {
+	if s.config.Agent.TLS != nil || s.section().Cluster.TLS != enrolment.OwnFiles(dir.Path) || check.Pending(s.section()) {
 		return
 	}
 	log := s.logger("certificate")
@@ -71,7 +64,7 @@ func (s *Set) startRenewal(u *unit.Unit) (worker.Worker, error) {
 	if u.Err != nil {
 		return nil, u.Err
 	}
-	if s.config.Agent.TLS != nil || !ownFiles(s.section().Cluster.TLS, dir.Path) {
+	if s.config.Agent.TLS != nil || s.section().Cluster.TLS != enrolment.OwnFiles(dir.Path) {
 		return nil, nil // others renew it
 	}
 	own := unit.Need[transport.TLS](u, TransportName)

@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/enrolment"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/hookcaller"
@@ -60,7 +61,10 @@ func (s *Set) view() health.View {
 	v.Removed, v.RecoveryFailed = s.removal.Err(), s.recovery.failure()
 	v.Observers = s.config.Agent.Observers
 	if dir := running[*datadir.Dir](s, identityName); dir != nil {
-		v.ID, v.ClusterID, v.Directory = dir.ID, dir.ClusterID, dir.Path
+		v.ID, v.ClusterID, v.Joins, v.Directory = dir.ID, dir.ClusterID, dir.Present().Joins, dir.Path
+	}
+	if w := running[*enrolment.Worker](s, enrolmentName); w != nil {
+		v.Waits, v.WaitsSince = w.Waits(), w.Since()
 	}
 	s.viewDown(&v)
 	return v

@@ -40,6 +40,8 @@ const (
 	// early is how long before now a certificate is valid already, for clocks that
 	// differ.
 	early = time.Hour
+	// name is the one in an authority's certificate.
+	name = "interrex CA"
 	// maxNames is the number of further names in one certificate.
 	maxNames = 32
 )
@@ -52,7 +54,22 @@ type Authority struct {
 
 // New makes an authority with a new key, ECDSA P-256.
 func New(now time.Time) (*Authority, error) {
-	cert, key, err := certificates.SelfSigned("interrex CA", now.Add(-early), now.Add(Life))
+	cert, key, err := certificates.SelfSigned(name, now.Add(-early), now.Add(Life))
+	if err != nil {
+		return nil, err
+	}
+	return &Authority{cert, key}, nil
+}
+
+// OfKey makes the authority of a key that several agents have, in PEM. Each of them gets
+// the same certificate, byte for byte, at any time: so it is valid for a century.
+func OfKey(text []byte) (*Authority, error) {
+	key, err := parseKey(text)
+	if err != nil {
+		return nil, err
+	}
+	from := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	cert, err := certificates.SelfSignedBy(key, name, from, from.AddDate(100, 0, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +119,7 @@ func parse(certs, key []byte) (*Authority, error) {
 func parseKey(key []byte) (*ecdsa.PrivateKey, error) {
 	block, _ := pem.Decode(key)
 	if block == nil || block.Type != "PRIVATE KEY" {
-		return nil, fmt.Errorf("%s is not a PKCS #8 key in PEM", KeyName)
+		return nil, fmt.Errorf("%s is not a PKCS #8 key in PEM, as 'openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256' makes", KeyName)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
@@ -305,6 +322,16 @@ func SaveAgent(dir string, key *ecdsa.PrivateKey, cert []byte, authorities [][]b
 		disk.ReplaceFile("the agent's certificate", filepath.Join(dir, AgentCertName), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})),
 		disk.ReplaceFile("the CA's certificate", filepath.Join(dir, CertName), all.Bytes()),
 	)
+}
+
+// Enrolled reports whether a directory has an agent's certificate, with its authorities.
+func Enrolled(dir string) bool {
+	for _, name := range []string{AgentCertName, CertName} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // The names of an agent's own files in its data directory.

@@ -233,3 +233,25 @@ func TestAnAgentsFilesAreReadAsItsSource(t *testing.T) {
 		t.Error("another certificate is read")
 	}
 }
+
+func TestAllWhoShareAKeyMakeOneAuthority(t *testing.T) {
+	text, err := newAuthority(t).Key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := OfKey(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := OfKey(text)
+	if err != nil || !other.cert.Equal(one.cert) {
+		t.Fatalf("another certificate is made (%v)", err)
+	}
+	cert, _ := issue(t, one, "n1")
+	if ca, err := VerifyPinned([]*x509.Certificate{cert, other.cert}, other.Pin(), now); err != nil || !ca.Equal(one.cert) {
+		t.Errorf("what one issues the other does not accept: %v", err)
+	}
+	if _, err := OfKey([]byte("no key")); err == nil || !strings.Contains(err.Error(), "openssl genpkey") {
+		t.Errorf("no key: %v", err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -46,8 +47,20 @@ func SelfSigned(name string, from, until time.Time) (*x509.Certificate, *ecdsa.P
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot make the CA's key: %w", err)
 	}
+	cert, err := SelfSignedBy(key, name, from, until)
+	return cert, key, err
+}
+
+// SelfSignedBy makes the certificate of an authority with a key. It follows from what is
+// given: all who have the key make the same one.
+func SelfSignedBy(key *ecdsa.PrivateKey, name string, from, until time.Time) (*x509.Certificate, error) {
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the CA's key: %w", err)
+	}
+	sum := sha256.Sum256(public)
 	template := &x509.Certificate{
-		SerialNumber:          newSerial(),
+		SerialNumber:          new(big.Int).SetBytes(sum[:16]),
 		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             from,
 		NotAfter:              until,
@@ -56,15 +69,15 @@ func SelfSigned(name string, from, until time.Time) (*x509.Certificate, *ecdsa.P
 		MaxPathLenZero:        true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	der, err := x509.CreateCertificate(nil, template, template, key.Public(), key) // without random numbers
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
+		return nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
+		return nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
 	}
-	return cert, key, nil
+	return cert, nil
 }
 
 func newSerial() *big.Int {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/disk"
@@ -41,10 +42,10 @@ type Agent struct {
 // All reports why an agent could not be run with a valid configuration, a line for
 // each problem, and what is doubtful but does not stop it. It changes nothing.
 func (a Agent) All(ctx context.Context, c config.Config) (warnings []string, err error) {
-	found := []error{a.Notify(c), APIFiles(c.API.TLS), Socket(c), Backstop(c)}
+	found := []error{a.Notify(c), Socket(c), Backstop(c)}
 	id, err := knownID(c.Agent)
 	if found = append(found, err); err == nil {
-		found = append(found, a.ClusterFiles(c.Cluster, id))
+		found = append(found, a.Certified(c, id))
 	}
 	warnings = doubtful(c)
 	if path := SocketPath(c); Answers(path) {
@@ -92,6 +93,20 @@ func APIFiles(section config.APITLS) error {
 		return fmt.Errorf("api.tls.cert: %s expired at %s: issue a new one, or correct the clock", section.Cert, leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	return nil
+}
+
+// Pending reports whether an agent is still to get its certificate by itself.
+func Pending(c config.Config) bool {
+	return c.Cluster.Enrols() && !authority.Enrolled(c.Agent.DataDir)
+}
+
+// Certified reports why an agent of this ID cannot use its certificates, or what it gets
+// them with.
+func (a Agent) Certified(c config.Config, id string) error {
+	if Pending(c) {
+		return keyFiles{{"cluster.join-token-file", c.Cluster.JoinTokenFile}, {"cluster.ca-key-file", c.Cluster.CAKeyFile}}.readable()
+	}
+	return errors.Join(APIFiles(c.API.TLS), a.ClusterFiles(c.Cluster, id))
 }
 
 // ClusterFiles reports why an agent of this ID cannot use the certificates between

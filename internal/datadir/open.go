@@ -69,6 +69,19 @@ func (d *Dir) Close() error { return errors.Join(d.lock.Unlock(), d.remove()) }
 // NoteRemoval notes on disk that the agent was removed from its cluster.
 func (d *Dir) NoteRemoval() error { return d.note(func(is *Identity) { is.Removed = true }) }
 
+// NoteJoins notes on disk which cluster has issued the agent's certificate.
+func (d *Dir) NoteJoins(clusterID string) error {
+	return d.note(func(is *Identity) { is.Joins = clusterID })
+}
+
+// Present returns the identity as it is on the disk now. The embedded one is that of the
+// agent's start.
+func (d *Dir) Present() Identity {
+	d.noting.Lock()
+	defer d.noting.Unlock()
+	return d.saved
+}
+
 // note changes the identity on disk, or leaves it as it is.
 func (d *Dir) note(change func(*Identity)) error {
 	d.noting.Lock()

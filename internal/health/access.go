@@ -11,7 +11,7 @@ import (
 )
 
 func (v View) apiDown() []alarm.Finding {
-	if v.Config.API.Listen == "" || v.BoundAPI != "" {
+	if v.Config.API.Listen == "" || v.BoundAPI != "" || v.Waits != "" {
 		return nil
 	}
 	if v.APIDown != nil {
@@ -23,7 +23,7 @@ func (v View) apiDown() []alarm.Finding {
 func (v View) apiOpen() []alarm.Finding {
 	api := v.Config.API
 	host, _, err := net.SplitHostPort(api.Listen)
-	if err != nil || inbound.IsLoopback(host) || api.TLS.ClientCA != "" {
+	if err != nil || inbound.IsLoopback(host) || api.TLS.ClientCA != "" || v.Waits != "" {
 		return nil
 	}
 	if v.Leadership.LeaderID == "" {

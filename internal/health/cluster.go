@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,10 +22,7 @@ import (
 // bootstrapWaiting is for an agent that is to found a cluster with others.
 func (v View) bootstrapWaiting() []alarm.Finding {
 	expect := v.Config.Cluster.BootstrapExpect
-	if expect < 2 || v.Transport == nil || v.State == nil || v.State.Identity().ClusterID != "" {
-		return nil
-	}
-	if r := v.Running(); r == nil || len(r.GetConfiguration().Configuration().Servers) > 0 {
+	if expect < 2 || v.Joins != "" || !v.outside() {
 		return nil
 	}
 	if _, ready, err := membership.Decide(v.Transport.Self(), v.Transport.Peers(), expect); err != nil {
@@ -49,6 +47,47 @@ func (v View) bootstrapWaiting() []alarm.Finding {
 		text += ": met " + strings.Join(met, ", ")
 	}
 	return alarm.Found(strings.Join(append([]string{text}, missing...), "; "))
+}
+
+// outside reports whether the agent runs, and is in no cluster.
+func (v View) outside() bool {
+	if v.Transport == nil || v.State == nil || v.State.Identity().ClusterID != "" {
+		return false
+	}
+	r := v.Running()
+	return r != nil && len(r.GetConfiguration().Configuration().Servers) == 0
+}
+
+// joinWaiting is for an agent that is to be let in by a cluster.
+func (v View) joinWaiting() []alarm.Finding {
+	switch {
+	case v.Waits != "":
+		return []alarm.Finding{{Text: v.Waits, Since: v.WaitsSince}}
+	case !v.outside() || v.Joins == "" && v.Config.Cluster.BootstrapExpect > 1:
+		return nil
+	}
+	text := "waiting to be let in by the cluster"
+	if v.Joins != "" {
+		text += " " + v.Joins
+	}
+	text += " at " + strings.Join(v.Config.Cluster.Join, ", ")
+	for _, c := range v.Transport.Contacts() {
+		if c.Err != nil {
+			text += "; " + unreached(c)
+		}
+	}
+	return []alarm.Finding{{Text: text, Since: v.Transport.Began()}}
+}
+
+// waits says what an agent that is in no cluster waits for, and since when; empty: it is
+// in one.
+func (v View) waits() string {
+	found := append(v.joinWaiting(), v.bootstrapWaiting()...)
+	if len(found) == 0 {
+		return ""
+	}
+	since := cmp.Or(found[0].Since, v.Started)
+	return fmt.Sprintf("none: %s (since %s)", found[0].Text, since.UTC().Format(time.RFC3339))
 }
 
 // unreached says why an agent was not reached.
@@ -209,7 +248,7 @@ func lostLog(members []interrex.Member, logs map[string]transport.LogState) stri
 }
 
 func (v View) raftDown() []alarm.Finding {
-	if v.Running() != nil || v.Removed != nil {
+	if v.Running() != nil || v.Removed != nil || v.Waits != "" {
 		return nil
 	}
 	for _, other := range []error{raftworker.ErrDiskFailed, raftworker.ErrDiskFull, raftworker.ErrDiskHung, raftworker.ErrNoLeaderTimeout} {

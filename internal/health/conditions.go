@@ -66,6 +66,8 @@ func (h *Health) conditions() []alarm.Condition {
 			Do: "restart this agent with a fixed state machine: it is restored from snapshot and log; leases are not affected; until then this agent makes no snapshots, and its log grows"},
 		{Name: "halted", Look: h.on(View.halted),
 			Do: "run the version that the others run; if this agent's disk is the cause, restore a copy of its directory made after its last stop, or its disk counts as lost"},
+		{Name: "join-waiting", Look: h.on(View.joinWaiting), After: electionGrace,
+			Do: "make sure that a member runs at one of the addresses, and that the join token is valid ('interrex join-token list' there; a new one may replace the file at any time); an agent with a certificate from elsewhere has to be let in as a member first; the agent goes on trying by itself"},
 		{Name: "log-lost", Look: h.logLost, After: time.Minute, Keep: settled,
 			Do: "start the missing members; if none of them has more, recover from the member with the longest log: see 'interrex agent repair --help'"},
 		{Name: "limit-near", Look: h.on(View.limitNear),

@@ -183,6 +183,10 @@ var troubles = map[string][]trouble{
 		a.view.Removed = interrex.Errorf(interrex.ErrRemoved, "agent a was removed")
 		return func() { a.view.Removed = nil }
 	}, "agent a was removed"}},
+	"join-waiting": {{func(_ *testing.T, a *agent) func() {
+		a.view.Waits, a.view.WaitsSince = "waiting to be let in by a:1", time.Now().Add(-time.Minute)
+		return func() { a.view.Waits = "" }
+	}, "waiting to be let in by a:1"}},
 	"limit-near": {
 		{func(t *testing.T, a *agent) func() {
 			ring := watch.New(watch.Config{MaxWatchers: 5})
@@ -607,7 +611,7 @@ func TestATableOfHoldersMayBeBehindForAMoment(t *testing.T) {
 // An election, a restart and a round of hellos take a moment.
 func TestWhatPassesByItselfIsNoAlarmAtOnce(t *testing.T) {
 	a := newAgent(t)
-	waits := []string{"access-stale", "api-down", "api-open", "bootstrap-waiting", "certificate-unusable", "log-lost", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
+	waits := []string{"access-stale", "api-down", "api-open", "bootstrap-waiting", "certificate-unusable", "join-waiting", "log-lost", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
 	for _, c := range a.health.conditions() {
 		if slices.Contains(waits, c.Name) != (c.After >= time.Second) {
 			t.Errorf("%s is an alarm after %s", c.Name, c.After)

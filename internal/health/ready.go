@@ -42,6 +42,9 @@ func (v View) withoutRaft() error {
 	if v.Removed != nil {
 		return v.Removed
 	}
+	if v.Waits != "" {
+		return errors.New(v.waits())
+	}
 	if v.RaftDown != nil {
 		return fmt.Errorf("raft is not running: %w", v.RaftDown)
 	}

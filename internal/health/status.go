@@ -22,6 +22,9 @@ func (h *Health) Status() interrex.Status {
 	if v.Draining {
 		status.State = interrex.Stopping
 	}
+	if v.Waits != "" {
+		status.State = interrex.Waiting
+	}
 	if r := v.Running(); r != nil {
 		v.raftStatus(&status, r)
 	}
@@ -47,6 +50,9 @@ func (v View) raftStatus(status *interrex.Status, r *raft.Raft) {
 		status.State = interrex.Standalone
 	}
 	status.Quorum = quorum(status.Members, leads)
+	if waits := v.waits(); waits != "" {
+		status.Quorum = waits
+	}
 }
 
 // log returns how far raft's log has come.

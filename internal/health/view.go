@@ -35,10 +35,16 @@ type View struct {
 	InMemory    bool // the agent has no data directory of its own
 
 	ID, ClusterID, Directory string // empty before the identity was read
+	Joins                    string // the cluster that has issued its certificate, which it is to be let in by; empty: none, or it is in
 	BoundAPI, AdvertisedAPI  string // addresses; empty: none
 
 	// Removed is of kind interrex.ErrRemoved once the agent was removed from its cluster.
 	Removed error
+	// Waits says what an agent waits for that is still to get its certificate, since
+	// WaitsSince; empty: it has one, or needs none.
+	Waits      string
+	WaitsSince time.Time
+
 	// Why a worker that does not run ended or could not start; nil: it runs, or
 	// waits for an input.
 	RaftDown, APIDown, ProjectionDown error

@@ -42,11 +42,19 @@ type Config struct {
 	Logger interrex.Logger
 }
 
-// The pauses between two rounds over all addresses.
-const (
-	firstPause = 500 * time.Millisecond
-	maxPause   = 5 * time.Second
-)
+// Pause returns the pause after a number of rounds over all addresses.
+func Pause(rounds int) time.Duration {
+	return backoff.Next(500*time.Millisecond, 5*time.Second, rounds-1)
+}
+
+// Try asks each member once, and those that they name.
+func Try(ctx context.Context, c Config) (*Grant, error) {
+	grant, failed := c.round(ctx)
+	if grant != nil {
+		return grant, nil
+	}
+	return nil, errors.Join(failed...)
+}
 
 // Join asks all members in turn until one grants it, all refuse it for good, or ctx
 // ends.
@@ -61,7 +69,7 @@ func Join(ctx context.Context, c Config) (*Grant, error) {
 		if len(failed) > 0 && !slices.ContainsFunc(failed, func(err error) bool { return !final(err) }) || ctx.Err() != nil {
 			return nil, err
 		}
-		wait := backoff.Next(firstPause, maxPause, n)
+		wait := Pause(n)
 		c.Logger.Infof("%v; asking again in %s", err, wording.Rounded(wait.Round(time.Millisecond)))
 		if !backoff.Pause(ctx, c.Clock.After(wait)) {
 			return nil, err
