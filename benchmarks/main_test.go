@@ -49,7 +49,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		return path, nil
 	}
 	path := filepath.Join(binaryDir(), "interrex")
-	out, err := exec.Command("go", "build", "-trimpath", "-o", path, "../cmd/interrex").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", path, "../cmd/interrex").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("cannot build interrex: %w\n%s", err, out)
 	}

@@ -192,11 +192,12 @@ func TestAStartThatHangsTimesOutAndKeepsItsDirectory(t *testing.T) {
 	began := time.Now()
 	c := testclock.NewClock(began)
 	a.cfg.Clock = c
-	stuck := make(chan struct{})
+	reached, stuck := make(chan struct{}), make(chan struct{})
 	makeTransport := a.cfg.Transport
-	a.cfg.Transport = func(p transport.Life) (Transport, error) { <-stuck; return makeTransport(p) }
+	a.cfg.Transport = func(p transport.Life) (Transport, error) { close(reached); <-stuck; return makeTransport(p) }
 	ended := make(chan error, 1)
 	go func() { _, err := NewWorker(a.cfg); ended <- err }()
+	<-reached // the disk has a deadline by the same clock
 	var err error
 	for over := false; !over; {
 		select {

@@ -62,8 +62,12 @@ func (a Agent) validate() error {
 		return fmt.Errorf("--id: %w", err)
 	}
 	for flag, address := range map[string]string{"--api": a.API, "--cluster": a.Cluster} {
-		if _, _, err := net.SplitHostPort(address); err != nil {
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
 			return fmt.Errorf("%s: %q is not valid: give HOST:PORT: %w", flag, address, err)
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("%s: %q is not valid: others dial the port, so give one from 1 to 65535", flag, address)
 		}
 	}
 	return nil

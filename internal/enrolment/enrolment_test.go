@@ -84,6 +84,7 @@ func TestAFounderThatIsNotValid(t *testing.T) {
 		"--id":                  func(a *Agent) { a.ID = "N" },
 		"--api":                 func(a *Agent) { a.API = "7400" },
 		"--cluster":             func(a *Agent) { a.Cluster = "" },
+		"from 1 to 65535":       func(a *Agent) { a.Cluster = "127.0.0.1:0" },
 		"wildcards":             func(a *Agent) { a.Names = []string{"*.example.com"} },
 	} {
 		a := agentIn(filepath.Join(t.TempDir(), "new"))

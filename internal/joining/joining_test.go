@@ -195,7 +195,7 @@ func TestAnAgentJoins(t *testing.T) {
 		t.Errorf("the member is %+v", m)
 	}
 	_, err := Join(t.Context(), joiner(t, token, "n2", j.Addresses...))
-	if interrex.KindOf(err) != interrex.ErrDenied || !strings.Contains(err.Error(), "was used 1 times") {
+	if interrex.KindOf(err) != interrex.ErrDenied || !strings.Contains(err.Error(), "was used 1 time,") {
 		t.Errorf("a second agent with it: %v", err)
 	}
 }

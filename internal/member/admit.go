@@ -10,6 +10,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/state"
 )
 
@@ -106,7 +107,7 @@ func (c *Admit) check(now *content, at state.Time) *interrex.Error {
 		return interrex.Errorf(interrex.ErrDenied, "join token %s is only for agent %s, not for %s", c.Token, token.For, c.ID)
 	}
 	if !slices.Contains(token.Uses, useOf(c.ID, c.Key)) && token.Left() == 0 {
-		return interrex.Errorf(interrex.ErrDenied, "join token %s was used %d times, as often as it may be: 'interrex join-token create' makes another", c.Token, len(token.Uses))
+		return interrex.Errorf(interrex.ErrDenied, "join token %s was used %s, as often as it may be: 'interrex join-token create' makes another", c.Token, wording.Count(len(token.Uses), "time"))
 	}
 	return c.checkMember(now, token)
 }
