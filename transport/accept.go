@@ -107,9 +107,12 @@ func (t *Transport) handshake(ctx context.Context, p *inbound.Place) (*inbound.C
 	if err != nil {
 		return nil, nil, fmt.Errorf("of %s: %w", id, err)
 	}
-	note := t.contacts.of(id)
+	note, absent := t.contacts.of(id), func() {}
+	if in != nil {
+		absent = t.present.enter(peer)
+	}
 	return &inbound.Conn{
-		Conn: conn, Peer: id, Hear: func() { t.noteRead(note) }, Release: func() { t.leave(p) },
+		Conn: conn, Peer: id, Hear: func() { t.noteRead(note) }, Release: func() { absent(); t.leave(p) },
 		Current: t.currentFor(peer, c.protocol),
 	}, in, nil
 }

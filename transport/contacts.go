@@ -129,9 +129,10 @@ func (t *Transport) contact(id, address string) Contact {
 }
 
 // Contacts describes the contact with every agent that was met and with every
-// address where one should be, sorted by address.
+// address where one should be, sorted by address, after those that were refused
+// because an agent of their ID is connected already.
 func (t *Transport) Contacts() []Contact {
-	var all []Contact
+	all := t.present.refused(t.config.Clock.Now())
 	for _, address := range t.addresses() {
 		all = append(all, t.contact(t.book.idAt(address), address))
 	}
@@ -153,6 +154,7 @@ type dialledConn struct {
 	*tls.Conn
 	transport *Transport
 	last      *lastRead
+	absent    func() // when it is closed
 
 	peer, life string // set for a stream of raft's
 }
@@ -164,4 +166,10 @@ func (c *dialledConn) Read(p []byte) (int, error) {
 		c.transport.noteRead(c.last)
 	}
 	return c.transport.memory.Current(c.peer, c.life, n, err)
+}
+
+// Close implements net.Conn.
+func (c *dialledConn) Close() error {
+	c.absent()
+	return c.Conn.Close()
 }

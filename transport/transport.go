@@ -30,6 +30,7 @@ type Transport struct {
 	memory   peerlogs.Memory
 	limits   inbound.Limits
 	contacts contacts
+	present  present
 	began    time.Time
 	refusals inbound.Refusals
 	listener net.Listener // nil when alone
@@ -64,6 +65,7 @@ func New(config Config) (*Transport, error) {
 		instance: rand.Text(),
 		book:     newBook(config.ID, config.Peers),
 		contacts: contacts{reads: map[string]*lastRead{}, failed: map[string]attempt{}},
+		present:  present{open: map[string]map[string]int{}},
 		began:    config.Clock.Now(),
 		refusals: inbound.Refusals{Clock: config.Clock, Logger: config.Logger},
 		wake:     make(chan struct{}, 1),
@@ -191,10 +193,12 @@ func (t *Transport) check(certID string, peer Hello) error {
 	if peer.Protocol < Protocol-1 || peer.Protocol > Protocol+1 {
 		return fmt.Errorf("it uses version %d of the protocol between agents, and %s uses %d: they may be at most one apart", peer.Protocol, t.config.ID, Protocol)
 	}
-	if t.config.Accept == nil {
-		return nil
+	if t.config.Accept != nil {
+		if err := t.config.Accept(peer); err != nil {
+			return err
+		}
 	}
-	return t.config.Accept(peer)
+	return t.double(peer)
 }
 
 // learn records an agent that was accepted, and passes to raft's life what that
