@@ -34,9 +34,10 @@ const (
 	ErrGroupVersionMismatch Kind = "group version mismatch"
 	// ErrConflict: refused because of the current state in another way, such as a 17th webhook, or an FSM's error.
 	ErrConflict Kind = "conflict"
-	// ErrUnauthenticated: the API requires a client certificate, and there was none or a wrong one.
+	// ErrUnauthenticated: the API requires an access token or a client certificate, and
+	// there was none, or one that is not valid any more.
 	ErrUnauthenticated Kind = "unauthenticated"
-	// ErrDenied: only an operator may do this.
+	// ErrDenied: the caller lacks the rule that the error names, or is not an operator.
 	ErrDenied Kind = "denied"
 	// ErrVetoed: a webhook refused it, or could not be called; nothing has happened.
 	ErrVetoed Kind = "vetoed"

@@ -10,10 +10,12 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// auditRate is how many lines an Audit logs a second, and auditBurst how many at once.
+// auditRate is how many lines an Audit logs a second, auditBurst how many at once, and
+// auditPath how many bytes of a path: anyone may send a request.
 const (
 	auditRate  = 20
 	auditBurst = 100
+	auditPath  = 256
 )
 
 // Audit logs refused calls and what operators do, as a JSON object a line. nil logs
@@ -22,7 +24,14 @@ type Audit struct {
 	logger interrex.Logger
 	clock  clock.Clock
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// Callers that are not known have a share of their own: they cannot hide what
+	// the others do.
+	known, strangers auditShare
+}
+
+// auditShare limits lines.
+type auditShare struct {
 	left    float64 // lines that may be logged at once
 	at      time.Time
 	dropped int // since the last line
@@ -30,7 +39,8 @@ type Audit struct {
 
 // NewAudit returns an Audit that logs to a logger.
 func NewAudit(to interrex.Logger, by clock.Clock) *Audit {
-	return &Audit{logger: to, clock: by, left: auditBurst, at: by.Now()}
+	full := auditShare{left: auditBurst, at: by.Now()}
+	return &Audit{logger: to, clock: by, known: full, strangers: full}
 }
 
 // auditLine is one line.
@@ -62,24 +72,38 @@ func (a *Audit) Judged(c Caller, call, key string, act bool, err error) {
 }
 
 // refused logs the refusal of a request whose caller is not known.
-func (a *Audit) refused(c Caller, path string, err error) { a.Judged(c, path, "", false, err) }
+func (a *Audit) refused(c Caller, path string, err error) {
+	a.Judged(c, path[:min(len(path), auditPath)], "", false, err)
+}
 
 func (a *Audit) log(line auditLine) {
 	a.mu.Lock()
-	now := a.clock.Now()
-	a.left = min(auditBurst, a.left+now.Sub(a.at).Seconds()*auditRate)
-	a.at = now
-	if a.left < 1 {
-		a.dropped++
-		a.mu.Unlock()
+	share := &a.known
+	if line.Caller == "" && !line.Operator {
+		share = &a.strangers
+	}
+	dropped, may := share.take(a.clock.Now())
+	a.mu.Unlock()
+	if !may {
 		return
 	}
-	a.left--
-	line.Dropped, a.dropped = a.dropped, 0
-	a.mu.Unlock()
+	line.Dropped = dropped
 	text, err := json.Marshal(line)
 	if err != nil {
 		return // only strings: it cannot fail
 	}
 	a.logger.Infof("%s", text)
+}
+
+// take takes a line, and returns how many were dropped before it. The lock is held.
+func (s *auditShare) take(now time.Time) (dropped int, may bool) {
+	s.left = min(auditBurst, s.left+now.Sub(s.at).Seconds()*auditRate)
+	s.at = now
+	if s.left < 1 {
+		s.dropped++
+		return 0, false
+	}
+	s.left--
+	dropped, s.dropped = s.dropped, 0
+	return dropped, true
 }

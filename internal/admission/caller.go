@@ -80,7 +80,7 @@ func (c Caller) named() string {
 	if c.Name == "" {
 		return ""
 	}
-	return ", and " + c.Name + " is none"
+	return ", and " + c.Name + " is not one"
 }
 
 // May returns an error unless the caller's rules allow a use.

@@ -96,6 +96,8 @@ func (g *Guard) identify(d Door, r *http.Request) (Caller, context.Context, erro
 		return g.bearer(d, texts[0])
 	case r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
 		return g.certified(d, r.TLS.VerifiedChains[0])
+	case noCert(r.Context()) != nil:
+		return Caller{}, nil, noCert(r.Context())
 	case !open:
 		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated,
 			"this API needs an access token: set INTERREX_TOKEN_FILE or INTERREX_TOKEN, or the header 'Authorization: Bearer TOKEN'; 'interrex token create' makes one, and the agent's socket needs none")
@@ -123,7 +125,7 @@ func (g *Guard) bearer(d Door, text string) (Caller, context.Context, error) {
 // certified returns the caller with a verified certificate: those of the cluster's own
 // CA are its agents', and others have the rights of the tokens of their name.
 func (g *Guard) certified(d Door, chain []*x509.Certificate) (Caller, context.Context, error) {
-	name, root := chain[0].Subject.CommonName, chain[len(chain)-1]
+	name, root := certName(chain[0]), chain[len(chain)-1]
 	if ca := g.CA(); ca != "" && string(root.Raw) == ca {
 		return Caller{Name: name, Operator: true, Door: d}, nil, nil
 	}
@@ -131,7 +133,7 @@ func (g *Guard) certified(d Door, chain []*x509.Certificate) (Caller, context.Co
 		return Caller{Name: name, Operator: true, Door: d}, first, g.unknown()
 	}
 	if name == "" {
-		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated, "the client certificate has no common name, which is its name here: issue one that has")
+		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated, "the client certificate has no common name, and not exactly one other name: issue one that has")
 	}
 	if err := g.stale(); err != nil {
 		return Caller{}, nil, err

@@ -234,13 +234,17 @@ func TestTheAuditIsLimited(t *testing.T) {
 	if len(to.all) != auditBurst {
 		t.Errorf("%d lines are logged", len(to.all))
 	}
+	a.refused(Caller{}, "/"+strings.Repeat("a", 1000), interrex.Errorf(interrex.ErrUnauthenticated, "who?"))
+	if len(to.all) != auditBurst+1 || len(to.all[auditBurst]) > 400 {
+		t.Errorf("a stranger has %d bytes in line %d", len(to.all[len(to.all)-1]), len(to.all))
+	}
 	now.Advance(time.Second)
 	a.Judged(Caller{Name: "op", Operator: true}, "/Create", "", true, nil)
 	a.Judged(Caller{Name: "op", Operator: true}, "/Claim", "", false, nil)                   // no operator's act
 	a.Judged(Caller{Name: "ann", Door: Peer}, "/Claim", "", false, denied)                   // logged where it came from
 	a.Judged(Caller{Name: "ann"}, "/Claim", "", true, interrex.Errorf(interrex.ErrHeld, "")) // no refusal of rights
 	var line auditLine
-	if err := json.Unmarshal([]byte(to.all[len(to.all)-1]), &line); err != nil || len(to.all) != auditBurst+1 || line.Dropped != 50 || line.Result != "allowed" || line.Caller != "op" {
+	if err := json.Unmarshal([]byte(to.all[len(to.all)-1]), &line); err != nil || len(to.all) != auditBurst+2 || line.Dropped != 50 || line.Result != "allowed" || line.Caller != "op" {
 		t.Errorf("%d lines, the last one %+v, %v", len(to.all), line, err)
 	}
 }

@@ -44,6 +44,8 @@ func (p probes) readyz(w http.ResponseWriter, r *http.Request) {
 		for _, setting := range p.server.config.Switches.Off() {
 			fmt.Fprintf(&notes, "[ ] %s is off\n", setting)
 		}
+	}
+	if verbose && seesAgent(r.Context()) == nil {
 		for _, a := range p.server.config.Engine.Status().Alarms {
 			fmt.Fprintf(&notes, "[!] alarm %s; since %s; %s\n", a, a.Since.UTC().Format(time.RFC3339), a.Do)
 		}

@@ -93,6 +93,7 @@ func (s *Server) register() (err error) {
 		all = append(all, c.Certificates.Service())
 	}
 	if c.Tokens != nil {
+		c.Tokens.CheckRule = func(rule interrex.AccessRule) error { return s.methods.CheckRule(rule) }
 		all = append(all, c.Tokens.Service())
 	}
 	s.documents = all

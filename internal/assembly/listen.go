@@ -45,7 +45,7 @@ func (s *Set) startAPIListener(u *unit.Unit) (worker.Worker, error) {
 	}
 	handler := server.Handler()
 	if callers != nil {
-		handler = listener.RequireClientCert(callers, handler)
+		handler = admission.VerifyClientCert(callers, handler)
 	}
 	l, err := s.listen(open, ports.API, section.Listen)
 	if err != nil {

@@ -45,7 +45,7 @@ func APITLS(section config.APITLS) (files *certificates.Files, _ *tls.Config, ca
 	if !callers.AppendCertsFromPEM(pem) {
 		return nil, nil, nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %s has no certificate in PEM", section.ClientCA)
 	}
-	c.ClientAuth = tls.RequestClientCert // RequireClientCert judges it
+	c.ClientAuth = tls.RequestClientCert // admission.VerifyClientCert judges it
 	return files, c, callers, nil
 }
 

@@ -1,6 +1,7 @@
 package method
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
 )
@@ -189,12 +191,45 @@ func (r *Registry) judge(c admission.Caller, m wire.Method, to purpose, q proto.
 	}
 	u := to.use(q, command)
 	if privileged {
-		err = c.MayDo(command.About().Name)
+		err = c.MayDo("call " + strings.TrimPrefix(m.Procedure, "/"))
 	} else if u.Table != stateTable {
 		err = c.May(u)
 	}
 	r.Audit.Judged(c, m.Procedure, u.Key, privileged, err)
 	return err
+}
+
+// CheckRule refuses a rule that names a service or a method which this agent does not
+// have: it would never allow anything.
+func (r *Registry) CheckRule(rule interrex.AccessRule) error {
+	verbs := map[string][]string{"agent": {"read"}}
+	for _, m := range r.Procedures {
+		p := purposeOf(m)
+		verbs[p.table] = append(verbs[p.table], p.verb)
+	}
+	delete(verbs, stateTable)
+	if rule.Table == "lease" && !strings.ContainsAny(rule.Prefix, "/*") {
+		return interrex.Errorf(interrex.ErrInvalid, "rule: %q: %q is not NAMESPACE/NAME: give %s/%s", rule.String(), rule.Prefix, limits.DefaultNamespace, rule.Prefix)
+	}
+	of, known := verbs[rule.Table]
+	if rule.Table == "*" {
+		of, known = slices.Concat(slices.Collect(maps.Values(verbs))...), true
+	}
+	if !known {
+		return interrex.Errorf(interrex.ErrInvalid, "rule: %q: there is no table %s: give %s, or *", rule.String(), rule.Table, listed(slices.Collect(maps.Keys(verbs))))
+	}
+	for _, verb := range rule.Verbs {
+		if verb != "*" && !slices.Contains(of, verb) {
+			return interrex.Errorf(interrex.ErrInvalid, "rule: %q: %s has no verb %s: give %s, or *", rule.String(), rule.Table, verb, listed(of))
+		}
+	}
+	return nil
+}
+
+// listed returns words in order, each once.
+func listed(words []string) string {
+	slices.Sort(words)
+	return strings.Join(slices.Compact(words), ", ")
 }
 
 // Served refuses calls of a service that is switched off here.

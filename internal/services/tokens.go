@@ -11,22 +11,35 @@ import (
 )
 
 // Tokens implements TokenService.
-type Tokens struct{ Table *access.Table }
+type Tokens struct {
+	Table *access.Table
+	// CheckRule returns why a rule would never allow anything; see
+	// method.Registry.CheckRule.
+	CheckRule func(interrex.AccessRule) error
+}
 
 // Service returns the methods.
 func (s Tokens) Service() method.Service {
 	return method.Service{Methods: []method.Method{
-		method.Write(interrexv1.TokenServiceCreateProcedure, state.AccessTable, createToken, tokenCreated),
+		method.Write(interrexv1.TokenServiceCreateProcedure, state.AccessTable, s.create, tokenCreated),
 		method.Write(interrexv1.TokenServiceRevokeProcedure, state.AccessTable, revokeToken, tokenRevoked),
 		method.Read(interrexv1.TokenServiceListProcedure, s.list),
 	}}
 }
 
-func createToken(m *interrexv1.TokenServiceCreateRequest) (state.Command, error) {
+func (s Tokens) create(m *interrexv1.TokenServiceCreateRequest) (state.Command, error) {
 	var in wire.Reader
 	c := &access.Create{Name: m.GetName(), Operator: m.GetOperator(), Rules: wire.FromAccessRules(m.GetRules())}
 	if n := copy(c.Hash[:], m.GetHash()); n != len(m.GetHash()) || n != len(c.Hash) {
 		return c, interrex.Errorf(interrex.ErrInvalid, "hash: %d bytes: a SHA-256 has %d", len(m.GetHash()), len(accesstoken.Hash{}))
+	}
+	for _, rule := range c.Rules {
+		if err := rule.Validate(); err != nil {
+			return c, err
+		}
+		if err := s.CheckRule(rule); err != nil {
+			return c, err
+		}
 	}
 	if m.GetTtl() != nil {
 		c.TTL = in.Positive("ttl", m.GetTtl())

@@ -117,10 +117,10 @@ func KeyID(namespace, key string) (interrex.ResourceID, error) {
 }
 
 // KeyError returns err with the keys of a namespace as their user wrote them. The
-// text of a veto is the webhook's, and stays unchanged.
+// text of a veto is the webhook's, and a denial names a rule: both stay unchanged.
 func KeyError(namespace string, err error) error {
 	known, is := err.(*interrex.Error)
-	if !is || known.Kind == interrex.ErrVetoed {
+	if !is || known.Kind == interrex.ErrVetoed || known.Kind == interrex.ErrDenied {
 		return err
 	}
 	named := *known

@@ -1,4 +1,4 @@
-package listener
+package admission
 
 import (
 	"crypto/ecdsa"
@@ -67,11 +67,11 @@ func TestACallersCertificateIsForClientsAndLeadsToTheAuthority(t *testing.T) {
 		for _, one := range c.shown {
 			r.TLS.PeerCertificates = append(r.TLS.PeerCertificates, one.Certificate)
 		}
-		if _, err := checkClientCert(roots, r); interrex.KindOf(err) != c.want || (err == nil) != (c.want == "") {
+		if _, err := verifiedChains(roots, r); interrex.KindOf(err) != c.want || (err == nil) != (c.want == "") {
 			t.Errorf("%s: got %v, want %q", what, err, c.want)
 		}
 	}
-	if _, err := checkClientCert(roots, httptest.NewRequest("POST", "/", nil)); interrex.KindOf(err) != interrex.ErrUnauthenticated {
+	if _, err := verifiedChains(roots, httptest.NewRequest("POST", "/", nil)); interrex.KindOf(err) != interrex.ErrUnauthenticated {
 		t.Errorf("without TLS: %v", err)
 	}
 }

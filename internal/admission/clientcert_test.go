@@ -1,11 +1,14 @@
-package listener
+package admission
 
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -33,13 +36,14 @@ func TestOnlyCallersWithACertificateOfTheAuthorityAreLetIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewUnstartedServer(RequireClientCert(roots, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "in")
-	})))
+	guard := &Guard{Tokens: known{first: t.Context(), open: true}, Silence: hears.of, CA: func() string { return "" }}
+	server := httptest.NewUnstartedServer(VerifyClientCert(roots, guard.Admit(Public, func(path string) bool { return path == "/livez" }, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, CallerOf(r.Context()).Name)
+	}))))
 	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
 	server.StartTLS()
 	defer server.Close()
-	post := func(shown transport.TLS) (int, string) {
+	post := func(path string, shown transport.TLS) (int, string) {
 		client := server.Client()
 		c := client.Transport.(*http.Transport).Clone()
 		defer c.CloseIdleConnections()
@@ -47,7 +51,7 @@ func TestOnlyCallersWithACertificateOfTheAuthorityAreLetIn(t *testing.T) {
 			// It is presented regardless of the CAs that the server names.
 			c.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return shown.Certificate() }
 		}
-		answer, err := (&http.Client{Transport: c}).Post(server.URL+"/interrex.v1.LeaseService/Claim", "application/json", bytes.NewBufferString("{}"))
+		answer, err := (&http.Client{Transport: c}).Post(server.URL+path, "application/json", bytes.NewBufferString("{}"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,13 +62,32 @@ func TestOnlyCallersWithACertificateOfTheAuthorityAreLetIn(t *testing.T) {
 		}
 		return answer.StatusCode, string(body)
 	}
-	if code, body := post(ours); code != http.StatusOK || body != "in" {
+	const claim = "/interrex.v1.LeaseService/Claim"
+	if code, body := post(claim, ours); code != http.StatusOK || body != "caller" {
 		t.Errorf("our certificate: %d %s", code, body)
 	}
 	for name, shown := range map[string]transport.TLS{"no certificate": nil, "another authority's": theirs} {
-		code, body := post(shown)
+		code, body := post(claim, shown)
 		if code != http.StatusUnauthorized || !strings.Contains(body, `"kind":"unauthenticated"`) {
 			t.Errorf("%s: %d %s", name, code, body)
+		}
+	}
+	if code, body := post("/livez", nil); code != http.StatusOK {
+		t.Errorf("a probe without a certificate: %d %s", code, body)
+	}
+}
+
+func TestACertificateHasOneName(t *testing.T) {
+	uri := &url.URL{Scheme: "spiffe", Host: "a", Path: "/b"}
+	for want, c := range map[string]*x509.Certificate{
+		"ann":          {Subject: pkix.Name{CommonName: "ann"}, DNSNames: []string{"x", "y"}},
+		"web.example":  {DNSNames: []string{"web.example"}},
+		"bob@example":  {EmailAddresses: []string{"bob@example"}},
+		"spiffe://a/b": {URIs: []*url.URL{uri}},
+		"":             {DNSNames: []string{"a"}, URIs: []*url.URL{uri}},
+	} {
+		if got := certName(c); got != want {
+			t.Errorf("it is %q, want %q", got, want)
 		}
 	}
 }

@@ -1,0 +1,239 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/internal/access"
+	"github.com/interrex/interrex/internal/accesstoken"
+	"github.com/interrex/interrex/internal/services"
+	"github.com/interrex/interrex/state"
+)
+
+// closedNode is an agent whose API needs tokens.
+type closedNode struct {
+	*node
+	tokens *access.Table
+	next   interrex.Revision
+}
+
+func closedAPI(t *testing.T) *closedNode {
+	tokens := access.New()
+	nd := cluster(t, 1, func(c *Config) { c.Tokens = &services.Tokens{Table: tokens} })[0]
+	return &closedNode{node: nd, tokens: tokens}
+}
+
+// apply applies a command to the tokens, as the log would.
+func (n *closedNode) apply(c state.Command) {
+	n.t.Helper()
+	own, err := n.tokens.Decode(c.Append(nil))
+	n.must(err)
+	n.must(n.tokens.Check(0, own))
+	n.next++
+	n.tokens.Apply(&state.Turn{Revision: n.next}, own)
+}
+
+// token makes a token with rules; without any it is an operator's.
+func (n *closedNode) token(name string, rules ...string) (t accesstoken.Token, header string) {
+	n.t.Helper()
+	t = accesstoken.New()
+	c := &access.Create{Hash: t.Hash(), Name: name, Operator: len(rules) == 0}
+	for _, text := range rules {
+		rule, err := interrex.ParseAccessRule(text)
+		n.must(err)
+		c.Rules = append(c.Rules, rule)
+	}
+	n.apply(c)
+	return t, "Bearer " + t.String()
+}
+
+// dial returns a client that uses a token.
+func (n *closedNode) dial(t accesstoken.Token) *client.Client {
+	n.t.Helper()
+	c, err := client.Dial(n.t.Context(), client.Config{Addresses: []string{n.url}, Token: t.String()})
+	n.must(err)
+	n.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func (n *closedNode) put(key, by string) {
+	n.t.Helper()
+	n.expect(n.kv("PUT", "/kv/"+key, "v", "Authorization: "+by), 200, "")
+}
+
+// A watch, a list or a stream of events covers only what the rules allow, or is refused:
+// it is not filtered.
+func TestWhatARuleDoesNotAllowIsNeverSent(t *testing.T) {
+	n := closedAPI(t)
+	_, op := n.token("op")
+	ann, by := n.token("ann", "resource:list,watch:interrex.Value/default/default/app/*", "change:watch,list:web/*", "lease:watch,list:web/*")
+	n.put("app/1", op)
+	n.put("other/1", op)
+	keys := n.eventsOf(t.Context(), "/kv?prefix=app/", "Authorization", by)
+	changes := n.eventsOf(t.Context(), "/changes?kind=*&prefix=web/", "Authorization", by)
+	leases, err := n.dial(ann).Leases().Watch(t.Context(), interrex.WatchRequest{Namespace: "web"})
+	n.must(err)
+	defer leases.Close()
+	for _, key := range []string{"other/2", "app/2"} {
+		n.put(key, op)
+	}
+	for _, key := range []string{"db/1", "web/1"} {
+		n.expect(n.kv("POST", "/interrex.v1.LeaseService/Claim", `{"key":"`+key+`","holder":"x"}`, "Authorization: "+op, "Content-Type: application/json"), 200, "")
+	}
+	for _, want := range []string{`"app/1"`, "revision", `"app/2"`} {
+		if e := <-keys; !strings.Contains(e.data, want) || strings.Contains(e.data, "other") {
+			t.Errorf("got %+v, want %s", e, want)
+		}
+	}
+	if e := <-changes; e.kind != "lease.claimed" || !strings.Contains(e.data, `"key":"web/1"`) {
+		t.Errorf("got %+v", e)
+	}
+	for {
+		e, err := leases.Next(t.Context())
+		n.must(err)
+		if e.Lease.Key.Namespace == "web" {
+			break
+		}
+		if e.Lease.Key.Name != "" {
+			t.Errorf("got %+v", e)
+		}
+	}
+}
+
+func TestAWatchThatSpansMoreThanTheRulesIsRefused(t *testing.T) {
+	n := closedAPI(t)
+	ann, by := n.token("ann", "resource:list,watch:interrex.Value/default/default/app/*", "change:watch,list:web/*", "lease:watch,list:web/*")
+	c := n.dial(ann)
+	for path, rule := range map[string]string{
+		"/kv?prefix=ap":                "resource:watch:interrex.Value/default/default/ap*",
+		"/kv/app":                      "resource:watch:interrex.Value/default/default/app",
+		"/kv?prefix=app/&namespace=ns": "resource:watch:interrex.Value/default/ns/app/*",
+		"/changes":                     "change:watch:*",
+		"/changes?prefix=we":           "change:watch:we*",
+	} {
+		n.expect(n.kv("GET", path, "", "Accept: text/event-stream", "Authorization: "+by), 403, "ann lacks the rule "+rule)
+	}
+	n.expect(n.kv("GET", "/kv?prefix=ap", "", "Authorization: "+by), 403, "ann lacks the rule resource:list:interrex.Value/default/default/ap*")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for what, watch := range map[string]func() error{
+		"all leases": func() error { return first(ctx)(c.Leases().Watch(ctx, interrex.WatchRequest{})) },
+		"a prefix":   func() error { return first(ctx)(c.Leases().Watch(ctx, interrex.WatchRequest{Namespace: "we"})) },
+		"one lease": func() error {
+			return first(ctx)(c.Leases().Watch(ctx, interrex.WatchRequest{Key: interrex.Key{Namespace: "db", Name: "1"}}))
+		},
+	} {
+		if err := watch(); !errors.Is(err, interrex.ErrDenied) || !strings.Contains(err.Error(), "ann lacks the rule lease:watch:") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// first returns a function that returns the error of the first event of a watch.
+func first(ctx context.Context) func(interrex.Watch[interrex.LeaseEvent], error) error {
+	return func(w interrex.Watch[interrex.LeaseEvent], err error) error {
+		if err == nil {
+			defer w.Close()
+			_, err = w.Next(ctx)
+		}
+		return err
+	}
+}
+
+func TestARevocationEndsStreamsAndWatches(t *testing.T) {
+	n := closedAPI(t)
+	n.token("op")
+	ann, by := n.token("ann", "*:*:*")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	events := n.eventsOf(ctx, "/changes?kind=*", "Authorization", by)
+	c := n.dial(ann)
+	leases, err := c.Leases().Watch(ctx, interrex.WatchRequest{})
+	n.must(err)
+	defer leases.Close()
+	if e, err := leases.Next(ctx); err != nil || e.Kind != interrex.EndOfSnapshot {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	n.apply(&access.Revoke{ID: ann.Hash().ID()})
+	if e := <-events; e.kind != "unauthenticated" || !strings.Contains(e.data, "was revoked") {
+		t.Errorf("the stream of events ends with %+v", e)
+	}
+	if _, err := leases.Next(ctx); !errors.Is(err, interrex.ErrUnauthenticated) {
+		t.Errorf("the watch ends with %v", err)
+	}
+	if _, err := c.Leases().List(ctx, interrex.ListRequest{}); !errors.Is(err, interrex.ErrUnauthenticated) {
+		t.Errorf("the stream of operations ends with %v", err)
+	}
+}
+
+// Juju's secretaries: who may claim what, and for whom.
+func TestARuleBindsTheHolderToTheCaller(t *testing.T) {
+	n := closedAPI(t)
+	ann, _ := n.token("ann", "lease:claim,transfer:web/*:own")
+	c := n.dial(ann).Leases()
+	key := interrex.Key{Namespace: "web", Name: "a"}
+	if _, err := c.Claim(t.Context(), interrex.ClaimRequest{Key: key, Holder: "bob", TTL: time.Minute}); !errors.Is(err, interrex.ErrDenied) || !strings.Contains(err.Error(), "only under its own name") {
+		t.Errorf("a claim for another holder: %v", err)
+	}
+	a, err := c.Claim(t.Context(), interrex.ClaimRequest{Key: key, Holder: "ann", TTL: time.Minute})
+	n.must(err)
+	if _, err := c.Transfer(t.Context(), interrex.TransferRequest{Key: key, Token: a.Lease.Token, To: "bob"}); !errors.Is(err, interrex.ErrDenied) {
+		t.Errorf("a transfer to another holder: %v", err)
+	}
+	for _, body := range []string{
+		`{"operations":[{"@type":"type.googleapis.com/interrex.v1.ClaimRequest","key":"web/b","holder":"ann"},{"@type":"type.googleapis.com/interrex.v1.ClaimRequest","key":"web/c","holder":"bob"}]}`,
+	} {
+		_, by := n.token("ann", "lease:claim:web/*:own")
+		n.expect(n.kv("POST", "/interrex.v1.StateService/Group", body, "Authorization: "+by, "Content-Type: application/json"), 403, "operation 2")
+	}
+}
+
+func TestAStrangerSeesOnlyWhetherTheAgentIsReady(t *testing.T) {
+	n := closedAPI(t)
+	_, op := n.token("op")
+	_, ann := n.token("ann", "lease:*:*")
+	n.engine.status.Alarms = []interrex.Alarm{{Name: "member-silent", Text: "gone"}}
+	for _, c := range []struct {
+		path, by string
+		status   int
+		alarm    bool
+	}{
+		{"/readyz?verbose", "", 200, false}, {"/readyz?verbose", ann, 200, false}, {"/readyz?verbose", op, 200, true},
+		{"/livez", "", 200, false}, {"/leader", "", 200, false}, {"/metrics", "", 401, false}, {"/metrics", ann, 403, false}, {"/metrics", op, 200, false},
+		{"/changes", "", 401, false}, {"/kv/a", "", 401, false}, {"//livez", "", 401, false}, {"/livez/../changes", "", 401, false},
+		{"/changes?access_token=" + strings.TrimPrefix(op, "Bearer "), "", 401, false},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, n.url+c.path, nil)
+		n.must(err)
+		r.URL.Path, _, _ = strings.Cut(c.path, "?") // as it is
+		r.Header.Set("Authorization", c.by)
+		got := n.send(r)
+		if got.status != c.status || strings.Contains(got.body, "member-silent") != c.alarm {
+			t.Errorf("%s by %.12q: %d %s", c.path, c.by, got.status, got.body)
+		}
+	}
+}
+
+func TestARuleThatNothingMatchesIsRefused(t *testing.T) {
+	n := closedAPI(t)
+	_, op := n.token("op")
+	create := func(table, verb, prefix string) reply {
+		return n.kv("POST", "/interrex.v1.TokenService/Create", `{"name":"x","hash":"`+strings.Repeat("A", 42)+`E=","rules":[{"table":"`+table+`","verbs":["`+verb+`"],"prefix":"`+prefix+`"}]}`,
+			"Authorization: "+op, "Content-Type: application/json")
+	}
+	n.expect(create("leases", "claim", "*"), 400, "there is no table leases: give agent, change, lease, ")
+	n.expect(create("lease", "clam", "*"), 400, "lease has no verb clam: give claim, extend, ")
+	n.expect(create("*", "clam", "*"), 400, "* has no verb clam: give ")
+	n.expect(create("lease", "claim", "web"), 400, `\"web\" is not NAMESPACE/NAME: give default/web`)
+	for _, rule := range []string{"lease:claim:default/web", "agent:read:*", "*:list,watch:*", "resource:*:interrex.Value/*"} {
+		r, err := interrex.ParseAccessRule(rule)
+		n.must(err)
+		n.must(n.server.methods.CheckRule(r))
+	}
+}
