@@ -112,10 +112,11 @@ func TestARevokedTokenEndsWhatIsOpenWithIt(t *testing.T) {
 		t.Errorf("it allows %+v, %+v", ann, named)
 	}
 	w.must(&access.Revoke{ID: numbered(1).Hash().ID()})
-	for what, valid := range map[string]context.Context{"the token": ann.Valid, "its name": named.Valid} {
-		if interrex.KindOf(context.Cause(valid)) != interrex.ErrUnauthenticated {
-			t.Errorf("%s: %v", what, context.Cause(valid))
-		}
+	if got := context.Cause(ann.Valid); interrex.KindOf(got) != interrex.ErrUnauthenticated {
+		t.Errorf("the token: %v", got)
+	}
+	if got := context.Cause(named.Valid); interrex.KindOf(got) != interrex.ErrUnavailable {
+		t.Errorf("its name: %v", got)
 	}
 	if bob.Valid.Err() != nil || w.grant(2) != bob {
 		t.Error("another token has ended too")
@@ -128,6 +129,42 @@ func TestARevokedTokenEndsWhatIsOpenWithIt(t *testing.T) {
 	}
 	if _, err := w.do(&access.Revoke{ID: numbered(1).Hash().ID()}); interrex.KindOf(err) != interrex.ErrNotFound {
 		t.Errorf("revoked again: %v", err)
+	}
+}
+
+// Who has shown a certificate goes on with a further token of its name, and begins again
+// where one has gone.
+func TestWhatANameMayDoFollowsItsTokens(t *testing.T) {
+	w := &world{T: t, Table: access.New()}
+	may := func(verb string) bool {
+		return w.Named("ann").Allows(accesstoken.Use{Table: "lease", Verb: verb, Key: "default/a"})
+	}
+	read := &access.Create{Hash: numbered(3).Hash(), Name: "ann", Rules: []interrex.AccessRule{{Table: "lease", Verbs: []string{"read"}, Prefix: "*"}}}
+	nobody := w.Named("ann").Valid
+	w.must(create(9, "bob"))
+	ended := func(what string, valid context.Context, is bool) {
+		t.Helper()
+		if (valid.Err() != nil) != is || is && interrex.KindOf(context.Cause(valid)) != interrex.ErrUnavailable {
+			t.Errorf("%s: %v", what, context.Cause(valid))
+		}
+	}
+	ended("a name without a token, when some name has got one", nobody, true)
+	nobody = w.Named("ann").Valid
+	w.must(create(1, "ann"))
+	ended("a name without a token, when it has got one", nobody, true)
+	first := w.Named("ann").Valid
+	w.must(read)
+	w.must(create(2, "bob"))
+	if !may("claim") || !may("read") {
+		t.Error("two tokens do not allow what each allows")
+	}
+	ended("a name that has got another token", first, false)
+	w.must(&access.Revoke{ID: numbered(2).Hash().ID()})
+	ended("a name, when another one has lost a token", first, false)
+	w.must(&access.Revoke{ID: numbered(1).Hash().ID()})
+	ended("a name that has lost a token", first, true)
+	if may("claim") || !may("read") || w.Named("ann").Valid.Err() != nil {
+		t.Error("the other token does not allow what it allows")
 	}
 }
 

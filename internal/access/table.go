@@ -50,10 +50,11 @@ type rows struct {
 
 // live is what callers have of rows on this agent; it is immutable.
 type live struct {
-	open  context.Context // done at the first token
-	end   context.CancelCauseFunc
-	byID  map[string]*granted
-	names map[string]*granted // of the tokens of one name together
+	open   context.Context // done at the first token
+	end    context.CancelCauseFunc
+	byID   map[string]*granted
+	names  map[string]*granted // of the tokens of one name together
+	nobody *granted            // of all other names
 }
 
 // granted is a grant that can be ended.
@@ -69,7 +70,7 @@ var _ state.Table = (*Table)(nil)
 func New() *Table {
 	t := &Table{}
 	t.rows.Store(&rows{})
-	l := &live{byID: map[string]*granted{}, names: map[string]*granted{}}
+	l := &live{byID: map[string]*granted{}, names: map[string]*granted{}, nobody: newGranted(&Token{})}
 	l.open, l.end = context.WithCancelCause(context.Background())
 	t.live.Store(l)
 	t.maxSilence.Store(int64(defaultSilence))
@@ -112,13 +113,14 @@ func (t *Table) Grant(text string) (*accesstoken.Grant, error) {
 }
 
 // Named returns what the tokens of a name allow together, for a caller that has shown
-// in another way that it has this name. Without such a token it allows nothing.
+// in another way that it has this name. Without such a token it allows nothing. A further
+// token of the name changes that without an end; where one is dropped, the grant ends.
 func (t *Table) Named(name string) *accesstoken.Grant {
 	l := t.live.Load()
 	if g := l.names[name]; g != nil {
 		return &g.Grant
 	}
-	return &accesstoken.Grant{Name: name, Valid: context.Background()}
+	return &accesstoken.Grant{Name: name, Valid: l.nobody.Valid}
 }
 
 // find returns the index of a token, or where it would be.
@@ -140,41 +142,61 @@ func (t *Table) drop(id string, why error) {
 	t.replace(&rows{closed: true, tokens: slices.Delete(slices.Clone(now.tokens), i, i+1)}, why)
 }
 
-// replace replaces the content, and ends the grants that are not in the next one.
+// replace replaces the content, and ends the grants of tokens that are not in the next
+// one, and of the names that have lost one.
 func (t *Table) replace(next *rows, why error) {
 	was := t.live.Load()
-	now := &live{open: was.open, end: was.end, byID: make(map[string]*granted, len(next.tokens))}
+	now := &live{open: was.open, end: was.end, nobody: was.nobody, byID: make(map[string]*granted, len(next.tokens))}
+	lost := maps.Clone(was.byID)
 	for _, token := range next.tokens {
 		g := was.byID[token.ID()]
 		if g == nil || !g.token.same(token) {
 			g = newGranted(token)
+		} else {
+			delete(lost, token.ID())
 		}
 		now.byID[token.ID()] = g
 	}
 	if !next.closed && now.open.Err() != nil {
 		now.open, now.end = context.WithCancelCause(context.Background())
 	}
-	now.names = named(next.tokens, was.names)
+	ended := now.nameAll(next.tokens, was, lost)
 	t.rows.Store(next)
 	t.live.Store(now)
-	was.endAllBut(now, why)
+	for _, g := range lost {
+		g.end(why)
+	}
+	for _, g := range ended {
+		g.end(interrex.Errorf(interrex.ErrUnavailable, "what the owner of this certificate may do has changed: try again"))
+	}
 	if next.closed {
 		now.end(interrex.Errorf(interrex.ErrUnauthenticated, "this cluster's API needs an access token from now on"))
 	}
 }
 
-// endAllBut ends the grants that another one does not have.
-func (l *live) endAllBut(other *live, why error) {
-	for id, g := range l.byID {
-		if other.byID[id] != g {
-			g.end(why)
-		}
+// nameAll sets the grants of names, which go on where they have lost no token, and
+// returns those that end. That of nobody ends for the name that has one from now on.
+func (l *live) nameAll(tokens []*Token, was *live, lost map[string]*granted) (ended []*granted) {
+	less := map[string]bool{}
+	for _, g := range lost {
+		less[g.token.Name] = true
 	}
-	for name, g := range l.names {
-		if other.names[name] != g {
-			g.end(why)
+	l.names = map[string]*granted{}
+	for name, of := range unions(tokens) {
+		g := newGranted(of)
+		before := was.names[name]
+		if before != nil && !less[name] {
+			g.Valid, g.end = before.Valid, before.end
 		}
+		if before == nil && l.nobody == was.nobody {
+			ended, l.nobody = append(ended, was.nobody), newGranted(&Token{})
+		}
+		l.names[name] = g
 	}
+	for name := range less {
+		ended = append(ended, was.names[name])
+	}
+	return ended
 }
 
 func (t *Token) same(o *Token) bool {
@@ -189,26 +211,17 @@ func newGranted(token *Token) *granted {
 	return g
 }
 
-// named returns the grants of all names, those of before if they allow the same.
-func named(tokens []*Token, before map[string]*granted) map[string]*granted {
-	union := map[string]*Token{}
+// unions returns what the tokens of each name are together.
+func unions(tokens []*Token) map[string]*Token {
+	all := map[string]*Token{}
 	for _, token := range tokens {
-		if of := union[token.Name]; of != nil {
+		if of := all[token.Name]; of != nil {
 			of.Operator = of.Operator || token.Operator
 			of.Rules = append(slices.Clip(of.Rules), token.Rules...)
 			continue
 		}
 		copied := *token
-		copied.Hash = accesstoken.Hash{}
-		union[token.Name] = &copied
-	}
-	all := make(map[string]*granted, len(union))
-	for name, of := range maps.All(union) {
-		if was := before[name]; was != nil && was.token.same(of) {
-			all[name] = was
-			continue
-		}
-		all[name] = newGranted(of)
+		all[token.Name] = &copied
 	}
 	return all
 }

@@ -28,6 +28,9 @@ type Caller struct {
 	// Grant is what the caller may do unless it is an operator; nil: all that is not
 	// reserved for operators.
 	Grant *accesstoken.Grant
+	// now returns the present grant of a name; nil: Grant is that of a token, which
+	// does not change.
+	now func() *accesstoken.Grant
 	// doubt returns why it is not certain now what the caller may do; nil: it is.
 	doubt func() error
 }
@@ -53,6 +56,15 @@ func CallerOf(ctx context.Context) Caller {
 func (c Caller) OnBehalf(name string) Caller {
 	if c.Door == Peer {
 		c.Name = name
+	}
+	return c
+}
+
+// Now returns the caller with what it may do now: a name may have got a further token.
+func (c Caller) Now() Caller {
+	if c.now != nil {
+		c.Grant = c.now()
+		c.Operator = c.Grant.Operator
 	}
 	return c
 }

@@ -139,7 +139,9 @@ func (g *Guard) certified(d Door, chain []*x509.Certificate) (Caller, context.Co
 		return Caller{}, nil, err
 	}
 	grant := g.Tokens.Named(name)
-	return g.granted(d, grant), grant.Valid, nil
+	c := g.granted(d, grant)
+	c.now = func() *accesstoken.Grant { return g.Tokens.Named(name) }
+	return c, grant.Valid, nil
 }
 
 // granted returns the caller that has a grant.

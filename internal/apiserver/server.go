@@ -261,7 +261,7 @@ func free(path string) bool {
 
 // seesAgent refuses callers that may not see how this agent does.
 func seesAgent(ctx context.Context) error {
-	return admission.CallerOf(ctx).May(accesstoken.Use{Table: "agent", Verb: "read"})
+	return admission.CallerOf(ctx).Now().May(accesstoken.Use{Table: "agent", Verb: "read"})
 }
 
 // profiles serves Go's own profiles.

@@ -184,6 +184,7 @@ func (r *Registry) judge(c admission.Caller, m wire.Method, to purpose, q proto.
 	if err := c.Doubt(); err != nil {
 		return err
 	}
+	c = c.Now()
 	privileged := command != nil && command.About().Privileged
 	plain := c.Operator && !privileged || c.Grant == nil && !privileged
 	if plain {

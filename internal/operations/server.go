@@ -284,7 +284,7 @@ func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
 // everything that was committed at the call.
 func (s *Server) act(ctx context.Context, r *request) (o outcome) {
 	defer s.checker.Guard(r.Method.Procedure, &o.err)
-	err := r.Caller.MayDo(r.Method.May)
+	err := r.Caller.Now().MayDo(r.Method.May)
 	s.methods.Audit.Judged(r.Caller, r.Method.Procedure, "", true, err)
 	if err != nil {
 		return outcome{err: err}
