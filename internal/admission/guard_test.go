@@ -155,6 +155,29 @@ func TestWhatWasAdmittedIsInDoubtOnceTheLeaderIsNotHeard(t *testing.T) {
 	}
 }
 
+// changing are tokens whose names may do something else later.
+type changing struct {
+	known
+	grant *accesstoken.Grant
+}
+
+func (c *changing) Named(string) *accesstoken.Grant { return c.grant }
+
+func TestWhatTheOwnerOfACertificateMayDoIsLookedUp(t *testing.T) {
+	tokens := &changing{known{first: t.Context()}, &accesstoken.Grant{Name: "ann", Valid: t.Context()}}
+	g := &Guard{Tokens: tokens, Silence: hears.of, CA: func() string { return "ours" }}
+	r := httptest.NewRequest("GET", "/changes", nil)
+	r.TLS = shown("ann", "theirs")
+	c, _, err := g.identify(Public, r)
+	if err != nil || c.Now().Operator || c.Now().May(accesstoken.Use{Table: "lease", Verb: "list"}) == nil {
+		t.Errorf("without a token: %+v, %v", c, err)
+	}
+	tokens.grant = &accesstoken.Grant{Name: "ann", Operator: true, Valid: t.Context()}
+	if c = c.Now(); !c.Operator || c.May(accesstoken.Use{Table: "lease", Verb: "list"}) != nil {
+		t.Errorf("with one: %+v", c)
+	}
+}
+
 func TestAnAuthorizationThatIsThereTwiceIsRefused(t *testing.T) {
 	g := &Guard{Tokens: known{grants: map[string]*accesstoken.Grant{"ann": {Name: "ann"}, "op": {Name: "op"}}}, Silence: hears.of}
 	r := httptest.NewRequest("GET", "/changes", nil)

@@ -194,6 +194,18 @@ func TestARuleBindsTheHolderToTheCaller(t *testing.T) {
 	}
 }
 
+func TestRecordsBelongToTheCallersName(t *testing.T) {
+	n := closedAPI(t)
+	for _, name := range []string{"ann", "bob"} {
+		_, by := n.token(name, "lease:claim:*")
+		claim := func() reply {
+			return n.kv("POST", "/interrex.v1.LeaseService/Claim", `{"key":"web/`+name+`","holder":"x","request_id":"r"}`, "Authorization: "+by, "Content-Type: application/json")
+		}
+		n.expect(claim(), 200, `"replayed":false`)
+		n.expect(claim(), 200, `"replayed":true`)
+	}
+}
+
 func TestAStrangerSeesOnlyWhetherTheAgentIsReady(t *testing.T) {
 	n := closedAPI(t)
 	_, op := n.token("op")
