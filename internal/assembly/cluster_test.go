@@ -54,7 +54,7 @@ func until(t *testing.T, what string, is func() bool) {
 func found(t *testing.T) [3]*world {
 	t.Helper()
 	agent := func(id string) enrolment.Agent {
-		return enrolment.Agent{DataDir: filepath.Join(t.TempDir(), id), ID: id, API: "127.0.0.1:0", Cluster: "127.0.0.1:0"}
+		return enrolment.Agent{DataDir: filepath.Join(t.TempDir(), id), ID: id, API: "127.0.0.1:7400", Cluster: "127.0.0.1:7401"} // they listen elsewhere
 	}
 	first := agent("a1")
 	made, err := enrolment.Found(first, time.Now())
