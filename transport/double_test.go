@@ -48,6 +48,7 @@ func TestASecondAgentOfOneIDIsRefusedAtBothEnds(t *testing.T) {
 		}
 		stop(t, a) // its process has ended: its connections are closed
 		_ = open.Close()
+		eventually(t, "b counts no connection of the first", func() bool { return !b.present.hasOther(Hello{ID: "a"}) })
 		eventually(t, "the second is let in", func() bool { return meet() == nil })
 		eventually(t, "b knows where it is", func() bool { return b.Address("a") == clone.ListenAddr() })
 	}

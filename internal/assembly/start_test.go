@@ -1,6 +1,7 @@
 package assembly
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/juju/loggo"
@@ -10,6 +11,19 @@ import (
 // reportOf is what a report says of one worker.
 func reportOf(report map[string]any, name string) map[string]any {
 	return report[dependency.KeyManifolds].(map[string]any)[name].(map[string]any)
+}
+
+// A start that waited for them would fail with a damaged disk, or a database that is off.
+func TestAnAgentStartsWithoutWhatMayComeLater(t *testing.T) {
+	s, err := New(Config{Prefix: "x-"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{RaftName, ProjectionName, NotifyName} {
+		if !slices.Contains(s.Extras(), s.Name(name)) {
+			t.Errorf("it waits for %s", name)
+		}
+	}
 }
 
 // Raft's lives and the engine log through it.
