@@ -19,8 +19,18 @@ type Members interface {
 	List(ctx context.Context, o ReadOptions) ([]Member, Revision, error)
 	// Remove removes a member: it loses its vote, then its place in raft's
 	// configuration. It keeps its data, and does not come back with it. The error is
-	// ErrNotFound if there is no such member.
+	// ErrNotFound if there is no such member, and ErrConflict if the other voters would
+	// be no quorum; ForceRemove removes it from raft's configuration once they are.
 	Remove(ctx context.Context, id string) (Revision, error)
+	ForceRemove(ctx context.Context, id string) (Revision, error)
+	// Add admits an agent that has a certificate already, and that the members find at
+	// an address, host:port. Adding a member again, at the same address, changes
+	// nothing; the error is ErrConflict if the ID has another address.
+	Add(ctx context.Context, id, clusterAddress string) (Revision, error)
+	// TransferLeader hands leadership over to a voter, or to any if id is empty, and
+	// returns who leads then. The error is ErrConflict if the agent has no vote or leads
+	// already, and ErrUnavailable if it does not respond.
+	TransferLeader(ctx context.Context, id string) (Leadership, error)
 	// SetVoter sets whether a member may have a vote. It gets one once it has caught
 	// up, where that keeps the number of voters odd.
 	SetVoter(ctx context.Context, id string, voter bool) (Revision, error)

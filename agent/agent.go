@@ -164,6 +164,28 @@ func (a *Agent) Stop(ctx context.Context) error {
 	return errors.Join(drained, a.Wait())
 }
 
+// Destroy takes the agent out of its cluster, drains and stops it as Stop does, and
+// deletes raft's data in its directory, and only that: see 'interrex agent leave
+// --purge'. The last voter, and one without which there is no quorum, is refused with
+// ErrConflict. After an error the agent goes on, unless it has left. On an agent that
+// is not running the error is ErrStopped.
+func (a *Agent) Destroy(ctx context.Context) error {
+	a.life.Lock()
+	defer a.life.Unlock()
+	r := a.running()
+	if r == nil {
+		return ErrStopped
+	}
+	ctx, cancel := context.WithTimeout(ctx, StopTimeout)
+	defer cancel()
+	if err := r.set.Leave(ctx, true); err != nil {
+		return fmt.Errorf("cannot destroy the agent: %w", err)
+	}
+	drained := r.Drain(ctx)
+	r.engine.Kill()
+	return errors.Join(drained, a.Wait())
+}
+
 // Kill stops the agent without draining first; Wait waits for it.
 func (a *Agent) Kill() {
 	if r := a.running(); r != nil {

@@ -70,6 +70,16 @@ func (c *Client) Drain(ctx context.Context) error {
 	return err
 }
 
+// Leave takes the agent at the first address out of its cluster, and returns when it
+// has left and is about to stop; purge deletes raft's data in its directory. It is
+// available only over the agent's socket.
+func (c *Client) Leave(ctx context.Context, purge bool) error {
+	_, err := firstAgent(ctx, c, func(ctx context.Context, p *endpoint) (*interrexv1.LeaveResponse, error) {
+		return one(ctx, p.engine.Leave, &interrexv1.LeaveRequest{Purge: purge}, true)
+	})
+	return err
+}
+
 // firstAgent calls the agent at the first address, once.
 func firstAgent[A any](ctx context.Context, c *Client, ask func(context.Context, *endpoint) (A, error)) (A, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)

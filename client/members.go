@@ -40,9 +40,28 @@ func (s members) List(ctx context.Context, o interrex.ReadOptions) ([]interrex.M
 }
 
 func (s members) Remove(ctx context.Context, id string) (interrex.Revision, error) {
-	m, err := Call[interrexv1.MemberServiceRemoveRequest, interrexv1.MemberServiceRemoveResponse](ctx, s.by, interrexv1.MemberServiceRemoveProcedure,
-		&interrexv1.MemberServiceRemoveRequest{Id: id}, Options{})
+	return s.remove(ctx, &interrexv1.MemberServiceRemoveRequest{Id: id})
+}
+
+func (s members) ForceRemove(ctx context.Context, id string) (interrex.Revision, error) {
+	return s.remove(ctx, &interrexv1.MemberServiceRemoveRequest{Id: id, Force: true})
+}
+
+func (s members) remove(ctx context.Context, q *interrexv1.MemberServiceRemoveRequest) (interrex.Revision, error) {
+	m, err := Call[interrexv1.MemberServiceRemoveRequest, interrexv1.MemberServiceRemoveResponse](ctx, s.by, interrexv1.MemberServiceRemoveProcedure, q, Options{})
 	return interrex.Revision(m.GetRevision()), err
+}
+
+func (s members) Add(ctx context.Context, id, clusterAddress string) (interrex.Revision, error) {
+	m, err := Call[interrexv1.MemberServiceAddRequest, interrexv1.MemberServiceAddResponse](ctx, s.by, interrexv1.MemberServiceAddProcedure,
+		&interrexv1.MemberServiceAddRequest{Id: id, ClusterAddress: clusterAddress}, Options{})
+	return interrex.Revision(m.GetRevision()), err
+}
+
+func (s members) TransferLeader(ctx context.Context, id string) (interrex.Leadership, error) {
+	m, err := Call[interrexv1.TransferLeaderRequest, interrexv1.TransferLeaderResponse](ctx, s.by, interrexv1.MemberServiceTransferLeaderProcedure,
+		&interrexv1.TransferLeaderRequest{Id: id}, Options{})
+	return interrex.Leadership{LeaderID: m.GetLeaderId(), Term: m.GetTerm()}, err
 }
 
 func (s members) SetVoter(ctx context.Context, id string, voter bool) (interrex.Revision, error) {

@@ -24,6 +24,7 @@ const patience = time.Minute
 type fleet struct {
 	t       *testing.T
 	dir     string
+	ca      *certificates.CA // nil: the cluster has its own
 	members []*member
 }
 
@@ -47,8 +48,7 @@ func newFleet(t *testing.T, n int, change func(i int, c *config.Config)) *fleet 
 	}
 	f := &fleet{t: t, dir: dir}
 	t.Cleanup(f.end)
-	ca, err := certificates.DevCA()
-	if err != nil {
+	if f.ca, err = certificates.DevCA(); err != nil {
 		t.Fatal(err)
 	}
 	ports := freePorts(t, 2*n)
@@ -57,7 +57,7 @@ func newFleet(t *testing.T, n int, change func(i int, c *config.Config)) *fleet 
 		join = append(join, fmt.Sprintf("127.0.0.1:%d", ports[n+i]))
 	}
 	for i := range n {
-		f.members = append(f.members, f.member(ca, i, ports[i], join, change))
+		f.members = append(f.members, f.member(f.ca, i, ports[i], join, change))
 	}
 	for i := range n {
 		f.start(i)

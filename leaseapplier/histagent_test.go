@@ -176,3 +176,4 @@ func (noEngine) Status() interrex.Status                  { return interrex.Stat
 func (noEngine) Config() (string, error)                  { return "", errNoEngine }
 func (noEngine) Reload(context.Context) ([]string, error) { return nil, errNoEngine }
 func (noEngine) Drain(context.Context) error              { return errNoEngine }
+func (noEngine) Leave(context.Context, bool) error        { return errNoEngine }

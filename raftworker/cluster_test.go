@@ -201,7 +201,7 @@ func TestLeadershipIsHandedOverWithALastStampBefore(t *testing.T) {
 	first := leader(t, all)
 	first.put(first.w, "one")
 	deadline := time.Now().Add(within)
-	for err := first.w.HandOver(t.Context()); err != nil; err = first.w.HandOver(t.Context()) {
+	for err := first.w.HandOver(t.Context(), ""); err != nil; err = first.w.HandOver(t.Context(), "") {
 		if time.Now().After(deadline) { // raft bounds each try by an election timeout
 			t.Fatal(err)
 		}

@@ -59,14 +59,16 @@ func (m meeting) samePlace(o meeting) bool {
 type book struct {
 	self  string
 	given map[string]string // Config.Peers; never changed
+	// recorded is Config.Recorded; nil: nothing is.
+	recorded func() map[string]string
 
 	mu      sync.Mutex
 	met     map[string]meeting
 	reached map[string]string // IDs, by address that was dialled
 }
 
-func newBook(self string, given map[string]string) *book {
-	return &book{self: self, given: maps.Clone(given), met: map[string]meeting{}, reached: map[string]string{}}
+func newBook(self string, given map[string]string, recorded func() map[string]string) *book {
+	return &book{self: self, given: maps.Clone(given), recorded: recorded, met: map[string]meeting{}, reached: map[string]string{}}
 }
 
 // learn records a meeting and reports whether the hello is news. The
@@ -178,9 +180,17 @@ func (b *book) address(id string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if m, met := b.met[id]; met {
-		return cmp.Or(m.hello().ClusterAddress, b.given[id])
+		return cmp.Or(m.hello().ClusterAddress, b.told(id))
 	}
-	return cmp.Or(b.metByOthers()[id], b.given[id])
+	return cmp.Or(b.metByOthers()[id], b.told(id))
+}
+
+// told returns an agent's address as it was given, or recorded by the cluster.
+func (b *book) told(id string) string {
+	if b.recorded == nil || b.given[id] != "" {
+		return b.given[id]
+	}
+	return b.recorded()[id]
 }
 
 // metAt reports whether a known agent is at, or has dialled from, a host.
@@ -232,5 +242,12 @@ func (b *book) addresses() []string {
 		all = append(all, m.hello().ClusterAddress)
 	}
 	all = slices.AppendSeq(all, maps.Values(b.metByOthers()))
+	if b.recorded != nil {
+		for id, address := range b.recorded() {
+			if id != b.self {
+				all = append(all, address)
+			}
+		}
+	}
 	return slices.AppendSeq(all, maps.Values(b.given))
 }

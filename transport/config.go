@@ -52,6 +52,10 @@ type Config struct {
 	// and its hello names its address.
 	Peers map[string]string
 
+	// Recorded returns the addresses of members that the cluster has recorded, by ID.
+	// They are used as Peers are. Optional. It must not block.
+	Recorded func() map[string]string
+
 	// Hello describes this agent as it is now. It must not block. The transport
 	// fills in Protocol, ID, Instance, Met and Log itself, and ClusterAddress
 	// when it is empty.

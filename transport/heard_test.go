@@ -18,7 +18,7 @@ import (
 func listening(join ...string) (*Transport, *testclock.Clock) {
 	now := testclock.NewClock(time.Unix(1000, 0))
 	return &Transport{
-		config: Config{ID: "a", Clock: now, Join: join, Hello: func() Hello { return Hello{} }}, began: now.Now(), book: newBook("a", nil),
+		config: Config{ID: "a", Clock: now, Join: join, Hello: func() Hello { return Hello{} }}, began: now.Now(), book: newBook("a", nil, nil),
 		contacts: contacts{reads: map[string]*lastRead{}, failed: map[string]attempt{}},
 	}, now
 }

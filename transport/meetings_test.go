@@ -60,7 +60,7 @@ func onAll(instance string, met ...Met) Hello {
 func ip(address string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(address), Port: 50000} }
 
 func TestWhereAnAgentWasDialledGoesBeforeWhereItWasSeen(t *testing.T) {
-	b := newBook("a", nil)
+	b := newBook("a", nil, nil)
 	for _, step := range []struct {
 		name string
 		do   func() bool
@@ -90,7 +90,7 @@ func TestWhereAnAgentWasDialledGoesBeforeWhereItWasSeen(t *testing.T) {
 }
 
 func TestWhereOthersWereMetIsNoNews(t *testing.T) {
-	b := newBook("a", nil)
+	b := newBook("a", nil, nil)
 	met := Met{ID: "c", Incarnation: "1", Address: "10.0.0.3:7401"}
 	b.learn(seenAt(ip("10.0.0.2"), onAll("1", met)))
 	if at := b.address("c"); at != met.Address {
@@ -110,7 +110,7 @@ func TestWhereOthersWereMetIsNoNews(t *testing.T) {
 }
 
 func TestWhyAnAgentMustNotLeadIsNoNews(t *testing.T) {
-	b := newBook("a", nil)
+	b := newBook("a", nil, nil)
 	says := func(unfit string) bool {
 		h := onAll("1")
 		h.Log.Unfit = unfit
@@ -129,7 +129,7 @@ func TestWhyAnAgentMustNotLeadIsNoNews(t *testing.T) {
 }
 
 func TestWhatOthersSayOfAgentsIsCheckedAndForgotten(t *testing.T) {
-	b := newBook("a", nil)
+	b := newBook("a", nil, nil)
 	said := []Met{{ID: "a", Address: "10.0.0.1:7401"}, {ID: "No", Address: "10.0.0.3:7401"}, {ID: "c", Address: "nowhere"}, {ID: "d", Address: "0.0.0.0:7401"}}
 	for i := range 2 * maxKnown {
 		said = append(said, Met{ID: fmt.Sprint("x", i), Address: "10.0.0.4:7401"})
@@ -150,7 +150,7 @@ func TestWhatOthersSayOfAgentsIsCheckedAndForgotten(t *testing.T) {
 }
 
 func TestAnAddressByNameIsKnownForTheAgentThatItHasReached(t *testing.T) {
-	b := newBook("a", nil)
+	b := newBook("a", nil, nil)
 	b.learn(dialledAt("b.example:7401", ip("10.0.0.6"), onAll("1")))
 	b.noteReached("b.example:7401", "b")
 	if id := b.idAt("b.example:7401"); id != "b" {
@@ -176,7 +176,7 @@ func (s *slow) DialContext(context.Context, string, string) (net.Conn, error) {
 func TestNewsIsToldAgainWhereADialWasUnderWay(t *testing.T) {
 	w := newWorld(t)
 	network := &slow{make(chan struct{}), make(chan struct{})}
-	tr := &Transport{ctx: t.Context(), config: w.config("a", &notes{}), book: newBook("a", nil), dialling: map[string]bool{},
+	tr := &Transport{ctx: t.Context(), config: w.config("a", &notes{}), book: newBook("a", nil, nil), dialling: map[string]bool{},
 		contacts: contacts{failed: map[string]attempt{}}}
 	tr.config.Dialer = network
 	begun := func() {
@@ -203,7 +203,7 @@ func TestNewsIsToldAgainWhereADialWasUnderWay(t *testing.T) {
 // Who is reached at an address is where it was met; another agent that was met
 // there is not any more.
 func TestAnAgentThatIsReachedIsNotDoubted(t *testing.T) {
-	b := newBook("a", nil)
+	b := newBook("a", nil, nil)
 	const at = "10.0.0.3:7401"
 	b.learn(dialledAt(at, ip("10.0.0.3"), onAll("1")))
 	b.noteReached(at, "b")
@@ -236,7 +236,7 @@ func TestADialInVainDoubtsTheAddress(t *testing.T) {
 func TestTheLoopDialsSoManyAtOnceAndNoMore(t *testing.T) {
 	w := newWorld(t)
 	network := &slow{make(chan struct{}), make(chan struct{})}
-	tr := &Transport{ctx: t.Context(), config: w.config("a", &notes{}), book: newBook("a", nil), dialling: map[string]bool{},
+	tr := &Transport{ctx: t.Context(), config: w.config("a", &notes{}), book: newBook("a", nil, nil), dialling: map[string]bool{},
 		contacts: contacts{failed: map[string]attempt{}}}
 	tr.config.Dialer = network
 	for i := range 2 * meetMost {

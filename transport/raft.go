@@ -74,6 +74,10 @@ func (t *Transport) Raft(config RaftConfig) (RaftTransport, error) {
 	c := raftstream.Config{
 		ID: t.config.ID, Incoming: life.in, Timeout: t.config.Timeout, Clock: t.config.Clock, Logger: config.Logger,
 		Rules: life.rules, Memory: &t.memory,
+		Met: func(id string) (string, bool) {
+			said, met := t.book.latest(id)
+			return said.Log.Life, met
+		},
 		Refused: func(peer string, err error) { t.refusals.Note(peer, err, "refused a request") },
 	}
 	if t.config.TLS != nil {

@@ -63,7 +63,7 @@ func New(config Config) (*Transport, error) {
 		cancel:   cancel,
 		config:   config,
 		instance: rand.Text(),
-		book:     newBook(config.ID, config.Peers),
+		book:     newBook(config.ID, config.Peers, config.Recorded),
 		contacts: contacts{reads: map[string]*lastRead{}, failed: map[string]attempt{}},
 		present:  present{open: map[string]map[string]int{}},
 		began:    config.Clock.Now(),

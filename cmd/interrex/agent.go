@@ -12,7 +12,7 @@ func newAgent(a *app) *cobra.Command {
   interrex agent report
   interrex agent reload --addr unix:///var/lib/interrex/interrex.sock`,
 	})
-	c.AddCommand(newInit(a), newJoin(a), newRun(a), newReport(a), newConfig(a), newReload(a), newDrain(a), newRepair(a))
+	c.AddCommand(newInit(a), newJoin(a), newRun(a), newReport(a), newConfig(a), newReload(a), newDrain(a), newLeave(a), newRepair(a))
 	return c
 }
 

@@ -14,9 +14,10 @@ func newMember(a *app) *cobra.Command {
 		Short: "Show and change who belongs to the cluster",
 		Example: `  interrex member list
   interrex member demote n3                        n3 is to have no vote
-  interrex member remove n3`,
+  interrex member remove n3
+  interrex member transfer-leader n2`,
 	})
-	c.AddCommand(newMemberList(a), newMemberRemove(a), newMemberPromote(a), newMemberDemote(a))
+	c.AddCommand(newMemberList(a), newMemberAdd(a), newMemberRemove(a), newMemberTransfer(a), newMemberPromote(a), newMemberDemote(a))
 	return c
 }
 

@@ -7,7 +7,8 @@ import (
 )
 
 func newMemberRemove(a *app) *cobra.Command {
-	return &cobra.Command{
+	force := false
+	c := &cobra.Command{
 		Use:   "remove ID",
 		Short: "Remove a member from the cluster",
 		Long: `Removes a member from the cluster. It loses its vote, then its place in raft's
@@ -16,13 +17,18 @@ back with it: a machine that is to come back needs an empty directory and a join
 token. Its process goes on, answers "removed from cluster" to every request, and has
 the alarm "removed"; one that was off learns of it when it meets a member.
 
-While the others would be no quorum without it, it stays in raft's configuration.`,
+If the other voters would be no quorum without it, the removal is refused. --force
+records it all the same; it stays in raft's configuration until they are one.`,
 		Example:           `  interrex member remove n3`,
 		Args:              arguments(1, "ID"),
 		ValidArgsFunction: a.completeFirst(memberIDs),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
-				at, err := s.client.Members().Remove(ctx, args[0])
+				remove := s.client.Members().Remove
+				if force {
+					remove = s.client.Members().ForceRemove
+				}
+				at, err := remove(ctx, args[0])
 				if err != nil {
 					return err
 				}
@@ -30,4 +36,6 @@ While the others would be no quorum without it, it stays in raft's configuration
 			})
 		},
 	}
+	c.Flags().BoolVar(&force, "force", false, "also if the other voters would be no quorum")
+	return c
 }

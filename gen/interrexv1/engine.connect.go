@@ -42,6 +42,8 @@ const (
 	EngineServiceReloadProcedure = "/interrex.v1.EngineService/Reload"
 	// EngineServiceDrainProcedure is the fully-qualified name of the EngineService's Drain RPC.
 	EngineServiceDrainProcedure = "/interrex.v1.EngineService/Drain"
+	// EngineServiceLeaveProcedure is the fully-qualified name of the EngineService's Leave RPC.
+	EngineServiceLeaveProcedure = "/interrex.v1.EngineService/Leave"
 )
 
 // EngineServiceClient is a client for the interrex.v1.EngineService service.
@@ -55,6 +57,9 @@ type EngineServiceClient interface {
 	Reload(context.Context, *connect.Request[ReloadRequest]) (*connect.Response[ReloadResponse], error)
 	// Drain stops the agent gracefully, and answers when it is drained.
 	Drain(context.Context, *connect.Request[DrainRequest]) (*connect.Response[DrainResponse], error)
+	// Leave drains the agent, removes it from its cluster, and answers when that is
+	// committed; then the agent stops.
+	Leave(context.Context, *connect.Request[LeaveRequest]) (*connect.Response[LeaveResponse], error)
 }
 
 // NewEngineServiceClient constructs a client for the interrex.v1.EngineService service. By default,
@@ -98,6 +103,12 @@ func NewEngineServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(engineServiceMethods.ByName("Drain")),
 			connect.WithClientOptions(opts...),
 		),
+		leave: connect.NewClient[LeaveRequest, LeaveResponse](
+			httpClient,
+			baseURL+EngineServiceLeaveProcedure,
+			connect.WithSchema(engineServiceMethods.ByName("Leave")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -108,6 +119,7 @@ type engineServiceClient struct {
 	config *connect.Client[ConfigRequest, ConfigResponse]
 	reload *connect.Client[ReloadRequest, ReloadResponse]
 	drain  *connect.Client[DrainRequest, DrainResponse]
+	leave  *connect.Client[LeaveRequest, LeaveResponse]
 }
 
 // Report calls interrex.v1.EngineService.Report.
@@ -135,6 +147,11 @@ func (c *engineServiceClient) Drain(ctx context.Context, req *connect.Request[Dr
 	return c.drain.CallUnary(ctx, req)
 }
 
+// Leave calls interrex.v1.EngineService.Leave.
+func (c *engineServiceClient) Leave(ctx context.Context, req *connect.Request[LeaveRequest]) (*connect.Response[LeaveResponse], error) {
+	return c.leave.CallUnary(ctx, req)
+}
+
 // EngineServiceHandler is an implementation of the interrex.v1.EngineService service.
 type EngineServiceHandler interface {
 	// Report returns the current state of the dependency engine.
@@ -146,6 +163,9 @@ type EngineServiceHandler interface {
 	Reload(context.Context, *connect.Request[ReloadRequest]) (*connect.Response[ReloadResponse], error)
 	// Drain stops the agent gracefully, and answers when it is drained.
 	Drain(context.Context, *connect.Request[DrainRequest]) (*connect.Response[DrainResponse], error)
+	// Leave drains the agent, removes it from its cluster, and answers when that is
+	// committed; then the agent stops.
+	Leave(context.Context, *connect.Request[LeaveRequest]) (*connect.Response[LeaveResponse], error)
 }
 
 // NewEngineServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -185,6 +205,12 @@ func NewEngineServiceHandler(svc EngineServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(engineServiceMethods.ByName("Drain")),
 		connect.WithHandlerOptions(opts...),
 	)
+	engineServiceLeaveHandler := connect.NewUnaryHandler(
+		EngineServiceLeaveProcedure,
+		svc.Leave,
+		connect.WithSchema(engineServiceMethods.ByName("Leave")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/interrex.v1.EngineService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case EngineServiceReportProcedure:
@@ -197,6 +223,8 @@ func NewEngineServiceHandler(svc EngineServiceHandler, opts ...connect.HandlerOp
 			engineServiceReloadHandler.ServeHTTP(w, r)
 		case EngineServiceDrainProcedure:
 			engineServiceDrainHandler.ServeHTTP(w, r)
+		case EngineServiceLeaveProcedure:
+			engineServiceLeaveHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -224,4 +252,8 @@ func (UnimplementedEngineServiceHandler) Reload(context.Context, *connect.Reques
 
 func (UnimplementedEngineServiceHandler) Drain(context.Context, *connect.Request[DrainRequest]) (*connect.Response[DrainResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.EngineService.Drain is not implemented"))
+}
+
+func (UnimplementedEngineServiceHandler) Leave(context.Context, *connect.Request[LeaveRequest]) (*connect.Response[LeaveResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.EngineService.Leave is not implemented"))
 }

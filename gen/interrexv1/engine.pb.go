@@ -974,6 +974,87 @@ func (*DrainResponse) Descriptor() ([]byte, []int) {
 	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{12}
 }
 
+type LeaveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the agent deletes raft's data in its directory at the end.
+	Purge         bool `protobuf:"varint,1,opt,name=purge,proto3" json:"purge,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveRequest) Reset() {
+	*x = LeaveRequest{}
+	mi := &file_interrex_v1_engine_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveRequest) ProtoMessage() {}
+
+func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_engine_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
+func (*LeaveRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *LeaveRequest) GetPurge() bool {
+	if x != nil {
+		return x.Purge
+	}
+	return false
+}
+
+type LeaveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveResponse) Reset() {
+	*x = LeaveResponse{}
+	mi := &file_interrex_v1_engine_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveResponse) ProtoMessage() {}
+
+func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_engine_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
+func (*LeaveResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{14}
+}
+
 var File_interrex_v1_engine_proto protoreflect.FileDescriptor
 
 const file_interrex_v1_engine_proto_rawDesc = "" +
@@ -1059,13 +1140,17 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"\x0eReloadResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x03(\tR\achanged\"\x0e\n" +
 	"\fDrainRequest\"\x0f\n" +
-	"\rDrainResponse2\xdb\x02\n" +
+	"\rDrainResponse\"$\n" +
+	"\fLeaveRequest\x12\x14\n" +
+	"\x05purge\x18\x01 \x01(\bR\x05purge\"\x0f\n" +
+	"\rLeaveResponse2\x9b\x03\n" +
 	"\rEngineService\x12A\n" +
 	"\x06Report\x12\x1a.interrex.v1.ReportRequest\x1a\x1b.interrex.v1.ReportResponse\x12A\n" +
 	"\x06Status\x12\x1a.interrex.v1.StatusRequest\x1a\x1b.interrex.v1.StatusResponse\x12A\n" +
 	"\x06Config\x12\x1a.interrex.v1.ConfigRequest\x1a\x1b.interrex.v1.ConfigResponse\x12A\n" +
 	"\x06Reload\x12\x1a.interrex.v1.ReloadRequest\x1a\x1b.interrex.v1.ReloadResponse\x12>\n" +
-	"\x05Drain\x12\x19.interrex.v1.DrainRequest\x1a\x1a.interrex.v1.DrainResponseB8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
+	"\x05Drain\x12\x19.interrex.v1.DrainRequest\x1a\x1a.interrex.v1.DrainResponse\x12>\n" +
+	"\x05Leave\x12\x19.interrex.v1.LeaveRequest\x1a\x1a.interrex.v1.LeaveResponseB8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
 var (
 	file_interrex_v1_engine_proto_rawDescOnce sync.Once
@@ -1079,7 +1164,7 @@ func file_interrex_v1_engine_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_engine_proto_rawDescData
 }
 
-var file_interrex_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_interrex_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_interrex_v1_engine_proto_goTypes = []any{
 	(*ReportRequest)(nil),         // 0: interrex.v1.ReportRequest
 	(*ReportResponse)(nil),        // 1: interrex.v1.ReportResponse
@@ -1094,34 +1179,38 @@ var file_interrex_v1_engine_proto_goTypes = []any{
 	(*ReloadResponse)(nil),        // 10: interrex.v1.ReloadResponse
 	(*DrainRequest)(nil),          // 11: interrex.v1.DrainRequest
 	(*DrainResponse)(nil),         // 12: interrex.v1.DrainResponse
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 14: google.protobuf.Struct
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*LeaveRequest)(nil),          // 13: interrex.v1.LeaveRequest
+	(*LeaveResponse)(nil),         // 14: interrex.v1.LeaveResponse
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 16: google.protobuf.Struct
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
 }
 var file_interrex_v1_engine_proto_depIdxs = []int32{
 	2,  // 0: interrex.v1.ReportResponse.workers:type_name -> interrex.v1.Worker
-	13, // 1: interrex.v1.Worker.started_at:type_name -> google.protobuf.Timestamp
-	14, // 2: interrex.v1.Worker.report:type_name -> google.protobuf.Struct
-	13, // 3: interrex.v1.Worker.next_start_at:type_name -> google.protobuf.Timestamp
-	15, // 4: interrex.v1.StatusResponse.last_contact:type_name -> google.protobuf.Duration
+	15, // 1: interrex.v1.Worker.started_at:type_name -> google.protobuf.Timestamp
+	16, // 2: interrex.v1.Worker.report:type_name -> google.protobuf.Struct
+	15, // 3: interrex.v1.Worker.next_start_at:type_name -> google.protobuf.Timestamp
+	17, // 4: interrex.v1.StatusResponse.last_contact:type_name -> google.protobuf.Duration
 	5,  // 5: interrex.v1.StatusResponse.members:type_name -> interrex.v1.MemberStatus
 	6,  // 6: interrex.v1.StatusResponse.alarms:type_name -> interrex.v1.Alarm
-	15, // 7: interrex.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
-	15, // 8: interrex.v1.StatusResponse.cluster_time:type_name -> google.protobuf.Duration
-	15, // 9: interrex.v1.MemberStatus.last_contact:type_name -> google.protobuf.Duration
-	13, // 10: interrex.v1.Alarm.since:type_name -> google.protobuf.Timestamp
+	17, // 7: interrex.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
+	17, // 8: interrex.v1.StatusResponse.cluster_time:type_name -> google.protobuf.Duration
+	17, // 9: interrex.v1.MemberStatus.last_contact:type_name -> google.protobuf.Duration
+	15, // 10: interrex.v1.Alarm.since:type_name -> google.protobuf.Timestamp
 	0,  // 11: interrex.v1.EngineService.Report:input_type -> interrex.v1.ReportRequest
 	3,  // 12: interrex.v1.EngineService.Status:input_type -> interrex.v1.StatusRequest
 	7,  // 13: interrex.v1.EngineService.Config:input_type -> interrex.v1.ConfigRequest
 	9,  // 14: interrex.v1.EngineService.Reload:input_type -> interrex.v1.ReloadRequest
 	11, // 15: interrex.v1.EngineService.Drain:input_type -> interrex.v1.DrainRequest
-	1,  // 16: interrex.v1.EngineService.Report:output_type -> interrex.v1.ReportResponse
-	4,  // 17: interrex.v1.EngineService.Status:output_type -> interrex.v1.StatusResponse
-	8,  // 18: interrex.v1.EngineService.Config:output_type -> interrex.v1.ConfigResponse
-	10, // 19: interrex.v1.EngineService.Reload:output_type -> interrex.v1.ReloadResponse
-	12, // 20: interrex.v1.EngineService.Drain:output_type -> interrex.v1.DrainResponse
-	16, // [16:21] is the sub-list for method output_type
-	11, // [11:16] is the sub-list for method input_type
+	13, // 16: interrex.v1.EngineService.Leave:input_type -> interrex.v1.LeaveRequest
+	1,  // 17: interrex.v1.EngineService.Report:output_type -> interrex.v1.ReportResponse
+	4,  // 18: interrex.v1.EngineService.Status:output_type -> interrex.v1.StatusResponse
+	8,  // 19: interrex.v1.EngineService.Config:output_type -> interrex.v1.ConfigResponse
+	10, // 20: interrex.v1.EngineService.Reload:output_type -> interrex.v1.ReloadResponse
+	12, // 21: interrex.v1.EngineService.Drain:output_type -> interrex.v1.DrainResponse
+	14, // 22: interrex.v1.EngineService.Leave:output_type -> interrex.v1.LeaveResponse
+	17, // [17:23] is the sub-list for method output_type
+	11, // [11:17] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1139,7 +1228,7 @@ func file_interrex_v1_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_engine_proto_rawDesc), len(file_interrex_v1_engine_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -46,6 +46,11 @@ const (
 	MemberServiceRevokeJoinTokenProcedure = "/interrex.v1.MemberService/RevokeJoinToken"
 	// MemberServiceAdmitProcedure is the fully-qualified name of the MemberService's Admit RPC.
 	MemberServiceAdmitProcedure = "/interrex.v1.MemberService/Admit"
+	// MemberServiceAddProcedure is the fully-qualified name of the MemberService's Add RPC.
+	MemberServiceAddProcedure = "/interrex.v1.MemberService/Add"
+	// MemberServiceTransferLeaderProcedure is the fully-qualified name of the MemberService's
+	// TransferLeader RPC.
+	MemberServiceTransferLeaderProcedure = "/interrex.v1.MemberService/TransferLeader"
 	// MemberServiceListJoinTokensProcedure is the fully-qualified name of the MemberService's
 	// ListJoinTokens RPC.
 	MemberServiceListJoinTokensProcedure = "/interrex.v1.MemberService/ListJoinTokens"
@@ -56,8 +61,8 @@ type MemberServiceClient interface {
 	// List returns the members, by ID.
 	List(context.Context, *connect.Request[MemberServiceListRequest]) (*connect.Response[MemberServiceListResponse], error)
 	// Remove removes a member: it loses its vote, then its place in raft's
-	// configuration. It keeps its data, and does not come back with it. It is for
-	// operators.
+	// configuration. It keeps its data, and does not come back with it. Unless it is
+	// forced, it is refused if the other voters would be no quorum. It is for operators.
 	Remove(context.Context, *connect.Request[MemberServiceRemoveRequest]) (*connect.Response[MemberServiceRemoveResponse], error)
 	// SetVoter sets whether a member may have a vote. The leader gives votes to those
 	// that have caught up, where that keeps the number of voters odd. It is for
@@ -71,6 +76,12 @@ type MemberServiceClient interface {
 	// Admit admits an agent that has shown a join token to the agent that calls this:
 	// a certificate may be issued to it. What was signed is verified again.
 	Admit(context.Context, *connect.Request[AdmitRequest]) (*connect.Response[AdmitResponse], error)
+	// Add admits an agent that has a certificate already. Adding a member again, at
+	// the same address, changes nothing. It is for operators.
+	Add(context.Context, *connect.Request[MemberServiceAddRequest]) (*connect.Response[MemberServiceAddResponse], error)
+	// TransferLeader hands leadership over to another voter, and answers when it leads.
+	// It is for operators.
+	TransferLeader(context.Context, *connect.Request[TransferLeaderRequest]) (*connect.Response[TransferLeaderResponse], error)
 	// ListJoinTokens returns the join tokens that have not ended, by ID.
 	ListJoinTokens(context.Context, *connect.Request[ListJoinTokensRequest]) (*connect.Response[ListJoinTokensResponse], error)
 }
@@ -122,6 +133,18 @@ func NewMemberServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(memberServiceMethods.ByName("Admit")),
 			connect.WithClientOptions(opts...),
 		),
+		add: connect.NewClient[MemberServiceAddRequest, MemberServiceAddResponse](
+			httpClient,
+			baseURL+MemberServiceAddProcedure,
+			connect.WithSchema(memberServiceMethods.ByName("Add")),
+			connect.WithClientOptions(opts...),
+		),
+		transferLeader: connect.NewClient[TransferLeaderRequest, TransferLeaderResponse](
+			httpClient,
+			baseURL+MemberServiceTransferLeaderProcedure,
+			connect.WithSchema(memberServiceMethods.ByName("TransferLeader")),
+			connect.WithClientOptions(opts...),
+		),
 		listJoinTokens: connect.NewClient[ListJoinTokensRequest, ListJoinTokensResponse](
 			httpClient,
 			baseURL+MemberServiceListJoinTokensProcedure,
@@ -139,6 +162,8 @@ type memberServiceClient struct {
 	createJoinToken *connect.Client[CreateJoinTokenRequest, CreateJoinTokenResponse]
 	revokeJoinToken *connect.Client[RevokeJoinTokenRequest, RevokeJoinTokenResponse]
 	admit           *connect.Client[AdmitRequest, AdmitResponse]
+	add             *connect.Client[MemberServiceAddRequest, MemberServiceAddResponse]
+	transferLeader  *connect.Client[TransferLeaderRequest, TransferLeaderResponse]
 	listJoinTokens  *connect.Client[ListJoinTokensRequest, ListJoinTokensResponse]
 }
 
@@ -172,6 +197,16 @@ func (c *memberServiceClient) Admit(ctx context.Context, req *connect.Request[Ad
 	return c.admit.CallUnary(ctx, req)
 }
 
+// Add calls interrex.v1.MemberService.Add.
+func (c *memberServiceClient) Add(ctx context.Context, req *connect.Request[MemberServiceAddRequest]) (*connect.Response[MemberServiceAddResponse], error) {
+	return c.add.CallUnary(ctx, req)
+}
+
+// TransferLeader calls interrex.v1.MemberService.TransferLeader.
+func (c *memberServiceClient) TransferLeader(ctx context.Context, req *connect.Request[TransferLeaderRequest]) (*connect.Response[TransferLeaderResponse], error) {
+	return c.transferLeader.CallUnary(ctx, req)
+}
+
 // ListJoinTokens calls interrex.v1.MemberService.ListJoinTokens.
 func (c *memberServiceClient) ListJoinTokens(ctx context.Context, req *connect.Request[ListJoinTokensRequest]) (*connect.Response[ListJoinTokensResponse], error) {
 	return c.listJoinTokens.CallUnary(ctx, req)
@@ -182,8 +217,8 @@ type MemberServiceHandler interface {
 	// List returns the members, by ID.
 	List(context.Context, *connect.Request[MemberServiceListRequest]) (*connect.Response[MemberServiceListResponse], error)
 	// Remove removes a member: it loses its vote, then its place in raft's
-	// configuration. It keeps its data, and does not come back with it. It is for
-	// operators.
+	// configuration. It keeps its data, and does not come back with it. Unless it is
+	// forced, it is refused if the other voters would be no quorum. It is for operators.
 	Remove(context.Context, *connect.Request[MemberServiceRemoveRequest]) (*connect.Response[MemberServiceRemoveResponse], error)
 	// SetVoter sets whether a member may have a vote. The leader gives votes to those
 	// that have caught up, where that keeps the number of voters odd. It is for
@@ -197,6 +232,12 @@ type MemberServiceHandler interface {
 	// Admit admits an agent that has shown a join token to the agent that calls this:
 	// a certificate may be issued to it. What was signed is verified again.
 	Admit(context.Context, *connect.Request[AdmitRequest]) (*connect.Response[AdmitResponse], error)
+	// Add admits an agent that has a certificate already. Adding a member again, at
+	// the same address, changes nothing. It is for operators.
+	Add(context.Context, *connect.Request[MemberServiceAddRequest]) (*connect.Response[MemberServiceAddResponse], error)
+	// TransferLeader hands leadership over to another voter, and answers when it leads.
+	// It is for operators.
+	TransferLeader(context.Context, *connect.Request[TransferLeaderRequest]) (*connect.Response[TransferLeaderResponse], error)
 	// ListJoinTokens returns the join tokens that have not ended, by ID.
 	ListJoinTokens(context.Context, *connect.Request[ListJoinTokensRequest]) (*connect.Response[ListJoinTokensResponse], error)
 }
@@ -244,6 +285,18 @@ func NewMemberServiceHandler(svc MemberServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(memberServiceMethods.ByName("Admit")),
 		connect.WithHandlerOptions(opts...),
 	)
+	memberServiceAddHandler := connect.NewUnaryHandler(
+		MemberServiceAddProcedure,
+		svc.Add,
+		connect.WithSchema(memberServiceMethods.ByName("Add")),
+		connect.WithHandlerOptions(opts...),
+	)
+	memberServiceTransferLeaderHandler := connect.NewUnaryHandler(
+		MemberServiceTransferLeaderProcedure,
+		svc.TransferLeader,
+		connect.WithSchema(memberServiceMethods.ByName("TransferLeader")),
+		connect.WithHandlerOptions(opts...),
+	)
 	memberServiceListJoinTokensHandler := connect.NewUnaryHandler(
 		MemberServiceListJoinTokensProcedure,
 		svc.ListJoinTokens,
@@ -264,6 +317,10 @@ func NewMemberServiceHandler(svc MemberServiceHandler, opts ...connect.HandlerOp
 			memberServiceRevokeJoinTokenHandler.ServeHTTP(w, r)
 		case MemberServiceAdmitProcedure:
 			memberServiceAdmitHandler.ServeHTTP(w, r)
+		case MemberServiceAddProcedure:
+			memberServiceAddHandler.ServeHTTP(w, r)
+		case MemberServiceTransferLeaderProcedure:
+			memberServiceTransferLeaderHandler.ServeHTTP(w, r)
 		case MemberServiceListJoinTokensProcedure:
 			memberServiceListJoinTokensHandler.ServeHTTP(w, r)
 		default:
@@ -297,6 +354,14 @@ func (UnimplementedMemberServiceHandler) RevokeJoinToken(context.Context, *conne
 
 func (UnimplementedMemberServiceHandler) Admit(context.Context, *connect.Request[AdmitRequest]) (*connect.Response[AdmitResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.MemberService.Admit is not implemented"))
+}
+
+func (UnimplementedMemberServiceHandler) Add(context.Context, *connect.Request[MemberServiceAddRequest]) (*connect.Response[MemberServiceAddResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.MemberService.Add is not implemented"))
+}
+
+func (UnimplementedMemberServiceHandler) TransferLeader(context.Context, *connect.Request[TransferLeaderRequest]) (*connect.Response[TransferLeaderResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.MemberService.TransferLeader is not implemented"))
 }
 
 func (UnimplementedMemberServiceHandler) ListJoinTokens(context.Context, *connect.Request[ListJoinTokensRequest]) (*connect.Response[ListJoinTokensResponse], error) {

@@ -298,20 +298,259 @@ func (x *MemberServiceListResponse) GetRevision() uint64 {
 	return 0
 }
 
+type MemberServiceAddRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// At which the members reach it, host:port.
+	ClusterAddress string `protobuf:"bytes,2,opt,name=cluster_address,json=clusterAddress,proto3" json:"cluster_address,omitempty"`
+	// At most 64 bytes.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Attempt       uint32 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Fence         *Fence `protobuf:"bytes,5,opt,name=fence,proto3" json:"fence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberServiceAddRequest) Reset() {
+	*x = MemberServiceAddRequest{}
+	mi := &file_interrex_v1_member_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberServiceAddRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberServiceAddRequest) ProtoMessage() {}
+
+func (x *MemberServiceAddRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_member_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberServiceAddRequest.ProtoReflect.Descriptor instead.
+func (*MemberServiceAddRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MemberServiceAddRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *MemberServiceAddRequest) GetClusterAddress() string {
+	if x != nil {
+		return x.ClusterAddress
+	}
+	return ""
+}
+
+func (x *MemberServiceAddRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *MemberServiceAddRequest) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *MemberServiceAddRequest) GetFence() *Fence {
+	if x != nil {
+		return x.Fence
+	}
+	return nil
+}
+
+type MemberServiceAddResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Replayed      bool                   `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberServiceAddResponse) Reset() {
+	*x = MemberServiceAddResponse{}
+	mi := &file_interrex_v1_member_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberServiceAddResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberServiceAddResponse) ProtoMessage() {}
+
+func (x *MemberServiceAddResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_member_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberServiceAddResponse.ProtoReflect.Descriptor instead.
+func (*MemberServiceAddResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MemberServiceAddResponse) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *MemberServiceAddResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+func (x *MemberServiceAddResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type TransferLeaderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The voter that is to lead; empty: the one that has most of the log.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeaderRequest) Reset() {
+	*x = TransferLeaderRequest{}
+	mi := &file_interrex_v1_member_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeaderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeaderRequest) ProtoMessage() {}
+
+func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_member_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeaderRequest.ProtoReflect.Descriptor instead.
+func (*TransferLeaderRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *TransferLeaderRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type TransferLeaderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The agent that leads now.
+	LeaderId      string `protobuf:"bytes,1,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`
+	Term          uint64 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeaderResponse) Reset() {
+	*x = TransferLeaderResponse{}
+	mi := &file_interrex_v1_member_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeaderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeaderResponse) ProtoMessage() {}
+
+func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_member_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeaderResponse.ProtoReflect.Descriptor instead.
+func (*TransferLeaderResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *TransferLeaderResponse) GetLeaderId() string {
+	if x != nil {
+		return x.LeaderId
+	}
+	return ""
+}
+
+func (x *TransferLeaderResponse) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 type MemberServiceRemoveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// At most 64 bytes.
-	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	Attempt       uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Fence         *Fence `protobuf:"bytes,4,opt,name=fence,proto3" json:"fence,omitempty"`
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Attempt   uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Fence     *Fence `protobuf:"bytes,4,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Whether it is removed also if the other voters would be no quorum. It then keeps
+	// its place in raft's configuration until they are one.
+	Force         bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MemberServiceRemoveRequest) Reset() {
 	*x = MemberServiceRemoveRequest{}
-	mi := &file_interrex_v1_member_proto_msgTypes[3]
+	mi := &file_interrex_v1_member_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -323,7 +562,7 @@ func (x *MemberServiceRemoveRequest) String() string {
 func (*MemberServiceRemoveRequest) ProtoMessage() {}
 
 func (x *MemberServiceRemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_member_proto_msgTypes[3]
+	mi := &file_interrex_v1_member_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -336,7 +575,7 @@ func (x *MemberServiceRemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberServiceRemoveRequest.ProtoReflect.Descriptor instead.
 func (*MemberServiceRemoveRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_member_proto_rawDescGZIP(), []int{3}
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MemberServiceRemoveRequest) GetId() string {
@@ -367,6 +606,13 @@ func (x *MemberServiceRemoveRequest) GetFence() *Fence {
 	return nil
 }
 
+func (x *MemberServiceRemoveRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 type MemberServiceRemoveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Replayed      bool                   `protobuf:"varint,1,opt,name=replayed,proto3" json:"replayed,omitempty"`
@@ -377,7 +623,7 @@ type MemberServiceRemoveResponse struct {
 
 func (x *MemberServiceRemoveResponse) Reset() {
 	*x = MemberServiceRemoveResponse{}
-	mi := &file_interrex_v1_member_proto_msgTypes[4]
+	mi := &file_interrex_v1_member_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -389,7 +635,7 @@ func (x *MemberServiceRemoveResponse) String() string {
 func (*MemberServiceRemoveResponse) ProtoMessage() {}
 
 func (x *MemberServiceRemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_member_proto_msgTypes[4]
+	mi := &file_interrex_v1_member_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -402,7 +648,7 @@ func (x *MemberServiceRemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberServiceRemoveResponse.ProtoReflect.Descriptor instead.
 func (*MemberServiceRemoveResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_member_proto_rawDescGZIP(), []int{4}
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MemberServiceRemoveResponse) GetReplayed() bool {
@@ -433,7 +679,7 @@ type SetVoterRequest struct {
 
 func (x *SetVoterRequest) Reset() {
 	*x = SetVoterRequest{}
-	mi := &file_interrex_v1_member_proto_msgTypes[5]
+	mi := &file_interrex_v1_member_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +691,7 @@ func (x *SetVoterRequest) String() string {
 func (*SetVoterRequest) ProtoMessage() {}
 
 func (x *SetVoterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_member_proto_msgTypes[5]
+	mi := &file_interrex_v1_member_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +704,7 @@ func (x *SetVoterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetVoterRequest.ProtoReflect.Descriptor instead.
 func (*SetVoterRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_member_proto_rawDescGZIP(), []int{5}
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SetVoterRequest) GetId() string {
@@ -507,7 +753,7 @@ type SetVoterResponse struct {
 
 func (x *SetVoterResponse) Reset() {
 	*x = SetVoterResponse{}
-	mi := &file_interrex_v1_member_proto_msgTypes[6]
+	mi := &file_interrex_v1_member_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -519,7 +765,7 @@ func (x *SetVoterResponse) String() string {
 func (*SetVoterResponse) ProtoMessage() {}
 
 func (x *SetVoterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_member_proto_msgTypes[6]
+	mi := &file_interrex_v1_member_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -532,7 +778,7 @@ func (x *SetVoterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetVoterResponse.ProtoReflect.Descriptor instead.
 func (*SetVoterResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_member_proto_rawDescGZIP(), []int{6}
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SetVoterResponse) GetMember() *Member {
@@ -577,7 +823,7 @@ type JoinToken struct {
 
 func (x *JoinToken) Reset() {
 	*x = JoinToken{}
-	mi := &file_interrex_v1_member_proto_msgTypes[7]
+	mi := &file_interrex_v1_member_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +835,7 @@ func (x *JoinToken) String() string {
 func (*JoinToken) ProtoMessage() {}
 
 func (x *JoinToken) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_member_proto_msgTypes[7]
+	mi := &file_interrex_v1_member_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +848,7 @@ func (x *JoinToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinToken.ProtoReflect.Descriptor instead.
 func (*JoinToken) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_member_proto_rawDescGZIP(), []int{7}
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *JoinToken) GetId() string {
@@ -674,7 +920,7 @@ type CreateJoinTokenRequest struct {
 
 func (x *CreateJoinTokenRequest) Reset() {
 	*x = CreateJoinTokenRequest{}
-	mi := &file_interrex_v1_member_proto_msgTypes[8]
+	mi := &file_interrex_v1_member_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +932,7 @@ func (x *CreateJoinTokenRequest) String() string {
 func (*CreateJoinTokenRequest) ProtoMessage() {}
 
 func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_member_proto_msgTypes[8]
+	mi := &file_interrex_v1_member_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +945,7 @@ func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_member_proto_rawDescGZIP(), []int{8}
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateJoinTokenRequest) GetPublicKey() []byte {
@@ -764,7 +1010,7 @@ type CreateJoinTokenResponse struct {
 
 func (x *CreateJoinTokenResponse) Reset() {
 	*x = CreateJoinTokenResponse{}
-	mi := &file_interrex_v1_member_proto_msgTypes[9]
+	mi := &file_interrex_v1_member_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +1022,7 @@ func (x *CreateJoinTokenResponse) String() string {
 func (*CreateJoinTokenResponse) ProtoMessage() {}
 
 func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_member_proto_msgTypes[9]
+	mi := &file_interrex_v1_member_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +1035,7 @@ func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_member_proto_rawDescGZIP(), []int{9}
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreateJoinTokenResponse) GetToken() *JoinToken {
@@ -833,7 +1079,7 @@ type RevokeJoinTokenRequest struct {
 
 func (x *RevokeJoinTokenRequest) Reset() {
 	*x = RevokeJoinTokenRequest{}
-	mi := &file_interrex_v1_member_proto_msgTypes[10]
+	mi := &file_interrex_v1_member_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +1091,7 @@ func (x *RevokeJoinTokenRequest) String() string {
 func (*RevokeJoinTokenRequest) ProtoMessage() {}
 
 func (x *RevokeJoinTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_member_proto_msgTypes[10]
+	mi := &file_interrex_v1_member_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +1104,7 @@ func (x *RevokeJoinTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeJoinTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeJoinTokenRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_member_proto_rawDescGZIP(), []int{10}
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RevokeJoinTokenRequest) GetId() string {
@@ -899,7 +1145,7 @@ type RevokeJoinTokenResponse struct {
 
 func (x *RevokeJoinTokenResponse) Reset() {
 	*x = RevokeJoinTokenResponse{}
-	mi := &file_interrex_v1_member_proto_msgTypes[11]
+	mi := &file_interrex_v1_member_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +1157,7 @@ func (x *RevokeJoinTokenResponse) String() string {
 func (*RevokeJoinTokenResponse) ProtoMessage() {}
 
 func (x *RevokeJoinTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_member_proto_msgTypes[11]
+	mi := &file_interrex_v1_member_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +1170,7 @@ func (x *RevokeJoinTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeJoinTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeJoinTokenResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_member_proto_rawDescGZIP(), []int{11}
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RevokeJoinTokenResponse) GetReplayed() bool {
@@ -952,7 +1198,7 @@ type ListJoinTokensRequest struct {
 
 func (x *ListJoinTokensRequest) Reset() {
 	*x = ListJoinTokensRequest{}
-	mi := &file_interrex_v1_member_proto_msgTypes[12]
+	mi := &file_interrex_v1_member_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1210,7 @@ func (x *ListJoinTokensRequest) String() string {
 func (*ListJoinTokensRequest) ProtoMessage() {}
 
 func (x *ListJoinTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_member_proto_msgTypes[12]
+	mi := &file_interrex_v1_member_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1223,7 @@ func (x *ListJoinTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJoinTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListJoinTokensRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_member_proto_rawDescGZIP(), []int{12}
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListJoinTokensRequest) GetConsistency() Consistency {
@@ -1004,7 +1250,7 @@ type ListJoinTokensResponse struct {
 
 func (x *ListJoinTokensResponse) Reset() {
 	*x = ListJoinTokensResponse{}
-	mi := &file_interrex_v1_member_proto_msgTypes[13]
+	mi := &file_interrex_v1_member_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1262,7 @@ func (x *ListJoinTokensResponse) String() string {
 func (*ListJoinTokensResponse) ProtoMessage() {}
 
 func (x *ListJoinTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_member_proto_msgTypes[13]
+	mi := &file_interrex_v1_member_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1275,7 @@ func (x *ListJoinTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJoinTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListJoinTokensResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_member_proto_rawDescGZIP(), []int{13}
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListJoinTokensResponse) GetItems() []*JoinToken {
@@ -1068,7 +1314,7 @@ type AdmitRequest struct {
 
 func (x *AdmitRequest) Reset() {
 	*x = AdmitRequest{}
-	mi := &file_interrex_v1_member_proto_msgTypes[14]
+	mi := &file_interrex_v1_member_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1326,7 @@ func (x *AdmitRequest) String() string {
 func (*AdmitRequest) ProtoMessage() {}
 
 func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_member_proto_msgTypes[14]
+	mi := &file_interrex_v1_member_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1339,7 @@ func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
 func (*AdmitRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_member_proto_rawDescGZIP(), []int{14}
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AdmitRequest) GetId() string {
@@ -1155,7 +1401,7 @@ type AdmitResponse struct {
 
 func (x *AdmitResponse) Reset() {
 	*x = AdmitResponse{}
-	mi := &file_interrex_v1_member_proto_msgTypes[15]
+	mi := &file_interrex_v1_member_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1413,7 @@ func (x *AdmitResponse) String() string {
 func (*AdmitResponse) ProtoMessage() {}
 
 func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_member_proto_msgTypes[15]
+	mi := &file_interrex_v1_member_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1426,7 @@ func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
 func (*AdmitResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_member_proto_rawDescGZIP(), []int{15}
+	return file_interrex_v1_member_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AdmitResponse) GetMember() *Member {
@@ -1228,13 +1474,30 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"b\n" +
 	"\x19MemberServiceListResponse\x12)\n" +
 	"\x05items\x18\x01 \x03(\v2\x13.interrex.v1.MemberR\x05items\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\x8f\x01\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xb5\x01\n" +
+	"\x17MemberServiceAddRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
+	"\x0fcluster_address\x18\x02 \x01(\tR\x0eclusterAddress\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12\x18\n" +
+	"\aattempt\x18\x04 \x01(\rR\aattempt\x12(\n" +
+	"\x05fence\x18\x05 \x01(\v2\x12.interrex.v1.FenceR\x05fence\"\x7f\n" +
+	"\x18MemberServiceAddResponse\x12+\n" +
+	"\x06member\x18\x01 \x01(\v2\x13.interrex.v1.MemberR\x06member\x12\x1a\n" +
+	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"'\n" +
+	"\x15TransferLeaderRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"I\n" +
+	"\x16TransferLeaderResponse\x12\x1b\n" +
+	"\tleader_id\x18\x01 \x01(\tR\bleaderId\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\"\xa5\x01\n" +
 	"\x1aMemberServiceRemoveRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\rR\aattempt\x12(\n" +
-	"\x05fence\x18\x04 \x01(\v2\x12.interrex.v1.FenceR\x05fence\"U\n" +
+	"\x05fence\x18\x04 \x01(\v2\x12.interrex.v1.FenceR\x05fence\x12\x14\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\"U\n" +
 	"\x1bMemberServiceRemoveResponse\x12\x1a\n" +
 	"\breplayed\x18\x01 \x01(\bR\breplayed\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\"\x9a\x01\n" +
@@ -1298,7 +1561,7 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\x06former\x18\a \x01(\fR\x06former\"X\n" +
 	"\rAdmitResponse\x12+\n" +
 	"\x06member\x18\x01 \x01(\v2\x13.interrex.v1.MemberR\x06member\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision2\xb0\x05\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision2\xf5\x06\n" +
 	"\rMemberService\x12`\n" +
 	"\x04List\x12%.interrex.v1.MemberServiceListRequest\x1a&.interrex.v1.MemberServiceListResponse\"\t¹\x19\x05\b\x81\n" +
 	"\x10\x01\x12f\n" +
@@ -1311,7 +1574,11 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\x0fRevokeJoinToken\x12#.interrex.v1.RevokeJoinTokenRequest\x1a$.interrex.v1.RevokeJoinTokenResponse\"\t¹\x19\x05\b\x85\n" +
 	"\x10\x03\x12I\n" +
 	"\x05Admit\x12\x19.interrex.v1.AdmitRequest\x1a\x1a.interrex.v1.AdmitResponse\"\t¹\x19\x05\b\x87\n" +
-	"\x10\x02\x12d\n" +
+	"\x10\x02\x12]\n" +
+	"\x03Add\x12$.interrex.v1.MemberServiceAddRequest\x1a%.interrex.v1.MemberServiceAddResponse\"\t¹\x19\x05\b\x8a\n" +
+	"\x10\x03\x12d\n" +
+	"\x0eTransferLeader\x12\".interrex.v1.TransferLeaderRequest\x1a#.interrex.v1.TransferLeaderResponse\"\t¹\x19\x05\b\x8b\n" +
+	"\x10\x01\x12d\n" +
 	"\x0eListJoinTokens\x12\".interrex.v1.ListJoinTokensRequest\x1a#.interrex.v1.ListJoinTokensResponse\"\t¹\x19\x05\b\x86\n" +
 	"\x10\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
@@ -1327,67 +1594,77 @@ func file_interrex_v1_member_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_member_proto_rawDescData
 }
 
-var file_interrex_v1_member_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_interrex_v1_member_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_interrex_v1_member_proto_goTypes = []any{
 	(*Member)(nil),                      // 0: interrex.v1.Member
 	(*MemberServiceListRequest)(nil),    // 1: interrex.v1.MemberServiceListRequest
 	(*MemberServiceListResponse)(nil),   // 2: interrex.v1.MemberServiceListResponse
-	(*MemberServiceRemoveRequest)(nil),  // 3: interrex.v1.MemberServiceRemoveRequest
-	(*MemberServiceRemoveResponse)(nil), // 4: interrex.v1.MemberServiceRemoveResponse
-	(*SetVoterRequest)(nil),             // 5: interrex.v1.SetVoterRequest
-	(*SetVoterResponse)(nil),            // 6: interrex.v1.SetVoterResponse
-	(*JoinToken)(nil),                   // 7: interrex.v1.JoinToken
-	(*CreateJoinTokenRequest)(nil),      // 8: interrex.v1.CreateJoinTokenRequest
-	(*CreateJoinTokenResponse)(nil),     // 9: interrex.v1.CreateJoinTokenResponse
-	(*RevokeJoinTokenRequest)(nil),      // 10: interrex.v1.RevokeJoinTokenRequest
-	(*RevokeJoinTokenResponse)(nil),     // 11: interrex.v1.RevokeJoinTokenResponse
-	(*ListJoinTokensRequest)(nil),       // 12: interrex.v1.ListJoinTokensRequest
-	(*ListJoinTokensResponse)(nil),      // 13: interrex.v1.ListJoinTokensResponse
-	(*AdmitRequest)(nil),                // 14: interrex.v1.AdmitRequest
-	(*AdmitResponse)(nil),               // 15: interrex.v1.AdmitResponse
-	nil,                                 // 16: interrex.v1.Member.TablesEntry
-	(*timestamppb.Timestamp)(nil),       // 17: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),         // 18: google.protobuf.Duration
-	(Consistency)(0),                    // 19: interrex.v1.Consistency
-	(*Fence)(nil),                       // 20: interrex.v1.Fence
+	(*MemberServiceAddRequest)(nil),     // 3: interrex.v1.MemberServiceAddRequest
+	(*MemberServiceAddResponse)(nil),    // 4: interrex.v1.MemberServiceAddResponse
+	(*TransferLeaderRequest)(nil),       // 5: interrex.v1.TransferLeaderRequest
+	(*TransferLeaderResponse)(nil),      // 6: interrex.v1.TransferLeaderResponse
+	(*MemberServiceRemoveRequest)(nil),  // 7: interrex.v1.MemberServiceRemoveRequest
+	(*MemberServiceRemoveResponse)(nil), // 8: interrex.v1.MemberServiceRemoveResponse
+	(*SetVoterRequest)(nil),             // 9: interrex.v1.SetVoterRequest
+	(*SetVoterResponse)(nil),            // 10: interrex.v1.SetVoterResponse
+	(*JoinToken)(nil),                   // 11: interrex.v1.JoinToken
+	(*CreateJoinTokenRequest)(nil),      // 12: interrex.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil),     // 13: interrex.v1.CreateJoinTokenResponse
+	(*RevokeJoinTokenRequest)(nil),      // 14: interrex.v1.RevokeJoinTokenRequest
+	(*RevokeJoinTokenResponse)(nil),     // 15: interrex.v1.RevokeJoinTokenResponse
+	(*ListJoinTokensRequest)(nil),       // 16: interrex.v1.ListJoinTokensRequest
+	(*ListJoinTokensResponse)(nil),      // 17: interrex.v1.ListJoinTokensResponse
+	(*AdmitRequest)(nil),                // 18: interrex.v1.AdmitRequest
+	(*AdmitResponse)(nil),               // 19: interrex.v1.AdmitResponse
+	nil,                                 // 20: interrex.v1.Member.TablesEntry
+	(*timestamppb.Timestamp)(nil),       // 21: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),         // 22: google.protobuf.Duration
+	(Consistency)(0),                    // 23: interrex.v1.Consistency
+	(*Fence)(nil),                       // 24: interrex.v1.Fence
 }
 var file_interrex_v1_member_proto_depIdxs = []int32{
-	16, // 0: interrex.v1.Member.tables:type_name -> interrex.v1.Member.TablesEntry
-	17, // 1: interrex.v1.Member.added_at:type_name -> google.protobuf.Timestamp
-	18, // 2: interrex.v1.Member.last_contact:type_name -> google.protobuf.Duration
-	19, // 3: interrex.v1.MemberServiceListRequest.consistency:type_name -> interrex.v1.Consistency
+	20, // 0: interrex.v1.Member.tables:type_name -> interrex.v1.Member.TablesEntry
+	21, // 1: interrex.v1.Member.added_at:type_name -> google.protobuf.Timestamp
+	22, // 2: interrex.v1.Member.last_contact:type_name -> google.protobuf.Duration
+	23, // 3: interrex.v1.MemberServiceListRequest.consistency:type_name -> interrex.v1.Consistency
 	0,  // 4: interrex.v1.MemberServiceListResponse.items:type_name -> interrex.v1.Member
-	20, // 5: interrex.v1.MemberServiceRemoveRequest.fence:type_name -> interrex.v1.Fence
-	20, // 6: interrex.v1.SetVoterRequest.fence:type_name -> interrex.v1.Fence
-	0,  // 7: interrex.v1.SetVoterResponse.member:type_name -> interrex.v1.Member
-	18, // 8: interrex.v1.JoinToken.remaining:type_name -> google.protobuf.Duration
-	17, // 9: interrex.v1.JoinToken.expires_at:type_name -> google.protobuf.Timestamp
-	18, // 10: interrex.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	20, // 11: interrex.v1.CreateJoinTokenRequest.fence:type_name -> interrex.v1.Fence
-	7,  // 12: interrex.v1.CreateJoinTokenResponse.token:type_name -> interrex.v1.JoinToken
-	20, // 13: interrex.v1.RevokeJoinTokenRequest.fence:type_name -> interrex.v1.Fence
-	19, // 14: interrex.v1.ListJoinTokensRequest.consistency:type_name -> interrex.v1.Consistency
-	7,  // 15: interrex.v1.ListJoinTokensResponse.items:type_name -> interrex.v1.JoinToken
-	0,  // 16: interrex.v1.AdmitResponse.member:type_name -> interrex.v1.Member
-	1,  // 17: interrex.v1.MemberService.List:input_type -> interrex.v1.MemberServiceListRequest
-	3,  // 18: interrex.v1.MemberService.Remove:input_type -> interrex.v1.MemberServiceRemoveRequest
-	5,  // 19: interrex.v1.MemberService.SetVoter:input_type -> interrex.v1.SetVoterRequest
-	8,  // 20: interrex.v1.MemberService.CreateJoinToken:input_type -> interrex.v1.CreateJoinTokenRequest
-	10, // 21: interrex.v1.MemberService.RevokeJoinToken:input_type -> interrex.v1.RevokeJoinTokenRequest
-	14, // 22: interrex.v1.MemberService.Admit:input_type -> interrex.v1.AdmitRequest
-	12, // 23: interrex.v1.MemberService.ListJoinTokens:input_type -> interrex.v1.ListJoinTokensRequest
-	2,  // 24: interrex.v1.MemberService.List:output_type -> interrex.v1.MemberServiceListResponse
-	4,  // 25: interrex.v1.MemberService.Remove:output_type -> interrex.v1.MemberServiceRemoveResponse
-	6,  // 26: interrex.v1.MemberService.SetVoter:output_type -> interrex.v1.SetVoterResponse
-	9,  // 27: interrex.v1.MemberService.CreateJoinToken:output_type -> interrex.v1.CreateJoinTokenResponse
-	11, // 28: interrex.v1.MemberService.RevokeJoinToken:output_type -> interrex.v1.RevokeJoinTokenResponse
-	15, // 29: interrex.v1.MemberService.Admit:output_type -> interrex.v1.AdmitResponse
-	13, // 30: interrex.v1.MemberService.ListJoinTokens:output_type -> interrex.v1.ListJoinTokensResponse
-	24, // [24:31] is the sub-list for method output_type
-	17, // [17:24] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	24, // 5: interrex.v1.MemberServiceAddRequest.fence:type_name -> interrex.v1.Fence
+	0,  // 6: interrex.v1.MemberServiceAddResponse.member:type_name -> interrex.v1.Member
+	24, // 7: interrex.v1.MemberServiceRemoveRequest.fence:type_name -> interrex.v1.Fence
+	24, // 8: interrex.v1.SetVoterRequest.fence:type_name -> interrex.v1.Fence
+	0,  // 9: interrex.v1.SetVoterResponse.member:type_name -> interrex.v1.Member
+	22, // 10: interrex.v1.JoinToken.remaining:type_name -> google.protobuf.Duration
+	21, // 11: interrex.v1.JoinToken.expires_at:type_name -> google.protobuf.Timestamp
+	22, // 12: interrex.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	24, // 13: interrex.v1.CreateJoinTokenRequest.fence:type_name -> interrex.v1.Fence
+	11, // 14: interrex.v1.CreateJoinTokenResponse.token:type_name -> interrex.v1.JoinToken
+	24, // 15: interrex.v1.RevokeJoinTokenRequest.fence:type_name -> interrex.v1.Fence
+	23, // 16: interrex.v1.ListJoinTokensRequest.consistency:type_name -> interrex.v1.Consistency
+	11, // 17: interrex.v1.ListJoinTokensResponse.items:type_name -> interrex.v1.JoinToken
+	0,  // 18: interrex.v1.AdmitResponse.member:type_name -> interrex.v1.Member
+	1,  // 19: interrex.v1.MemberService.List:input_type -> interrex.v1.MemberServiceListRequest
+	7,  // 20: interrex.v1.MemberService.Remove:input_type -> interrex.v1.MemberServiceRemoveRequest
+	9,  // 21: interrex.v1.MemberService.SetVoter:input_type -> interrex.v1.SetVoterRequest
+	12, // 22: interrex.v1.MemberService.CreateJoinToken:input_type -> interrex.v1.CreateJoinTokenRequest
+	14, // 23: interrex.v1.MemberService.RevokeJoinToken:input_type -> interrex.v1.RevokeJoinTokenRequest
+	18, // 24: interrex.v1.MemberService.Admit:input_type -> interrex.v1.AdmitRequest
+	3,  // 25: interrex.v1.MemberService.Add:input_type -> interrex.v1.MemberServiceAddRequest
+	5,  // 26: interrex.v1.MemberService.TransferLeader:input_type -> interrex.v1.TransferLeaderRequest
+	16, // 27: interrex.v1.MemberService.ListJoinTokens:input_type -> interrex.v1.ListJoinTokensRequest
+	2,  // 28: interrex.v1.MemberService.List:output_type -> interrex.v1.MemberServiceListResponse
+	8,  // 29: interrex.v1.MemberService.Remove:output_type -> interrex.v1.MemberServiceRemoveResponse
+	10, // 30: interrex.v1.MemberService.SetVoter:output_type -> interrex.v1.SetVoterResponse
+	13, // 31: interrex.v1.MemberService.CreateJoinToken:output_type -> interrex.v1.CreateJoinTokenResponse
+	15, // 32: interrex.v1.MemberService.RevokeJoinToken:output_type -> interrex.v1.RevokeJoinTokenResponse
+	19, // 33: interrex.v1.MemberService.Admit:output_type -> interrex.v1.AdmitResponse
+	4,  // 34: interrex.v1.MemberService.Add:output_type -> interrex.v1.MemberServiceAddResponse
+	6,  // 35: interrex.v1.MemberService.TransferLeader:output_type -> interrex.v1.TransferLeaderResponse
+	17, // 36: interrex.v1.MemberService.ListJoinTokens:output_type -> interrex.v1.ListJoinTokensResponse
+	28, // [28:37] is the sub-list for method output_type
+	19, // [19:28] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_member_proto_init() }
@@ -1403,7 +1680,7 @@ func file_interrex_v1_member_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_member_proto_rawDesc), len(file_interrex_v1_member_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

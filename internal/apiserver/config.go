@@ -47,6 +47,9 @@ type Engine interface {
 	Reload(ctx context.Context) ([]string, error)
 	// Drain stops the agent gracefully, and returns when it is drained.
 	Drain(ctx context.Context) error
+	// Leave takes the agent out of its cluster, then stops it as Drain does; purge
+	// deletes raft's data.
+	Leave(ctx context.Context, purge bool) error
 }
 
 // Check is one line of the readiness probe.
@@ -101,6 +104,10 @@ type Config struct {
 	// Forward returns a Forwarder to another agent. Optional: without it a request
 	// that only the leader can handle fails elsewhere with ErrNotLeader.
 	Forward func(ctx context.Context, id string) (operations.Forwarder, error)
+
+	// Vet returns how this leader examines a command before it is proposed; nil: it does
+	// not. See operations.Config. Optional.
+	Vet func(table state.TableID, c state.Command) func(context.Context) error
 
 	Engine Engine
 	// Quarantine returns why this agent's state must not be read; nil if it may

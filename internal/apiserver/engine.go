@@ -105,16 +105,35 @@ func (e engineService) Drain(ctx context.Context, _ *connect.Request[interrexv1.
 	if err := admission.CallerOf(ctx).MayManage("drain the agent"); err != nil {
 		return nil, wire.Error(err)
 	}
-	// End early, so that the caller learns the reason and not only of its timeout.
-	if end, is := ctx.Deadline(); is {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(end)*9/10)
-		defer cancel()
-	}
+	ctx, cancel := before(ctx)
+	defer cancel()
 	if err := e.server.config.Engine.Drain(ctx); err != nil {
 		return nil, managed("drain the agent", err)
 	}
 	return connect.NewResponse(&interrexv1.DrainResponse{}), nil
+}
+
+// Leave takes the agent out of its cluster, then stops it.
+func (e engineService) Leave(ctx context.Context, q *connect.Request[interrexv1.LeaveRequest]) (*connect.Response[interrexv1.LeaveResponse], error) {
+	if err := admission.CallerOf(ctx).MayManage("have the agent leave its cluster"); err != nil {
+		return nil, wire.Error(err)
+	}
+	ctx, cancel := before(ctx)
+	defer cancel()
+	if err := e.server.config.Engine.Leave(ctx, q.Msg.GetPurge()); err != nil {
+		return nil, managed("leave the cluster", err)
+	}
+	return connect.NewResponse(&interrexv1.LeaveResponse{}), nil
+}
+
+// before returns a context that ends early, so that the caller learns the reason and
+// not only of its timeout.
+func before(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, is := ctx.Deadline()
+	if !is {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(end)*9/10)
 }
 
 // managed adds a kind to an error of the agent itself, which mostly has none:

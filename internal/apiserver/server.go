@@ -66,7 +66,7 @@ func New(c Config) (*Server, error) {
 	})
 	s.operator = operations.New(operations.Config{
 		Queue: c.Queue, Visitors: c.Visitors, NextLeadership: c.NextLeadership, Forward: c.Forward,
-		Hooks: c.Webhooks.Table.Hooks, Ask: s.ask, Clock: c.Clock,
+		Vet: c.Vet, Hooks: c.Webhooks.Table.Hooks, Ask: s.ask, Clock: c.Clock,
 		LeaderWait: c.LeaderWait, AnswerWait: c.AnswerWait, SendWait: c.SendWait, MaxOpen: c.MaxOpen,
 	}, s.checker, s.methods, s.calls)
 	s.watches = watches.New(s.checker, s.methods, s.calls, c.Clock, c.SendWait)

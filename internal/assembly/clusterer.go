@@ -23,7 +23,7 @@ import (
 // this agent leads.
 func (s *Set) startClusterer(u *unit.Unit) (worker.Worker, error) {
 	life, t := unit.Need[*raftLife](u, RaftName), unit.Need[*transport.Transport](u, TransportName)
-	waiting := unit.Need[*queue.Queue](u, QueueName)
+	waiting, st := unit.Need[*queue.Queue](u, QueueName), unit.Need[*state.State](u, StateName)
 	c := clusterer.Config{
 		Table: unit.Need[*member.Table](u, StateName), Clock: unit.Need[clock.Clock](u, ClockName), Logger: s.logger("clusterer"),
 		Propose: func(ctx context.Context, c state.Command) error {
@@ -41,6 +41,12 @@ func (s *Set) startClusterer(u *unit.Unit) (worker.Worker, error) {
 	}
 	c.ID, c.Raft = t.ID(), r
 	c.Look = func() []clusterer.Sight { return look(s.view(), r, t) }
+	c.Founders = func() map[string]string {
+		if !s.recording.Load() {
+			return nil
+		}
+		return st.Identity().Incarnations
+	}
 	return clusterer.NewWorker(c)
 }
 

@@ -35,5 +35,16 @@ func (c console) Drain(ctx context.Context) error {
 	return c.set.config.Agent.Drain(ctx)
 }
 
+// Leave takes the agent out of its cluster, then drains and stops it.
+func (c console) Leave(ctx context.Context, purge bool) error {
+	if c.set.config.Agent.Drain == nil {
+		return interrex.Errorf(interrex.ErrDisabled, "cannot leave: this agent runs in another program's engine: remove it with 'interrex member remove', and stop that program")
+	}
+	if err := c.set.Leave(ctx, purge); err != nil {
+		return err
+	}
+	return c.Drain(ctx)
+}
+
 // Status returns what is known without asking another agent.
 func (c console) Status() interrex.Status { return c.set.Status() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/check"
@@ -32,7 +33,7 @@ func (s *Set) Drain(ctx context.Context) error {
 	step("another agent to lead")
 	if raft != nil {
 		// The others elect a leader anyway, if later: this is not a failure.
-		if err := raft.HandOver(ctx); err != nil {
+		if err := raft.HandOver(ctx, ""); err != nil {
 			s.logger("raft").Infof("%v", err)
 		}
 	}
@@ -46,6 +47,38 @@ func (s *Set) Drain(ctx context.Context) error {
 	}
 	return errors.Join(failed...)
 }
+
+// handOver transfers leadership from this agent to a voter, or to any if id is empty,
+// and returns who leads then.
+func (s *Set) handOver(ctx context.Context, id string) (interrex.Leadership, error) {
+	ctx, cancel := context.WithTimeout(ctx, transferTimeout)
+	defer cancel()
+	raft := running[*raftworker.Worker](s, RaftName)
+	if now := s.Leadership.Current(); raft == nil || !now.Leader {
+		return now, interrex.Errorf(interrex.ErrNotLeader, "agent %s does not lead", s.ID())
+	}
+	if err := raft.HandOver(ctx, id); err != nil {
+		if interrex.KindOf(err) == "" {
+			err = interrex.Errorf(interrex.ErrUnavailable, "%v", err)
+		}
+		return interrex.Leadership{}, err
+	}
+	watch := s.Leadership.Watch()
+	for {
+		now, err := watch.Next(ctx)
+		switch {
+		case err != nil:
+			return now, interrex.Errorf(interrex.ErrUnavailable, "leadership was handed over, and no leader is known yet: 'interrex member list' shows it")
+		case now.LeaderID != "" && now.LeaderID != s.ID():
+			return now, nil
+		case now.Ready:
+			return now, interrex.Errorf(interrex.ErrConflict, "%s is the only voter: no other agent can lead", s.ID())
+		}
+	}
+}
+
+// transferTimeout bounds a transfer of leadership that an operator asks for.
+const transferTimeout = 10 * time.Second
 
 // Status returns the state of the agent and of its cluster, without asking another agent.
 func (s *Set) Status() interrex.Status { return s.health.Status() }

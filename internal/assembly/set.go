@@ -48,6 +48,7 @@ type Set struct {
 
 	draining  atomic.Pointer[string] // what a drain waits for; nil: there is none
 	reloading sync.Mutex             // one reload at a time
+	recording atomic.Bool            // the leader is to record every founder of the cluster
 }
 
 // New makes the manifolds of one agent.

@@ -70,6 +70,7 @@ func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *stat
 		}
 		return nil
 	}
+	c.Recorded = members.Addresses
 	if s.config.Agent.DataDir != "" {
 		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.Path, datadir.PeersName), About: "what is remembered of other agents' logs"}
 	}

@@ -73,7 +73,7 @@ func (f identityFile) bytes() ([]byte, error) {
 // missing is refused, since its promises were made under that identity. So is an
 // identity that was in a cluster and whose raft directory is missing: its votes are
 // lost, and an agent that is the only member would start anew and grant the same
-// tokens again. An empty data directory becomes a new incarnation, in no cluster.
+// tokens again; one that notes its removal takes part in nothing. An empty data directory becomes a new incarnation, in no cluster.
 func OpenIdentity(dataDir, id string) (Identity, error) {
 	if err := disk.MakePrivate(dataDir); err != nil {
 		return Identity{}, fmt.Errorf("cannot create data directory: %w", err)
@@ -102,7 +102,7 @@ func existingIdentity(dataDir, id string) (Identity, error) {
 		return Identity{}, err
 	case stored.Incarnation == "" && !fresh:
 		return Identity{}, noIdentity(dataDir)
-	case fresh && stored.ClusterID != "":
+	case fresh && stored.ClusterID != "" && !stored.Removed:
 		return Identity{}, noRaft(dataDir, stored)
 	}
 	return stored, nil

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/juju/clock"
@@ -23,6 +25,7 @@ type Dir struct {
 
 	lock   *disk.DirLock
 	remove func() error
+	purge  atomic.Bool // raft's data is deleted at the end
 
 	noting sync.Mutex
 	saved  Identity // as it is on the disk
@@ -63,8 +66,25 @@ func made(given string) (path string, remove func() error, err error) {
 	return path, func() error { return os.RemoveAll(path) }, nil
 }
 
-// Close unlocks the directory.
-func (d *Dir) Close() error { return errors.Join(d.lock.Unlock(), d.remove()) }
+// Close deletes raft's data if that was asked for, and unlocks the directory.
+func (d *Dir) Close() error {
+	var err error
+	if d.purge.Load() {
+		err = errors.Join(os.RemoveAll(filepath.Join(d.Path, RaftDir)), os.RemoveAll(filepath.Join(d.Path, PeersName)))
+	}
+	return errors.Join(err, d.lock.Unlock(), d.remove())
+}
+
+// Purge notes that the agent was removed from its cluster, and has Close delete raft's
+// data. The identity stays, and with it the note: an agent that is started again takes
+// part in nothing, and founds no cluster.
+func (d *Dir) Purge() error {
+	if err := d.NoteRemoval(); err != nil {
+		return err
+	}
+	d.purge.Store(true)
+	return nil
+}
 
 // NoteRemoval notes on disk that the agent was removed from its cluster.
 func (d *Dir) NoteRemoval() error { return d.note(func(is *Identity) { is.Removed = true }) }

@@ -17,6 +17,46 @@ import (
 	"github.com/interrex/interrex/state/statetest"
 )
 
+// Nothing else is deleted, and the agent can be started again: it founds no cluster.
+func TestAPurgedDirectorySaysThatItsAgentWasRemoved(t *testing.T) {
+	path := t.TempDir()
+	is := Identity{ID: "a", ClusterID: strings.Repeat("00", 16), Incarnation: strings.Repeat("11", 16)}
+	if err := SaveIdentity(path, is); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{filepath.Join(RaftDir, "x"), PeersName, "agent.pem"} {
+		file := filepath.Join(path, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, purge := range []bool{false, true} {
+		dir, err := Open(path, func(string) string { return "a" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if purge {
+			err = dir.Purge()
+		}
+		if err = errors.Join(err, dir.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for name, stays := range map[string]bool{RaftDir: !purge, PeersName: !purge, "agent.pem": true} {
+			if _, err := os.Stat(filepath.Join(path, name)); (err == nil) != stays {
+				t.Errorf("purged %v: %s: %v", purge, name, err)
+			}
+		}
+	}
+	dir, err := Open(path, func(string) string { return "a" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = dir.Close() }()
+	if !dir.Removed || dir.Incarnation != is.Incarnation || dir.ClusterID != is.ClusterID {
+		t.Errorf("it is %+v", dir.Identity)
+	}
+}
+
 func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 	r := statetest.NewReplica(t, func() []state.Table { return nil })
 	path, cluster := t.TempDir(), strings.Repeat("00", 16)

@@ -117,7 +117,7 @@ func (c *Admit) checkMember(now *content, token *JoinToken) *interrex.Error {
 	known := now.member(c.ID)
 	switch {
 	case known == nil && len(now.members) >= MaxMembers:
-		return interrex.Errorf(interrex.ErrConflict, "there are %d members, which is the limit: remove one first", len(now.members))
+		return tooMany(now)
 	case known == nil || known.Key == c.Key || token.For == c.ID || c.formerFits(known):
 		return nil
 	}

@@ -40,6 +40,7 @@ func goldenCommands() []state.Command {
 		&member.Remove{ID: "n1"},
 		&member.Recertify{ID: "n1", Key: publicKey, Former: string(testCA()), Signature: strings.Repeat("g", 70)},
 		&member.Renew{ID: "n1"},
+		&member.Add{ID: "n4", Address: "h:7401"},
 	}
 }
 

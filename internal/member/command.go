@@ -28,6 +28,7 @@ const (
 	opRemove
 	opRecertify
 	opRenew
+	opAdd
 )
 
 // operations has the constructors of the commands, by number.
@@ -41,6 +42,7 @@ var operations = [...]func() command{
 	opRemove:          func() command { return new(Remove) },
 	opRecertify:       func() command { return new(Recertify) },
 	opRenew:           func() command { return new(Renew) },
+	opAdd:             func() command { return new(Add) },
 }
 
 // Decode reads a command. The error is of kind ErrInvalid or ErrTooLarge.
@@ -74,6 +76,16 @@ func (t *Table) Check(now state.Time, c state.Command) error {
 	return nil
 }
 
+// Idle implements state.Idler: an agent that is added again is a member already.
+func (t *Table) Idle(c state.Command) (state.Reply, bool) {
+	add, is := c.(*Add)
+	if !is {
+		return nil, false
+	}
+	known := t.Member(add.ID)
+	return &Reply{Member: known}, known != nil
+}
+
 // Apply executes a command that Check has allowed, and returns a *Reply.
 func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 	return c.(command).apply(t, turn)
@@ -88,7 +100,9 @@ func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 		if err := after.Check(now, c); err != nil {
 			return err
 		}
-		c.(command).apply(after, &state.Turn{Now: now})
+		if _, idle := after.Idle(c); !idle {
+			c.(command).apply(after, &state.Turn{Now: now})
+		}
 	}
 	return nil
 }

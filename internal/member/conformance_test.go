@@ -36,7 +36,9 @@ func TestTableConforms(t *testing.T) {
 		Command: func(r *mathrand.Rand, seen []state.Reply) []byte {
 			id, token := fmt.Sprint("n", r.IntN(6)), tokens[r.IntN(len(tokens))]
 			incarnation := fmt.Sprint("disk", r.IntN(3))
-			switch r.IntN(18) {
+			switch r.IntN(20) {
+			case 18, 19:
+				return (&member.Add{ID: id, Address: []string{"10.0.0.1:7401", "10.0.0.2:7401"}[r.IntN(2)]}).Append(nil)
 			case 14:
 				return (&member.Renew{ID: id}).Append(nil)
 			case 15, 16, 17:

@@ -10,7 +10,12 @@ import (
 
 // Remove removes a member. Its disk is remembered, so that the agent learns of it
 // also when it was down.
-type Remove struct{ ID string }
+type Remove struct {
+	ID string
+	// Force has the leader propose it also if the other voters would be no quorum. It
+	// is not part of the log.
+	Force bool
+}
 
 // About is part of state.Command.
 func (c *Remove) About() state.About { return state.About{Name: "remove", Privileged: true} }
@@ -21,7 +26,7 @@ func (c *Remove) Validate() error { return validateID("id", c.ID) }
 // Append encodes the command.
 func (c *Remove) Append(b []byte) []byte { return codec.AppendText(append(b, opRemove), c.ID) }
 
-func (c *Remove) decode(d *decoder) { c.ID = d.Text() }
+func (c *Remove) decode(d *decoder) { *c = Remove{ID: d.Text()} }
 
 func (c *Remove) check(now *content, _ state.Time) *interrex.Error {
 	if now.member(c.ID) == nil {

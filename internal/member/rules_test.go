@@ -175,6 +175,28 @@ func TestATakenIDIsGivenOnlyToItsOwner(t *testing.T) {
 	w.must(admit(t, "n1", w.token(1, "n1"), stranger, nil))
 }
 
+func TestAnAgentWithACertificateIsAdded(t *testing.T) {
+	w := &world{T: t, table: member.New()} // also where the certificates come from elsewhere
+	add := &member.Add{ID: "n4", Address: "10.0.0.4:7401"}
+	m := w.must(add).Member
+	if m.ClusterAddress != "10.0.0.4:7401" || m.Incarnation != "" || m.NonVoter || m.Added != statetest.Wall(0) || w.events[0].Kind != interrex.MemberAdded {
+		t.Errorf("it is %+v, with %+v", m, w.events)
+	}
+	if reply, idle := w.table.Idle(add); !idle || reply.(*member.Reply).Member.ID != "n4" {
+		t.Error("to add it again changes something")
+	}
+	if _, idle := w.table.Idle(&member.Add{ID: "n5", Address: "10.0.0.4:7401"}); idle {
+		t.Error("to add another changes nothing")
+	}
+	w.refused(&member.Add{ID: "n4", Address: "10.0.0.5:7401"}, interrex.ErrConflict, "at 10.0.0.4:7401")
+	w.refused(&member.Add{ID: "n5", Address: "10.0.0.5"}, interrex.ErrInvalid, "address")
+	w.refused(&member.Add{ID: "n5", Address: "0.0.0.0:7401"}, interrex.ErrInvalid, "address")
+	w.must(&member.See{ID: "n4", Incarnation: "a", ClusterAddress: "10.0.0.9:7401"})
+	if addresses := w.table.Addresses(); len(addresses) != 1 || addresses["n4"] != "10.0.0.9:7401" {
+		t.Errorf("the addresses are %v", addresses)
+	}
+}
+
 func TestAFounderIsAMemberOnceItIsSeen(t *testing.T) {
 	w := newWorld(t)
 	see := &member.See{ID: "n1", Incarnation: "a", ClusterAddress: "h:1", APIAddress: "h:2", Version: "1", Tables: []member.TableVersion{{Name: "x", Version: 3}}}

@@ -98,7 +98,7 @@ func (c *See) check(now *content, _ state.Time) *interrex.Error {
 	case known == nil && c.Was != "":
 		return notFound(c.ID)
 	case known == nil && len(now.members) >= MaxMembers:
-		return interrex.Errorf(interrex.ErrConflict, "there are %d members, which is the limit: remove one first", len(now.members))
+		return tooMany(now)
 	case known != nil && known.Incarnation != c.Was:
 		return interrex.Errorf(interrex.ErrConflict, "member %s has the disk %q, not %q", c.ID, known.Incarnation, c.Was)
 	}

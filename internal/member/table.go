@@ -17,7 +17,7 @@ import (
 )
 
 // Table is the replicated table of members. It implements state.Table,
-// state.EventCodec and state.Grouper.
+// state.EventCodec, state.Idler and state.Grouper.
 //
 // Lock and Unlock are for State, which takes the lock once an entry. The reads need
 // no lock.
@@ -37,6 +37,7 @@ type content struct {
 var (
 	_ state.Table      = (*Table)(nil)
 	_ state.EventCodec = (*Table)(nil)
+	_ state.Idler      = (*Table)(nil)
 	_ state.Grouper    = (*Table)(nil)
 )
 
@@ -71,6 +72,17 @@ func (t *Table) Members() []*Member { return t.content.Load().members }
 
 // Member returns a member; nil: there is none.
 func (t *Table) Member(id string) *Member { return t.content.Load().member(id) }
+
+// Addresses returns the cluster addresses of the members that have one, by ID.
+func (t *Table) Addresses() map[string]string {
+	all := map[string]string{}
+	for _, m := range t.Members() {
+		if m.ClusterAddress != "" {
+			all[m.ID] = m.ClusterAddress
+		}
+	}
+	return all
+}
 
 // JoinTokens returns the tokens that have not ended, by ID. The slice must not be
 // modified.
@@ -149,6 +161,10 @@ func (c *content) dropToken(id string) {
 }
 
 func emit(turn *state.Turn, kind string, m *Member) { turn.Emit(kind, m.ID, m, m.size()) }
+
+func tooMany(now *content) *interrex.Error {
+	return interrex.Errorf(interrex.ErrConflict, "there are %d members, which is the limit: remove one first", len(now.members))
+}
 
 func notFound(id string) *interrex.Error {
 	return interrex.Errorf(interrex.ErrNotFound, "member %q does not exist: 'interrex member list' shows the members", id)

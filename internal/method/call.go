@@ -1,6 +1,7 @@
 package method
 
 import (
+	"iter"
 	"strings"
 	"time"
 
@@ -358,6 +359,17 @@ func enterTimeout(l state.Lane, e *interrexv1.Operation) time.Duration {
 }
 
 func millis(ms uint32) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+// Commands returns the commands of a call, each with its table, in order.
+func (r *Call) Commands() iter.Seq2[state.TableID, state.Command] {
+	return func(yield func(state.TableID, state.Command) bool) {
+		for i := range r.parts {
+			if !yield(r.parts[i].table, r.parts[i].command) {
+				return
+			}
+		}
+	}
+}
 
 // Announced is one operation of a call for which webhooks may be called.
 type Announced struct {

@@ -35,8 +35,8 @@ type Method struct {
 	eventual bool
 	// Quick marks a read of one row: see AtOnce.
 	Quick bool
-	// Leads marks a read whose answer includes what only the leader knows: see
-	// AtLeader.
+	// Leads marks a read whose answer includes what only the leader knows, and an
+	// action that only the leader can take: see AtLeader.
 	Leads bool
 	// Await is a read that may wait, in place of Look: until ctx ends, which it
 	// does when the server drains.
@@ -120,7 +120,7 @@ func Echo[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, ta
 }
 
 // Act returns a method for operators that does not change the state, and may take
-// long. do runs once this agent has applied everything committed before.
+// long. do runs once the agent has applied everything committed before.
 func Act[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure, what string, do func(context.Context, PQ, *state.State) (PA, error)) Method {
 	m := special[Q, A, PQ, PA](procedure)
 	m.May = what
@@ -154,7 +154,8 @@ func AtOnce(m Method) Method {
 }
 
 // AtLeader makes the leader answer a read, since it knows more, unless the request
-// is for an eventual one. If the leader cannot be reached, this agent answers.
+// is for an eventual one; if the leader cannot be reached, this agent answers. It
+// makes the leader, and no other agent, take an action.
 func AtLeader(m Method) Method {
 	m.Leads = true
 	return m

@@ -13,12 +13,46 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// hookCheck calls the webhooks for a request on the leader, before the request enters
-// the queue.
+// hookCheck examines a request on the leader, and calls its webhooks, before the request
+// enters the queue.
 type hookCheck struct {
 	courier *courier
 	request *request
 	visit   *visit
+}
+
+// examine refuses a request that this leader does not propose, or goes on with it. The
+// recorded result of an earlier attempt is returned without an examination.
+func (a hookCheck) examine(vet func(context.Context) error, hooks []*webhook.Hook) {
+	c, r, v := a.courier, a.request, a.visit
+	op := queue.Operation{Operation: r.Addressed()}
+	r.Load(&op)
+	if res, found := c.server.checker.State.Recorded(&op.Operation); found {
+		c.recorded(r, v, res)
+		return
+	}
+	if err := a.verdict(vet); err != nil {
+		a.refuse(&op.Operation, err)
+		return
+	}
+	if len(hooks) > 0 {
+		a.ask(hooks)
+		return
+	}
+	c.admit(r, v)
+}
+
+// refuse answers a request that is not proposed, unless an earlier attempt was.
+func (a hookCheck) refuse(op *state.Operation, err error) {
+	if a.visit != nil {
+		res, found, veto := a.veto(op, err)
+		if found {
+			a.courier.recorded(a.request, a.visit, res)
+			return
+		}
+		err = veto
+	}
+	a.courier.refuseOne(a.request, a.visit, err)
 }
 
 // ask calls the hooks for a request, and enqueues it unless one of them vetoes. It
@@ -58,13 +92,9 @@ func (a hookCheck) ask(hooks []*webhook.Hook) {
 // decide enqueues or refuses the request according to the hooks' verdict.
 func (a hookCheck) decide(verdict error, asked *state.Operation) {
 	c, r, v := a.courier, a.request, a.visit
-	if interrex.KindOf(verdict) == interrex.ErrVetoed && v != nil {
-		res, found, err := a.veto(asked, verdict)
-		if found {
-			c.recorded(r, v, res)
-			return
-		}
-		verdict = err
+	if interrex.KindOf(verdict) == interrex.ErrVetoed {
+		a.refuse(asked, verdict)
+		return
 	}
 	if verdict != nil {
 		c.refuseOne(r, v, verdict)
@@ -127,14 +157,14 @@ func errGone() error {
 	return interrex.Errorf(interrex.ErrTimeout, "cannot propose the operation: its caller went away while webhooks were called; nothing has happened")
 }
 
-// veto returns the outcome of a vetoed request with an id: a veto only if no earlier
-// attempt may be in the log and none is recorded. found reports that the record
+// veto returns the outcome of a refused request with an id: the refusal only if no
+// earlier attempt may be in the log and none is recorded. found reports that the record
 // decides.
 func (a hookCheck) veto(op *state.Operation, veto error) (res state.Result, found bool, err error) {
 	s := a.courier.server
 	if !a.visit.alone() {
 		return res, false, interrex.Errorf(interrex.ErrOutcomeUnknown,
-			"request_id %q: an earlier attempt is not answered yet, and this one was vetoed (%s); retry with the same request id", op.RequestID, wire.Detail(veto).GetMessage())
+			"request_id %q: an earlier attempt is not answered yet, and this one was refused (%s); retry with the same request id", op.RequestID, wire.Detail(veto).GetMessage())
 	}
 	bounded, cancel := context.WithTimeout(a.courier.ctx, s.checker.ReadWait)
 	defer cancel()

@@ -113,8 +113,8 @@ func (c *courier) refuse(requests []*request, err error) {
 	}
 }
 
-// enqueue adds requests to this agent's own queue, once their webhooks have admitted
-// them. This agent leads.
+// enqueue adds requests to this agent's own queue, once the leader has examined them
+// and their webhooks have admitted them. This agent leads.
 func (c *courier) enqueue(requests []*request, now time.Time) {
 	ops := make([]*queue.Operation, 0, len(requests))
 	for _, r := range requests {
@@ -131,8 +131,15 @@ func (c *courier) enqueue(requests []*request, now time.Time) {
 			continue
 		}
 		v := c.server.config.Visitors.enter(r.Caller.Name, r.Envelope.GetRequestId())
-		if hooks := c.server.hooksFor(r); len(hooks) > 0 {
-			hookCheck{c, r, v}.ask(hooks)
+		hooks, ask := c.server.hooksFor(r), hookCheck{c, r, v}
+		if vet := c.server.vet(r); vet != nil {
+			if !c.start(func() { ask.examine(vet, hooks) }) {
+				v.leave()
+			}
+			continue
+		}
+		if len(hooks) > 0 {
+			ask.ask(hooks)
 			continue
 		}
 		ops = append(ops, c.operation(r, v, now))

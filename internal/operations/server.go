@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
 )
 
 // maxMessages is the largest number of operations in one message of a stream.
@@ -45,6 +46,10 @@ type Config struct {
 	// Forward returns a Forwarder to another agent. Optional: without it a request
 	// that only the leader can handle fails elsewhere with ErrNotLeader.
 	Forward func(ctx context.Context, id string) (Forwarder, error)
+	// Vet returns how this leader examines a command before it is proposed; nil: it does
+	// not. The function that it returns may wait, within its context, and returns why the
+	// command is not proposed. Vet must not block. Optional.
+	Vet func(table state.TableID, c state.Command) func(context.Context) error
 	// Hooks returns all webhooks.
 	Hooks func() []*webhook.Hook
 	// Ask calls webhooks before an operation; wait waits for their verdict.
@@ -230,6 +235,30 @@ func early(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-min(maxEarly, time.Until(deadline)/5)))
 }
 
+// vet returns how a request is examined before it is proposed; nil: it is not.
+func (s *Server) vet(r *request) func(context.Context) error {
+	if s.config.Vet == nil {
+		return nil
+	}
+	var checks []func(context.Context) error
+	for table, c := range r.Commands() {
+		if check := s.config.Vet(table, c); check != nil {
+			checks = append(checks, check)
+		}
+	}
+	if len(checks) == 0 {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		for _, check := range checks {
+			if err := check(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
 // hooksFor returns the hooks to call before a request; nil if there are none.
 func (s *Server) hooksFor(r *request) (wanted []*webhook.Hook) {
 	hooks := s.config.Hooks()
@@ -280,14 +309,19 @@ func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
 	return s.await(ctx, r)
 }
 
-// act runs a method's action for an operator, once this agent has applied
-// everything that was committed at the call.
+// act runs a method's action for an operator, here or at the leader, once that agent
+// has applied everything that was committed at the call.
 func (s *Server) act(ctx context.Context, r *request) (o outcome) {
 	defer s.checker.Guard(r.Method.Procedure, &o.err)
 	err := r.Caller.Now().MayDo(r.Method.May)
 	s.methods.Audit.Judged(r.Caller, r.Method.Procedure, "", true, err)
 	if err != nil {
 		return outcome{err: err}
+	}
+	if r.Method.Leads {
+		if o := s.askLeader(ctx, r); o.err != nil || o.body != nil {
+			return o
+		}
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.checker.ReadWait)
 	defer cancel()
@@ -343,7 +377,7 @@ func (s *Server) readAll(ctx context.Context, c admission.Caller, reads []*reque
 	return outcomes
 }
 
-// askLeader forwards a read to the leader. The outcome has no body if this agent
+// askLeader forwards a read, or an action, to the leader. The outcome has no body if this agent
 // leads, or the leader could not be reached.
 func (s *Server) askLeader(ctx context.Context, r *request) outcome {
 	if r.Caller.Door == admission.Peer || s.checker.Leadership.Current().Leader {

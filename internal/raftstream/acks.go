@@ -10,6 +10,9 @@ import (
 // acks records, for each peer, when the newest AppendEntries request that it has
 // answered was sent, and up to where its log matches. raft.VerifyLeader also counts
 // answers to requests that were sent before it was called; strong reads use these.
+//
+// Each belongs to the peer's life of raft that has answered: what an agent had on a disk
+// that was wiped since is not on the new one.
 type acks struct {
 	mu      sync.Mutex
 	newest  map[raft.ServerID]ack
@@ -18,54 +21,54 @@ type acks struct {
 }
 
 type ack struct {
+	life string
 	sent time.Time
 	term uint64
 }
 
 // match is the index up to which a peer's log is that of the leader of a term.
-type match struct{ term, index uint64 }
+type match struct {
+	life        string
+	term, index uint64
+}
 
-// note records that id answered, in term, a request that was sent at sent.
-func (a *acks) note(id raft.ServerID, sent time.Time, term uint64) {
+// note records an answer of id to a request.
+func (a *acks) note(id raft.ServerID, next ack) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	old := a.newest[id]
-	if term < old.term || term == old.term && !sent.After(old.sent) {
+	if next.term < old.term || next.term == old.term && !next.sent.After(old.sent) {
 		return
 	}
 	if a.newest == nil {
 		a.newest = map[raft.ServerID]ack{}
 	}
-	a.newest[id] = ack{sent, term}
+	a.newest[id] = next
 	if a.changed != nil {
 		close(a.changed)
 		a.changed = nil
 	}
 }
 
-// matched records that id's log matches up to index, by its answer in term. Answers
-// may overtake each other.
-func (a *acks) matched(id raft.ServerID, term, index uint64) {
+// matched records up to where id's log matches, by an answer. Answers of one life may
+// overtake each other.
+func (a *acks) matched(id raft.ServerID, next match) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	old := a.matches[id]
-	if term < old.term || term == old.term && index <= old.index {
+	if next.term < old.term || next.term == old.term && next.life == old.life && next.index <= old.index {
 		return
 	}
 	if a.matches == nil {
 		a.matches = map[raft.ServerID]match{}
 	}
-	a.matches[id] = match{term, index}
+	a.matches[id] = next
 }
 
-// match returns the index up to which the log of id matches, by its answers in term.
-func (a *acks) match(id raft.ServerID, term uint64) uint64 {
+func (a *acks) match(id raft.ServerID) match {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if m := a.matches[id]; m.term == term {
-		return m.index
-	}
-	return 0
+	return a.matches[id]
 }
 
 func (a *acks) last(id raft.ServerID) ack {

@@ -69,6 +69,9 @@ type Config struct {
 	Logger hclog.Logger
 	Rules  Rules
 	Memory Memory
+	// Met returns the life of raft with which an agent was last met, also where raft is
+	// not open to it, and whether it was met. Optional.
+	Met func(id string) (life string, met bool)
 	// Refused is called with a request over another agent's stream than its sender's.
 	Refused func(peer string, err error)
 }
@@ -178,15 +181,15 @@ func (r *Transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 	return r.send(args, func() error {
 		var answer raft.AppendEntriesResponse // raft reuses resp
 		sent := r.config.Clock.Now()
-		err := r.sameLife(id, args, &answer, func() error { return r.network.AppendEntries(id, target, args, &answer) })
+		life, err := r.sameLife(id, args, &answer, func() error { return r.network.AppendEntries(id, target, args, &answer) })
 		if err != nil {
 			return err
 		}
 		*resp = answer
 		if answer.Term == args.Term {
-			r.acks.note(id, sent, answer.Term)
+			r.acks.note(id, ack{life, sent, answer.Term})
 			if answer.Success { // a heartbeat says nothing about the log
-				r.acks.matched(id, answer.Term, args.PrevLogEntry+uint64(len(args.Entries)))
+				r.acks.matched(id, match{life, answer.Term, args.PrevLogEntry + uint64(len(args.Entries))})
 			}
 		}
 		return nil
@@ -196,12 +199,12 @@ func (r *Transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 // InstallSnapshot implements raft.Transport, and records up to where the peer's log
 // matches if it took the snapshot.
 func (r *Transport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	err := r.config.Rules.MaySend(args)
-	if err == nil {
-		err = r.sameLife(id, args, resp, func() error { return r.network.InstallSnapshot(id, target, args, resp, data) })
+	if err := r.config.Rules.MaySend(args); err != nil {
+		return err
 	}
+	life, err := r.sameLife(id, args, resp, func() error { return r.network.InstallSnapshot(id, target, args, resp, data) })
 	if err == nil && resp.Success && resp.Term == args.Term {
-		r.acks.matched(id, resp.Term, args.LastLogIndex)
+		r.acks.matched(id, match{life, resp.Term, args.LastLogIndex})
 	}
 	return err
 }
@@ -209,21 +212,24 @@ func (r *Transport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress,
 // RequestVote implements raft.Transport.
 func (r *Transport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
 	return r.send(args, func() error {
-		return r.sameLife(id, args, resp, func() error { return r.network.RequestVote(id, target, args, resp) })
+		_, err := r.sameLife(id, args, resp, func() error { return r.network.RequestVote(id, target, args, resp) })
+		return err
 	})
 }
 
 // RequestPreVote implements raft.WithPreVote.
 func (r *Transport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
 	return r.send(args, func() error {
-		return r.sameLife(id, args, resp, func() error { return r.network.RequestPreVote(id, target, args, resp) })
+		_, err := r.sameLife(id, args, resp, func() error { return r.network.RequestPreVote(id, target, args, resp) })
+		return err
 	})
 }
 
 // TimeoutNow implements raft.Transport.
 func (r *Transport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
 	return r.send(args, func() error {
-		return r.sameLife(id, args, resp, func() error { return r.network.TimeoutNow(id, target, args, resp) })
+		_, err := r.sameLife(id, args, resp, func() error { return r.network.TimeoutNow(id, target, args, resp) })
+		return err
 	})
 }
 
@@ -246,13 +252,23 @@ func (r *Transport) send(request any, call func() error) error {
 }
 
 // sameLife rejects an answer if the other agent has begun another life of raft
-// since the request, and records the answer otherwise.
-func (r *Transport) sameLife(id raft.ServerID, request, answer any, call func() error) error {
-	before := r.config.Memory.Life(string(id))
+// since the request, and records the answer otherwise. It returns that life.
+func (r *Transport) sameLife(id raft.ServerID, request, answer any, call func() error) (life string, err error) {
+	life = r.config.Memory.Life(string(id))
 	if err := call(); err != nil {
-		return err
+		return "", err
 	}
-	return r.config.Memory.HearAnswer(string(id), before, request, answer)
+	return life, r.config.Memory.HearAnswer(string(id), life, request, answer)
+}
+
+// over reports whether an agent has begun another life of raft than this one, also one
+// to which raft here is not open.
+func (r *Transport) over(id raft.ServerID, life string) bool {
+	if r.config.Met == nil {
+		return false
+	}
+	now, met := r.config.Met(string(id))
+	return met && now != life
 }
 
 func deadStream(err error) bool {
@@ -262,16 +278,22 @@ func deadStream(err error) bool {
 
 // LastAck returns when the newest AppendEntries request (or heartbeat) that a peer
 // has answered in the request's term was sent, and that term; the zero time when
-// there is none. Times of one process compare by its monotonic clock.
+// there is none in the life of raft with which the peer was last met. Times of one process compare by its monotonic clock.
 func (r *Transport) LastAck(peer raft.ServerID) (sent time.Time, term uint64) {
 	last := r.acks.last(peer)
+	if r.over(peer, last.life) {
+		return time.Time{}, 0
+	}
 	return last.sent, last.term
 }
 
 // MatchIndex returns the highest log index that a peer has acknowledged in a term to
 // that term's leader; 0: none.
 func (r *Transport) MatchIndex(peer raft.ServerID, term uint64) uint64 {
-	return r.acks.match(peer, term)
+	if last := r.acks.match(peer); last.term == term && !r.over(peer, last.life) {
+		return last.index
+	}
+	return 0
 }
 
 // AckChanged returns a channel that is closed at the next change of a LastAck. Call

@@ -43,10 +43,10 @@ func TestAnAnswerAcrossTwoLivesDoesNotCount(t *testing.T) {
 		t.Error("an agent alone has streams")
 	}
 	request, answer := &raft.TimeoutNowRequest{}, &raft.TimeoutNowResponse{}
-	if err := r.sameLife("b", request, answer, func() error { return nil }); err != nil {
+	if _, err := r.sameLife("b", request, answer, func() error { return nil }); err != nil {
 		t.Errorf("within one life: %v", err)
 	}
-	err := r.sameLife("b", request, answer, func() error { l.now = "2"; return nil })
+	_, err := r.sameLife("b", request, answer, func() error { l.now = "2"; return nil })
 	if !errors.Is(err, inbound.ErrEarlierLife) {
 		t.Errorf("across two: %v", err)
 	}

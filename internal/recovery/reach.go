@@ -99,12 +99,8 @@ func (r Reach) transport() (*transport.Transport, error) {
 		return nil, errors.New("cannot check whether the other agents still have a leader: cluster.tls is missing in the configuration of this agent: --config names its file")
 	}
 	rules := membership.Rules{Disk: r.Directory.Identity, State: r.State, Members: r.Members, Tables: r.State.Versions()}
-	known := map[string]string{}
-	for _, m := range r.Members.Members() {
-		if m.ID != r.Directory.ID && m.ClusterAddress != "" {
-			known[m.ID] = m.ClusterAddress
-		}
-	}
+	known := r.Members.Addresses()
+	delete(known, r.Directory.ID)
 	if len(known)+len(r.Cluster.Join) == 0 {
 		return nil, errors.New("cannot check whether the other agents still have a leader: this directory has none of their addresses: give cluster.join in the configuration of this agent")
 	}

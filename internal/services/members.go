@@ -2,6 +2,7 @@ package services
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 
@@ -19,6 +20,9 @@ type Members struct {
 	Table *member.Table
 	// Present returns the members of raft's configuration, as this agent sees them.
 	Present func() []interrex.Member
+	// HandOver transfers leadership from this agent to a voter, or to any if the ID is
+	// empty, and returns who leads then.
+	HandOver func(ctx context.Context, id string) (interrex.Leadership, error)
 }
 
 // Service returns the methods.
@@ -30,6 +34,8 @@ func (s Members) Service() method.Service {
 		method.Write(interrexv1.MemberServiceCreateJoinTokenProcedure, state.MemberTable, createJoinToken, s.joinTokenCreated),
 		method.Write(interrexv1.MemberServiceRevokeJoinTokenProcedure, state.MemberTable, revokeJoinToken, joinTokenRevoked),
 		method.Read(interrexv1.MemberServiceListJoinTokensProcedure, s.listJoinTokens),
+		method.Write(interrexv1.MemberServiceAddProcedure, state.MemberTable, addMember, memberAdded),
+		method.AtLeader(method.Act(interrexv1.MemberServiceTransferLeaderProcedure, "transfer leadership", s.transferLeader)),
 		method.Write(interrexv1.MemberServiceAdmitProcedure, state.MemberTable, admit, admitted),
 	}}
 }
@@ -67,11 +73,30 @@ func joined(m interrex.Member, row *member.Member) interrex.Member {
 }
 
 func removeMember(m *interrexv1.MemberServiceRemoveRequest) (state.Command, error) {
-	return &member.Remove{ID: m.GetId()}, nil
+	return &member.Remove{ID: m.GetId(), Force: m.GetForce()}, nil
 }
 
 func memberRemoved(r state.Result, _ *state.State) (*interrexv1.MemberServiceRemoveResponse, error) {
 	return &interrexv1.MemberServiceRemoveResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
+}
+
+func addMember(m *interrexv1.MemberServiceAddRequest) (state.Command, error) {
+	return &member.Add{ID: m.GetId(), Address: m.GetClusterAddress()}, nil
+}
+
+func memberAdded(r state.Result, _ *state.State) (*interrexv1.MemberServiceAddResponse, error) {
+	reply, err := memberReply(r)
+	if err != nil {
+		return nil, err
+	}
+	return &interrexv1.MemberServiceAddResponse{
+		Member: wire.Member(joined(interrex.Member{}, reply.Member)), Replayed: r.Replayed, Revision: uint64(r.Revision),
+	}, nil
+}
+
+func (s Members) transferLeader(ctx context.Context, m *interrexv1.TransferLeaderRequest, _ *state.State) (*interrexv1.TransferLeaderResponse, error) {
+	now, err := s.HandOver(ctx, m.GetId())
+	return &interrexv1.TransferLeaderResponse{LeaderId: now.LeaderID, Term: now.Term}, err
 }
 
 func setVoter(m *interrexv1.SetVoterRequest) (state.Command, error) {

@@ -60,6 +60,10 @@ type Config struct {
 	// Look returns what this agent sees of those that it has met, and of itself. It
 	// must not block.
 	Look func() []Sight
+	// Founders returns the disks of the cluster's founders, by ID, if those that the
+	// leader has not seen are to be recorded too; nil: they are not. It must not block.
+	// Optional.
+	Founders func() map[string]string
 	// Propose has a command of the table of members applied, within ctx.
 	Propose func(ctx context.Context, c state.Command) error
 	// Prepare gives an agent what it needs to have a vote, within ctx, before it gets
@@ -203,11 +207,17 @@ func (w *Worker) look(ctx context.Context) (changed bool, err error) {
 }
 
 // news returns the command that records what is new of an agent; nil: nothing is. The
-// founders of a cluster without a CA of its own are not recorded: nobody can join it.
+// founders of a cluster without a CA of its own are recorded once something is to be
+// changed: until then raft's configuration says it all.
 func (w *Worker) news(c raft.Configuration, sights map[string]Sight) *member.See {
+	var founders map[string]string
+	if w.config.Founders != nil {
+		founders = w.config.Founders()
+	}
+	recording := w.config.Table.CA() != "" || len(w.config.Table.Members()) > 0 || founders != nil
 	for _, id := range slices.Sorted(maps.Keys(sights)) {
 		sight, row := sights[id], w.config.Table.Member(id)
-		founder := row == nil && has(c, id) && w.config.Table.CA() != ""
+		founder := row == nil && has(c, id) && recording
 		if sight.Silent > silentAfter || sight.Incarnation == "" || row == nil && !founder ||
 			w.config.Table.Removed(id, sight.Incarnation) || has(c, id) && w.leaves(id) {
 			continue
@@ -227,6 +237,11 @@ func (w *Worker) news(c raft.Configuration, sights map[string]Sight) *member.See
 		}
 		if see.News(w.config.Table) {
 			return see
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(founders)) {
+		if w.config.Table.Member(id) == nil && has(c, id) && !w.config.Table.WasRemoved(id) {
+			return &member.See{ID: id, Incarnation: founders[id]}
 		}
 	}
 	return nil

@@ -227,6 +227,34 @@ func TestFoundersOfAClusterWithoutACAAreNotRecorded(t *testing.T) {
 	}
 }
 
+// In a cluster without a CA founders are recorded once the leader wants it, also one
+// that it has not met, and once there is any member.
+func TestFoundersAreRecordedOnceSomethingIsToBeChanged(t *testing.T) {
+	w := newWorld(t, "a", "b", "c")
+	w.table = member.New()
+	delete(w.sights, "c")
+	c := w.config("a")
+	var wanted map[string]string
+	c.Founders = func() map[string]string { return wanted }
+	worker := &Worker{config: c}
+	if w.settle(worker); len(w.table.Members()) != 0 {
+		t.Errorf("recorded too early: %v", w.table.Members())
+	}
+	wanted = map[string]string{"a": "disk of a", "b": "disk of b", "c": "disk of c", "gone": "disk"}
+	w.settle(worker)
+	if b, c := w.table.Member("b"), w.table.Member("c"); w.proposed != 3 || b.ClusterAddress != "b:7401" || c.Incarnation != "disk of c" || c.ClusterAddress != "" {
+		t.Errorf("%d are recorded: %+v, %+v", w.proposed, b, c)
+	}
+	another := newWorld(t, "a", "b")
+	another.table = member.New()
+	if err := another.apply(&member.Add{ID: "d", Address: "d:7401"}); err != nil {
+		t.Fatal(err)
+	}
+	if another.settle(&Worker{config: another.config("a")}); len(another.table.Members()) != 3 {
+		t.Errorf("beside one that was added there are %v", another.table.Members())
+	}
+}
+
 func TestAnAdmittedAgentIsAddedAndGetsAVote(t *testing.T) {
 	w := newWorld(t, "a")
 	c := &Worker{config: w.config("a")}
