@@ -197,6 +197,9 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	if s.config.Changes != nil {
 		s.plain.Changes(mux, *s.config.Changes)
 	}
+	if s.config.Members != nil {
+		s.plain.Peers(mux)
+	}
 	mux.Handle("/", refusals{s}.tidy(rpc))
 	if s.config.Resources == nil || s.config.Changes == nil {
 		return mux
