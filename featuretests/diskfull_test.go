@@ -35,10 +35,10 @@ func smallDisk(t *testing.T, size string) func(i int, c *config.Config) {
 	}
 }
 
-// fill fills the disk of member i completely.
-func (f *fleet) fill(i int) {
+// fill fills the disk of member i, and leaves that many bytes of it.
+func (f *fleet) fill(i int, left int64) {
 	f.t.Helper()
-	ballast, err := os.Create(filepath.Join(f.members[i].config.Agent.DataDir, "ballast"))
+	ballast, err := os.Create(f.ballast(i))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -49,6 +49,92 @@ func (f *fleet) fill(i int) {
 			block = block[:len(block)/2]
 		}
 	}
+	size, err := ballast.Seek(0, io.SeekCurrent)
+	if err == nil {
+		err = ballast.Truncate(size - left)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fleet) ballast(i int) string { return filepath.Join(f.data(i), "ballast") }
+
+// Before the disk is full, the agent refuses claims, and goes on to extend and to
+// revoke. When space is freed it lets everything in again.
+func TestExtendsGoOnWhileAlmostNoDiskSpaceIsLeft(t *testing.T) {
+	f := newFleet(t, 1, smallDisk(t, "96m"))
+	leases := dial(t, client.Config{Addresses: []string{f.socket(0)}, Timeout: 3 * time.Second}).Leases()
+	won, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.fill(0, 2<<20)
+	f.refusesWrites(0, leases)
+	for range 100 {
+		if _, err := leases.Extend(t.Context(), interrex.ExtendRequest{Key: key("app/db"), Token: won.Lease.Token}); err != nil {
+			t.Fatalf("an extend returns %v", err)
+		}
+	}
+	if _, err := leases.Revoke(t.Context(), interrex.RevokeRequest{Key: key("app/db"), Token: won.Lease.Token}); err != nil {
+		t.Errorf("a revoke returns %v", err)
+	}
+	f.alarms(0, "disk-full", "disk-low")
+	if _, _, err := leases.Get(t.Context(), key("app/nobody"), interrex.ReadOptions{}); interrex.KindOf(err) != interrex.ErrNotFound {
+		t.Errorf("a read returns %v, want not found", err)
+	}
+	f.letsInAgain(leases, 0)
+	f.lives(0)
+}
+
+// A leader with a large disk does not fill the small ones of its followers: without
+// them it could not extend any more.
+func TestALeaderSparesTheDisksOfItsFollowers(t *testing.T) {
+	f := newFleet(t, 3, smallDisk(t, "96m"))
+	leader := f.leader()
+	followers := f.others(leader)
+	leases := dial(t, client.Config{Addresses: []string{f.socket(leader)}, Timeout: 3 * time.Second}).Leases()
+	won, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range followers {
+		f.fill(i, 2<<20)
+	}
+	f.refusesWrites(leader, leases)
+	if _, err := leases.Extend(t.Context(), interrex.ExtendRequest{Key: key("app/db"), Token: won.Lease.Token}); err != nil {
+		t.Errorf("an extend returns %v", err)
+	}
+	f.letsInAgain(leases, followers...)
+}
+
+// refusesWrites waits until claims are refused for want of disk space.
+func (f *fleet) refusesWrites(i int, leases interrex.Leases) {
+	f.t.Helper()
+	eventually(f.t, "claims are refused for want of disk space", func() error {
+		won, err := leases.Claim(f.t.Context(), interrex.ClaimRequest{Key: key("app/other"), Holder: "bob", TTL: time.Second, Takeover: true})
+		if interrex.KindOf(err) == interrex.ErrOverloaded && strings.Contains(err.Error(), "nothing is written but extends and revokes") {
+			return nil
+		}
+		return fmt.Errorf("a claim returns %+v, %w", won, err)
+	})
+	if code, text := f.post(i, "Claim", `{"key":"app/web","holder":"ann"}`); code != http.StatusTooManyRequests || !strings.Contains(text, `"kind":"overloaded"`) {
+		f.t.Errorf("a claim by HTTP returns %d, %s", code, text)
+	}
+}
+
+// letsInAgain waits until claims are let in after space was freed.
+func (f *fleet) letsInAgain(leases interrex.Leases, full ...int) {
+	f.t.Helper()
+	for _, i := range full {
+		if err := os.Remove(f.ballast(i)); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	eventually(f.t, "claims are let in again", func() error {
+		_, err := leases.Claim(f.t.Context(), interrex.ClaimRequest{Key: key("app/other"), Holder: "bob", TTL: time.Second, Takeover: true})
+		return err
+	})
 }
 
 // fillLog claims and revokes with much metadata until a call fails or ctx ends.
@@ -66,33 +152,10 @@ func fillLog(ctx context.Context, leases interrex.Leases, k interrex.Key) error 
 	return nil
 }
 
-func TestFullDiskIsATypedErrorAndNoCrash(t *testing.T) {
-	f := newFleet(t, 1, smallDisk(t, "96m"))
-	f.fill(0)
-	leases := dial(t, client.Config{Addresses: []string{f.socket(0)}, Timeout: 3 * time.Second}).Leases()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	err := fillLog(ctx, leases, key("app/db"))
-	if kind := interrex.KindOf(err); kind != interrex.ErrOutcomeUnknown && !kind.Retryable() {
-		t.Errorf("the claims ended with %v (%s), want an error that says that the agent cannot now", err, kind)
-	}
-	t.Logf("the first call that failed: %v", err)
-	f.logged(0, "disk full")
-	if code, text := f.post(0, "Claim", `{"key":"app/web","holder":"ann"}`); code != http.StatusServiceUnavailable || !strings.Contains(text, `"kind":"no leader"`) {
-		t.Errorf("a later claim by HTTP returns %d, %s: want 503, no leader: nothing has happened", code, text)
-	}
-	f.alarms(0, "disk-full", "disk-low")
-	_, _, err = leases.Get(t.Context(), key("app/nobody"), interrex.ReadOptions{Consistency: interrex.Eventual})
-	if interrex.KindOf(err) != interrex.ErrNotFound {
-		t.Errorf("a read of what is there returns %v, want not found", err)
-	}
-	f.lives(0)
-}
-
 func TestFullDiskOfTheLeaderIsNoOutage(t *testing.T) {
 	f := newFleet(t, 3, smallDisk(t, "96m"))
 	leader := f.leader()
-	f.fill(leader)
+	f.fill(leader, 0)
 	rest := f.client(f.others(leader)...).Leases()
 	ctx, stop := context.WithCancel(t.Context())
 	var callers sync.WaitGroup
@@ -108,6 +171,11 @@ func TestFullDiskOfTheLeaderIsNoOutage(t *testing.T) {
 	}
 	if _, err := f.status(leader); err != nil {
 		t.Errorf("the agent with the full disk says nothing about itself any more: %v", err)
+	}
+	f.alarms(leader, "disk-full", "disk-low")
+	old := dial(t, client.Config{Addresses: []string{f.socket(leader)}, OneShot: true}).Leases()
+	if _, _, err := old.Get(t.Context(), key("app/nobody"), interrex.ReadOptions{Consistency: interrex.Eventual}); interrex.KindOf(err) != interrex.ErrNotFound {
+		t.Errorf("a read of what is there returns %v, want not found", err)
 	}
 	f.lives(leader)
 }

@@ -33,6 +33,11 @@ func timeout(l state.Lane) time.Duration {
 // Config is the configuration of a Queue.
 type Config struct {
 	Clock clock.Clock
+	// Full returns why almost no disk space is left; nil: there is enough. Meanwhile only
+	// extends, and operations whose state.About says Spare, are let in; the others are
+	// answered with that error. It must not block, and is called with each operation.
+	// Optional.
+	Full func() error
 }
 
 // Validate returns an error for the first field that is missing.

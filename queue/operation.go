@@ -63,6 +63,20 @@ func (op *Operation) Each(yield func(int, state.Command) bool) {
 	}
 }
 
+// spare reports whether an operation is let in while almost no disk space is left.
+func (op *Operation) spare() bool {
+	if op.Lane == state.LaneExtend {
+		return true
+	}
+	spare := false
+	for _, c := range op.Each {
+		if spare = c.About().Spare; !spare {
+			return false
+		}
+	}
+	return spare
+}
+
 // Answer calls Done with the operation's result and reports whether it did: later
 // results are dropped, so that a caller is answered once even if the code that
 // handles its operation fails midway.

@@ -20,6 +20,7 @@ import (
 type Queue struct {
 	catacomb catacomb.Catacomb
 	clock    clock.Clock
+	full     func() error
 	ready    chan struct{}
 	sooner   chan struct{} // receives when the earliest deadline has become earlier
 
@@ -56,7 +57,7 @@ func New(c Config) (*Queue, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	q := &Queue{clock: c.Clock, ready: make(chan struct{}, 1), sooner: make(chan struct{}, 1)}
+	q := &Queue{clock: c.Clock, full: c.Full, ready: make(chan struct{}, 1), sooner: make(chan struct{}, 1)}
 	if err := catacomb.Invoke(catacomb.Plan{Site: &q.catacomb, Work: q.loop}); err != nil {
 		return nil, err
 	}
@@ -103,6 +104,9 @@ func (q *Queue) unfit(ctx context.Context, op *Operation, now time.Time) error {
 	q.count(err)
 	if err == nil {
 		err = op.Validate() // an invalid one would stop every replica
+	}
+	if err == nil && q.full != nil && !op.spare() {
+		err = q.full()
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
@@ -390,6 +391,42 @@ func TestWhatDoesNotFitAnEntryIsRefused(t *testing.T) {
 		q.Enqueue(t.Context(), op)
 		if err := a.err(t, "huge"); !errors.Is(err, interrex.ErrTooLarge) {
 			t.Fatal(err)
+		}
+	})
+}
+
+func TestOnlyWhatAFullClusterNeedsIsLetInWithoutSpace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := interrex.Errorf(interrex.ErrOverloaded, "no space")
+		space := false
+		q, err := queue.New(queue.Config{Clock: clock.WallClock, Full: func() error {
+			if space {
+				return nil
+			}
+			return full
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := newAnswers()
+		claim, revoke, extend, group := a.op("claim", state.LaneNormal), a.op("revoke", state.LaneNormal), a.op("extend", state.LaneExtend), a.op("group", state.LaneNormal)
+		claim.Command, revoke.Command, extend.Command = &lease.Claim{}, &lease.Revoke{}, &lease.Extend{}
+		group.Table, group.Group = state.SystemTable, []state.Part{{Table: 7}, {Table: 7}}
+		group.Commands = []state.Command{&lease.Revoke{}, &lease.Claim{}}
+		q.Enqueue(t.Context(), claim, revoke, extend, group)
+		if took := q.Take(10, 1<<20); !slices.Equal(took, []*queue.Operation{extend, revoke}) || a.err(t, "claim") != full || a.err(t, "group") != full {
+			t.Errorf("%d are let in; the claim: %v, the group: %v", len(took), a.err(t, "claim"), a.err(t, "group"))
+		}
+		space = true
+		again := a.op("again", state.LaneNormal)
+		again.Command = &lease.Claim{}
+		q.Enqueue(t.Context(), again)
+		if took := q.Take(10, 1<<20); len(took) != 1 {
+			t.Errorf("with space %d are let in", len(took))
+		}
+		q.Kill()
+		if err := q.Wait(); err != nil {
+			t.Error(err)
 		}
 	})
 }

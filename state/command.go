@@ -50,6 +50,9 @@ type About struct {
 	Key interrex.Key
 	// Lane is the lane in which it waits for the log.
 	Lane Lane
+	// Spare reports whether it is let in while almost no disk space is left, as extends
+	// are: it is small, and a cluster that is full needs it.
+	Spare bool
 	// Privileged reports whether it is for operators only, such as a forced revoke.
 	Privileged bool
 }

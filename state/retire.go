@@ -8,7 +8,7 @@ type Retire struct {
 }
 
 // About is part of Command.
-func (c *Retire) About() About { return About{Name: "retire"} }
+func (c *Retire) About() About { return About{Name: "retire", Spare: true} }
 
 // Validate is part of Command: any name may be released.
 func (c *Retire) Validate() error { return nil }

@@ -57,7 +57,7 @@ func (s *Set) startQueue(u *unit.Unit) (worker.Worker, error) {
 	if u.Err != nil {
 		return nil, u.Err
 	}
-	q, err := queue.New(queue.Config{Clock: now})
+	q, err := queue.New(queue.Config{Clock: now, Full: s.health.Full})
 	if err != nil {
 		return nil, err
 	}

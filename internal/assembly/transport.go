@@ -56,7 +56,7 @@ func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *stat
 		h := rules.Hello()
 		h.APIAddress, h.Expect, h.Version = s.advertisedAPI(), section.BootstrapExpect, s.config.Agent.Version
 		_, err := authority.KeySince(dir.Path)
-		h.CAKey = err == nil
+		h.CAKey, h.DiskFull = err == nil, s.health.DiskFull()
 		return h
 	}
 	c := transport.Config{

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/wording"
 )
 
@@ -29,11 +30,8 @@ const (
 	slowMost   = 500 * time.Millisecond
 )
 
-// Where space and inodes run out: raft's log reserves 16 MiB at a time, and the alarm
-// disk-low begins at 1 GiB, or a tenth of a small disk.
+// Where inodes run out.
 const (
-	leastSpace  = 64 << 20
-	noticeSpace = 1 << 30
 	leastFiles  = 16
 	noticeFiles = 1000
 )
@@ -133,9 +131,9 @@ func judgeSpace(dir string, s unix.Statfs_t) Finding {
 	free, size := s.Bavail*uint64(s.Bsize), s.Blocks*uint64(s.Bsize)
 	const do = "free space in the data directory's file system"
 	switch {
-	case free < leastSpace:
-		return found("disk-space", Fail, do, "%d MiB of %d are free at %s: raft's log has no room to grow", free>>20, size>>20, dir)
-	case free < min(noticeSpace, size/10):
+	case health.AlmostFull(free, size):
+		return found("disk-space", Fail, do, "%d MiB of %d are free at %s: an agent that leads writes nothing but extends and revokes of leases", free>>20, size>>20, dir)
+	case health.Low(free, size):
 		return found("disk-space", Warn, do, "%d MiB of %d are free at %s: the agent raises disk-low, and asks another member to lead", free>>20, size>>20, dir)
 	}
 	return ok("disk-space", "%d MiB of %d are free at %s", free>>20, size>>20, dir)

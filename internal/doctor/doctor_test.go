@@ -103,7 +103,7 @@ func TestSpaceAndInodesAreJudged(t *testing.T) {
 	is(t, judgeSpace("d", disk(2000, 100_000)), OK)
 	is(t, judgeSpace("d", disk(200, 1000)), OK)
 	is(t, judgeSpace("d", disk(900, 100_000)), Warn, "disk-low")
-	is(t, judgeSpace("d", disk(63, 200)), Fail)
+	is(t, judgeSpace("d", disk(31, 200)), Fail)
 	is(t, judgeFiles("d", unix.Statfs_t{}), OK, "no limit")
 	is(t, judgeFiles("d", unix.Statfs_t{Files: 9000, Ffree: 2000}), OK)
 	is(t, judgeFiles("d", unix.Statfs_t{Files: 9000, Ffree: 900}), Warn)

@@ -27,7 +27,6 @@ const (
 	hungAfter         = 2 * time.Second // raft's log gives up a write after 5 s
 	certificateNotice = 30 * 24 * time.Hour
 	nearLimit         = 0.8
-	lowSpace          = 1 << 30 // bytes, or a tenth of a small disk
 )
 
 // diskLowAlarm is the alarm with which this agent asks another member to lead.
@@ -50,7 +49,7 @@ func (h *Health) conditions() []alarm.Condition {
 			Do: "fix the files: the previous ones stay in use until then, but the next start would fail"},
 		{Name: "disk-failed", Look: h.on(View.diskFailed), Keep: settled,
 			Do: "check the system's log; the agent reopens its log automatically when the disk works; if files of the log are damaged or gone, restore a copy made after the agent's last stop"},
-		{Name: "disk-full", Look: h.on(View.diskFull), Keep: settled,
+		{Name: "disk-full", Look: h.lookForRoom, Keep: settled,
 			Do: "free space in the data directory's file system; the agent continues automatically"},
 		{Name: "disk-hung", Look: h.on(View.diskHung), Keep: settled,
 			Do: "check the system's log and the storage: a write to the log has not returned"},

@@ -468,17 +468,46 @@ func raiseAndClear(t *testing.T, name string, trouble trouble) {
 	})
 }
 
-func TestASmallDiskIsLowAtATenth(t *testing.T) {
+func TestHowMuchSpaceIsLowOrAlmostNone(t *testing.T) {
 	const mib = 1 << 20
 	for _, c := range []struct {
 		free, size uint64
-		low        bool
+		low, full  bool
 	}{
-		{9 * mib, 100 * mib, true}, {11 * mib, 100 * mib, false}, {1023 * mib, 1 << 40, true}, {1025 * mib, 1 << 40, false},
+		{31 * mib, 100 * mib, true, true}, {33 * mib, 100 * mib, true, false}, {65 * mib, 100 * mib, false, false},
+		{49 * mib, 1000 * mib, true, true}, {51 * mib, 1000 * mib, true, false}, {101 * mib, 1000 * mib, false, false},
+		{255 * mib, 1 << 40, true, true}, {257 * mib, 1 << 40, true, false}, {1025 * mib, 1 << 40, false, false},
 	} {
-		if is := low(c.free, c.size); is != c.low {
-			t.Errorf("%d of %d MiB: %v", c.free/mib, c.size/mib, is)
+		if low, full := Low(c.free, c.size), AlmostFull(c.free, c.size); low != c.low || full != c.full {
+			t.Errorf("%d of %d MiB: low %v, almost full %v", c.free/mib, c.size/mib, low, full)
 		}
+	}
+}
+
+func TestALeaderRefusesWritesBeforeTheOthersDisksAreFull(t *testing.T) {
+	members := []interrex.Member{{ID: "a", Suffrage: voter}, {ID: "b", Suffrage: voter}, {ID: "c", Suffrage: voter}, {ID: "n", Suffrage: "nonvoter"}}
+	for full, want := range map[string]string{"": "", "n": "", "b": "", "b n": "", "b c": "almost no disk space is left on b and c, without which 3 voters have no quorum"} {
+		said := withoutQuorum(members, func(id string) bool { return slices.Contains(strings.Fields(full), id) })
+		if said != want {
+			t.Errorf("%q: %q", full, said)
+		}
+	}
+}
+
+// Everything is let in again when the cause is gone.
+func TestWritesAreRefusedForWantOfSpaceOnlyAsLongAsThereIsNone(t *testing.T) {
+	a := newAgent(t)
+	if a.find("disk-full"); a.health.Full() != nil || a.health.DiskFull() {
+		t.Errorf("at first: %v", a.health.Full())
+	}
+	a.view.RaftDown = fmt.Errorf("append: %w", raftworker.ErrDiskFull)
+	a.find("disk-full")
+	if err := a.health.Full(); interrex.KindOf(err) != interrex.ErrOverloaded || interrex.RetryAfter(err) <= 0 || !strings.Contains(err.Error(), "append: disk full") || !a.health.DiskFull() {
+		t.Errorf("while the disk is full: %v", err)
+	}
+	a.view.RaftDown = nil
+	if a.find("disk-full"); a.health.Full() != nil || a.health.DiskFull() {
+		t.Errorf("afterwards: %v", a.health.Full())
 	}
 }
 

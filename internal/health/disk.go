@@ -30,8 +30,6 @@ func (v View) diskEnded(kind error) []alarm.Finding {
 
 func (v View) diskFailed() []alarm.Finding { return v.diskEnded(raftworker.ErrDiskFailed) }
 
-func (v View) diskFull() []alarm.Finding { return v.diskEnded(raftworker.ErrDiskFull) }
-
 func (v View) diskHung() []alarm.Finding {
 	if d := v.disk(); d.Writing > hungAfter {
 		return alarm.Found("a write to raft's log has not returned yet")
@@ -54,13 +52,20 @@ func (v View) diskLow() []alarm.Finding {
 	switch {
 	case err != nil:
 		return alarm.Found(fmt.Sprintf("cannot tell how much is free at %s: %v", v.Directory, err))
-	case low(free, size):
+	case Low(free, size):
 		return alarm.Found(fmt.Sprintf("%d MiB of %d are free at %s", free>>20, size>>20, v.Directory))
 	}
 	return nil
 }
 
-func low(free, size uint64) bool { return free < min(lowSpace, size/10) }
+// Low reports whether an agent with so much free space asks another member to lead: less
+// than 1 GiB, or than a tenth of a smaller disk, and always four segments of raft's log.
+func Low(free, size uint64) bool { return free < max(64<<20, min(1<<30, size/10)) }
+
+// AlmostFull reports whether an agent with so much free space refuses what a cluster
+// can do without: a quarter of what is low, or half of it on a very small disk. The rest
+// is for extends.
+func AlmostFull(free, size uint64) bool { return free < max(32<<20, min(256<<20, size/20)) }
 
 // space returns the free bytes and the size of a directory's file system.
 func space(dir string) (free, size uint64, err error) {

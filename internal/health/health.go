@@ -21,6 +21,8 @@ type Health struct {
 	alarms     *alarm.Registry
 	abreast    atomic.Pointer[time.Time] // when this agent last knew what its leader commits; nil: never
 	leaderless atomic.Pointer[time.Time] // since when no leader is known; nil: one is
+	diskFull   atomic.Bool               // whether this agent has almost no disk space left
+	full       atomic.Pointer[string]    // why the cluster has too little disk space; nil: it has enough
 }
 
 var _ prometheus.Collector = (*Health)(nil)

@@ -17,7 +17,7 @@ type Revoke struct {
 
 // About is part of state.Command.
 func (c *Revoke) About() state.About {
-	return state.About{Name: "revoke", Key: c.Key, Privileged: c.Force}
+	return state.About{Name: "revoke", Key: c.Key, Spare: true, Privileged: c.Force}
 }
 
 // Announce is part of state.Announcer.

@@ -18,7 +18,9 @@ type Remove struct {
 }
 
 // About is part of state.Command.
-func (c *Remove) About() state.About { return state.About{Name: "remove", Privileged: true} }
+func (c *Remove) About() state.About {
+	return state.About{Name: "remove", Spare: true, Privileged: true}
+}
 
 // Validate reports which field is not allowed.
 func (c *Remove) Validate() error { return validateID("id", c.ID) }

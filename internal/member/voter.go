@@ -13,7 +13,9 @@ type SetVoter struct {
 }
 
 // About is part of state.Command.
-func (c *SetVoter) About() state.About { return state.About{Name: "set_voter", Privileged: true} }
+func (c *SetVoter) About() state.About {
+	return state.About{Name: "set_voter", Spare: true, Privileged: true}
+}
 
 // Validate reports which field is not allowed.
 func (c *SetVoter) Validate() error { return validateID("id", c.ID) }
