@@ -73,6 +73,7 @@ func TestAboutSaysWhereACommandGoesAndWhoMayDoIt(t *testing.T) {
 	names := []string{"claim", "extend", "revoke", "transfer", "pin", "unpin"}
 	for i, c := range goldenCommands() {
 		want := state.About{Name: names[i], Key: key("team/db/1")}
+		want.Spare = names[i] == "revoke"
 		if want.Privileged = names[i] == "revoke"; names[i] == "extend" { // the revoke is one by force
 			want.Lane = state.LaneExtend
 		}
