@@ -92,6 +92,11 @@ func TestTheVerdictIsWhatSaysMost(t *testing.T) {
 	if err := c.verdict(said, late); !errors.Is(err, interrex.ErrNoLeader) || !strings.Contains(err.Error(), "nobody leads (http://127.0.0.1:1: connection refused)") {
 		t.Errorf("what an agent said, beside one that is silent: %v", err)
 	}
+	denied := interrex.Errorf(interrex.ErrUnavailable, "gone").WithCause(syscall.EACCES)
+	c.endpoints[0].note(t.Context(), denied)
+	if err := c.verdict(nil, denied); !strings.HasSuffix(err.Error(), "permission denied: run this as the agent's user") {
+		t.Errorf("of a socket that this user must not open: %v", err)
+	}
 	for kind, asks := range map[interrex.Kind]bool{interrex.ErrUnavailable: true, interrex.ErrOutcomeUnknown: false} {
 		err := c.verdict(nil, interrex.Errorf(kind, "gone"))
 		if interrex.KindOf(err) != kind || strings.Contains(err.Error(), "is an agent running?") != asks {

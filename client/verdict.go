@@ -38,6 +38,8 @@ func silence(err error) string {
 	switch {
 	case distrusted(err):
 		return "its certificate is signed by a CA that is not known here"
+	case errors.Is(err, syscall.EACCES):
+		return "permission denied: run this as the agent's user"
 	case errors.As(err, &errno):
 		return errno.Error()
 	case errors.Is(err, context.DeadlineExceeded), isSilent(err):
@@ -72,7 +74,7 @@ func (c *Client) verdict(said, last error) error {
 	}
 	told := *e
 	told.Message = "no agent answers at " + why
-	if e.Kind != interrex.ErrOutcomeUnknown && !distrusted(last) {
+	if e.Kind != interrex.ErrOutcomeUnknown && !distrusted(last) && !errors.Is(last, syscall.EACCES) {
 		told.Message += "; is an agent running?"
 	}
 	return told.WithCause(last)

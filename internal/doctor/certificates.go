@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -42,7 +43,26 @@ func certificates(c config.Config, now time.Time) (all []Finding) {
 	if len(all) == 0 {
 		return []Finding{ok("certificate", "the configuration names none")}
 	}
-	return all
+	return append(append(all, pair("cluster.tls", c.Cluster.TLS.Cert, c.Cluster.TLS.Key)...), pair("api.tls", c.API.TLS.Cert, c.API.TLS.Key)...)
+}
+
+// pair reports that a certificate's private key cannot be used.
+func pair(key, cert, private string) []Finding {
+	if cert == "" || private == "" {
+		return nil
+	}
+	text, err := disk.ReadSmall(cert)
+	if err != nil {
+		return nil // it has a finding
+	}
+	secret, err := disk.ReadSmall(private)
+	if err == nil {
+		_, err = tls.X509KeyPair(text, secret)
+	}
+	if err != nil {
+		return []Finding{found("certificate", Fail, "bring back the key of this certificate, readable by the agent's user, or issue both again", "%s.key: %s cannot be used: %v", key, private, err)}
+	}
+	return nil
 }
 
 // validity reports on the certificate of a file that ends first.

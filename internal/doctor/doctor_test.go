@@ -160,6 +160,12 @@ func TestCertificatesAreJudgedByTheirEnd(t *testing.T) {
 			is(t, f, want, "cluster.tls.c")
 		}
 	}
+	c.API.TLS.Cert, c.API.TLS.Key = files.Cert, filepath.Join(dir, "none")
+	is(t, pair("api.tls", files.Cert, c.API.TLS.Key)[0], Fail, "api.tls.key", "no such file")
+	is(t, pair("api.tls", files.CA, files.Key)[0], Fail, "does not match")
+	if f := pair("api.tls", files.Cert, files.Key); len(f) > 0 {
+		t.Error(f)
+	}
 	c.API.TLS.Cert = files.Key
 	c.API.TLS.ClientCA = filepath.Join(dir, "none")
 	all := certificates(c, time.Now())

@@ -47,5 +47,5 @@ func Unasked(runs bool, why error) Finding {
 	if !runs {
 		return found("quorum", Warn, "start the agent, or name one with --addr", "not asked: no agent runs with this configuration")
 	}
-	return found("quorum", Fail, "run this as the agent's user; see the agent's log", "an agent runs here, and does not answer: %v", why)
+	return found("quorum", Fail, "see the agent's log; resume its process if it is stopped, or restart it", "an agent runs here, and does not answer: %v", why)
 }

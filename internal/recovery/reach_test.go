@@ -113,13 +113,13 @@ func TestAClusterIsLostOnlyWithoutALeaderAndAMajority(t *testing.T) {
 		"one that has no vote speaks": {map[string]peer{"x": {}}, "", "x responds"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := reachOf(t, c.peers, "a", "b", "c", "d", "e")
-			silent, err := r.Absent(t.Context())
+			voters := []string{"a", "b", "c", "d", "e"}
+			silent, err := reachOf(t, c.peers, voters...).Absent(t.Context())
 			says(t, "Absent", err, c.why)
 			if len(silent) != 1 || !strings.Contains(silent[0], "an agent at 127.0.0.1:1: ") {
 				t.Errorf("silent are %q", silent)
 			}
-			err = r.Alone(t.Context())
+			err = reachOf(t, c.peers, voters...).Alone(t.Context()) // others, which do not know this agent yet
 			for _, why := range strings.Split(c.alone, "; ") {
 				says(t, "Alone", err, why)
 			}
