@@ -5,10 +5,8 @@ import (
 	"errors"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/health"
-	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/raftworker"
 )
 
@@ -27,14 +25,11 @@ func (s *Set) Leave(ctx context.Context, purge bool) error {
 			return err
 		}
 	}
-	var err error
-	if running[*member.Table](s, StateName).CA() != "" {
-		err = authority.DeleteKey(dir.Path)
-	}
+	s.forgetCAKey(dir)
 	if purge {
-		err = errors.Join(err, dir.Purge())
+		return dir.Purge()
 	}
-	return err
+	return nil
 }
 
 func (s *Set) leave(ctx context.Context, id string, client *localClient) error {
