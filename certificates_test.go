@@ -48,15 +48,15 @@ func TestTheRecipeForCertificatesWorks(t *testing.T) {
 		if named, err := certificates.IDOf(cert.Leaf); err != nil || named != id || c.Agent.ID != id {
 			t.Errorf("the certificate of %s is of %s, %v", c.Agent.ID, named, err)
 		}
-		api, _, callers, err := check.APITLS(c.API.TLS)
-		if err != nil || callers == nil {
+		api, _, err := check.APITLS(c.API.TLS)
+		if err != nil || api.Callers() == nil {
 			t.Fatalf("the API's files: %+v, %v", c.API.TLS, err)
 		}
 		cert, err = api.Certificate()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := cert.Leaf.Verify(x509.VerifyOptions{DNSName: "127.0.0.1", Roots: callers}); err != nil {
+		if _, err := cert.Leaf.Verify(x509.VerifyOptions{DNSName: "127.0.0.1", Roots: api.Callers()}); err != nil {
 			t.Errorf("the API's certificate of %s: %v", id, err)
 		}
 	}

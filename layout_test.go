@@ -73,6 +73,7 @@ var floors = map[string]int{
 	"storage":               3, // resources as a storage backend
 	"internal/peercall":     1, // small requests between agents
 	"internal/custody":      3, // where the key of the cluster's CA lies
+	"internal/rotation":     3, // how the cluster's CA is replaced
 	"internal/renewal":      3, // how an agent renews its certificate
 	"internal/joining":      3, // the exchange with which an agent joins a cluster
 	"internal/enrolment":    5, // the directory of an agent that founds a cluster or joins one

@@ -48,6 +48,29 @@ type Members interface {
 	// it learns of it. The error is ErrNotFound if there is no such member, and
 	// ErrDisabled if the certificates of the cluster's agents come from elsewhere.
 	RenewCertificate(ctx context.Context, id string) (Revision, error)
+	// RotateCA has the cluster's CA replaced, in phases that wait for every member but
+	// those left out; it returns when that has begun: see Rotation. While a rotation is
+	// under way it begins no other, and leaves the further members out too. One that was
+	// left out comes back by 'agent join'. The error is ErrNotFound if there is no such
+	// member, and ErrDisabled if the certificates of the cluster's agents come from
+	// elsewhere.
+	RotateCA(ctx context.Context, without ...string) (Revision, error)
+	// Rotation returns the rotation of the CA that is under way; Began is 0: none is.
+	Rotation(ctx context.Context, o ReadOptions) (CARotation, error)
+}
+
+// CARotation is a rotation of the cluster's CA.
+type CARotation struct {
+	Began Revision // at which it was asked for
+	// Phase is "starting", "trusting", "handing", "renewing" or "dropping".
+	Phase string
+	// CA is the pin of the cluster's CA, as in a join token, and Next that of the one that
+	// is to be; empty: there is none yet, or it is the cluster's.
+	CA, Next string
+	// Waiting are the members that the phase waits for, with the reason, as the agent that
+	// answers sees it.
+	Waiting map[string]string
+	Without []string // the members that no phase waits for
 }
 
 // MemberCertificate is a member's certificate, as the leader last saw it.
@@ -77,4 +100,6 @@ type JoinToken struct {
 	Remaining time.Duration // the answering agent's estimate
 	ExpiresAt time.Time     // its wall clock plus that
 	Revision  Revision      // at which it was created
+	// Outdated is whether the cluster's CA was rotated since: no agent can join with it.
+	Outdated bool
 }

@@ -22,6 +22,12 @@ type address struct {
 // String returns the address as Config.Addresses has it.
 func (a address) String() string { return a.scheme + "://" + a.host + a.path }
 
+// name returns the host without its port, for which its certificate must be.
+func (a address) name() string {
+	u := url.URL{Host: a.host}
+	return u.Hostname()
+}
+
 // parseAddress parses an address. HOST:PORT is http://HOST:PORT; without a HOST it is
 // this machine.
 func parseAddress(s string) (address, error) {

@@ -60,7 +60,7 @@ func TestAnAddressMayBeHostAndPort(t *testing.T) {
 // error.
 func failure(t *testing.T, scheme, host string, ping time.Duration) error {
 	t.Helper()
-	h := address{scheme: scheme, host: host}.client(nil, Config{}, ping)
+	h := address{scheme: scheme, host: host}.client(new(trust), Config{}, ping)
 	defer h.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, scheme+"://"+host, nil)
 	if err != nil {

@@ -76,7 +76,7 @@ func Dial(_ context.Context, c Config) (*Client, error) {
 
 // open makes the endpoints.
 func (c *Client) open() error {
-	tlsConfig, err := c.config.TLS.load()
+	files, err := c.config.TLS.load()
 	if err != nil {
 		return interrex.Errorf(interrex.ErrInvalid, "client: %v", err).WithCause(err)
 	}
@@ -84,7 +84,7 @@ func (c *Client) open() error {
 		return err
 	}
 	for _, a := range c.config.Addresses {
-		p, err := newEndpoint(a, tlsConfig, c.config, &c.epochs)
+		p, err := newEndpoint(a, files, c.config, &c.epochs)
 		if err != nil {
 			return err
 		}

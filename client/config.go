@@ -2,12 +2,7 @@ package client
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"github.com/interrex/interrex"
@@ -54,13 +49,6 @@ type Config struct {
 	Overstayed func()
 }
 
-// TLSFiles names PEM files.
-type TLSFiles struct {
-	CA   string // the CA of the agents' certificates; empty: the system's roots
-	Cert string // the client's own certificate; empty: none
-	Key  string // its key; empty: none
-}
-
 // Validate checks the configuration; the error is ErrInvalid.
 func (c Config) Validate() error {
 	switch {
@@ -86,27 +74,4 @@ func (c Config) Validate() error {
 		}
 	}
 	return nil
-}
-
-// load reads the files. If a CA is given, it is the only one that is trusted.
-func (f TLSFiles) load() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.CA != "" {
-		pem, err := os.ReadFile(f.CA)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the CA: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("cannot read the CA: " + f.CA + " holds no PEM certificate")
-		}
-	}
-	if f.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the client's certificate: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -38,17 +37,17 @@ type endpoint struct {
 func (p *endpoint) String() string { return p.scheme + "://" + p.host + p.path }
 
 // newEndpoint returns an endpoint for one agent. It does not connect yet.
-func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoint, error) {
+func newEndpoint(s string, files *trust, c Config, e *epochs) (*endpoint, error) {
 	a, err := parseAddress(s)
 	if err != nil {
 		return nil, err
 	}
 	p := &endpoint{address: a, epochs: e}
 	p.url = p.String()
-	p.http = a.client(tlsConfig, c, pingAfter)
+	p.http = a.client(files, c, pingAfter)
 	p.calls = p.http
 	if c.OneShot {
-		p.calls = a.client(tlsConfig, c, 0)
+		p.calls = a.client(files, c, 0)
 	}
 	if a.scheme == "unix" {
 		p.url = "http://localhost"
@@ -65,8 +64,8 @@ func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoin
 
 // client returns an HTTP client with its own connections, which are pinged when they
 // are idle for ping; 0: never.
-func (a address) client(tlsConfig *tls.Config, c Config, ping time.Duration) *http.Client {
-	t := a.transport(tlsConfig, c.Dial)
+func (a address) client(files *trust, c Config, ping time.Duration) *http.Client {
+	t := a.transport(files, c.Dial)
 	t.HTTP2.SendPingTimeout = ping
 	plain := newPlainly(t, a.scheme == "http" && c.Dial == nil)
 	if a.scheme == "unix" || c.Token == "" && c.TokenFile == "" {
@@ -77,11 +76,11 @@ func (a address) client(tlsConfig *tls.Config, c Config, ping time.Duration) *ht
 
 // transport returns a transport that only speaks HTTP/2, which bidirectional streams
 // need; without TLS, with prior knowledge.
-func (a address) transport(tlsConfig *tls.Config, dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
+func (a address) transport(files *trust, dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	t := &http.Transport{
 		DialContext:         dialer.DialContext,
-		TLSClientConfig:     tlsConfig,
+		TLSClientConfig:     files.config(a.name()),
 		TLSHandshakeTimeout: dialTimeout,
 		Protocols:           &http.Protocols{},
 		HTTP2:               &http.HTTP2Config{PingTimeout: pingTimeout, WriteByteTimeout: pingTimeout},

@@ -71,8 +71,7 @@ func (s members) SetVoter(ctx context.Context, id string, voter bool) (interrex.
 }
 
 func (s members) Certificates(ctx context.Context, o interrex.ReadOptions) ([]interrex.MemberCertificate, interrex.Revision, error) {
-	m, err := Call[interrexv1.ListCertificatesRequest, interrexv1.ListCertificatesResponse](ctx, s.by, interrexv1.CertificateServiceListCertificatesProcedure,
-		&interrexv1.ListCertificatesRequest{Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, Options{})
+	m, err := s.listCertificates(ctx, o)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -91,6 +90,25 @@ func (s members) RenewCertificate(ctx context.Context, id string) (interrex.Revi
 	m, err := Call[interrexv1.RenewCertificateRequest, interrexv1.RenewCertificateResponse](ctx, s.by, interrexv1.CertificateServiceRenewCertificateProcedure,
 		&interrexv1.RenewCertificateRequest{Id: id}, Options{})
 	return interrex.Revision(m.GetRevision()), err
+}
+
+func (s members) RotateCA(ctx context.Context, without ...string) (interrex.Revision, error) {
+	m, err := Call[interrexv1.RotateCaRequest, interrexv1.RotateCaResponse](ctx, s.by, interrexv1.CertificateServiceRotateCaProcedure,
+		&interrexv1.RotateCaRequest{Without: without}, Options{})
+	return interrex.Revision(m.GetRevision()), err
+}
+
+func (s members) Rotation(ctx context.Context, o interrex.ReadOptions) (interrex.CARotation, error) {
+	m, err := s.listCertificates(ctx, o)
+	r := m.GetRotation()
+	return interrex.CARotation{
+		Began: interrex.Revision(r.GetBegan()), Phase: r.GetPhase(), CA: m.GetCa(), Next: r.GetNext(), Waiting: r.GetWaiting(), Without: r.GetWithout(),
+	}, err
+}
+
+func (s members) listCertificates(ctx context.Context, o interrex.ReadOptions) (*interrexv1.ListCertificatesResponse, error) {
+	return Call[interrexv1.ListCertificatesRequest, interrexv1.ListCertificatesResponse](ctx, s.by, interrexv1.CertificateServiceListCertificatesProcedure,
+		&interrexv1.ListCertificatesRequest{Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, Options{})
 }
 
 func (s members) CreateJoinToken(ctx context.Context, r interrex.JoinTokenRequest) (secret string, t interrex.JoinToken, err error) {

@@ -55,8 +55,11 @@ type Hello struct {
 	Log     LogState          `json:"log"`
 	// Certificate is the one that it uses; its zero value: none, or an older version.
 	Certificate Certificate `json:"certificate,omitzero"`
-	CAKey       bool        `json:"ca_key,omitempty"`    // whether it keeps the key of the cluster's CA
 	DiskFull    bool        `json:"disk_full,omitempty"` // whether it has almost no disk space left
+	// Trusts and CAKeys are the pins of the CAs of its cluster that it trusts, and of those
+	// whose keys it keeps.
+	Trusts []string `json:"trusts,omitempty"`
+	CAKeys []string `json:"ca_keys,omitempty"`
 }
 
 // Certificate describes an agent's certificate.
@@ -93,7 +96,7 @@ func (h Hello) equal(o Hello) bool {
 	return h.Protocol == o.Protocol && h.ClusterID == o.ClusterID && h.Epoch == o.Epoch &&
 		h.ID == o.ID && h.Incarnation == o.Incarnation && h.Instance == o.Instance &&
 		h.ClusterAddress == o.ClusterAddress && h.APIAddress == o.APIAddress &&
-		h.Certificate == o.Certificate && h.CAKey == o.CAKey && h.DiskFull == o.DiskFull && h.Expect == o.Expect && h.Version == o.Version && h.Entries == o.Entries && (h.Log.Unfit == "") == (o.Log.Unfit == "") &&
+		h.Certificate == o.Certificate && h.DiskFull == o.DiskFull && slices.Equal(h.Trusts, o.Trusts) && slices.Equal(h.CAKeys, o.CAKeys) && h.Expect == o.Expect && h.Version == o.Version && h.Entries == o.Entries && (h.Log.Unfit == "") == (o.Log.Unfit == "") &&
 		slices.EqualFunc(h.Met, o.Met, Met.same) && maps.Equal(h.Tables, o.Tables)
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +32,8 @@ func newCertList(a *app) *cobra.Command {
 		Use:   "list",
 		Short: "Show the certificate of every member",
 		Long: `Shows the certificate of every member, as the leader last saw it. ISSUER is the pin
-of the cluster's CA, or the name of another CA.`,
+of the cluster's CA, or the name of another CA. While the CA is rotated, the phase and
+the members that it waits for are printed on standard error.`,
 		Example: `  interrex cert list
   interrex cert list -o json`,
 		Args: arguments(0, "no arguments"),
@@ -48,8 +51,16 @@ func (a *app) listCertificates(ctx context.Context, s session, o interrex.ReadOp
 	if err != nil {
 		return err
 	}
+	o.MinRevision = revision
+	now, err := s.client.Members().Rotation(ctx, o)
+	if err != nil {
+		return err
+	}
+	if now.Began != 0 {
+		a.say("the CA is being rotated: %s", rotationText(now))
+	}
 	t := table{header: []string{"ID", "ENDS", "SERIAL", "ISSUER", "RENEWAL"}}
-	page := listing{revision: revision}
+	page := certificateList{listing: listing{revision: revision}, rotation: now}
 	var ids []string
 	for _, m := range all {
 		ends, renewing := "-", "-"
@@ -64,6 +75,29 @@ func (a *app) listCertificates(ctx context.Context, s session, o interrex.ReadOp
 		ids = append(ids, m.ID)
 	}
 	return a.print(page, t, ids...)
+}
+
+// certificateList is the list of certificates, and the rotation of the CA.
+type certificateList struct {
+	listing
+	rotation interrex.CARotation
+}
+
+// MarshalJSON returns {"items":[...],"revision":"N"}, and the rotation if one is under
+// way.
+func (c certificateList) MarshalJSON() ([]byte, error) {
+	text, err := c.listing.MarshalJSON()
+	if err != nil || c.rotation.Began == 0 {
+		return text, err
+	}
+	r, err := json.Marshal(struct {
+		Began   string            `json:"began"`
+		Phase   string            `json:"phase"`
+		Next    string            `json:"next,omitempty"`
+		Waiting map[string]string `json:"waiting,omitempty"`
+		Without []string          `json:"without,omitempty"`
+	}{c.rotation.Began.String(), c.rotation.Phase, c.rotation.Next, c.rotation.Waiting, c.rotation.Without})
+	return fmt.Appendf(text[:len(text)-1], `,"rotation":%s}`, r), err
 }
 
 func newCertRenew(a *app) *cobra.Command {

@@ -83,12 +83,20 @@ func (a *app) listJoinTokens(ctx context.Context, s session, o interrex.ReadOpti
 	for _, j := range all {
 		t.rows = append(t.rows, []string{
 			j.ID, cmp.Or(j.Member, "any"), fmt.Sprintf("%d of %d", len(j.UsedBy), j.MaxUses),
-			cmp.Or(strings.Join(j.UsedBy, ","), "-"), wording.Rounded(j.Remaining),
+			cmp.Or(strings.Join(j.UsedBy, ","), "-"), joinable(j),
 		})
 		page.items = append(page.items, wire.JoinToken(j))
 		ids = append(ids, j.ID)
 	}
 	return a.print(page, t, ids...)
+}
+
+// joinable says how long a token may still be used.
+func joinable(j interrex.JoinToken) string {
+	if j.Outdated {
+		return "ended: the CA was rotated"
+	}
+	return wording.Rounded(j.Remaining)
 }
 
 func newJoinTokenRevoke(a *app) *cobra.Command {

@@ -38,6 +38,9 @@ const (
 	// CertificateServiceRenewCertificateProcedure is the fully-qualified name of the
 	// CertificateService's RenewCertificate RPC.
 	CertificateServiceRenewCertificateProcedure = "/interrex.v1.CertificateService/RenewCertificate"
+	// CertificateServiceRotateCaProcedure is the fully-qualified name of the CertificateService's
+	// RotateCa RPC.
+	CertificateServiceRotateCaProcedure = "/interrex.v1.CertificateService/RotateCa"
 	// CertificateServiceRecertifyProcedure is the fully-qualified name of the CertificateService's
 	// Recertify RPC.
 	CertificateServiceRecertifyProcedure = "/interrex.v1.CertificateService/Recertify"
@@ -50,6 +53,9 @@ type CertificateServiceClient interface {
 	// RenewCertificate asks a member to renew its certificate, which it does as soon as it learns
 	// of it. It is for operators.
 	RenewCertificate(context.Context, *connect.Request[RenewCertificateRequest]) (*connect.Response[RenewCertificateResponse], error)
+	// RotateCa replaces the cluster's CA, in phases that wait for every member. While that
+	// is under way it leaves further members out, and begins nothing. It is for operators.
+	RotateCa(context.Context, *connect.Request[RotateCaRequest]) (*connect.Response[RotateCaResponse], error)
 	// Recertify replaces the key for which a member's certificates are issued. What was
 	// signed with the former key is verified.
 	Recertify(context.Context, *connect.Request[RecertifyRequest]) (*connect.Response[RecertifyResponse], error)
@@ -78,6 +84,12 @@ func NewCertificateServiceClient(httpClient connect.HTTPClient, baseURL string, 
 			connect.WithSchema(certificateServiceMethods.ByName("RenewCertificate")),
 			connect.WithClientOptions(opts...),
 		),
+		rotateCa: connect.NewClient[RotateCaRequest, RotateCaResponse](
+			httpClient,
+			baseURL+CertificateServiceRotateCaProcedure,
+			connect.WithSchema(certificateServiceMethods.ByName("RotateCa")),
+			connect.WithClientOptions(opts...),
+		),
 		recertify: connect.NewClient[RecertifyRequest, RecertifyResponse](
 			httpClient,
 			baseURL+CertificateServiceRecertifyProcedure,
@@ -91,6 +103,7 @@ func NewCertificateServiceClient(httpClient connect.HTTPClient, baseURL string, 
 type certificateServiceClient struct {
 	listCertificates *connect.Client[ListCertificatesRequest, ListCertificatesResponse]
 	renewCertificate *connect.Client[RenewCertificateRequest, RenewCertificateResponse]
+	rotateCa         *connect.Client[RotateCaRequest, RotateCaResponse]
 	recertify        *connect.Client[RecertifyRequest, RecertifyResponse]
 }
 
@@ -102,6 +115,11 @@ func (c *certificateServiceClient) ListCertificates(ctx context.Context, req *co
 // RenewCertificate calls interrex.v1.CertificateService.RenewCertificate.
 func (c *certificateServiceClient) RenewCertificate(ctx context.Context, req *connect.Request[RenewCertificateRequest]) (*connect.Response[RenewCertificateResponse], error) {
 	return c.renewCertificate.CallUnary(ctx, req)
+}
+
+// RotateCa calls interrex.v1.CertificateService.RotateCa.
+func (c *certificateServiceClient) RotateCa(ctx context.Context, req *connect.Request[RotateCaRequest]) (*connect.Response[RotateCaResponse], error) {
+	return c.rotateCa.CallUnary(ctx, req)
 }
 
 // Recertify calls interrex.v1.CertificateService.Recertify.
@@ -116,6 +134,9 @@ type CertificateServiceHandler interface {
 	// RenewCertificate asks a member to renew its certificate, which it does as soon as it learns
 	// of it. It is for operators.
 	RenewCertificate(context.Context, *connect.Request[RenewCertificateRequest]) (*connect.Response[RenewCertificateResponse], error)
+	// RotateCa replaces the cluster's CA, in phases that wait for every member. While that
+	// is under way it leaves further members out, and begins nothing. It is for operators.
+	RotateCa(context.Context, *connect.Request[RotateCaRequest]) (*connect.Response[RotateCaResponse], error)
 	// Recertify replaces the key for which a member's certificates are issued. What was
 	// signed with the former key is verified.
 	Recertify(context.Context, *connect.Request[RecertifyRequest]) (*connect.Response[RecertifyResponse], error)
@@ -140,6 +161,12 @@ func NewCertificateServiceHandler(svc CertificateServiceHandler, opts ...connect
 		connect.WithSchema(certificateServiceMethods.ByName("RenewCertificate")),
 		connect.WithHandlerOptions(opts...),
 	)
+	certificateServiceRotateCaHandler := connect.NewUnaryHandler(
+		CertificateServiceRotateCaProcedure,
+		svc.RotateCa,
+		connect.WithSchema(certificateServiceMethods.ByName("RotateCa")),
+		connect.WithHandlerOptions(opts...),
+	)
 	certificateServiceRecertifyHandler := connect.NewUnaryHandler(
 		CertificateServiceRecertifyProcedure,
 		svc.Recertify,
@@ -152,6 +179,8 @@ func NewCertificateServiceHandler(svc CertificateServiceHandler, opts ...connect
 			certificateServiceListCertificatesHandler.ServeHTTP(w, r)
 		case CertificateServiceRenewCertificateProcedure:
 			certificateServiceRenewCertificateHandler.ServeHTTP(w, r)
+		case CertificateServiceRotateCaProcedure:
+			certificateServiceRotateCaHandler.ServeHTTP(w, r)
 		case CertificateServiceRecertifyProcedure:
 			certificateServiceRecertifyHandler.ServeHTTP(w, r)
 		default:
@@ -169,6 +198,10 @@ func (UnimplementedCertificateServiceHandler) ListCertificates(context.Context, 
 
 func (UnimplementedCertificateServiceHandler) RenewCertificate(context.Context, *connect.Request[RenewCertificateRequest]) (*connect.Response[RenewCertificateResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.CertificateService.RenewCertificate is not implemented"))
+}
+
+func (UnimplementedCertificateServiceHandler) RotateCa(context.Context, *connect.Request[RotateCaRequest]) (*connect.Response[RotateCaResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.CertificateService.RotateCa is not implemented"))
 }
 
 func (UnimplementedCertificateServiceHandler) Recertify(context.Context, *connect.Request[RecertifyRequest]) (*connect.Response[RecertifyResponse], error) {

@@ -158,9 +158,14 @@ func (x *ListCertificatesRequest) GetMinRevision() uint64 {
 }
 
 type ListCertificatesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Items         []*MemberCertificate   `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
-	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Items    []*MemberCertificate   `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	Revision uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The pin of the cluster's CA, as in a join token; empty: the certificates come from
+	// elsewhere.
+	Ca string `protobuf:"bytes,3,opt,name=ca,proto3" json:"ca,omitempty"`
+	// Absent: none is under way.
+	Rotation      *Rotation `protobuf:"bytes,4,opt,name=rotation,proto3" json:"rotation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -209,6 +214,236 @@ func (x *ListCertificatesResponse) GetRevision() uint64 {
 	return 0
 }
 
+func (x *ListCertificatesResponse) GetCa() string {
+	if x != nil {
+		return x.Ca
+	}
+	return ""
+}
+
+func (x *ListCertificatesResponse) GetRotation() *Rotation {
+	if x != nil {
+		return x.Rotation
+	}
+	return nil
+}
+
+// Rotation is a rotation of the cluster's CA.
+type Rotation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision at which it was asked for.
+	Began uint64 `protobuf:"varint,1,opt,name=began,proto3" json:"began,omitempty"`
+	// starting: the leader makes the next CA; trusting: every member comes to trust it beside
+	// the present one; handing: every voter gets its key; renewing: it is the cluster's, and
+	// every member gets a certificate of it; dropping: every member forgets the former CA.
+	Phase string `protobuf:"bytes,2,opt,name=phase,proto3" json:"phase,omitempty"`
+	// The pin of the CA that is to be; empty: there is none yet, or it is the cluster's.
+	Next string `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
+	// The members that the phase waits for, as the agent that answers sees it, with the
+	// reason.
+	Waiting map[string]string `protobuf:"bytes,4,rep,name=waiting,proto3" json:"waiting,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The members that no phase waits for. They come back by 'agent join'.
+	Without       []string `protobuf:"bytes,5,rep,name=without,proto3" json:"without,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rotation) Reset() {
+	*x = Rotation{}
+	mi := &file_interrex_v1_certificate_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rotation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rotation) ProtoMessage() {}
+
+func (x *Rotation) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_certificate_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rotation.ProtoReflect.Descriptor instead.
+func (*Rotation) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_certificate_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Rotation) GetBegan() uint64 {
+	if x != nil {
+		return x.Began
+	}
+	return 0
+}
+
+func (x *Rotation) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *Rotation) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *Rotation) GetWaiting() map[string]string {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+func (x *Rotation) GetWithout() []string {
+	if x != nil {
+		return x.Without
+	}
+	return nil
+}
+
+type RotateCaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The members that are not waited for.
+	Without []string `protobuf:"bytes,1,rep,name=without,proto3" json:"without,omitempty"`
+	// At most 64 bytes.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Attempt       uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Fence         *Fence `protobuf:"bytes,4,opt,name=fence,proto3" json:"fence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateCaRequest) Reset() {
+	*x = RotateCaRequest{}
+	mi := &file_interrex_v1_certificate_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateCaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateCaRequest) ProtoMessage() {}
+
+func (x *RotateCaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_certificate_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateCaRequest.ProtoReflect.Descriptor instead.
+func (*RotateCaRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_certificate_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RotateCaRequest) GetWithout() []string {
+	if x != nil {
+		return x.Without
+	}
+	return nil
+}
+
+func (x *RotateCaRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RotateCaRequest) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *RotateCaRequest) GetFence() *Fence {
+	if x != nil {
+		return x.Fence
+	}
+	return nil
+}
+
+type RotateCaResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision at which the rotation was asked for that is under way.
+	Began         uint64 `protobuf:"varint,1,opt,name=began,proto3" json:"began,omitempty"`
+	Replayed      bool   `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateCaResponse) Reset() {
+	*x = RotateCaResponse{}
+	mi := &file_interrex_v1_certificate_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateCaResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateCaResponse) ProtoMessage() {}
+
+func (x *RotateCaResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_certificate_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateCaResponse.ProtoReflect.Descriptor instead.
+func (*RotateCaResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_certificate_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RotateCaResponse) GetBegan() uint64 {
+	if x != nil {
+		return x.Began
+	}
+	return 0
+}
+
+func (x *RotateCaResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+func (x *RotateCaResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type RenewCertificateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The member's.
@@ -223,7 +458,7 @@ type RenewCertificateRequest struct {
 
 func (x *RenewCertificateRequest) Reset() {
 	*x = RenewCertificateRequest{}
-	mi := &file_interrex_v1_certificate_proto_msgTypes[3]
+	mi := &file_interrex_v1_certificate_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -235,7 +470,7 @@ func (x *RenewCertificateRequest) String() string {
 func (*RenewCertificateRequest) ProtoMessage() {}
 
 func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_certificate_proto_msgTypes[3]
+	mi := &file_interrex_v1_certificate_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -248,7 +483,7 @@ func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateRequest.ProtoReflect.Descriptor instead.
 func (*RenewCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_certificate_proto_rawDescGZIP(), []int{3}
+	return file_interrex_v1_certificate_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RenewCertificateRequest) GetId() string {
@@ -289,7 +524,7 @@ type RenewCertificateResponse struct {
 
 func (x *RenewCertificateResponse) Reset() {
 	*x = RenewCertificateResponse{}
-	mi := &file_interrex_v1_certificate_proto_msgTypes[4]
+	mi := &file_interrex_v1_certificate_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -301,7 +536,7 @@ func (x *RenewCertificateResponse) String() string {
 func (*RenewCertificateResponse) ProtoMessage() {}
 
 func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_certificate_proto_msgTypes[4]
+	mi := &file_interrex_v1_certificate_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -314,7 +549,7 @@ func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateResponse.ProtoReflect.Descriptor instead.
 func (*RenewCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_certificate_proto_rawDescGZIP(), []int{4}
+	return file_interrex_v1_certificate_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RenewCertificateResponse) GetReplayed() bool {
@@ -347,7 +582,7 @@ type RecertifyRequest struct {
 
 func (x *RecertifyRequest) Reset() {
 	*x = RecertifyRequest{}
-	mi := &file_interrex_v1_certificate_proto_msgTypes[5]
+	mi := &file_interrex_v1_certificate_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -359,7 +594,7 @@ func (x *RecertifyRequest) String() string {
 func (*RecertifyRequest) ProtoMessage() {}
 
 func (x *RecertifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_certificate_proto_msgTypes[5]
+	mi := &file_interrex_v1_certificate_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -372,7 +607,7 @@ func (x *RecertifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecertifyRequest.ProtoReflect.Descriptor instead.
 func (*RecertifyRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_certificate_proto_rawDescGZIP(), []int{5}
+	return file_interrex_v1_certificate_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RecertifyRequest) GetId() string {
@@ -404,15 +639,17 @@ func (x *RecertifyRequest) GetSignature() []byte {
 }
 
 type RecertifyResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Revision uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The CAs that the cluster trusts, in DER, first the one that issues certificates.
+	Authorities   [][]byte `protobuf:"bytes,2,rep,name=authorities,proto3" json:"authorities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecertifyResponse) Reset() {
 	*x = RecertifyResponse{}
-	mi := &file_interrex_v1_certificate_proto_msgTypes[6]
+	mi := &file_interrex_v1_certificate_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +661,7 @@ func (x *RecertifyResponse) String() string {
 func (*RecertifyResponse) ProtoMessage() {}
 
 func (x *RecertifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_certificate_proto_msgTypes[6]
+	mi := &file_interrex_v1_certificate_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +674,7 @@ func (x *RecertifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecertifyResponse.ProtoReflect.Descriptor instead.
 func (*RecertifyResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_certificate_proto_rawDescGZIP(), []int{6}
+	return file_interrex_v1_certificate_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RecertifyResponse) GetRevision() uint64 {
@@ -445,6 +682,13 @@ func (x *RecertifyResponse) GetRevision() uint64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *RecertifyResponse) GetAuthorities() [][]byte {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
 }
 
 var File_interrex_v1_certificate_proto protoreflect.FileDescriptor
@@ -460,10 +704,31 @@ const file_interrex_v1_certificate_proto_rawDesc = "" +
 	"\brenewing\x18\x05 \x01(\bR\brenewing\"x\n" +
 	"\x17ListCertificatesRequest\x12:\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x18.interrex.v1.ConsistencyR\vconsistency\x12!\n" +
-	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"l\n" +
+	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"\xaf\x01\n" +
 	"\x18ListCertificatesResponse\x124\n" +
 	"\x05items\x18\x01 \x03(\v2\x1e.interrex.v1.MemberCertificateR\x05items\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\x8c\x01\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x0e\n" +
+	"\x02ca\x18\x03 \x01(\tR\x02ca\x121\n" +
+	"\brotation\x18\x04 \x01(\v2\x15.interrex.v1.RotationR\brotation\"\xde\x01\n" +
+	"\bRotation\x12\x14\n" +
+	"\x05began\x18\x01 \x01(\x04R\x05began\x12\x14\n" +
+	"\x05phase\x18\x02 \x01(\tR\x05phase\x12\x12\n" +
+	"\x04next\x18\x03 \x01(\tR\x04next\x12<\n" +
+	"\awaiting\x18\x04 \x03(\v2\".interrex.v1.Rotation.WaitingEntryR\awaiting\x12\x18\n" +
+	"\awithout\x18\x05 \x03(\tR\awithout\x1a:\n" +
+	"\fWaitingEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8e\x01\n" +
+	"\x0fRotateCaRequest\x12\x18\n" +
+	"\awithout\x18\x01 \x03(\tR\awithout\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\x12(\n" +
+	"\x05fence\x18\x04 \x01(\v2\x12.interrex.v1.FenceR\x05fence\"`\n" +
+	"\x10RotateCaResponse\x12\x14\n" +
+	"\x05began\x18\x01 \x01(\x04R\x05began\x12\x1a\n" +
+	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\x8c\x01\n" +
 	"\x17RenewCertificateRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -477,13 +742,16 @@ const file_interrex_v1_certificate_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x16\n" +
 	"\x06former\x18\x03 \x01(\fR\x06former\x12\x1c\n" +
-	"\tsignature\x18\x04 \x01(\fR\tsignature\"/\n" +
+	"\tsignature\x18\x04 \x01(\fR\tsignature\"Q\n" +
 	"\x11RecertifyResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision2\xc3\x02\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12 \n" +
+	"\vauthorities\x18\x02 \x03(\fR\vauthorities2\x97\x03\n" +
 	"\x12CertificateService\x12j\n" +
 	"\x10ListCertificates\x12$.interrex.v1.ListCertificatesRequest\x1a%.interrex.v1.ListCertificatesResponse\"\t¹\x19\x05\b\x94\n" +
 	"\x10\x01\x12j\n" +
 	"\x10RenewCertificate\x12$.interrex.v1.RenewCertificateRequest\x1a%.interrex.v1.RenewCertificateResponse\"\t¹\x19\x05\b\x95\n" +
+	"\x10\x03\x12R\n" +
+	"\bRotateCa\x12\x1c.interrex.v1.RotateCaRequest\x1a\x1d.interrex.v1.RotateCaResponse\"\t¹\x19\x05\b\x97\n" +
 	"\x10\x03\x12U\n" +
 	"\tRecertify\x12\x1d.interrex.v1.RecertifyRequest\x1a\x1e.interrex.v1.RecertifyResponse\"\t¹\x19\x05\b\x96\n" +
 	"\x10\x02B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
@@ -500,35 +768,44 @@ func file_interrex_v1_certificate_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_certificate_proto_rawDescData
 }
 
-var file_interrex_v1_certificate_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_interrex_v1_certificate_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_interrex_v1_certificate_proto_goTypes = []any{
 	(*MemberCertificate)(nil),        // 0: interrex.v1.MemberCertificate
 	(*ListCertificatesRequest)(nil),  // 1: interrex.v1.ListCertificatesRequest
 	(*ListCertificatesResponse)(nil), // 2: interrex.v1.ListCertificatesResponse
-	(*RenewCertificateRequest)(nil),  // 3: interrex.v1.RenewCertificateRequest
-	(*RenewCertificateResponse)(nil), // 4: interrex.v1.RenewCertificateResponse
-	(*RecertifyRequest)(nil),         // 5: interrex.v1.RecertifyRequest
-	(*RecertifyResponse)(nil),        // 6: interrex.v1.RecertifyResponse
-	(*timestamppb.Timestamp)(nil),    // 7: google.protobuf.Timestamp
-	(Consistency)(0),                 // 8: interrex.v1.Consistency
-	(*Fence)(nil),                    // 9: interrex.v1.Fence
+	(*Rotation)(nil),                 // 3: interrex.v1.Rotation
+	(*RotateCaRequest)(nil),          // 4: interrex.v1.RotateCaRequest
+	(*RotateCaResponse)(nil),         // 5: interrex.v1.RotateCaResponse
+	(*RenewCertificateRequest)(nil),  // 6: interrex.v1.RenewCertificateRequest
+	(*RenewCertificateResponse)(nil), // 7: interrex.v1.RenewCertificateResponse
+	(*RecertifyRequest)(nil),         // 8: interrex.v1.RecertifyRequest
+	(*RecertifyResponse)(nil),        // 9: interrex.v1.RecertifyResponse
+	nil,                              // 10: interrex.v1.Rotation.WaitingEntry
+	(*timestamppb.Timestamp)(nil),    // 11: google.protobuf.Timestamp
+	(Consistency)(0),                 // 12: interrex.v1.Consistency
+	(*Fence)(nil),                    // 13: interrex.v1.Fence
 }
 var file_interrex_v1_certificate_proto_depIdxs = []int32{
-	7, // 0: interrex.v1.MemberCertificate.ends_at:type_name -> google.protobuf.Timestamp
-	8, // 1: interrex.v1.ListCertificatesRequest.consistency:type_name -> interrex.v1.Consistency
-	0, // 2: interrex.v1.ListCertificatesResponse.items:type_name -> interrex.v1.MemberCertificate
-	9, // 3: interrex.v1.RenewCertificateRequest.fence:type_name -> interrex.v1.Fence
-	1, // 4: interrex.v1.CertificateService.ListCertificates:input_type -> interrex.v1.ListCertificatesRequest
-	3, // 5: interrex.v1.CertificateService.RenewCertificate:input_type -> interrex.v1.RenewCertificateRequest
-	5, // 6: interrex.v1.CertificateService.Recertify:input_type -> interrex.v1.RecertifyRequest
-	2, // 7: interrex.v1.CertificateService.ListCertificates:output_type -> interrex.v1.ListCertificatesResponse
-	4, // 8: interrex.v1.CertificateService.RenewCertificate:output_type -> interrex.v1.RenewCertificateResponse
-	6, // 9: interrex.v1.CertificateService.Recertify:output_type -> interrex.v1.RecertifyResponse
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	11, // 0: interrex.v1.MemberCertificate.ends_at:type_name -> google.protobuf.Timestamp
+	12, // 1: interrex.v1.ListCertificatesRequest.consistency:type_name -> interrex.v1.Consistency
+	0,  // 2: interrex.v1.ListCertificatesResponse.items:type_name -> interrex.v1.MemberCertificate
+	3,  // 3: interrex.v1.ListCertificatesResponse.rotation:type_name -> interrex.v1.Rotation
+	10, // 4: interrex.v1.Rotation.waiting:type_name -> interrex.v1.Rotation.WaitingEntry
+	13, // 5: interrex.v1.RotateCaRequest.fence:type_name -> interrex.v1.Fence
+	13, // 6: interrex.v1.RenewCertificateRequest.fence:type_name -> interrex.v1.Fence
+	1,  // 7: interrex.v1.CertificateService.ListCertificates:input_type -> interrex.v1.ListCertificatesRequest
+	6,  // 8: interrex.v1.CertificateService.RenewCertificate:input_type -> interrex.v1.RenewCertificateRequest
+	4,  // 9: interrex.v1.CertificateService.RotateCa:input_type -> interrex.v1.RotateCaRequest
+	8,  // 10: interrex.v1.CertificateService.Recertify:input_type -> interrex.v1.RecertifyRequest
+	2,  // 11: interrex.v1.CertificateService.ListCertificates:output_type -> interrex.v1.ListCertificatesResponse
+	7,  // 12: interrex.v1.CertificateService.RenewCertificate:output_type -> interrex.v1.RenewCertificateResponse
+	5,  // 13: interrex.v1.CertificateService.RotateCa:output_type -> interrex.v1.RotateCaResponse
+	9,  // 14: interrex.v1.CertificateService.Recertify:output_type -> interrex.v1.RecertifyResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_certificate_proto_init() }
@@ -544,7 +821,7 @@ func file_interrex_v1_certificate_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_certificate_proto_rawDesc), len(file_interrex_v1_certificate_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

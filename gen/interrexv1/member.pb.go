@@ -816,7 +816,9 @@ type JoinToken struct {
 	Remaining *durationpb.Duration   `protobuf:"bytes,5,opt,name=remaining,proto3" json:"remaining,omitempty"`
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// At which it was created.
-	Revision      uint64 `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint64 `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Whether the cluster's CA was rotated since: no agent can join with it.
+	Outdated      bool `protobuf:"varint,8,opt,name=outdated,proto3" json:"outdated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -898,6 +900,13 @@ func (x *JoinToken) GetRevision() uint64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *JoinToken) GetOutdated() bool {
+	if x != nil {
+		return x.Outdated
+	}
+	return false
 }
 
 type CreateJoinTokenRequest struct {
@@ -1392,9 +1401,11 @@ func (x *AdmitRequest) GetFormer() []byte {
 }
 
 type AdmitResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Member        *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
-	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Member   *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Revision uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The CAs that the cluster trusts, in DER, first the one that issues certificates.
+	Authorities   [][]byte `protobuf:"bytes,3,rep,name=authorities,proto3" json:"authorities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1441,6 +1452,13 @@ func (x *AdmitResponse) GetRevision() uint64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *AdmitResponse) GetAuthorities() [][]byte {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
 }
 
 var File_interrex_v1_member_proto protoreflect.FileDescriptor
@@ -1511,7 +1529,7 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\x10SetVoterResponse\x12+\n" +
 	"\x06member\x18\x01 \x01(\v2\x13.interrex.v1.MemberR\x06member\x12\x1a\n" +
 	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\xf7\x01\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\x93\x02\n" +
 	"\tJoinToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06member\x18\x02 \x01(\tR\x06member\x12\x19\n" +
@@ -1520,7 +1538,8 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\tremaining\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\tremaining\x129\n" +
 	"\n" +
 	"expires_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1a\n" +
-	"\brevision\x18\a \x01(\x04R\brevision\"\xfa\x01\n" +
+	"\brevision\x18\a \x01(\x04R\brevision\x12\x1a\n" +
+	"\boutdated\x18\b \x01(\bR\boutdated\"\xfa\x01\n" +
 	"\x16CreateJoinTokenRequest\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x16\n" +
@@ -1558,10 +1577,11 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\asession\x18\x04 \x01(\fR\asession\x12\x18\n" +
 	"\arequest\x18\x05 \x01(\fR\arequest\x12\x1c\n" +
 	"\tsignature\x18\x06 \x01(\fR\tsignature\x12\x16\n" +
-	"\x06former\x18\a \x01(\fR\x06former\"X\n" +
+	"\x06former\x18\a \x01(\fR\x06former\"z\n" +
 	"\rAdmitResponse\x12+\n" +
 	"\x06member\x18\x01 \x01(\v2\x13.interrex.v1.MemberR\x06member\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision2\xf5\x06\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12 \n" +
+	"\vauthorities\x18\x03 \x03(\fR\vauthorities2\xf5\x06\n" +
 	"\rMemberService\x12`\n" +
 	"\x04List\x12%.interrex.v1.MemberServiceListRequest\x1a&.interrex.v1.MemberServiceListResponse\"\t¹\x19\x05\b\x81\n" +
 	"\x10\x01\x12f\n" +

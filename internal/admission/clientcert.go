@@ -14,13 +14,14 @@ type noCertKey struct{}
 // request: a Guard behind it finds it in the request's VerifiedChains, or learns why
 // there is none. The listener's TLS requests a certificate (tls.RequestClientCert), and
 // does not verify it, because a failed handshake would not tell the client the reason.
-func VerifyClientCert(roots *x509.CertPool, next http.Handler) http.Handler {
+// roots returns the CAs of callers, as they are then.
+func VerifyClientCert(roots func() *x509.CertPool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "" { // only that counts
 			next.ServeHTTP(w, r)
 			return
 		}
-		chains, err := verifiedChains(roots, r)
+		chains, err := verifiedChains(roots(), r)
 		if err != nil {
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), noCertKey{}, err)))
 			return

@@ -36,8 +36,8 @@ func TestOnlyCallersWithACertificateOfTheAuthorityAreLetIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guard := &Guard{Tokens: known{first: t.Context(), open: true}, Silence: hears.of, CA: func() string { return "" }}
-	server := httptest.NewUnstartedServer(VerifyClientCert(roots, guard.Admit(Public, func(path string) bool { return path == "/livez" }, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	guard := &Guard{Tokens: known{first: t.Context(), open: true}, Silence: hears.of, CAs: func() [][]byte { return nil }}
+	server := httptest.NewUnstartedServer(VerifyClientCert(func() *x509.CertPool { return roots }, guard.Admit(Public, func(path string) bool { return path == "/livez" }, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, CallerOf(r.Context()).Name)
 	}))))
 	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}

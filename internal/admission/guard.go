@@ -1,11 +1,13 @@
 package admission
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,8 +40,9 @@ type Guard struct {
 	// Silence returns for how long the agent has not known what its leader commits, and
 	// whether it has ever known it since it started.
 	Silence func() (d time.Duration, ever bool)
-	// CA returns the certificate of the cluster's own CA, in DER; empty: there is none.
-	CA func() string
+	// CAs returns the certificates of the cluster's own CA, in DER, and of the next one
+	// while it is rotated; empty: there is none.
+	CAs func() [][]byte
 	// Audit receives refusals.
 	Audit *Audit
 }
@@ -126,7 +129,7 @@ func (g *Guard) bearer(d Door, text string) (Caller, context.Context, error) {
 // CA are its agents', and others have the rights of the tokens of their name.
 func (g *Guard) certified(d Door, chain []*x509.Certificate) (Caller, context.Context, error) {
 	name, root := certName(chain[0]), chain[len(chain)-1]
-	if ca := g.CA(); ca != "" && string(root.Raw) == ca {
+	if slices.ContainsFunc(g.CAs(), func(ca []byte) bool { return bytes.Equal(root.Raw, ca) }) {
 		return Caller{Name: name, Operator: true, Door: d}, nil, nil
 	}
 	if first, open := g.Tokens.Open(); open {

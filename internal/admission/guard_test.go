@@ -110,7 +110,7 @@ func TestWhoACallerIs(t *testing.T) {
 		"another agent":                      {tokens, Peer, secure, "", hears, "", true, ""},
 		"the agent itself":                   {tokens, Inside, clear, "", hears, "", true, ""},
 	} {
-		g := &Guard{Tokens: c.tokens, Silence: c.silence.of, CA: func() string { return "ours" }}
+		g := &Guard{Tokens: c.tokens, Silence: c.silence.of, CAs: func() [][]byte { return [][]byte{[]byte("next"), []byte("ours")} }}
 		r := httptest.NewRequest("GET", "/changes", nil)
 		r.TLS = c.tls
 		r.Header.Set("Authorization", c.header)
@@ -140,7 +140,7 @@ func TestWhatWasAdmittedIsInDoubtOnceTheLeaderIsNotHeard(t *testing.T) {
 		"an open API that is cut off":   {opened, hears, cutOff, false},
 	} {
 		at := c.before
-		g := &Guard{Tokens: c.tokens, Silence: func() (time.Duration, bool) { return at.of() }, CA: func() string { return "" }}
+		g := &Guard{Tokens: c.tokens, Silence: func() (time.Duration, bool) { return at.of() }, CAs: func() [][]byte { return nil }}
 		r := httptest.NewRequest("GET", "/changes", nil)
 		r.Header.Set("Authorization", "Bearer op")
 		got, _, err := g.identify(Public, r)
@@ -165,7 +165,7 @@ func (c *changing) Named(string) *accesstoken.Grant { return c.grant }
 
 func TestWhatTheOwnerOfACertificateMayDoIsLookedUp(t *testing.T) {
 	tokens := &changing{known{first: t.Context()}, &accesstoken.Grant{Name: "ann", Valid: t.Context()}}
-	g := &Guard{Tokens: tokens, Silence: hears.of, CA: func() string { return "ours" }}
+	g := &Guard{Tokens: tokens, Silence: hears.of, CAs: func() [][]byte { return [][]byte{[]byte("ours")} }}
 	r := httptest.NewRequest("GET", "/changes", nil)
 	r.TLS = shown("ann", "theirs")
 	c, _, err := g.identify(Public, r)

@@ -83,9 +83,9 @@ type Config struct {
 	// Tokens serves TokenService, and says who the callers of the API are. Optional:
 	// without it everybody is an operator.
 	Tokens *services.Tokens
-	// CA returns the certificate of the cluster's own CA, in DER; empty: there is
-	// none. Optional.
-	CA func() string
+	// CAs returns the certificates of the cluster's own CA, in DER, and of the next one
+	// while it is rotated; empty: there is none. Optional.
+	CAs func() [][]byte
 	// Audit receives refusals and what operators do. Optional.
 	Audit *admission.Audit
 	// Switches determine which services are off. nil: all are on.
@@ -197,8 +197,8 @@ func (c *Config) setDefaults() {
 	if c.Silence == nil {
 		c.Silence = func() (time.Duration, bool) { return 0, true }
 	}
-	if c.CA == nil {
-		c.CA = func() string { return "" }
+	if c.CAs == nil {
+		c.CAs = func() [][]byte { return nil }
 	}
 	if c.Switches == nil {
 		c.Switches = method.NewSwitches()

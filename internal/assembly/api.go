@@ -43,7 +43,7 @@ func (s *Set) startAPI(u *unit.Unit) (worker.Worker, error) {
 		Changes:      &services.Changes{Table: unit.Need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0},
 		Webhooks:     s.webhookService(unit.Need[*webhook.Table](u, StateName), unit.Need[unit.Handle[*hookcaller.Caller]](u, hookCallerSlotName)),
 		Members:      &services.Members{Table: unit.Need[*member.Table](u, StateName), Present: func() []interrex.Member { return s.view().Members() }, HandOver: s.handOver},
-		Certificates: &services.Certificates{Table: unit.Need[*member.Table](u, StateName)},
+		Certificates: &services.Certificates{Table: unit.Need[*member.Table](u, StateName), Waiting: s.health.RotationWaiting},
 		Switches:     unit.Need[*method.Switches](u, switchesName),
 		Tokens:       &services.Tokens{Table: unit.Need[*access.Table](u, StateName)},
 	}
@@ -53,7 +53,7 @@ func (s *Set) startAPI(u *unit.Unit) (worker.Worker, error) {
 		return nil, u.Err
 	}
 	c.ID, c.Vet = id.ID, s.vet
-	c.CA, c.Audit = c.Members.Table.CA, admission.NewAudit(s.logger("audit"), c.Clock)
+	c.CAs, c.Audit = c.Members.Table.Trusted, admission.NewAudit(s.logger("audit"), c.Clock)
 	c.Reads = func() (consistency.Reads, bool) { return rounds.Now() }
 	c.Forward = forwardBy(forwarding)
 	s.serves(&c, engine)

@@ -2,6 +2,7 @@ package assembly
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex/internal/custody"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/transport"
@@ -20,7 +22,7 @@ func (s *Set) keys(dir *datadir.Dir, table *member.Table, t *transport.Transport
 		return custody.Keys{} // an input is missing
 	}
 	return custody.Keys{
-		Dir: dir.Path, Table: table, Dial: t.DialAPI, Changed: t.Announce, Logger: s.logger("ca"),
+		Dir: dir.Path, Table: table, Dial: t.DialAPI, Changed: t.Announce, Mutex: &s.caKeys, Logger: s.logger("ca"),
 		Leader: func() string { return s.Leadership.Current().LeaderID },
 	}
 }
@@ -39,9 +41,10 @@ func (s *Set) startCustody(u *unit.Unit) (worker.Worker, error) {
 	}
 	return custody.NewWorker(custody.Config{
 		Keys: s.keys(dir, table, t), ID: dir.ID, Incarnation: dir.Incarnation, Raft: r, Clock: now,
-		Lacking: func(id string) bool {
+		Lacking: func(id string, pin jointoken.Pin) bool {
 			said, met := t.Peer(id)
-			return met && !said.CAKey
+			lately := now.Now().Sub(s.view().LastHeard(id, r)) <= transport.ProbeTime
+			return met && lately && !slices.Contains(said.CAKeys, pin.String())
 		},
 	})
 }

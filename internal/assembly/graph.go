@@ -77,6 +77,9 @@ func (s *Set) graph() map[string]unit.Node {
 	nodes[backstopName] = unit.Node{
 		Inputs: []string{ClockName, backstopConfigName}, Visits: []string{identityName, TransportName}, Start: s.startBackstop,
 	}
+	nodes[rotationName] = unit.Node{
+		Flag: LeaderName, Inputs: []string{ClockName}, Visits: []string{identityName, StateName, QueueName, TransportName, RaftName}, Start: s.startRotation,
+	}
 	nodes[custodyName] = unit.Node{
 		Inputs: []string{ClockName}, Visits: []string{identityName, StateName, TransportName, RaftName}, Start: s.startCustody,
 	}

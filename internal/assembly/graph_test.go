@@ -201,7 +201,7 @@ func TestWebhooksAreToldOnlyWhereTheAgentLeads(t *testing.T) {
 		w := newWorld(t, func(c *AgentConfig) {
 			c.Cluster.BootstrapExpect, c.Cluster.Join, c.Dialer = 2, []string{"a2:1"}, nobody{}
 		})
-		w.settle(t, clustererName, WebhooksName)
+		w.settle(t, rotationName, clustererName, WebhooksName)
 		testworker.Stop(t, w.engine)
 	})
 }

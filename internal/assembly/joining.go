@@ -44,8 +44,8 @@ func (s *Set) startJoining(u *unit.Unit) (worker.Worker, error) {
 	handler := joining.NewHandler(joining.HandlerConfig{
 		Table: table, Wall: now.Now, Logger: s.logger("joining"),
 		Now:       func() state.Time { is, _ := st.Estimate(); return is },
-		Admit:     func(ctx context.Context, c *member.Admit) error { return admit(ctx, mine, c) },
-		Authority: func() (*authority.Authority, error) { return authority.Load(dir.Path) },
+		Admit:     func(ctx context.Context, c *member.Admit) ([][]byte, error) { return admit(ctx, mine, c) },
+		Authority: func(der []byte) (*authority.Authority, error) { return authority.LoadOf(dir.Path, der) },
 		ClusterID: func() string { return st.Identity().ClusterID },
 		Epoch:     func() interrex.Epoch { return st.Identity().Epoch },
 		Members:   func() []string { return addresses(func(transport.Hello) bool { return true }) },
@@ -65,11 +65,11 @@ func (s *Set) startJoining(u *unit.Unit) (worker.Worker, error) {
 
 type sessionKey struct{}
 
-// admit has an agent admitted by the leader.
-func admit(ctx context.Context, by client.Caller, c *member.Admit) error {
-	_, err := client.Call[interrexv1.AdmitRequest, interrexv1.AdmitResponse](ctx, by, interrexv1.MemberServiceAdmitProcedure, &interrexv1.AdmitRequest{
+// admit has an agent admitted by the leader, and returns the CAs that the cluster trusts.
+func admit(ctx context.Context, by client.Caller, c *member.Admit) ([][]byte, error) {
+	m, err := client.Call[interrexv1.AdmitRequest, interrexv1.AdmitResponse](ctx, by, interrexv1.MemberServiceAdmitProcedure, &interrexv1.AdmitRequest{
 		Id: c.ID, Token: c.Token, Key: []byte(c.Key), Session: []byte(c.Session), Request: []byte(c.Request),
 		Signature: []byte(c.Signature), Former: []byte(c.Former),
 	}, client.Options{})
-	return err
+	return m.GetAuthorities(), err
 }

@@ -39,13 +39,13 @@ func (s *Set) startAPIListener(u *unit.Unit) (worker.Worker, error) {
 	if u.Err != nil {
 		return nil, u.Err
 	}
-	files, security, callers, err := check.APITLS(section.TLS)
+	files, security, err := check.APITLS(section.TLS)
 	if err != nil {
 		return nil, err
 	}
 	handler := server.Handler()
-	if callers != nil {
-		handler = admission.VerifyClientCert(callers, handler)
+	if files != nil && section.TLS.ClientCA != "" {
+		handler = admission.VerifyClientCert(files.Callers, handler)
 	}
 	l, err := s.listen(open, ports.API, section.Listen)
 	if err != nil {

@@ -57,6 +57,7 @@ const (
 	renewalName         = DefaultPrefix + "certificate"
 	enrolmentName       = DefaultPrefix + "enrolment"
 	membershipName      = DefaultPrefix + "membership"
+	rotationName        = DefaultPrefix + "ca-rotation"
 	joiningName         = DefaultPrefix + "joining"
 	hookCallerName      = DefaultPrefix + "webhook-caller"
 	hookCallerSlotName  = DefaultPrefix + "webhook-caller-slot"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"slices"
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
@@ -15,6 +16,7 @@ import (
 	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/enrolment"
+	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/renewal"
 	"github.com/interrex/interrex/internal/unit"
@@ -43,15 +45,15 @@ func (s *Set) repairCertificate(dir *datadir.Dir) {
 func (s *Set) issuer(dir *datadir.Dir, table *member.Table) renewal.Issuer {
 	return renewal.Issuer{
 		Dir: dir.Path, Table: table, Now: s.config.Agent.Clock.Now, Logger: s.logger("certificate"),
-		Record: func(ctx context.Context, c *member.Recertify) error {
+		Record: func(ctx context.Context, c *member.Recertify) ([][]byte, error) {
 			mine := s.Client()
 			if mine == nil {
-				return interrex.Errorf(interrex.ErrUnavailable, "this agent is starting or stopping")
+				return nil, interrex.Errorf(interrex.ErrUnavailable, "this agent is starting or stopping")
 			}
-			_, err := client.Call[interrexv1.RecertifyRequest, interrexv1.RecertifyResponse](ctx, mine, interrexv1.CertificateServiceRecertifyProcedure, &interrexv1.RecertifyRequest{
+			m, err := client.Call[interrexv1.RecertifyRequest, interrexv1.RecertifyResponse](ctx, mine, interrexv1.CertificateServiceRecertifyProcedure, &interrexv1.RecertifyRequest{
 				Id: c.ID, Key: []byte(c.Key), Former: []byte(c.Former), Signature: []byte(c.Signature),
 			}, client.Options{})
-			return err
+			return m.GetAuthorities(), err
 		},
 	}
 }
@@ -77,26 +79,28 @@ func (s *Set) startRenewal(u *unit.Unit) (worker.Worker, error) {
 		Member: func() bool { return table.CA() != "" && table.Member(dir.ID) != nil },
 		Wanted: func(present *x509.Certificate) bool {
 			row := table.Member(dir.ID)
-			return row != nil && row.Renew && (row.Key == "" || row.Key == string(present.RawSubjectPublicKeyInfo))
+			return row != nil && (row.Renew || table.IssuedByFormer(present)) && (row.Key == "" || row.Key == string(present.RawSubjectPublicKeyInfo))
 		},
+		Trusted: table.Trusted, Gone: table.Gone,
 		Ask: func(ctx context.Context, q *renewal.Request) (*renewal.Grant, error) {
-			if _, err := authority.KeySince(dir.Path); err == nil {
-				return here.Issue(ctx, q)
+			if grant, err := here.Issue(ctx, q); !errors.Is(err, interrex.ErrNotFound) {
+				return grant, err
 			}
-			return s.askOthers(ctx, t, q)
+			return s.askOthers(ctx, t, jointoken.PinOfDER([]byte(table.CA())).String(), q)
 		},
 	})
 }
 
-// askOthers asks the agents that keep the CA's key, the one that leads first.
-func (s *Set) askOthers(ctx context.Context, t *transport.Transport, q *renewal.Request) (*renewal.Grant, error) {
+// askOthers asks the agents that keep the key of the CA with a pin, the one that leads
+// first.
+func (s *Set) askOthers(ctx context.Context, t *transport.Transport, pin string, q *renewal.Request) (*renewal.Grant, error) {
 	var ids []string
 	leader := s.Leadership.Current().LeaderID
 	for _, peer := range t.Peers() {
-		switch {
-		case peer.CAKey && peer.ID == leader:
+		switch has := slices.Contains(peer.CAKeys, pin); {
+		case has && peer.ID == leader:
 			ids = append([]string{peer.ID}, ids...)
-		case peer.CAKey:
+		case has:
 			ids = append(ids, peer.ID)
 		}
 	}

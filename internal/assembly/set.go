@@ -46,6 +46,7 @@ type Set struct {
 	visitors      operations.Visitors
 	unanswered    sync.WaitGroup // of listeners that have stopped: the calls that they had accepted
 
+	caKeys    sync.Mutex             // see custody.Keys
 	draining  atomic.Pointer[string] // what a drain waits for; nil: there is none
 	reloading sync.Mutex             // one reload at a time
 	recording atomic.Bool            // the leader is to record every founder of the cluster

@@ -55,8 +55,12 @@ func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *stat
 	hello := func() transport.Hello {
 		h := rules.Hello()
 		h.APIAddress, h.Expect, h.Version = s.advertisedAPI(), section.BootstrapExpect, s.config.Agent.Version
-		_, err := authority.KeySince(dir.Path)
-		h.CAKey, h.DiskFull = err == nil, s.health.DiskFull()
+		h.DiskFull = s.health.DiskFull()
+		if keys, err := authority.Pins(dir.Path); err == nil { // else what reads them says so
+			for _, pin := range keys {
+				h.CAKeys = append(h.CAKeys, pin.String())
+			}
+		}
 		return h
 	}
 	c := transport.Config{
@@ -64,12 +68,7 @@ func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *stat
 		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.checked().Certificates(section),
 	}
 	c.OnRemoved = func(peer transport.Hello, reason string) { s.hearRemoval(rules, peer, reason) }
-	c.Authorities = func() [][]byte {
-		if ca := members.CA(); ca != "" {
-			return [][]byte{[]byte(ca)}
-		}
-		return nil
-	}
+	c.Authorities = members.Trusted
 	c.Recorded = members.Addresses
 	if s.config.Agent.DataDir != "" {
 		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.Path, datadir.PeersName), About: "what is remembered of other agents' logs"}
@@ -77,7 +76,8 @@ func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *stat
 	if c.TLS != nil {
 		c.Hello = func() transport.Hello {
 			h := hello()
-			h.Certificate = describe(c.TLS, members.CA())
+			known := members.Known()
+			h.Certificate, h.Trusts = describe(c.TLS, known), inTrust(c.TLS, known)
 			return h
 		}
 	}
@@ -87,17 +87,38 @@ func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *stat
 	return c
 }
 
-// describe returns what an agent says of its certificate.
-func describe(of transport.TLS, ca string) transport.Certificate {
+// describe returns what an agent says of its certificate. known are the cluster's CAs,
+// in DER.
+func describe(of transport.TLS, known [][]byte) transport.Certificate {
 	cert, err := of.Certificate()
 	if err != nil || cert.Leaf == nil {
 		return transport.Certificate{}
 	}
 	d := transport.Certificate{Serial: cert.Leaf.SerialNumber.Text(16), Issuer: cert.Leaf.Issuer.String(), Ends: cert.Leaf.NotAfter.UTC()}
-	if by, err := x509.ParseCertificate([]byte(ca)); err == nil && cert.Leaf.CheckSignatureFrom(by) == nil {
-		d.Issuer = jointoken.PinOf(by).String()
+	for _, ca := range known {
+		if by, err := x509.ParseCertificate(ca); err == nil && cert.Leaf.CheckSignatureFrom(by) == nil {
+			d.Issuer = jointoken.PinOf(by).String()
+		}
 	}
 	return d
+}
+
+// inTrust returns the pins of those CAs, in DER, that an agent's certificates trust.
+func inTrust(own transport.TLS, cas [][]byte) (pins []string) {
+	roots, err := own.Roots()
+	if err != nil {
+		return nil
+	}
+	for _, der := range cas {
+		ca, err := x509.ParseCertificate(der)
+		if err != nil {
+			continue
+		}
+		if _, err := ca.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: ca.NotAfter, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err == nil {
+			pins = append(pins, jointoken.PinOf(ca).String())
+		}
+	}
+	return pins
 }
 
 // announce sends other agents the address of this one's API whenever it may have

@@ -17,6 +17,7 @@ import (
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/unit"
@@ -45,6 +46,7 @@ func (s *Set) view() health.View {
 		Changes:    running[*change.Table](s, StateName),
 		Webhooks:   running[*webhook.Table](s, StateName),
 		Access:     running[*access.Table](s, StateName),
+		Admitted:   running[*member.Table](s, StateName),
 		Machine:    running[*fsm.Table](s, StateName),
 		Ring:       running[*watch.Ring](s, StateName),
 		Queue:      running[*queue.Queue](s, QueueName),

@@ -3,8 +3,6 @@
 package authority
 
 import (
-	"bytes"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -27,8 +25,8 @@ import (
 
 // The names of the authority's files in a data directory.
 const (
-	CertName = "ca.pem" // its certificate
-	KeyName  = "ca.key" // its key
+	CertName = "ca.pem" // its certificate; while it is rotated that of the next one too
+	KeyName  = "ca.key" // its key; likewise
 )
 
 const (
@@ -49,7 +47,7 @@ const (
 // Authority issues the certificates of a cluster's agents.
 type Authority struct {
 	cert *x509.Certificate
-	key  crypto.Signer
+	key  *ecdsa.PrivateKey
 }
 
 // New makes an authority with a new key, ECDSA P-256.
@@ -64,7 +62,8 @@ func New(now time.Time) (*Authority, error) {
 // OfKey makes the authority of a key that several agents have, in PEM. Each of them gets
 // the same certificate, byte for byte, at any time: so it is valid for a century.
 func OfKey(text []byte) (*Authority, error) {
-	key, err := parseKey(text)
+	block, _ := pem.Decode(text)
+	key, err := parseKey(block)
 	if err != nil {
 		return nil, err
 	}
@@ -74,115 +73,6 @@ func OfKey(text []byte) (*Authority, error) {
 		return nil, err
 	}
 	return &Authority{cert, key}, nil
-}
-
-// Load reads an authority from a data directory. It fails with fs.ErrNotExist if
-// there is no key.
-func Load(dir string) (*Authority, error) {
-	key, err := os.ReadFile(filepath.Join(dir, KeyName))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the CA's key: %w", err)
-	}
-	cert, err := os.ReadFile(filepath.Join(dir, CertName))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the CA's certificate: %w", err)
-	}
-	a, err := parse(cert, key)
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the CA in %s: %w", dir, err)
-	}
-	return a, nil
-}
-
-// parse makes an authority of a key in PEM, and of the certificate that it belongs
-// to, among those of certs.
-func parse(certs, key []byte) (*Authority, error) {
-	signer, err := parseKey(key)
-	if err != nil {
-		return nil, err
-	}
-	for rest := certs; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			return nil, fmt.Errorf("%s has no certificate of the key in %s", CertName, KeyName)
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", CertName, err)
-		}
-		if signer.PublicKey.Equal(cert.PublicKey) {
-			return &Authority{cert, signer}, nil
-		}
-	}
-}
-
-func parseKey(key []byte) (*ecdsa.PrivateKey, error) {
-	block, _ := pem.Decode(key)
-	if block == nil || block.Type != "PRIVATE KEY" {
-		return nil, fmt.Errorf("%s is not a PKCS #8 key in PEM, as 'openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256' makes", KeyName)
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", KeyName, err)
-	}
-	signer, is := parsed.(*ecdsa.PrivateKey)
-	if !is {
-		return nil, fmt.Errorf("%s is a %T, not an ECDSA key", KeyName, parsed)
-	}
-	return signer, nil
-}
-
-// Of makes an authority of its certificate and its key, in PEM, if they belong
-// together.
-func Of(cert *x509.Certificate, key []byte) (*Authority, error) {
-	signer, err := parseKey(key)
-	if err != nil {
-		return nil, err
-	}
-	if !signer.PublicKey.Equal(cert.PublicKey) {
-		return nil, errors.New("the key and the certificate do not belong together")
-	}
-	return &Authority{cert, signer}, nil
-}
-
-// Key returns the authority's key, in PEM. It is a secret.
-func (a *Authority) Key() ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(a.key)
-	if err != nil {
-		return nil, fmt.Errorf("cannot encode the CA's key: %w", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
-}
-
-// SaveKey writes the authority's key into a directory, readable by its owner only.
-func (a *Authority) SaveKey(dir string) error {
-	key, err := a.Key()
-	if err != nil {
-		return err
-	}
-	return disk.ReplaceFile("the CA's key", filepath.Join(dir, KeyName), key)
-}
-
-// KeySince returns since when a directory has an authority's key; fs.ErrNotExist: it
-// has none.
-func KeySince(dir string) (time.Time, error) {
-	info, err := os.Stat(filepath.Join(dir, KeyName))
-	if err != nil {
-		return time.Time{}, fmt.Errorf("cannot look for the CA's key: %w", err)
-	}
-	return info.ModTime(), nil
-}
-
-// DeleteKey deletes the authority's key in a directory.
-func DeleteKey(dir string) error {
-	err := os.Remove(filepath.Join(dir, KeyName))
-	if err == nil {
-		err = disk.OS{}.SyncDir(dir)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot delete the CA's key: %w", err)
-	}
-	return nil
 }
 
 // Save writes the authority into a directory, its key first. Both files are
@@ -313,14 +203,10 @@ func SaveKey(dir string, key *ecdsa.PrivateKey) error {
 // those that are there, each at once: first the key, then the certificate, then the
 // authorities. Readers of the files keep the previous ones until the pair matches.
 func SaveAgent(dir string, key *ecdsa.PrivateKey, cert []byte, authorities [][]byte) error {
-	var all bytes.Buffer
-	for _, ca := range authorities {
-		_ = pem.Encode(&all, &pem.Block{Type: "CERTIFICATE", Bytes: ca}) // to memory
-	}
 	return errors.Join(
 		SaveKey(dir, key),
 		disk.ReplaceFile("the agent's certificate", filepath.Join(dir, AgentCertName), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})),
-		disk.ReplaceFile("the CA's certificate", filepath.Join(dir, CertName), all.Bytes()),
+		saveTrust(dir, authorities),
 	)
 }
 

@@ -120,7 +120,7 @@ func TestAnAuthorityComesBackFromItsFiles(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, CertName), other.PEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "no certificate of the key") {
+	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "no certificate of the first key") {
 		t.Errorf("the certificate of another authority: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, KeyName), []byte("not PEM"), 0o600); err != nil {
@@ -213,6 +213,20 @@ func TestAChainIsVerifiedByThePin(t *testing.T) {
 		if (err == nil) != test.valid || test.valid && ca != a.cert {
 			t.Errorf("%s: %v, %v", name, ca != nil, err)
 		}
+	}
+}
+
+// While members get certificates of the new CA, a joiner comes to some that have none yet:
+// it asks again. With a token of the former CA it is told what has happened.
+func TestAChainSaysWhetherTheCAWasRotated(t *testing.T) {
+	now, former := newAuthority(t), newAuthority(t)
+	renewed, _ := issue(t, now, "n1")
+	not, _ := issue(t, former, "n1")
+	if _, err := VerifyPinned([]*x509.Certificate{not, now.cert, former.cert}, now.Pin(), time.Now()); !errors.Is(err, ErrNotYet) {
+		t.Errorf("a member that is not renewed: %v", err)
+	}
+	if _, err := VerifyPinned([]*x509.Certificate{renewed, now.cert, former.cert}, former.Pin(), time.Now()); err == nil || !strings.Contains(err.Error(), "rotated after the join token was made") {
+		t.Errorf("a token of the former CA: %v", err)
 	}
 }
 

@@ -20,13 +20,16 @@ type Files struct {
 	CA   string // certificates of the authorities; empty: Roots fails, and the pair is not checked against any
 	Cert string // this agent's certificate, then any intermediate ones
 	Key  string // its key
+	// ClientCA has the authorities of callers' certificates; empty: there are none.
+	ClientCA string
 	// ID is the agent that the certificate must be for; empty: any.
 	ID string
 
 	mu      sync.Mutex
-	stamps  [3]stamp
+	stamps  [4]stamp
 	cert    *tls.Certificate
 	roots   *x509.CertPool
+	callers *x509.CertPool
 	problem error
 }
 
@@ -62,6 +65,14 @@ func (f *Files) Roots() (*x509.CertPool, error) {
 	return f.roots, nil
 }
 
+// Callers returns the authorities of callers' certificates; nil: there are none.
+func (f *Files) Callers() *x509.CertPool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_ = f.refresh() // the former ones stay
+	return f.callers
+}
+
 // Problem returns why the present files are not in use; nil: they are.
 func (f *Files) Problem() error {
 	f.mu.Lock()
@@ -88,9 +99,9 @@ func (f *Files) refresh() error {
 	return nil
 }
 
-func (f *Files) stat() (stamps [3]stamp, err error) {
-	for i, name := range []string{f.CA, f.Cert, f.Key} {
-		if i == 0 && name == "" {
+func (f *Files) stat() (stamps [4]stamp, err error) {
+	for i, name := range []string{f.CA, f.ClientCA, f.Cert, f.Key} {
+		if i < 2 && name == "" {
 			continue
 		}
 		info, err := os.Stat(name)
@@ -110,17 +121,17 @@ func (f *Files) load() error {
 	if err := f.isFor(cert.Leaf); err != nil {
 		return err
 	}
-	if f.CA == "" {
-		f.cert = &cert
-		return nil
-	}
-	text, err := disk.ReadSmall(f.CA)
+	callers, err := readRoots(f.ClientCA)
 	if err != nil {
-		return fmt.Errorf("cannot read the CA's certificate: %w", err)
+		return err
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return fmt.Errorf("cannot use %s: it has no certificate in PEM; it must have the CA's", f.CA)
+	roots, err := readRoots(f.CA)
+	if err != nil {
+		return err
+	}
+	if roots == nil {
+		f.cert, f.callers = &cert, callers
+		return nil
 	}
 	if err := usable(cert.Leaf, roots, cert.Certificate[1:]); err != nil {
 		if f.cert == nil && hasEnded(err) {
@@ -128,8 +139,24 @@ func (f *Files) load() error {
 		}
 		return fmt.Errorf("cannot use %s: %w", f.Cert, err)
 	}
-	f.cert, f.roots = &cert, roots
+	f.cert, f.roots, f.callers = &cert, roots, callers
 	return nil
+}
+
+// readRoots reads authorities; nil: there is no file.
+func readRoots(name string) (*x509.CertPool, error) {
+	if name == "" {
+		return nil, nil
+	}
+	text, err := disk.ReadSmall(name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the CA's certificate: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("cannot use %s: it has no certificate in PEM; it must have the CA's", name)
+	}
+	return roots, nil
 }
 
 func readPair(cert, key string) (tls.Certificate, error) {

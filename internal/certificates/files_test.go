@@ -158,3 +158,41 @@ func TestCertificateCarriesOneID(t *testing.T) {
 		}
 	}
 }
+
+// The authorities of callers are read again, too; a file that has none is not taken up.
+func TestChangedAuthoritiesOfCallersAreTakenUp(t *testing.T) {
+	dir := t.TempDir()
+	first, err := DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := first.Write(dir, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	callers := filepath.Join(dir, "callers.pem")
+	write := func(text []byte) {
+		t.Helper()
+		if err := os.WriteFile(callers, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(f.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(text)
+	api := &Files{Cert: f.Cert, Key: f.Key, ClientCA: callers}
+	before := api.Callers()
+	if before == nil {
+		t.Fatal("the authorities were not read")
+	}
+	write([]byte("nothing"))
+	if api.Callers() != before || api.Problem() == nil {
+		t.Errorf("a file without authorities: %v", api.Problem())
+	}
+	write(append(text, text...))
+	if api.Callers() == before || api.Problem() != nil {
+		t.Errorf("the changed file is not in use: %v", api.Problem())
+	}
+}

@@ -86,7 +86,7 @@ func APIFiles(section config.APITLS) error {
 	if err := apiFiles(section).readable(); err != nil || section.Cert == "" || section.Key == "" {
 		return err
 	}
-	if _, _, _, err := APITLS(section); err != nil {
+	if _, _, err := APITLS(section); err != nil {
 		return fmt.Errorf("api.tls: %w", err)
 	}
 	if leaf := certificateIn(section.Cert); leaf != nil && time.Now().After(leaf.NotAfter) {

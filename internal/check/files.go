@@ -3,7 +3,6 @@ package check
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -19,34 +18,25 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// APITLS returns the API's TLS, nil for none. The certificate is read again when
-// its files have changed. callers are the authorities of client certificates,
-// nil for none.
-func APITLS(section config.APITLS) (files *certificates.Files, _ *tls.Config, callers *x509.CertPool, _ error) {
+// APITLS returns the API's TLS, nil for none. The files are read again when they have
+// changed.
+func APITLS(section config.APITLS) (files *certificates.Files, _ *tls.Config, _ error) {
 	if section.Cert == "" {
-		return nil, nil, nil, nil
+		return nil, nil, nil
 	}
-	files = &certificates.Files{Cert: section.Cert, Key: section.Key}
+	files = &certificates.Files{Cert: section.Cert, Key: section.Key, ClientCA: section.ClientCA}
 	if _, err := files.Certificate(); err != nil {
-		return nil, nil, nil, fmt.Errorf("cannot serve the API: %w", err)
+		return nil, nil, fmt.Errorf("cannot serve the API: %w", err)
 	}
 	c := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return files.Certificate() },
 	}
 	if section.ClientCA == "" {
-		return files, c, nil, nil
-	}
-	pem, err := disk.ReadSmall(section.ClientCA)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %w", err)
-	}
-	callers = x509.NewCertPool()
-	if !callers.AppendCertsFromPEM(pem) {
-		return nil, nil, nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %s has no certificate in PEM", section.ClientCA)
+		return files, c, nil
 	}
 	c.ClientAuth = tls.RequestClientCert // admission.VerifyClientCert judges it
-	return files, c, callers, nil
+	return files, c, nil
 }
 
 // Backstop reports why the backstop's command cannot be called.

@@ -100,12 +100,12 @@ func TestAnAgentsIDStaysThatOfItsDirectory(t *testing.T) {
 func TestTheAPIsTLSRequestsCertificatesOnlyForItsCA(t *testing.T) {
 	cert, key := issue(t, time.Now().Add(time.Hour))
 	for ca, want := range map[string]tls.ClientAuthType{"": tls.NoClientCert, cert: tls.RequestClientCert} {
-		files, c, callers, err := APITLS(config.APITLS{Cert: cert, Key: key, ClientCA: ca})
-		if err != nil || files == nil || c.ClientAuth != want || c.MinVersion < tls.VersionTLS12 || (callers != nil) != (ca != "") {
+		files, c, err := APITLS(config.APITLS{Cert: cert, Key: key, ClientCA: ca})
+		if err != nil || files == nil || c.ClientAuth != want || c.MinVersion < tls.VersionTLS12 || (files.Callers() != nil) != (ca != "") {
 			t.Errorf("CA %q: %+v, %v", ca, c, err)
 		}
 	}
-	if files, c, callers, err := APITLS(config.APITLS{}); files != nil || c != nil || callers != nil || err != nil {
+	if files, c, err := APITLS(config.APITLS{}); files != nil || c != nil || err != nil {
 		t.Errorf("without a certificate: %v, %v", c, err)
 	}
 }

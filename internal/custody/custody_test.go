@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peercall"
@@ -39,8 +42,8 @@ func newAgents(t *testing.T) *agents {
 		t.Fatal(err)
 	}
 	a := &agents{T: t, ca: ca, leader: "n1"}
-	a.n1 = Keys{Dir: t.TempDir(), Table: tableOf(t, ca), Leader: func() string { return "n1" }, Changed: func() {}, Logger: silent.Logger{}}
-	a.n2 = Keys{Dir: t.TempDir(), Table: tableOf(t, ca), Leader: func() string { return a.leader }, Changed: func() {}, Logger: silent.Logger{}}
+	a.n1 = Keys{Dir: t.TempDir(), Table: tableOf(t, ca), Leader: func() string { return "n1" }, Changed: func() {}, Mutex: new(sync.Mutex), Logger: silent.Logger{}}
+	a.n2 = Keys{Dir: t.TempDir(), Table: tableOf(t, ca), Leader: func() string { return a.leader }, Changed: func() {}, Mutex: new(sync.Mutex), Logger: silent.Logger{}}
 	if err := ca.Save(a.n1.Dir); err != nil {
 		t.Fatal(err)
 	}
@@ -126,10 +129,7 @@ func TestAKeyIsTakenOnlyFromTheLeaderAndOnlyIfItIsTheClusters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := other.Save(a.n1.Dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.n1.Hand(t.Context(), "n2"); !errors.Is(err, interrex.ErrInvalid) {
+	if err := a.n1.send(t.Context(), "n2", other); !errors.Is(err, interrex.ErrInvalid) {
 		t.Errorf("the key of another CA: %v", err)
 	}
 	a.n2.Table = member.New()
@@ -184,7 +184,7 @@ type unfounded struct{}
 func (unfounded) GetConfiguration() raft.ConfigurationFuture { return answered{} }
 
 func (a *agents) watch(k Keys, id string, r Raft) *Worker {
-	return &Worker{config: Config{Keys: k, ID: id, Incarnation: "disk", Raft: r, Clock: clock.WallClock, Lacking: func(string) bool { return true }}}
+	return &Worker{config: Config{Keys: k, ID: id, Incarnation: "disk", Raft: r, Clock: clock.WallClock, Lacking: func(string, jointoken.Pin) bool { return true }}}
 }
 
 func (a *agents) look(w *Worker) {
@@ -247,5 +247,44 @@ func TestTheLeaderGivesTheKeyToVotersThatLackIt(t *testing.T) {
 	a.look(a.watch(a.n1, "n1", configuration{raft.Voter}))
 	if keyIn(t, a.n2.Dir) == nil {
 		t.Error("a voter that lacks the key did not get it")
+	}
+}
+
+// While the CA is rotated the voters get both keys, and then drop the former one.
+func TestVotersGetTheNextCAsKeyToo(t *testing.T) {
+	a := newAgents(t)
+	next, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := func(make func(member.Step) state.Command) {
+		for _, k := range []Keys{a.n1, a.n2} {
+			now, _ := k.Table.Step()
+			apply(t, k.Table, make(now))
+		}
+	}
+	advance := func(now member.Step) state.Command { return &member.AdvanceCA{Step: now} }
+	step(func(member.Step) state.Command { return &member.RotateCA{} })
+	step(func(now member.Step) state.Command { return &member.OfferCA{Step: now, Cert: string(next.Cert())} })
+	if err := a.n1.Add(next); err != nil {
+		t.Fatal(err)
+	}
+	lacking := a.watch(a.n1, "n1", configuration{raft.Voter})
+	lacking.config.Lacking = func(id string, pin jointoken.Pin) bool {
+		pins, err := authority.Pins(a.n2.Dir)
+		return err == nil && !slices.Contains(pins, pin)
+	}
+	a.look(lacking)
+	if pins, err := authority.Pins(a.n2.Dir); err != nil || !slices.Equal(pins, []jointoken.Pin{a.ca.Pin(), next.Pin()}) {
+		t.Errorf("n2 has the keys of %v (%v)", pins, err)
+	}
+	step(advance)
+	step(advance)
+	a.look(lacking)
+	a.look(a.watch(a.n2, "n2", configuration{raft.Voter}))
+	for _, k := range []Keys{a.n1, a.n2} {
+		if pins, err := authority.Pins(k.Dir); err != nil || !slices.Equal(pins, []jointoken.Pin{next.Pin()}) {
+			t.Errorf("once the next CA is the cluster's, there are the keys of %v (%v)", pins, err)
+		}
 	}
 }

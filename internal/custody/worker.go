@@ -12,11 +12,12 @@ import (
 	"github.com/juju/worker/v3/catacomb"
 
 	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/jointoken"
 )
 
 const (
 	// every is the pause between two looks.
-	every = 5 * time.Second
+	every = time.Second
 	// Grace is how long an agent without a vote keeps a key that it was given: its
 	// promotion follows.
 	Grace = time.Minute
@@ -33,13 +34,13 @@ type Config struct {
 	ID, Incarnation string // of this agent
 	Raft            Raft
 	// Lacking reports whether an agent can be reached, and says that it does not have
-	// the key. It must not block.
-	Lacking func(id string) bool
+	// the key of the CA with a pin. It must not block.
+	Lacking func(id string, pin jointoken.Pin) bool
 	Clock   clock.Clock
 }
 
-// Worker deletes the key where this agent has no vote, and where it leads hands it to
-// voters that lack it.
+// Worker deletes the keys where this agent has no vote, and those of former CAs
+// everywhere; where it leads it hands the others to voters that lack them.
 type Worker struct {
 	catacomb catacomb.Catacomb
 	config   Config
@@ -89,13 +90,31 @@ func (w *Worker) look(ctx context.Context) error {
 	if why := w.unentitled(servers, leads); why != "" {
 		return w.drop(since, why)
 	}
-	if !leads {
-		return nil
+	dropped, err := w.config.drop(false)
+	if dropped {
+		w.config.Logger.Infof("deleted the former CA's key")
 	}
+	if err != nil || !leads {
+		return err
+	}
+	return w.hand(ctx, servers)
+}
+
+// hand hands the keys that are here to the voters that lack them.
+func (w *Worker) hand(ctx context.Context, servers []raft.Server) error {
 	var failed []error
-	for _, s := range servers {
-		if id := string(s.ID); s.Suffrage == raft.Voter && id != w.config.ID && w.config.Lacking(id) {
-			failed = append(failed, w.config.Hand(ctx, id))
+	for _, der := range w.config.wanted() {
+		ca, err := authority.LoadOf(w.config.Dir, der)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, s := range servers {
+			if id := string(s.ID); s.Suffrage == raft.Voter && id != w.config.ID && w.config.Lacking(id, ca.Pin()) {
+				failed = append(failed, w.config.send(ctx, id, ca))
+			}
 		}
 	}
 	return errors.Join(failed...)
@@ -122,10 +141,9 @@ func (w *Worker) drop(since time.Time, why string) error {
 	if w.config.Clock.Now().Sub(since) < Grace {
 		return nil
 	}
-	if err := authority.DeleteKey(w.config.Dir); err != nil {
+	if _, err := w.config.drop(true); err != nil {
 		return err
 	}
-	w.config.Changed()
 	w.config.Logger.Infof("deleted the CA's key: %s", why)
 	return nil
 }

@@ -72,8 +72,8 @@ func joinable(t *testing.T) (string, jointoken.Token) {
 	server := &http.Server{
 		Handler: joining.NewHandler(joining.HandlerConfig{
 			Table: table, Now: func() state.Time { return 0 }, Wall: time.Now, Logger: silent.Logger{},
-			Admit:     func(_ context.Context, c *member.Admit) error { return apply(c) },
-			Authority: func() (*authority.Authority, error) { return ca, nil },
+			Admit:     func(_ context.Context, c *member.Admit) ([][]byte, error) { return table.Trusted(), apply(c) },
+			Authority: func([]byte) (*authority.Authority, error) { return ca, nil },
 			ClusterID: func() string { return "the cluster" }, Epoch: func() interrex.Epoch { return interrex.Epoch{Number: 1} },
 			Voters: func() []string { return nil }, Members: func() []string { return nil },
 			Session: func(ctx context.Context) *tls.ConnectionState {

@@ -14,7 +14,9 @@ const (
 	restartGrace  = 2 * time.Second
 	refusalGrace  = 2 * time.Second
 	behindGrace   = 30 * time.Second
-	readGrace     = time.Minute // a large snapshot is being read
+	rotationGrace = 10 * time.Second // members that respond take a few seconds for a phase
+	keyGrace      = 15 * time.Second // leadership is being handed over
+	readGrace     = time.Minute      // a large snapshot is being read
 )
 
 // settled is how long something that is retried has to go well before its alarm
@@ -43,6 +45,10 @@ func (h *Health) conditions() []alarm.Condition {
 			Do: "create an access token with 'interrex token create --operator', set api.tls.client-ca, or listen on 127.0.0.1: everyone who can reach this port may do everything"},
 		{Name: "bootstrap-waiting", Look: h.on(View.bootstrapWaiting), After: electionGrace,
 			Do: "start the missing agents, with this one's address or theirs in cluster.join, and the same cluster.bootstrap-expect"},
+		{Name: "ca-key-missing", Look: h.on(View.caKeyMissing), After: keyGrace,
+			Do: "start a voter that has the CA's key: leadership goes there by itself; if the key is lost, 'interrex ca rotate' makes another CA, for which the lost key is not needed"},
+		{Name: "ca-rotation-held", Look: h.on(View.caRotationHeld), After: rotationGrace,
+			Do: "start that agent, or leave it out: 'interrex ca rotate --without ID'; it comes back with 'interrex agent join'"},
 		{Name: "certificate-ending", Look: h.on(View.certificateEnding),
 			Do: "with the cluster's own CA see this agent's log: it renews its certificate by itself, or, if it has ended, 'interrex agent join' with a token of 'interrex join-token create --for ID' brings it back; else issue a new certificate and replace the files: they are read again without a restart"},
 		{Name: "certificate-unusable", Look: h.on(View.certificateUnusable), After: restartGrace,

@@ -25,9 +25,11 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/alarm"
+	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/watch"
@@ -135,6 +137,15 @@ var troubles = map[string][]trouble{
 		a.view.Leadership.LeaderID = "n2"
 		return func() { a.view.Leadership.LeaderID = "" } // it cannot know whether there are tokens
 	}, "10.0.0.1:7400 accepts requests from everyone"}},
+	"ca-key-missing": {{func(t *testing.T, a *agent) func() {
+		a.view.Admitted = rotated(t, 0)
+		a.view.ID, a.view.Leadership.Leader = "n1", true
+		return func() { a.view.Leadership.Leader = false }
+	}, "no voter that was met has it"}},
+	"ca-rotation-held": {{func(t *testing.T, a *agent) func() {
+		a.view.Admitted = rotated(t, member.Dropping)
+		return func() { a.view.Admitted = rotated(t, 0) }
+	}, "waits for it in phase dropping: it still trusts the former CA: it has not been met"}},
 	"certificate-ending": {
 		{func(_ *testing.T, a *agent) func() {
 			use := func(end time.Time) { a.view.ClusterTLS = ending(end) }
@@ -288,6 +299,46 @@ var troubles = map[string][]trouble{
 		a.view.Failing = map[string]error{"queue": errors.New("boom")}
 		return func() { a.view.Failing = nil }
 	}, "boom"}},
+}
+
+// rotated returns the table of a cluster with its own CA, whose rotation has come to a
+// phase; 0: none is under way.
+func rotated(t *testing.T, phase member.Phase) *member.Table {
+	t.Helper()
+	table := member.New()
+	apply := func(c state.Command) {
+		t.Helper()
+		decoded, err := table.Decode(c.Append(nil))
+		if err == nil {
+			err = table.Check(0, decoded)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: state.MemberTable}, decoded)
+	}
+	next := func() []byte {
+		ca, err := authority.New(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ca.Cert()
+	}
+	apply(&member.SetCA{Cert: string(next())})
+	apply(&member.See{ID: "n1", Incarnation: "disk", Version: "1"})
+	if phase == 0 {
+		return table
+	}
+	apply(&member.RotateCA{})
+	for table.Rotation().Phase < phase {
+		step, _ := table.Step()
+		if step.Phase == member.Asked {
+			apply(&member.OfferCA{Step: step, Cert: string(next())})
+		} else {
+			apply(&member.AdvanceCA{Step: step})
+		}
+	}
+	return table
 }
 
 // replaced is a pair of files that is in force and is replaced by something else.
@@ -640,7 +691,7 @@ func TestATableOfHoldersMayBeBehindForAMoment(t *testing.T) {
 // An election, a restart and a round of hellos take a moment.
 func TestWhatPassesByItselfIsNoAlarmAtOnce(t *testing.T) {
 	a := newAgent(t)
-	waits := []string{"access-stale", "api-down", "api-open", "bootstrap-waiting", "certificate-unusable", "join-waiting", "log-lost", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
+	waits := []string{"access-stale", "api-down", "api-open", "bootstrap-waiting", "ca-key-missing", "ca-rotation-held", "certificate-unusable", "join-waiting", "log-lost", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
 	for _, c := range a.health.conditions() {
 		if slices.Contains(waits, c.Name) != (c.After >= time.Second) {
 			t.Errorf("%s is an alarm after %s", c.Name, c.After)

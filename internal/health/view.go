@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/reads"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/watch"
@@ -61,6 +62,7 @@ type View struct {
 	Changes    *change.Table
 	Webhooks   *webhook.Table
 	Access     *access.Table
+	Admitted   *member.Table
 	Machine    *fsm.Table // nil also where the embedder has none
 	Ring       *watch.Ring
 	Queue      *queue.Queue

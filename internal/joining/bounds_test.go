@@ -63,7 +63,7 @@ func TestFewAgentsJoinAtOnce(t *testing.T) {
 	begun, end := make(chan struct{}, maxAtOnce), make(chan struct{})
 	address := c.serve(c.ca, func(h *HandlerConfig) {
 		admit := h.Admit
-		h.Admit = func(ctx context.Context, m *member.Admit) error {
+		h.Admit = func(ctx context.Context, m *member.Admit) ([][]byte, error) {
 			begun <- struct{}{}
 			<-end
 			return admit(ctx, m)

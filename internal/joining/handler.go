@@ -31,10 +31,12 @@ type HandlerConfig struct {
 	// Now returns the cluster time, Wall the clock of this machine.
 	Now  func() state.Time
 	Wall func() time.Time
-	// Admit has an agent admitted, through the leader, within ctx.
-	Admit func(ctx context.Context, c *member.Admit) error
-	// Authority returns the cluster's CA; fs.ErrNotExist: its key is not here.
-	Authority func() (*authority.Authority, error)
+	// Admit has an agent admitted, through the leader, within ctx. It returns the CAs
+	// that the cluster trusted then, in DER, first the one that issues certificates.
+	Admit func(ctx context.Context, c *member.Admit) ([][]byte, error)
+	// Authority returns the authority with a certificate, in DER; fs.ErrNotExist: its key
+	// is not here.
+	Authority func(der []byte) (*authority.Authority, error)
 	// ClusterID returns the cluster's ID, and Epoch its epoch; empty: this agent is in
 	// none yet.
 	ClusterID func() string
@@ -98,15 +100,22 @@ func (c HandlerConfig) join(ctx context.Context, q *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	ca, err := c.Authority()
+	if _, err := c.Authority([]byte(c.Table.CA())); errors.Is(err, fs.ErrNotExist) {
+		return c.elsewhere()
+	}
+	authorities, err := c.Admit(ctx, admit)
+	if err != nil {
+		return answer{}, err
+	}
+	if len(authorities) == 0 {
+		return answer{}, interrex.Errorf(interrex.ErrUnavailable, "the leader's answer has no CA: it runs another version")
+	}
+	ca, err := c.Authority(authorities[0]) // another one, if the CA is being rotated
 	if errors.Is(err, fs.ErrNotExist) {
 		return c.elsewhere()
 	}
 	if err != nil {
 		return answer{}, interrex.Errorf(interrex.ErrUnavailable, "%v", err)
-	}
-	if err := c.Admit(ctx, admit); err != nil {
-		return answer{}, err
 	}
 	anew := !c.counts(q.ID, q.Held)
 	cert, err := ca.Issue(csr, q.ID, c.Wall())
@@ -115,7 +124,7 @@ func (c HandlerConfig) join(ctx context.Context, q *request) (answer, error) {
 	}
 	c.Logger.Infof("agent %s has joined with the join token %s", q.ID, q.Token)
 	return answer{Grant: &Grant{
-		ClusterID: c.ClusterID(), Anew: anew, Certificate: cert, Authorities: [][]byte{[]byte(c.Table.CA())}, Members: c.Members(),
+		ClusterID: c.ClusterID(), Anew: anew, Certificate: cert, Authorities: authorities, Members: c.Members(),
 	}}, nil
 }
 

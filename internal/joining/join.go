@@ -170,7 +170,10 @@ func (c Config) dial(ctx context.Context, address string) (*tls.Conn, error) {
 		InsecureSkipVerify: true, // VerifyConnection does it, by the pin
 		VerifyConnection: func(s tls.ConnectionState) error {
 			_, err := authority.VerifyPinned(s.PeerCertificates, c.Token.Pin, c.Clock.Now())
-			if err != nil {
+			switch {
+			case errors.Is(err, authority.ErrNotYet):
+				return interrex.Errorf(interrex.ErrUnavailable, "%v", err)
+			case err != nil:
 				return interrex.Errorf(interrex.ErrUnauthenticated, "%v", err)
 			}
 			return nil

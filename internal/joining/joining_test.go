@@ -88,14 +88,15 @@ func (c *cluster) serve(ca *authority.Authority, change ...func(*HandlerConfig))
 	c.Helper()
 	config := HandlerConfig{
 		Table: c.table, Now: func() state.Time { return c.now }, Wall: time.Now, Logger: silent.Logger{},
-		Admit: func(_ context.Context, m *member.Admit) error {
+		Admit: func(_ context.Context, m *member.Admit) ([][]byte, error) {
 			if err := c.refuse; err != nil {
 				c.refuse = nil
-				return err
+				return nil, err
 			}
-			return c.apply(m)
+			err := c.apply(m)
+			return c.table.Trusted(), err
 		},
-		Authority: func() (*authority.Authority, error) {
+		Authority: func([]byte) (*authority.Authority, error) {
 			if c.keyless {
 				return nil, fs.ErrNotExist
 			}
@@ -270,7 +271,7 @@ func TestAMemberWithoutTheKeyNamesOthers(t *testing.T) {
 	c := newCluster(t)
 	issuing := c.serve(c.ca)
 	keyless := c.serve(c.ca, func(h *HandlerConfig) {
-		h.Authority = func() (*authority.Authority, error) { return nil, fs.ErrNotExist }
+		h.Authority = func([]byte) (*authority.Authority, error) { return nil, fs.ErrNotExist }
 		h.Voters = func() []string { return []string{issuing} }
 	})
 	token := c.token(2)

@@ -29,6 +29,15 @@ type Pin [sha256.Size]byte
 // PinOf returns the pin of a CA's certificate.
 func PinOf(cert *x509.Certificate) Pin { return sha256.Sum256(cert.RawSubjectPublicKeyInfo) }
 
+// PinOfDER returns the pin of a CA's certificate, in DER; its zero value: it is none.
+func PinOfDER(der []byte) Pin {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return Pin{}
+	}
+	return PinOf(cert)
+}
+
 // String returns the pin in base64, as an HTTP public key pin is written.
 func (p Pin) String() string { return "sha256/" + base64.StdEncoding.EncodeToString(p[:]) }
 

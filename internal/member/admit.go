@@ -100,6 +100,9 @@ func (c *Admit) check(now *content, at state.Time) *interrex.Error {
 	if token == nil || token.Expires <= at {
 		return tokenNotFound(c.Token)
 	}
+	if token.Created < now.since {
+		return interrex.Errorf(interrex.ErrDenied, "join token %s ended when the cluster's CA was rotated: 'interrex join-token create' makes another", c.Token)
+	}
 	if !ed25519.Verify([]byte(token.Key), c.statement(), []byte(c.Signature)) {
 		return interrex.Errorf(interrex.ErrDenied, "join token %s: the signature is not valid for this session and request", c.Token)
 	}

@@ -37,6 +37,25 @@ func appendToken(b []byte, t *JoinToken) []byte {
 	return binary.AppendUvarint(b, uint64(t.Created))
 }
 
+func appendTexts(b []byte, all []string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(all)))
+	for _, s := range all {
+		b = codec.AppendText(b, s)
+	}
+	return b
+}
+
+// appendRotation appends what is known of the CAs besides the cluster's own.
+func appendRotation(b []byte, c *content) []byte {
+	b = appendTexts(binary.AppendUvarint(b, uint64(c.since)), c.gone)
+	if b = codec.AppendBool(b, c.rotation != nil); c.rotation == nil {
+		return b
+	}
+	r := c.rotation
+	b = codec.AppendText(append(binary.AppendUvarint(b, uint64(r.Began)), byte(r.Phase)), r.Next)
+	return appendTexts(appendTexts(b, r.Former), r.Without)
+}
+
 // decoder reads what the append functions wrote.
 type decoder struct{ codec.Decoder }
 
@@ -50,6 +69,33 @@ func (d *decoder) count(most int) int {
 		return 0
 	}
 	return int(n)
+}
+
+// texts reads at most most texts; none: nil.
+func (d *decoder) texts(most int) (all []string) {
+	for n := d.count(most); n > 0 && !d.Failed(); n-- {
+		all = append(all, d.Text())
+	}
+	return all
+}
+
+func (d *decoder) phase() Phase {
+	p := Phase(d.count(int(Dropping)))
+	if p < Asked {
+		d.Fail()
+	}
+	return p
+}
+
+func (d *decoder) step() Step { return Step{d.phase(), d.Text()} }
+
+func (d *decoder) rotation(c *content) {
+	c.since, c.gone = interrex.Revision(d.Uvarint()), d.texts(maxGone)
+	if d.Bool() {
+		c.rotation = &Rotation{
+			Began: interrex.Revision(d.Uvarint()), Phase: d.phase(), Next: d.Text(), Former: d.texts(maxFormer), Without: d.texts(MaxMembers),
+		}
+	}
 }
 
 func (d *decoder) tables() (all []TableVersion) {

@@ -41,6 +41,9 @@ func goldenCommands() []state.Command {
 		&member.Recertify{ID: "n1", Key: publicKey, Former: string(testCA()), Signature: strings.Repeat("g", 70)},
 		&member.Renew{ID: "n1"},
 		&member.Add{ID: "n4", Address: "h:7401"},
+		&member.RotateCA{Without: []string{"n1", "n2"}},
+		&member.OfferCA{Step: member.Step{Phase: member.Asked, CA: strings.Repeat("p", 32)}, Cert: string(nextCA())},
+		&member.AdvanceCA{Step: member.Step{Phase: member.Renewing, CA: strings.Repeat("p", 32)}},
 	}
 }
 
@@ -64,26 +67,75 @@ func TestEncodingOfCommandsStays(t *testing.T) {
 	}
 }
 
-func TestEncodingOfSnapshotAndReplyStays(t *testing.T) {
-	w := newWorld(t)
+// settled returns a table with members and a join token, and the replies to a removal and
+// to the token.
+func settled(t *testing.T) (w *world, gone, token *member.Reply) {
+	w = newWorld(t)
 	w.must(&member.See{ID: "n1", Incarnation: "a"})
 	w.must(goldenCommands()[4])
 	w.must(&member.SetVoter{ID: "n1"})
 	w.must(&member.Renew{ID: "n1"})
 	w.must(&member.See{ID: "n2", Incarnation: "c"})
-	gone := w.must(&member.Remove{ID: "n2"})
-	token := w.must(goldenCommands()[1])
-	golden.Check(t, "reply", w.table.AppendReply(w.table.AppendReply(nil, gone), token))
+	gone = w.must(&member.Remove{ID: "n2"})
+	return w, gone, w.must(goldenCommands()[1])
+}
+
+func snapshotOf(t *testing.T, w *world) []byte {
+	t.Helper()
 	var snapshot bytes.Buffer
 	if err := w.table.Freeze().Write(&snapshot); err != nil {
 		t.Fatal(err)
 	}
-	golden.Check(t, "snapshot", snapshot.Bytes())
-	other := member.New()
-	if err := other.Restore(1, bytes.NewReader(snapshot.Bytes())); err != nil {
-		t.Fatal(err)
+	return snapshot.Bytes()
+}
+
+// restores returns the table that is restored from a snapshot, whose rotation must be the
+// same.
+func (w *world) restores() *member.Table {
+	w.Helper()
+	snapshot, other := snapshotOf(w.T, w), member.New()
+	if err := other.Restore(w.table.Version(), bytes.NewReader(snapshot)); err != nil {
+		w.Fatal(err)
+	}
+	if !reflect.DeepEqual(other.Rotation(), w.table.Rotation()) || !reflect.DeepEqual(other.Trusted(), w.table.Trusted()) || !bytes.Equal(snapshotOf(w.T, &world{table: other}), snapshot) {
+		w.Errorf("the rotation is restored as %+v", other.Rotation())
+	}
+	return other
+}
+
+func TestEncodingOfSnapshotAndReplyStays(t *testing.T) {
+	w, gone, token := settled(t)
+	golden.Check(t, "reply", w.table.AppendReply(w.table.AppendReply(nil, gone), token))
+	w.must(&member.RotateCA{Without: []string{"n1"}})
+	w.offer(nextCA())
+	w.restores() // with a CA that is to be
+	w.advance()
+	w.advance()
+	w.advance()
+	golden.Check(t, "snapshot", snapshotOf(t, w))
+	other := w.restores()
+	if token := other.JoinTokens()[0]; !other.Outdated(token) {
+		t.Error("a token of the former CA is restored as one of the present CA")
 	}
 	if !reflect.DeepEqual(other.Members(), w.table.Members()) || !reflect.DeepEqual(other.JoinTokens(), w.table.JoinTokens()) || !other.Removed("n2", "c") {
 		t.Errorf("it is restored as %v, %v", other.Members(), other.JoinTokens())
+	}
+}
+
+// Version 1 had no rotations.
+func TestASnapshotOfVersion1IsRestored(t *testing.T) {
+	w, _, _ := settled(t)
+	snapshot := snapshotOf(t, w)
+	first := snapshot[:len(snapshot)-3] // since, gone, rotation: none
+	golden.Check(t, "snapshot_v1", first)
+	other := member.New()
+	if err := other.Restore(1, bytes.NewReader(first)); err != nil {
+		t.Fatal(err)
+	}
+	if other.CA() != w.table.CA() || other.Rotation() != nil || other.Outdated(other.JoinTokens()[0]) || !bytes.Equal(snapshotOf(t, &world{table: other}), snapshot) {
+		t.Errorf("it is restored as %v, %v", other.Members(), other.JoinTokens())
+	}
+	if err := other.Restore(3, bytes.NewReader(snapshot)); err == nil {
+		t.Error("a later version is read")
 	}
 }

@@ -29,6 +29,9 @@ const (
 	opRecertify
 	opRenew
 	opAdd
+	opRotateCA
+	opOfferCA
+	opAdvanceCA
 )
 
 // operations has the constructors of the commands, by number.
@@ -43,6 +46,9 @@ var operations = [...]func() command{
 	opRecertify:       func() command { return new(Recertify) },
 	opRenew:           func() command { return new(Renew) },
 	opAdd:             func() command { return new(Add) },
+	opRotateCA:        func() command { return new(RotateCA) },
+	opOfferCA:         func() command { return new(OfferCA) },
+	opAdvanceCA:       func() command { return new(AdvanceCA) },
 }
 
 // Decode reads a command. The error is of kind ErrInvalid or ErrTooLarge.
@@ -76,14 +82,17 @@ func (t *Table) Check(now state.Time, c state.Command) error {
 	return nil
 }
 
-// Idle implements state.Idler: an agent that is added again is a member already.
+// Idle implements state.Idler: an agent that is added again is a member already, and a
+// rotation that is under way is asked for already.
 func (t *Table) Idle(c state.Command) (state.Reply, bool) {
-	add, is := c.(*Add)
-	if !is {
-		return nil, false
+	switch c := c.(type) {
+	case *Add:
+		known := t.Member(c.ID)
+		return &Reply{Member: known}, known != nil
+	case *RotateCA:
+		return &Reply{}, t.leavesOut(c.Without)
 	}
-	known := t.Member(add.ID)
-	return &Reply{Member: known}, known != nil
+	return nil, false
 }
 
 // Apply executes a command that Check has allowed, and returns a *Reply.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/state"
@@ -21,6 +22,11 @@ func TestTableConforms(t *testing.T) {
 	var tokens []jointoken.Token
 	var keys []*ecdsa.PrivateKey
 	ca := newCA(t)
+	all := []*authority.Authority{ca, newCA(t), newCA(t)}
+	step := func(r *mathrand.Rand, first int) member.Step {
+		pin := all[r.IntN(len(all))].Pin()
+		return member.Step{Phase: member.Phase(first + r.IntN(6-first)), CA: string(pin[:])}
+	}
 	for n := range 6 {
 		tokens = append(tokens, jointoken.Token{Seed: [32]byte{byte(n)}})
 		keys = append(keys, newKey(t))
@@ -36,8 +42,14 @@ func TestTableConforms(t *testing.T) {
 		Command: func(r *mathrand.Rand, seen []state.Reply) []byte {
 			id, token := fmt.Sprint("n", r.IntN(6)), tokens[r.IntN(len(tokens))]
 			incarnation := fmt.Sprint("disk", r.IntN(3))
-			switch r.IntN(20) {
-			case 18, 19:
+			switch r.IntN(26) {
+			case 18:
+				return (&member.RotateCA{Without: []string{id}}).Append(nil)
+			case 19, 20:
+				return (&member.OfferCA{Step: step(r, 1), Cert: string(all[r.IntN(len(all))].Cert())}).Append(nil)
+			case 21, 22, 23:
+				return (&member.AdvanceCA{Step: step(r, 2)}).Append(nil)
+			case 24, 25:
 				return (&member.Add{ID: id, Address: []string{"10.0.0.1:7401", "10.0.0.2:7401"}[r.IntN(2)]}).Append(nil)
 			case 14:
 				return (&member.Renew{ID: id}).Append(nil)
@@ -66,7 +78,7 @@ func TestTableConforms(t *testing.T) {
 				}
 				return (&member.See{
 					ID: id, Was: was, Incarnation: incarnation, ClusterAddress: "10.0.0.1:7401", APIAddress: "10.0.0.1:7400",
-					Version: "1.0", Certificate: member.Certificate{Serial: incarnation, Issuer: "a CA", Ends: time.Unix(1e9, 0).UTC()}, Tables: []member.TableVersion{{Name: "leases", Version: 1}, {Name: "members", Version: 1}},
+					Version: "1.0", Certificate: member.Certificate{Serial: incarnation, Issuer: "a CA", Ends: time.Unix(1e9, 0).UTC()}, Tables: []member.TableVersion{{Name: "leases", Version: 1}, {Name: "members", Version: 2}},
 				}).Append(nil)
 			}
 			return admit(t, id, token, keys[r.IntN(len(keys))], nil).Append(nil)

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/x509"
+	"slices"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/certificates"
@@ -70,8 +71,8 @@ func (c *Recertify) check(now *content, _ state.Time) *interrex.Error {
 		return interrex.Errorf(interrex.ErrDisabled, "this cluster has no CA of its own: its agents' certificates come from elsewhere, and are renewed there")
 	case known == nil:
 		return notFound(c.ID)
-	case err != nil || !c.issued(now.ca, former):
-		return interrex.Errorf(interrex.ErrDenied, "the former certificate was not issued to %s by this cluster's CA", c.ID)
+	case err != nil || !slices.ContainsFunc(now.trusted(), func(ca string) bool { return c.issued(ca, former) }):
+		return interrex.Errorf(interrex.ErrDenied, "the former certificate was not issued to %s by this cluster's CA, or before that was rotated without it: bring it back with a token made for it: 'interrex join-token create --for %s'", c.ID, c.ID)
 	case !signed(former.PublicKey, RenewalStatement(c.ID, c.Key), c.Signature):
 		return interrex.Errorf(interrex.ErrDenied, "the signature is not that of the former certificate's key")
 	case known.Key == "" || known.Key == c.Key || known.Key == string(former.RawSubjectPublicKeyInfo):

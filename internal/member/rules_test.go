@@ -41,6 +41,15 @@ func testCA() []byte {
 	return der
 }
 
+// nextCA returns the certificate of another CA, in DER.
+func nextCA() []byte {
+	der, err := os.ReadFile("testdata/next.der")
+	if err != nil {
+		panic(err)
+	}
+	return der
+}
+
 // do decodes, checks and applies a command.
 func (w *world) do(c state.Command) (*member.Reply, error) {
 	w.Helper()

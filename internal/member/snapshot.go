@@ -20,7 +20,8 @@ func (t *Table) Freeze() state.View { return &view{t.content.Load()} }
 // Release drops the content.
 func (v *view) Release() { v.content = nil }
 
-// Write writes the CA, the members and tokens by ID, and the tombstones.
+// Write writes the CA, the members and tokens by ID, the tombstones, and the CAs that
+// were or are to be.
 func (v *view) Write(w io.Writer) error {
 	b := binary.AppendUvarint(codec.AppendText(nil, v.ca), uint64(len(v.members)))
 	for _, m := range v.members {
@@ -34,7 +35,7 @@ func (v *view) Write(w io.Writer) error {
 	for _, r := range v.removed {
 		b = binary.AppendUvarint(codec.AppendText(codec.AppendText(b, r.ID), r.Incarnation), uint64(r.Revision))
 	}
-	if _, err := w.Write(b); err != nil {
+	if _, err := w.Write(appendRotation(b, v.content)); err != nil {
 		return fmt.Errorf("cannot write members: %w", err)
 	}
 	return nil
@@ -46,14 +47,14 @@ const maxSnapshot = 512 << 20
 // Restore replaces the table by what a View wrote. After an error the table is
 // as it was.
 func (t *Table) Restore(version uint16, r io.Reader) error {
-	if version != t.Version() {
-		return fmt.Errorf("cannot restore members: unknown version %d, this build reads version %d", version, t.Version())
+	if version < oldest || version > t.Version() {
+		return fmt.Errorf("cannot restore members: unknown version %d, this build reads versions %d to %d", version, oldest, t.Version())
 	}
 	b, err := io.ReadAll(io.LimitReader(r, maxSnapshot+1))
 	if err != nil {
 		return fmt.Errorf("cannot restore members: %w", err)
 	}
-	next, err := readContent(newDecoder(string(b)))
+	next, err := readContent(version, newDecoder(string(b)))
 	if err != nil {
 		return fmt.Errorf("cannot restore members: %w", err)
 	}
@@ -61,7 +62,10 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	return nil
 }
 
-func readContent(d *decoder) (*content, error) {
+// oldest is the first version of the snapshot that is read; it had no rotations.
+const oldest = 1
+
+func readContent(version uint16, d *decoder) (*content, error) {
 	c := &content{ca: d.Text()}
 	for n := d.count(MaxMembers); n > 0 && !d.Failed(); n-- {
 		m := d.member()
@@ -79,6 +83,9 @@ func readContent(d *decoder) (*content, error) {
 	}
 	for n := d.count(maxTombstones); n > 0 && !d.Failed(); n-- {
 		c.removed = append(c.removed, Tombstone{d.Text(), d.Text(), interrex.Revision(d.Uvarint())})
+	}
+	if version >= rotatable {
+		d.rotation(c)
 	}
 	if !d.Done() {
 		return nil, errors.New("an item is malformed")

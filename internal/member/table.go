@@ -32,6 +32,10 @@ type content struct {
 	members []*Member    // by ID
 	tokens  []*JoinToken // by ID
 	removed []Tombstone  // the oldest first
+
+	rotation *Rotation         // of the CA; nil: none is under way
+	since    interrex.Revision // at which the present CA followed another
+	gone     []string          // the pins of CAs that are not trusted any more, the oldest first
 }
 
 var (
@@ -49,13 +53,15 @@ func New() *Table {
 }
 
 // Name is the table's name in reports and snapshots.
-func (t *Table) Name() string { return "members" }
+func (t *Table) Name() string { return tableName }
+
+const tableName = "members"
 
 // ID is state.MemberTable.
 func (t *Table) ID() state.TableID { return state.MemberTable }
 
 // Version is the version of the commands' and the snapshot's encoding.
-func (t *Table) Version() uint16 { return 1 }
+func (t *Table) Version() uint16 { return rotatable }
 
 // Lock takes the table for writing.
 func (t *Table) Lock() { t.mu.Lock() }
@@ -63,7 +69,8 @@ func (t *Table) Lock() { t.mu.Lock() }
 // Unlock releases the table.
 func (t *Table) Unlock() { t.mu.Unlock() }
 
-// CA returns the certificate of the cluster's CA, in DER; empty: the certificates of
+// CA returns the certificate of the cluster's CA, which issues those of its agents, in
+// DER; empty: the certificates of
 // this cluster's agents come from elsewhere.
 func (t *Table) CA() string { return t.content.Load().ca }
 

@@ -40,8 +40,9 @@ type Grant struct {
 type Issuer struct {
 	Dir   string // the agent's data directory
 	Table *member.Table
-	// Record has the new key recorded, through the leader, within ctx.
-	Record func(ctx context.Context, c *member.Recertify) error
+	// Record has the new key recorded, through the leader, within ctx. It returns the CAs
+	// that the cluster trusted then, in DER, first the one that issues certificates.
+	Record func(ctx context.Context, c *member.Recertify) ([][]byte, error)
 	Now    func() time.Time
 	Logger interrex.Logger
 }
@@ -68,16 +69,19 @@ func (i Issuer) Issue(ctx context.Context, q *Request) (*Grant, error) {
 	if err != nil {
 		return nil, interrex.Errorf(interrex.ErrInvalid, "%v", err)
 	}
-	ca, err := authority.Load(i.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNoKey
+	if _, err := i.authority([]byte(i.Table.CA())); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, interrex.Errorf(interrex.ErrUnavailable, "%v", err)
-	}
-	err = i.Record(ctx, &member.Recertify{
+	authorities, err := i.Record(ctx, &member.Recertify{
 		ID: q.ID, Key: string(csr.RawSubjectPublicKeyInfo), Former: string(q.Former), Signature: string(q.Signature),
 	})
+	if err != nil {
+		return nil, err
+	}
+	if len(authorities) == 0 {
+		return nil, interrex.Errorf(interrex.ErrUnavailable, "the leader's answer has no CA: it runs another version")
+	}
+	ca, err := i.authority(authorities[0]) // another one, if the CA is being rotated
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +90,18 @@ func (i Issuer) Issue(ctx context.Context, q *Request) (*Grant, error) {
 		return nil, interrex.Errorf(interrex.ErrUnavailable, "%v", err)
 	}
 	i.Logger.Infof("renewed the certificate of agent %s", q.ID)
-	return &Grant{Certificate: cert, Authorities: [][]byte{[]byte(i.Table.CA())}}, nil
+	return &Grant{Certificate: cert, Authorities: authorities}, nil
+}
+
+func (i Issuer) authority(der []byte) (*authority.Authority, error) {
+	ca, err := authority.LoadOf(i.Dir, der)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, errNoKey
+	case err != nil:
+		return nil, interrex.Errorf(interrex.ErrUnavailable, "%v", err)
+	}
+	return ca, nil
 }
 
 // Ask asks an agent to renew this one's certificate.

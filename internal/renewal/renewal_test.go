@@ -45,7 +45,7 @@ func newWorld(t *testing.T, issued time.Time) *world {
 	w.apply(&member.See{ID: "n1", Incarnation: "disk", Version: "1"})
 	w.issuer = Issuer{
 		Dir: voter, Table: w.table, Now: time.Now, Logger: silent.Logger{},
-		Record: func(_ context.Context, c *member.Recertify) error { return w.do(c) },
+		Record: func(_ context.Context, c *member.Recertify) ([][]byte, error) { return w.table.Trusted(), w.do(c) },
 	}
 	key, raw, err := authority.NewRequest("n1", []string{"api.example.com"})
 	if err != nil {
@@ -100,7 +100,8 @@ func (w *world) leaf() *x509.Certificate {
 func (w *world) worker() *Worker {
 	return &Worker{part: 2.0 / 3, config: Config{
 		ID: "n1", Dir: w.dir, Certificate: w.present, Changed: func() {}, Clock: clock.WallClock, Logger: silent.Logger{},
-		Member: func() bool { return true },
+		Member:  func() bool { return true },
+		Trusted: w.table.Trusted, Gone: w.table.Gone,
 		Wanted: func(*x509.Certificate) bool { return w.wanted },
 		Ask: func(ctx context.Context, q *Request) (*Grant, error) {
 			w.asked++
@@ -191,4 +192,45 @@ func TestOnlyAnAgentWithTheCAsKeyIssues(t *testing.T) {
 	if _, err := w.issuer.Issue(t.Context(), q); !errors.Is(err, interrex.ErrNotFound) {
 		t.Errorf("without the key: %v", err)
 	}
+}
+
+// While the CA is rotated an agent trusts both, its next certificate is of the new one, and
+// then it forgets the former.
+func TestAnAgentFollowsARotation(t *testing.T) {
+	w := newWorld(t, time.Now())
+	next, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusts := func(n int) {
+		t.Helper()
+		w.look()
+		if all, err := authority.ReadTrust(w.dir); err != nil || len(all) != n {
+			t.Errorf("it trusts %d CAs, not %d (%v)", len(all), n, err)
+		}
+	}
+	step := func() member.Step {
+		s, _ := w.table.Step()
+		return s
+	}
+	trusts(1)
+	w.apply(&member.RotateCA{})
+	w.apply(&member.OfferCA{Step: step(), Cert: string(next.Cert())})
+	trusts(2)
+	w.apply(&member.AdvanceCA{Step: step()})
+	w.apply(&member.AdvanceCA{Step: step()})
+	if err := authority.AddKey(w.issuer.Dir, next, w.table.Spent); err != nil {
+		t.Fatal(err)
+	}
+	if !w.table.IssuedByFormer(w.leaf()) {
+		t.Error("its certificate is not to be renewed")
+	}
+	w.wanted = true
+	trusts(2)
+	if cert, err := x509.ParseCertificate(next.Cert()); err != nil || w.leaf().CheckSignatureFrom(cert) != nil || w.table.IssuedByFormer(w.leaf()) {
+		t.Errorf("its certificate is not of the new CA (%v)", err)
+	}
+	w.wanted = false
+	w.apply(&member.AdvanceCA{Step: step()})
+	trusts(1)
 }

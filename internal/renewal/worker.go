@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -15,13 +16,14 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/wording"
 )
 
 const (
 	// every is the pause between two looks, and firstPause and maxPause are those after
 	// failures.
-	every      = 5 * time.Second
+	every      = time.Second
 	firstPause = 5 * time.Second
 	maxPause   = 10 * time.Minute
 	// timeout bounds one renewal.
@@ -39,6 +41,10 @@ type Config struct {
 	// Wanted reports whether the cluster was asked to have a certificate renewed now. It
 	// must not block.
 	Wanted func(present *x509.Certificate) bool
+	// Trusted are the CAs that the cluster trusts, in DER, and Gone reports whether it
+	// forgot the one with a pin. They must not block.
+	Trusted func() [][]byte
+	Gone    func(pin jointoken.Pin) bool
 	// Ask gets a certificate from an agent that has the CA's key, within ctx.
 	Ask func(ctx context.Context, q *Request) (*Grant, error)
 	// Changed is called when the files were replaced. It must not block.
@@ -47,8 +53,9 @@ type Config struct {
 	Logger  interrex.Logger
 }
 
-// Worker renews this agent's certificate: at about two thirds of its life, and when
-// the cluster was asked to have it renewed.
+// Worker renews this agent's certificate, at about two thirds of its life, and when
+// the cluster was asked to have it renewed; and it makes the agent trust the CAs that the
+// cluster trusts.
 type Worker struct {
 	catacomb catacomb.Catacomb
 	config   Config
@@ -97,7 +104,7 @@ func (w *Worker) loop() error {
 		if err := w.look(ctx); err != nil {
 			pause = backoff.Next(firstPause, maxPause, failures)
 			failures++
-			w.config.Logger.Warningf("cannot renew this agent's certificate: %v; trying again in %s", err, wording.Rounded(pause.Round(time.Second)))
+			w.config.Logger.Warningf("cannot keep this agent's certificate up to date: %v; trying again in %s", err, wording.Rounded(pause.Round(time.Second)))
 		} else {
 			failures = 0
 		}
@@ -111,14 +118,34 @@ func (w *Worker) loop() error {
 
 // look renews the certificate if it is time.
 func (w *Worker) look(ctx context.Context) error {
-	due, err := w.isDue()
-	if err == nil && due {
-		err = w.renew(ctx)
+	err := w.trust()
+	due, failed := w.isDue()
+	if failed == nil && due {
+		failed = w.renew(ctx)
 	}
+	err = errors.Join(err, failed)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failed = ""; err != nil {
 		w.failed = err.Error()
+	}
+	return err
+}
+
+// trust makes the agent trust the CAs that the cluster trusts, and no former one.
+func (w *Worker) trust() error {
+	trusted := w.config.Trusted()
+	if len(trusted) == 0 {
+		return nil
+	}
+	own, err := w.config.Certificate()
+	if err != nil {
+		return err
+	}
+	changed, err := authority.Trust(w.config.Dir, trusted, w.config.Gone, own.Leaf)
+	if err == nil && changed {
+		w.config.Logger.Infof("this agent trusts %s", wording.Count(len(trusted), "CA"))
+		w.config.Changed()
 	}
 	return err
 }

@@ -31,10 +31,10 @@ var tables = map[state.TableID][]byte{state.SystemTable: {1}, state.LeaseTable: 
 // unreached are the commands that no method makes: with SetIdentity a leader records
 // which cluster this is, and with Advance the progress of webhooks; Recover is
 // executed on a directory that no agent uses; SetCA comes with a cluster's first entry,
-// See from the leader.
+// See, OfferCA and AdvanceCA from the leader.
 var unreached = map[state.TableID][]state.Command{
 	state.SystemTable: {&state.SetIdentity{}, &state.Recover{}}, state.WebhookTable: {&webhook.Advance{}},
-	state.MemberTable: {&member.SetCA{}, &member.See{}},
+	state.MemberTable: {&member.SetCA{}, &member.See{}, &member.OfferCA{}, &member.AdvanceCA{}},
 }
 
 // unnamed are the methods that make commands of other names, with the reason.

@@ -36,7 +36,7 @@ func (s Members) Service() method.Service {
 		method.Read(interrexv1.MemberServiceListJoinTokensProcedure, s.listJoinTokens),
 		method.Write(interrexv1.MemberServiceAddProcedure, state.MemberTable, addMember, memberAdded),
 		method.AtLeader(method.Act(interrexv1.MemberServiceTransferLeaderProcedure, "transfer leadership", s.transferLeader)),
-		method.Write(interrexv1.MemberServiceAdmitProcedure, state.MemberTable, admit, admitted),
+		method.Write(interrexv1.MemberServiceAdmitProcedure, state.MemberTable, admit, s.admitted),
 	}}
 }
 
@@ -129,12 +129,12 @@ func admit(m *interrexv1.AdmitRequest) (state.Command, error) {
 	}, nil
 }
 
-func admitted(r state.Result, _ *state.State) (*interrexv1.AdmitResponse, error) {
+func (s Members) admitted(r state.Result, _ *state.State) (*interrexv1.AdmitResponse, error) {
 	reply, err := memberReply(r)
 	if err != nil {
 		return nil, err
 	}
-	return &interrexv1.AdmitResponse{Member: wire.Member(joined(interrex.Member{}, reply.Member)), Revision: uint64(r.Revision)}, nil
+	return &interrexv1.AdmitResponse{Member: wire.Member(joined(interrex.Member{}, reply.Member)), Revision: uint64(r.Revision), Authorities: s.Table.Trusted()}, nil
 }
 
 func createJoinToken(m *interrexv1.CreateJoinTokenRequest) (state.Command, error) {
@@ -152,15 +152,16 @@ func (s Members) joinTokenCreated(r state.Result, st *state.State) (*interrexv1.
 		return nil, err
 	}
 	return &interrexv1.CreateJoinTokenResponse{
-		Token: joinToken(reply.Token, st), Ca: []byte(s.Table.CA()), Replayed: r.Replayed, Revision: uint64(r.Revision),
+		Token: s.joinToken(reply.Token, st), Ca: []byte(s.Table.CA()), Replayed: r.Replayed, Revision: uint64(r.Revision),
 	}, nil
 }
 
-func joinToken(t *member.JoinToken, st *state.State) *interrexv1.JoinToken {
+func (s Members) joinToken(t *member.JoinToken, st *state.State) *interrexv1.JoinToken {
 	now, wall := st.Estimate()
 	left := max(0, t.Expires.Sub(now))
 	all := interrex.JoinToken{
 		ID: t.ID, Member: t.For, MaxUses: int(t.MaxUses), Remaining: left, ExpiresAt: wall.Add(left), Revision: t.Created,
+		Outdated: s.Table.Outdated(t),
 	}
 	for _, use := range t.Uses {
 		all.UsedBy = append(all.UsedBy, use.ID)
@@ -179,7 +180,7 @@ func joinTokenRevoked(r state.Result, _ *state.State) (*interrexv1.RevokeJoinTok
 func (s Members) listJoinTokens(_ *interrexv1.ListJoinTokensRequest, st *state.State) (*interrexv1.ListJoinTokensResponse, error) {
 	m := &interrexv1.ListJoinTokensResponse{Revision: uint64(st.Revision())}
 	for _, t := range s.Table.JoinTokens() {
-		m.Items = append(m.Items, joinToken(t, st))
+		m.Items = append(m.Items, s.joinToken(t, st))
 	}
 	return m, nil
 }

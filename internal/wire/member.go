@@ -40,6 +40,7 @@ func JoinToken(t interrex.JoinToken) *interrexv1.JoinToken {
 	return &interrexv1.JoinToken{
 		Id: t.ID, Member: t.Member, MaxUses: Count(t.MaxUses), UsedBy: t.UsedBy,
 		Remaining: durationpb.New(t.Remaining), ExpiresAt: Timestamp(t.ExpiresAt), Revision: uint64(t.Revision),
+		Outdated: t.Outdated,
 	}
 }
 
@@ -48,6 +49,7 @@ func FromJoinToken(p *interrexv1.JoinToken) (interrex.JoinToken, error) {
 	var in Reader
 	t := interrex.JoinToken{
 		ID: p.GetId(), Member: p.GetMember(), MaxUses: int(p.GetMaxUses()), UsedBy: p.GetUsedBy(), Revision: interrex.Revision(p.GetRevision()),
+		Outdated:  p.GetOutdated(),
 		Remaining: in.Duration("remaining", p.GetRemaining()), ExpiresAt: in.Time("expires_at", p.GetExpiresAt()),
 	}
 	return t, in.Err
