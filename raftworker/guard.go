@@ -50,9 +50,8 @@ func (g *guard) check() error {
 	return g.checkContact(now)
 }
 
-// checkContact ends a worker that has had no contact with a leader for too long:
-// the next start reads what a recovery has written to the log without raft's
-// knowledge. An agent that is in no cluster yet is not checked.
+// checkContact ends a worker that has had no contact with a leader for too long: a new
+// life begins with what the disk holds, and with new connections. An agent that is in no cluster yet is not checked.
 func (g *guard) checkContact(now time.Time) error {
 	contacted := g.l.raft.LastContact()
 	members := len(g.l.raft.GetConfiguration().Configuration().Servers)
