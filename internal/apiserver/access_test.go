@@ -206,6 +206,22 @@ func TestRecordsBelongToTheCallersName(t *testing.T) {
 	}
 }
 
+// What an operator does without changing the state has no rule either.
+func TestNoRuleAllowsWhatIsForOperators(t *testing.T) {
+	n := closedAPI(t)
+	_, op := n.token("op")
+	_, all := n.token("ann", "*:*:*")
+	for method, body := range map[string]string{
+		"WebhookService/Test": `{"name":"x"}`, "WebhookService/Delete": `{"name":"x"}`,
+		"StateService/SetSettings": `{"values":{"access.max-silence":"1h"}}`, "LeaseService/Revoke": `{"key":"a/b","force":true}`,
+	} {
+		n.expect(n.kv("POST", "/interrex.v1."+method, body, "Authorization: "+all, "Content-Type: application/json"), 403, "only an operator may ")
+		if r := n.kv("POST", "/interrex.v1."+method, body, "Authorization: "+op, "Content-Type: application/json"); r.status == 403 {
+			t.Errorf("%s by an operator: %s", method, r.body)
+		}
+	}
+}
+
 func TestAStrangerSeesOnlyWhetherTheAgentIsReady(t *testing.T) {
 	n := closedAPI(t)
 	_, op := n.token("op")

@@ -30,7 +30,6 @@ type Method struct {
 	Look    func(proto.Message, *state.State) (proto.Message, error)                  // of a read
 	Index   func(logIndex uint64) proto.Message                                       // of the read of a log index
 	Act     func(context.Context, proto.Message, *state.State) (proto.Message, error) // of an action on this agent that does not change the state
-	May     string                                                                    // names the action, which only operators may do
 	// eventual makes reads eventual by default.
 	eventual bool
 	// Quick marks a read of one row: see AtOnce.
@@ -123,7 +122,7 @@ func Echo[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, ta
 // long. do runs once the agent has applied everything committed before.
 func Act[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure, what string, do func(context.Context, PQ, *state.State) (PA, error)) Method {
 	m := special[Q, A, PQ, PA](procedure)
-	m.May = what
+	m.use.act = what
 	m.Act = func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error) {
 		return do(ctx, q.(PQ), s)
 	}

@@ -304,6 +304,19 @@ func TestAServiceThatIsOffServesOnlyOtherAgents(t *testing.T) {
 	}
 }
 
+func TestAnActionIsForOperators(t *testing.T) {
+	act := method.Act(interrexv1.LeaseServiceGetProcedure, "look", func(context.Context, *interrexv1.GetRequest, *state.State) (*interrexv1.GetResponse, error) {
+		return nil, nil
+	})
+	in, q := registry(t), &interrexv1.GetRequest{Key: "a/b"}
+	for c, want := range map[*admission.Caller]interrex.Kind{&operator: "", {Name: "ann"}: interrex.ErrDenied} {
+		err := (&method.Call{}).Open(in, *c, &act, nil, q, time.Now())
+		if interrex.KindOf(err) != want || err != nil && !strings.Contains(err.Error(), "only an operator may look this way") {
+			t.Errorf("%+v: %v, want %q", c, err, want)
+		}
+	}
+}
+
 func TestAnActionDoesNotWaitForOtherReads(t *testing.T) {
 	act := method.Act(interrexv1.LeaseServiceGetProcedure, "look", func(context.Context, *interrexv1.GetRequest, *state.State) (*interrexv1.GetResponse, error) {
 		return nil, nil

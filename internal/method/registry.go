@@ -185,14 +185,17 @@ func (r *Registry) judge(c admission.Caller, m wire.Method, to purpose, q proto.
 		return err
 	}
 	c = c.Now()
-	privileged := command != nil && command.About().Privileged
-	plain := c.Operator && !privileged || c.Grant == nil && !privileged
-	if plain {
+	act := to.act
+	if command != nil && command.About().Privileged {
+		act = "call " + strings.TrimPrefix(m.Procedure, "/")
+	}
+	privileged := act != ""
+	if !privileged && (c.Operator || c.Grant == nil) {
 		return nil
 	}
 	u := to.use(q, command)
 	if privileged {
-		err = c.MayDo("call " + strings.TrimPrefix(m.Procedure, "/"))
+		err = c.MayDo(act)
 	} else if u.Table != stateTable {
 		err = c.May(u)
 	}

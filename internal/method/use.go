@@ -13,7 +13,10 @@ import (
 )
 
 // purpose is what rules call a method.
-type purpose struct{ table, verb string }
+type purpose struct {
+	table, verb string
+	act         string // what only operators may do with it; empty: rules decide
+}
 
 // stateTable is the service of the state itself: what in it is not for operators is
 // for every caller that is known, because clients need it for all else.

@@ -313,11 +313,6 @@ func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
 // has applied everything that was committed at the call.
 func (s *Server) act(ctx context.Context, r *request) (o outcome) {
 	defer s.checker.Guard(r.Method.Procedure, &o.err)
-	err := r.Caller.Now().MayDo(r.Method.May)
-	s.methods.Audit.Judged(r.Caller, r.Method.Procedure, "", true, err)
-	if err != nil {
-		return outcome{err: err}
-	}
 	if r.Method.Leads {
 		if o := s.askLeader(ctx, r); o.err != nil || o.body != nil {
 			return o
