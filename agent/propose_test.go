@@ -52,6 +52,67 @@ func written(t *testing.T, a interrex.ProposalAnswer) testtable.Value {
 	return reply.(*testtable.RegisterReply).Value
 }
 
+// newer is a register whose commands came with version 2, on agents of two versions.
+type newer struct {
+	*testtable.Register
+	version uint16
+}
+
+type newerCommand struct{ state.Command }
+
+func (c newerCommand) About() state.About {
+	about := c.Command.About()
+	about.Since = 2
+	return about
+}
+
+func (r newer) Version() uint16 { return r.version }
+
+func (r newer) Decode(data []byte) (state.Command, error) {
+	c, err := r.Register.Decode(data)
+	return newerCommand{c}, err
+}
+
+func (r newer) Check(now state.Time, c state.Command) error {
+	return r.Register.Check(now, c.(newerCommand).Command)
+}
+
+func (r newer) Apply(turn *state.Turn, c state.Command) state.Reply {
+	return r.Register.Apply(turn, c.(newerCommand).Command)
+}
+
+func TestWhatAMemberCannotApplyYetIsRefused(t *testing.T) {
+	old := true
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Configure: func(i int, c *agent.Config) {
+		c.Tables = []agent.Table{func() (state.Table, api.Service) {
+			if i == 2 && old {
+				return newer{testtable.NewRegister(), 1}, api.Service{}
+			}
+			return newer{testtable.NewRegister(), 2}, api.Service{}
+		}}
+	}})
+	propose := func() error {
+		_, err := c.Agent(0).Propose(t.Context(), write("k", "v"))
+		return err
+	}
+	refused := func() {
+		t.Helper()
+		if err := propose(); !errors.Is(err, interrex.ErrConflict) || !strings.Contains(err.Error(), "agent n3 cannot apply this yet") {
+			t.Errorf("it is answered with %v", err)
+		}
+	}
+	refused()
+	c.Stop(2)
+	refused() // it is a member still
+	old = false
+	c.Start(2)
+	for end := time.Now().Add(time.Minute); propose() != nil; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(propose())
+		}
+	}
+}
+
 func TestAnyAgentProposesToATableWithoutAService(t *testing.T) {
 	c, follower := withRegister(t, nil)
 	callers := map[string]client.Caller{

@@ -97,6 +97,9 @@ type Config struct {
 	// worker does not know, such as that the agent is stopping. Reluctant returns
 	// why another member should lead, if one may. They must not block. Optional.
 	Leaving, Reluctant func() error
+	// KnownDisk returns why the disk of a member is not the one that the cluster knows;
+	// nil: it is, or nothing is known. It must not block. Optional.
+	KnownDisk func(peer transport.Hello) error
 	// FitMember reports whether a member may lead, as far as is known. It must not
 	// block. nil: all may.
 	FitMember func(id string) bool
@@ -232,7 +235,7 @@ func (c Config) directory(synced func(time.Duration)) raftdir.Config {
 func (c Config) rules() raftrules.Config {
 	return raftrules.Config{
 		LocalID: c.LocalID, StorageDir: c.StorageDir, Logger: c.Logger, Clock: c.Clock,
-		Halted: c.State.Halted, Leaving: c.Leaving, Reluctant: c.Reluctant,
+		Halted: c.State.Halted, Leaving: c.Leaving, Reluctant: c.Reluctant, Known: c.KnownDisk,
 	}
 }
 

@@ -55,6 +55,9 @@ type About struct {
 	Spare bool
 	// Privileged reports whether it is for operators only, such as a forced revoke.
 	Privileged bool
+	// Since is the first version of the table that can apply it. While a member has an
+	// earlier one the leader refuses it, and says which. 0: all can.
+	Since uint16
 }
 
 // Lane is the queue in which an operation waits for the log.

@@ -26,7 +26,8 @@ The column ROLE has:
              have caught up, where that keeps the number of voters odd, up to 5
   spare      as nonvoter, and it is to have no vote ('interrex member demote')
   admitted   it has a certificate, and has not been seen yet: start it
-  leaving    it was removed, and is still in raft's configuration`,
+  leaving    it was removed, or has lost its disk, and what it was is still in raft's
+             configuration`,
 		Example: `  interrex member list
   interrex member list -o json`,
 		Args: arguments(0, "no arguments"),

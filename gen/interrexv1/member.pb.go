@@ -1316,7 +1316,10 @@ type AdmitRequest struct {
 	Signature []byte `protobuf:"bytes,6,opt,name=signature,proto3" json:"signature,omitempty"`
 	// The same statement signed with the key that was certified for the ID before;
 	// empty: none.
-	Former        []byte `protobuf:"bytes,7,opt,name=former,proto3" json:"former,omitempty"`
+	Former []byte `protobuf:"bytes,7,opt,name=former,proto3" json:"former,omitempty"`
+	// Of the agent's disk. A member with that ID and another disk has lost it: what it
+	// was is removed, and this agent takes its place.
+	Incarnation   string `protobuf:"bytes,8,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1398,6 +1401,13 @@ func (x *AdmitRequest) GetFormer() []byte {
 		return x.Former
 	}
 	return nil
+}
+
+func (x *AdmitRequest) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
 }
 
 type AdmitResponse struct {
@@ -1569,7 +1579,7 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"b\n" +
 	"\x16ListJoinTokensResponse\x12,\n" +
 	"\x05items\x18\x01 \x03(\v2\x16.interrex.v1.JoinTokenR\x05items\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\xb0\x01\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xd2\x01\n" +
 	"\fAdmitRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x12\x10\n" +
@@ -1577,7 +1587,8 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\asession\x18\x04 \x01(\fR\asession\x12\x18\n" +
 	"\arequest\x18\x05 \x01(\fR\arequest\x12\x1c\n" +
 	"\tsignature\x18\x06 \x01(\fR\tsignature\x12\x16\n" +
-	"\x06former\x18\a \x01(\fR\x06former\"z\n" +
+	"\x06former\x18\a \x01(\fR\x06former\x12 \n" +
+	"\vincarnation\x18\b \x01(\tR\vincarnation\"z\n" +
 	"\rAdmitResponse\x12+\n" +
 	"\x06member\x18\x01 \x01(\v2\x13.interrex.v1.MemberR\x06member\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12 \n" +

@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/health"
+	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/leaseapplier"
@@ -109,6 +110,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir
 	c.Incarnations = func() map[string]string { return rules.Incarnations(t) }
 	c.Charter = func() []state.Operation { return s.charter(dir) }
 	c.Leaving, c.Reluctant = s.leaving, s.health.Reluctant
+	c.KnownDisk = membership.Rules{Members: unit.Need[*member.Table](u, StateName)}.KnownDisk
 	c.FitMember = func(id string) bool { return membership.MayLead(id, t.Peer) }
 	c.FitnessChanged = t.Announce
 	c.NewApplier = func(r *raft.Raft, q *queue.Queue) (leaseapplier.LeaseApplier, error) {

@@ -7,12 +7,16 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/state"
 )
 
 // vet returns how this leader examines a command before it is proposed; nil: it does
 // not. It knows what the state does not: which agents respond.
-func (s *Set) vet(_ state.TableID, c state.Command) func(context.Context) error {
+func (s *Set) vet(table state.TableID, c state.Command) func(context.Context) error {
+	if since := c.About().Since; since > 0 {
+		return func(context.Context) error { return s.applicable(table, since) }
+	}
 	switch c := c.(type) {
 	case *member.Remove:
 		return func(ctx context.Context) error {
@@ -21,6 +25,8 @@ func (s *Set) vet(_ state.TableID, c state.Command) func(context.Context) error 
 			}
 			return health.MayLeave(c.ID, s.view().Members(), c.Force)
 		}
+	case *member.Admit:
+		return func(context.Context) error { return s.mayReplace(c) }
 	case *member.SetVoter:
 		return func(ctx context.Context) error { return s.recorded(ctx, c.ID) }
 	}
@@ -42,6 +48,42 @@ func (s *Set) recorded(ctx context.Context, id string) error {
 		case <-ctx.Done():
 			return interrex.Errorf(interrex.ErrUnavailable, "the leader has not recorded %s, a founder of the cluster, yet: try again", id)
 		case <-s.config.Agent.Clock.After(50 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// mayReplace returns why an agent must not take the place of the member of its ID: only
+// one that responds no more may have lost its disk.
+func (s *Set) mayReplace(c *member.Admit) error {
+	table := running[*member.Table](s, StateName)
+	if table == nil || !c.Replaces(table.Member(c.ID)) {
+		return nil
+	}
+	for _, m := range s.view().Members() {
+		if m.ID == c.ID && !m.Silent {
+			return interrex.Errorf(interrex.ErrUnavailable, "member %s is running, with another data directory: if this agent is to take its place, stop that one; if not, give this agent another ID", c.ID)
+		}
+	}
+	return nil
+}
+
+// applicable returns an error that names a member whose table is of an earlier version:
+// it would stop at the command.
+func (s *Set) applicable(table state.TableID, since uint16) error {
+	v := s.view()
+	if v.Transport == nil {
+		return nil
+	}
+	recorded := running[*member.Table](s, StateName)
+	for _, m := range v.Members() {
+		said, met := v.Transport.Peer(m.ID)
+		tables := said.Tables
+		if row := recorded.Member(m.ID); !met && row != nil {
+			tables = row.Versions()
+		}
+		if name, version := membership.TableOf(tables, table); name != "" && version < since {
+			return interrex.Errorf(interrex.ErrConflict, "agent %s cannot apply this yet: its table %s is of version %d, and this needs version %d: bring that agent up to date, or remove it", m.ID, name, version, since)
 		}
 	}
 	return nil

@@ -281,7 +281,7 @@ func (c JoinConfig) join(ctx context.Context, inUse error) error {
 		return err
 	}
 	grant, err := joining.Join(ctx, joining.Config{
-		ID: a.ID, Token: c.Token, Addresses: c.Addresses, Key: key, CSR: csr, Held: held, Clock: c.Clock, Logger: c.Logger,
+		ID: a.ID, Token: c.Token, Addresses: c.Addresses, Key: key, CSR: csr, Held: held, Incarnation: is.Incarnation, Clock: c.Clock, Logger: c.Logger,
 	})
 	if err != nil {
 		return err

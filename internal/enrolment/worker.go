@@ -158,7 +158,7 @@ func (w *Worker) join(ctx context.Context, a Agent, c config.Cluster) error {
 		return err
 	}
 	grant, err := joining.Try(ctx, joining.Config{
-		ID: a.ID, Token: token, Addresses: c.Join, Key: key, CSR: csr, Clock: w.config.Clock, Logger: w.config.Logger,
+		ID: a.ID, Token: token, Addresses: c.Join, Key: key, CSR: csr, Incarnation: w.config.Dir.Incarnation, Clock: w.config.Clock, Logger: w.config.Logger,
 	})
 	if err != nil {
 		return err

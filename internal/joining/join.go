@@ -37,9 +37,11 @@ type Config struct {
 	// Former is the key for which this ID had its certificate before; nil: none.
 	Former *ecdsa.PrivateKey
 	// Held is set aside if the agent is let in; nil: its directory is new.
-	Held   *Held
-	Clock  clock.Clock
-	Logger interrex.Logger
+	Held *Held
+	// Incarnation is that of its directory.
+	Incarnation string
+	Clock       clock.Clock
+	Logger      interrex.Logger
 }
 
 // Pause returns the pause after a number of rounds over all addresses.
@@ -214,7 +216,7 @@ func (c Config) sign(conn *tls.Conn) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &request{ID: c.ID, Token: c.Token.ID(), CSR: c.CSR, Signature: c.Token.Sign(s, c.CSR), Held: c.Held}
+	q := &request{ID: c.ID, Token: c.Token.ID(), CSR: c.CSR, Signature: c.Token.Sign(s, c.CSR), Held: c.Held, Incarnation: c.Incarnation}
 	if c.Former == nil {
 		return q, nil
 	}

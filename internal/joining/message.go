@@ -30,6 +30,8 @@ type request struct {
 	Signature []byte `json:"signature"`
 	Former    []byte `json:"former,omitempty"`
 	Held      *Held  `json:"held,omitempty"`
+	// Incarnation is that of the directory that it runs with, unless that is set aside.
+	Incarnation string `json:"incarnation,omitempty"`
 }
 
 // Held is what the directory of an agent has that was in a cluster before. It comes

@@ -28,6 +28,9 @@ type Admit struct {
 	// Former is the same statement signed with the key that was certified for this ID
 	// before; empty: none.
 	Former string
+	// Incarnation is that of the agent's disk, as it says; empty: it is not known. The
+	// member's, if it is another one, is lost, and gone from now on.
+	Incarnation string
 }
 
 const (
@@ -50,6 +53,8 @@ func (c *Admit) Validate() error {
 		return interrex.Errorf(interrex.ErrInvalid, "session and request must have %d bytes", sumBytes)
 	case len(c.Signature) != ed25519.SignatureSize:
 		return interrex.Errorf(interrex.ErrInvalid, "signature: %d bytes: an Ed25519 signature has %d", len(c.Signature), ed25519.SignatureSize)
+	case len(c.Incarnation) > 64:
+		return interrex.Errorf(interrex.ErrTooLarge, "incarnation: %d bytes: at most 64 are allowed", len(c.Incarnation))
 	case len(c.Former) > maxSignature:
 		return interrex.Errorf(interrex.ErrTooLarge, "former: %d bytes: at most %d are allowed", len(c.Former), maxSignature)
 	}
@@ -71,14 +76,14 @@ func validateKey(key string) error {
 // Append encodes the command.
 func (c *Admit) Append(b []byte) []byte {
 	b = append(b, opAdmit)
-	for _, s := range []string{c.ID, c.Token, c.Key, c.Session, c.Request, c.Signature, c.Former} {
+	for _, s := range []string{c.ID, c.Token, c.Key, c.Session, c.Request, c.Signature, c.Former, c.Incarnation} {
 		b = codec.AppendText(b, s)
 	}
 	return b
 }
 
 func (c *Admit) decode(d *decoder) {
-	*c = Admit{ID: d.Text(), Token: d.Text(), Key: d.Text(), Session: d.Text(), Request: d.Text(), Signature: d.Text(), Former: d.Text()}
+	*c = Admit{ID: d.Text(), Token: d.Text(), Key: d.Text(), Session: d.Text(), Request: d.Text(), Signature: d.Text(), Former: d.Text(), Incarnation: d.Text()}
 }
 
 // statement is what was signed.
@@ -136,6 +141,12 @@ func (c *Admit) formerFits(known *Member) bool {
 	return signed(key, c.statement(), c.Former)
 }
 
+// Replaces reports whether the agent has lost the disk that the member has: it is let
+// in with another one, once the former is out of raft's configuration.
+func (c *Admit) Replaces(known *Member) bool {
+	return known != nil && known.Incarnation != "" && c.Incarnation != "" && known.Incarnation != c.Incarnation
+}
+
 func (c *Admit) apply(t *Table, turn *state.Turn) *Reply {
 	token, known := *t.JoinToken(c.Token), t.Member(c.ID)
 	if use := useOf(c.ID, c.Key); !slices.Contains(token.Uses, use) {
@@ -148,6 +159,10 @@ func (c *Admit) apply(t *Table, turn *state.Turn) *Reply {
 	}
 	next.Key, next.Revision = c.Key, turn.Revision
 	t.change(func(now *content) {
+		if c.Replaces(known) {
+			now.bury(known, turn.Revision)
+			next.Incarnation = ""
+		}
 		now.putToken(&token)
 		now.put(next)
 	})

@@ -29,7 +29,7 @@ func goldenCommands() []state.Command {
 		&member.RevokeJoinToken{ID: goldenToken.ID()},
 		&member.Admit{
 			ID: "n1", Token: goldenToken.ID(), Key: publicKey, Session: strings.Repeat("s", 32), Request: strings.Repeat("r", 32),
-			Signature: strings.Repeat("g", 64), Former: "former",
+			Signature: strings.Repeat("g", 64), Former: "former", Incarnation: "b",
 		},
 		&member.See{
 			ID: "n1", Was: "a", Incarnation: "b", ClusterAddress: "h:1", APIAddress: "h:2", Version: "1.0",

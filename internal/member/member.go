@@ -46,6 +46,15 @@ type TableVersion struct {
 	Version uint16
 }
 
+// Versions returns the versions of its tables, by name.
+func (m *Member) Versions() map[string]uint16 {
+	all := map[string]uint16{}
+	for _, t := range m.Tables {
+		all[t.Name] = t.Version
+	}
+	return all
+}
+
 // size is the approximate number of bytes, for the ring.
 func (m *Member) size() int {
 	return 200 + len(m.ID) + len(m.Key) + len(m.Incarnation) + len(m.ClusterAddress) + len(m.APIAddress) + len(m.Version) + len(m.Certificate.Serial) + len(m.Certificate.Issuer) + 40*len(m.Tables)

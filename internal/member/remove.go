@@ -47,12 +47,17 @@ func (t *Table) remove(turn *state.Turn, id string) *Member {
 	t.change(func(now *content) {
 		i, _ := now.findMember(id)
 		now.members = slices.Delete(slices.Clone(now.members), i, i+1)
-		if gone.Incarnation == "" {
-			return
-		}
-		first := max(0, len(now.removed)+1-maxTombstones)
-		now.removed = append(slices.Clone(now.removed[first:]), Tombstone{gone.ID, gone.Incarnation, turn.Revision})
+		now.bury(gone, turn.Revision)
 	})
 	emit(turn, interrex.MemberRemoved, gone)
 	return gone
+}
+
+// bury remembers the disk of a member that is removed, or has lost it.
+func (c *content) bury(gone *Member, at interrex.Revision) {
+	if gone.Incarnation == "" {
+		return
+	}
+	first := max(0, len(c.removed)+1-maxTombstones)
+	c.removed = append(slices.Clone(c.removed[first:]), Tombstone{gone.ID, gone.Incarnation, at})
 }

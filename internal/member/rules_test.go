@@ -206,6 +206,42 @@ func TestAnAgentWithACertificateIsAdded(t *testing.T) {
 	}
 }
 
+// An agent whose disk is lost takes the place of what it was, which is removed.
+func TestALostDiskIsReplaced(t *testing.T) {
+	w := newWorld(t)
+	key := newKey(t)
+	w.must(admit(t, "n1", w.token(1, ""), key, nil))
+	w.must(&member.See{ID: "n1", Incarnation: "a", ClusterAddress: "h:1"})
+	w.must(&member.SetVoter{ID: "n1"})
+	back := func(incarnation string, token jointoken.Token) *member.Admit {
+		c := admit(t, "n1", token, newKey(t), nil)
+		c.Incarnation = incarnation
+		return c
+	}
+	w.refused(back("b", w.token(1, "")), interrex.ErrConflict, "--for n1")
+	if w.table.Removed("n1", "a") {
+		t.Error("a stranger has removed it")
+	}
+	same := back("a", w.token(1, "n1")) // it has its data, and needs a certificate
+	if m := w.must(same).Member; m.Incarnation != "a" || same.Replaces(m) || w.table.WasRemoved("n1") {
+		t.Errorf("it is %+v", m)
+	}
+	again := back("b", w.token(1, "n1"))
+	if !again.Replaces(w.table.Member("n1")) {
+		t.Error("another disk replaces nothing")
+	}
+	for range 2 { // its answer was lost
+		if m := w.must(again).Member; m.Incarnation != "" || !m.NonVoter || m.Key != again.Key || !w.table.Removed("n1", "a") || w.table.Removed("n1", "b") {
+			t.Errorf("it is %+v", m)
+		}
+	}
+	w.refused(&member.See{ID: "n1", Incarnation: "a"}, interrex.ErrConflict, "was removed")
+	w.must(&member.See{ID: "n1", Incarnation: "b"})
+	if m := w.must(again).Member; m.Incarnation != "b" || w.table.Removed("n1", "b") { // joined once more
+		t.Errorf("it is %+v", m)
+	}
+}
+
 func TestAFounderIsAMemberOnceItIsSeen(t *testing.T) {
 	w := newWorld(t)
 	see := &member.See{ID: "n1", Incarnation: "a", ClusterAddress: "h:1", APIAddress: "h:2", Version: "1", Tables: []member.TableVersion{{Name: "x", Version: 3}}}

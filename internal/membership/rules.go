@@ -3,6 +3,7 @@ package membership
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	"github.com/hashicorp/raft"
 
@@ -99,6 +100,18 @@ func (r Rules) Accept(peer transport.Hello) error {
 	return nil
 }
 
+// KnownDisk returns why raft is closed to a member with another disk than the recorded
+// one, or before its disk is recorded; nil: it is open. A member that has lost its disk
+// is let in when what it was is out of raft's configuration, and not before: it may have
+// forgotten a vote, and entries that count as stored.
+func (r Rules) KnownDisk(peer transport.Hello) error {
+	row := r.Members.Member(peer.ID)
+	if row == nil || row.Incarnation == peer.Incarnation || row.Incarnation == "" && r.Members.Removed(peer.ID, peer.Incarnation) {
+		return nil
+	}
+	return fmt.Errorf("raft is not open to agent %s yet: its disk is not recorded, and one that it had before may have a vote still", peer.ID)
+}
+
 // ComeBack says how an agent that was removed comes back.
 const ComeBack = "to bring it back, give it an empty one, and a join token"
 
@@ -156,7 +169,18 @@ func isMember(peer transport.Hello, incarnations map[string]string, row *member.
 }
 
 func wiped(peer transport.Hello) error {
-	return fmt.Errorf("agent %s has a different disk from the member of that name: its data directory was wiped or copied, and may have forgotten a vote", peer.ID)
+	return fmt.Errorf("agent %s has a different disk from the member of that name: its data directory was wiped or copied, and may have forgotten a vote: to bring it back on this disk, run 'interrex agent join' with a token made for it ('interrex join-token create --for %s') or, where certificates come from elsewhere, remove and add the member", peer.ID, peer.ID)
+}
+
+// TableOf returns the name and the version of a table, of those that an agent has; the
+// name is empty if it is not known.
+func TableOf(tables map[string]uint16, id state.TableID) (name string, version uint16) {
+	for name, version := range tables {
+		if strings.HasSuffix(name, fmt.Sprintf("(%d)", id)) {
+			return name, version
+		}
+	}
+	return "", 0
 }
 
 // sameTables reports how the tables of two agents differ: both need the same ones, in

@@ -46,6 +46,33 @@ func rulesOf(t *testing.T, disk, log string) Rules {
 	return Rules{Disk: dir, State: r.State, Members: member.New(), InRaft: func(string) bool { return false }, Tables: map[string]uint16{"lease": 3}}
 }
 
+// While what an agent was on another disk may have a vote, raft is open to that and not
+// to the new one.
+func TestRaftIsOpenToTheDiskThatIsRecorded(t *testing.T) {
+	r := rulesOf(t, here, here)
+	open := func(incarnation string, want bool) {
+		t.Helper()
+		if err := r.KnownDisk(transport.Hello{ID: "b", Incarnation: incarnation}); (err == nil) != want {
+			t.Errorf("disk %q: %v", incarnation, err)
+		}
+	}
+	turn := &state.Turn{Revision: 1, Table: state.MemberTable}
+	open("any", true) // nothing is recorded
+	r.Members.Apply(turn, &member.Add{ID: "b", Address: "h:1"})
+	open("first", false)
+	r.Members.Apply(turn, &member.See{ID: "b", Incarnation: "first"})
+	open("first", true)
+	open("second", false)
+	r.Members.Apply(turn, &member.Remove{ID: "b"})
+	open("first", true) // until raft's configuration is without it
+	r.Members.Apply(turn, &member.Add{ID: "b", Address: "h:1"})
+	open("first", true)
+	open("second", false)
+	r.Members.Apply(turn, &member.See{ID: "b", Incarnation: "second"})
+	open("first", false)
+	open("second", true)
+}
+
 func TestOnlyWhoBelongsToTheClusterIsLetIn(t *testing.T) {
 	tables := map[string]uint16{"lease": 3}
 	mine := transport.Hello{ID: "b", ClusterID: here, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnation: "disk b", Tables: tables}

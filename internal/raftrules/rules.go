@@ -38,6 +38,9 @@ type Config struct {
 	// elected, and Reluctant why another member should lead; nil: there is no reason.
 	// They must not block.
 	Halted, Leaving, Reluctant func() error
+	// Known returns why the disk of a member of raft's configuration is not the one that
+	// the cluster knows; nil: it is, or nothing is known. It must not block. Optional.
+	Known func(peer transport.Hello) error
 }
 
 // ErrConflict ends a life whose log has an entry that differs from the leader's
@@ -88,9 +91,11 @@ func (r *Rules) Log() transport.LogState {
 }
 
 // OpenTo implements transport.Life: raft is open to the members in its newest
-// configuration, which includes those that are being added. The transport's owner
-// checks their incarnations. An agent whose log has no configuration waits to be
-// added by a leader that it cannot know: it is open to every accepted agent.
+// configuration, which includes those that are being added, on the disks that the
+// cluster knows: one that comes back with an empty disk, while what it was has its vote
+// still, would vote against what it had promised. An agent whose log has no
+// configuration waits to be added by a leader that it cannot know: it is open to every
+// accepted agent.
 func (r *Rules) OpenTo(peer transport.Hello) error {
 	running := r.raft.Load()
 	if running == nil {
@@ -99,7 +104,10 @@ func (r *Rules) OpenTo(peer transport.Hello) error {
 	var ids []string
 	for _, s := range running.GetConfiguration().Configuration().Servers {
 		if string(s.ID) == peer.ID {
-			return nil
+			if r.cfg.Known == nil {
+				return nil
+			}
+			return r.cfg.Known(peer)
 		}
 		ids = append(ids, string(s.ID))
 	}

@@ -47,7 +47,8 @@ func (s Members) list(_ *interrexv1.MemberServiceListRequest, st *state.State) (
 	all := map[string]interrex.Member{}
 	if s.Present != nil {
 		for _, present := range s.Present() {
-			present.Leaving = s.Table.Member(present.ID) == nil && s.Table.WasRemoved(present.ID)
+			row := s.Table.Member(present.ID)
+			present.Leaving = (row == nil || row.Incarnation == "") && s.Table.WasRemoved(present.ID)
 			all[present.ID] = present
 		}
 	}
@@ -125,7 +126,7 @@ func memberReply(r state.Result) (*member.Reply, error) {
 func admit(m *interrexv1.AdmitRequest) (state.Command, error) {
 	return &member.Admit{
 		ID: m.GetId(), Token: m.GetToken(), Key: string(m.GetKey()), Session: string(m.GetSession()), Request: string(m.GetRequest()),
-		Signature: string(m.GetSignature()), Former: string(m.GetFormer()),
+		Signature: string(m.GetSignature()), Former: string(m.GetFormer()), Incarnation: m.GetIncarnation(),
 	}, nil
 }
 
