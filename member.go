@@ -49,7 +49,8 @@ type Members interface {
 	// ErrDisabled if the certificates of the cluster's agents come from elsewhere.
 	RenewCertificate(ctx context.Context, id string) (Revision, error)
 	// RotateCA has the cluster's CA replaced, in phases that wait for every member but
-	// those left out; it returns when that has begun: see Rotation. While a rotation is
+	// those left out. It returns the revision at which that was asked for, once that is in
+	// the log; 0: it has ended meanwhile. See Rotation. While a rotation is
 	// under way it begins no other, and leaves the further members out too. One that was
 	// left out comes back by 'agent join'. The error is ErrNotFound if there is no such
 	// member, and ErrDisabled if the certificates of the cluster's agents come from

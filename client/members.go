@@ -95,7 +95,7 @@ func (s members) RenewCertificate(ctx context.Context, id string) (interrex.Revi
 func (s members) RotateCA(ctx context.Context, without ...string) (interrex.Revision, error) {
 	m, err := Call[interrexv1.RotateCaRequest, interrexv1.RotateCaResponse](ctx, s.by, interrexv1.CertificateServiceRotateCaProcedure,
 		&interrexv1.RotateCaRequest{Without: without}, Options{})
-	return interrex.Revision(m.GetRevision()), err
+	return interrex.Revision(m.GetBegan()), err
 }
 
 func (s members) Rotation(ctx context.Context, o interrex.ReadOptions) (interrex.CARotation, error) {

@@ -36,12 +36,13 @@ func enrol(t *testing.T, n int) *fleet {
 		data := filepath.Join(dir, id)
 		m := &member{file: filepath.Join(data, "interrex.yaml"), log: filepath.Join(dir, id+".log")}
 		m.config.Agent = config.Agent{ID: id, DataDir: data}
+		m.config.API.Listen, m.config.Cluster.Listen = fmt.Sprint("127.0.0.1:", ports[i]), fmt.Sprint("127.0.0.1:", ports[n+i])
 		f.members = append(f.members, m)
-		args := []string{"--data-dir", data, "--id", id, "--api", fmt.Sprint("127.0.0.1:", ports[i]), "--cluster", fmt.Sprint("127.0.0.1:", ports[n+i])}
+		args := []string{"--data-dir", data, "--id", id, "--api", m.config.API.Listen, "--cluster", m.config.Cluster.Listen}
 		if i == 0 {
 			f.must(append([]string{"agent", "init"}, args...)...)
 		} else {
-			f.must(append([]string{"agent", "join", fmt.Sprint("127.0.0.1:", ports[n]), "--token-file", filepath.Join(dir, "n0", "join.token")}, args...)...)
+			f.must(append([]string{"agent", "join", f.members[0].config.Cluster.Listen, "--token-file", filepath.Join(dir, "n0", "join.token")}, args...)...)
 		}
 		f.start(i)
 		f.until("n0 answers", func() bool { _, err := f.command("status", "--addr", f.socket(0)); return err == nil || i > 0 })

@@ -14,4 +14,5 @@ long ./internal/lease -run '^TestTableDoesWhatTheRulesSay$' -rapid.checks 20000
 long ./state -run '^TestEntrySurvivesItsEncoding$' -rapid.checks 20000
 long ./featuretests -run '^TestRegistersAreLinearizable$' -race-for 10m
 long ./featuretests -run '^(TestRot|TestALogThatNobody)' -rot-all
+long ./featuretests -run '^TestARotationOutlivesItsLeader$' -rotate-all
 make mutate

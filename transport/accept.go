@@ -253,6 +253,6 @@ func explainTLS(err error) error {
 	case errors.As(err, &record):
 		return fmt.Errorf("it does not use TLS: %w", err)
 	default:
-		return fmt.Errorf("its certificate or TLS version is not accepted: %w", err)
+		return fmt.Errorf("its certificate or TLS version is not accepted: %w%s", err, ofAnotherCA(err))
 	}
 }

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -206,6 +207,16 @@ func (t *Transport) forgetRemoved(peer Hello, reason error) {
 	}
 }
 
+// ofAnotherCA says what to do about a certificate of a CA that is not trusted; empty: the
+// error is another one.
+func ofAnotherCA(err error) string {
+	var unknown x509.UnknownAuthorityError
+	if !errors.As(err, &unknown) {
+		return ""
+	}
+	return ": the two trust different CAs: an agent without which the cluster's CA was rotated comes back with 'interrex agent join' and a join token that is made for it"
+}
+
 // refusedTLS turns a refusal by TLS, ours or an alert, into a refusedError; a
 // broken connection's error stays. In TLS 1.3 the other end's verdict on our
 // certificate arrives only with its first answer.
@@ -219,7 +230,7 @@ func refusedTLS(err error) error {
 	case errors.As(err, &alert):
 		return &refusedError{reason: fmt.Sprintf("it refuses our TLS or certificate (%v); its log says why", alert)}
 	case errors.As(err, &cert):
-		return &refusedError{reason: fmt.Sprintf("we refuse its certificate: %v", cert.Err), ours: true}
+		return &refusedError{reason: fmt.Sprintf("we refuse its certificate: %v%s", cert.Err, ofAnotherCA(err)), ours: true}
 	}
 	return err
 }

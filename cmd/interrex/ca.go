@@ -63,7 +63,17 @@ before phase renewing: to have time for that, leave an agent off until it is cop
 			if c.Flags().Changed("timeout") {
 				limit = a.timeout
 			}
-			return a.with(c.Context(), limit, func(ctx context.Context, s session) error { return a.rotateCA(ctx, s, without) })
+			ctx, cancel := context.WithTimeout(c.Context(), limit)
+			defer cancel()
+			var began interrex.Revision
+			err := a.with(ctx, limit, func(ctx context.Context, s session) (err error) {
+				began, err = s.client.Members().RotateCA(ctx, without...)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return a.interrupted(c.Context(), a.dial(ctx, true, func(s session) error { return a.awaitRotation(ctx, s, began) }))
 		},
 	}
 	c.Flags().StringSliceVar(&without, "without", nil, "a member that is not waited for; may be repeated")
@@ -71,11 +81,8 @@ before phase renewing: to have time for that, leave an agent off until it is cop
 	return c
 }
 
-func (a *app) rotateCA(ctx context.Context, s session, without []string) error {
-	began, err := s.client.Members().RotateCA(ctx, without...)
-	if err != nil {
-		return err
-	}
+// awaitRotation shows the phases of the rotation that began at a revision until it ends.
+func (a *app) awaitRotation(ctx context.Context, s session, began interrex.Revision) error {
 	last := interrex.CARotation{Phase: "starting"}
 	said := ""
 	for {
@@ -85,7 +92,7 @@ func (a *app) rotateCA(ctx context.Context, s session, without []string) error {
 			return unfinished(last)
 		case err != nil:
 			return err
-		case now.Began != began:
+		case now.Began == 0 || now.Began != began:
 			return a.done(map[string]any{"ca": now.CA, "began": began.String()}, "the CA is rotated: it is %s", now.CA)
 		}
 		last = now

@@ -44,7 +44,7 @@ func (s *Set) startCustody(u *unit.Unit) (worker.Worker, error) {
 		Lacking: func(id string, pin jointoken.Pin) bool {
 			said, met := t.Peer(id)
 			lately := now.Now().Sub(s.view().LastHeard(id, r)) <= transport.ProbeTime
-			return met && lately && !slices.Contains(said.CAKeys, pin.String())
+			return met && lately && t.Contact(id).Err == nil && !slices.Contains(said.CAKeys, pin.String())
 		},
 	})
 }
