@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,4 +85,58 @@ func claim(t *testing.T, w *world, key string) interrex.Token {
 		t.Fatal(err)
 	}
 	return won.Lease.Token
+}
+
+// The program says that only this agent is left, and nobody responds: the backstop has
+// the cluster recovered.
+func TestTheBackstopRecoversWhatTheProgramSaysIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wanted := []string{"a1", "b2"}
+		w := newWorld(t, func(c *AgentConfig) {
+			c.Dialer, c.Wanted = deserted{}, func() []string { return wanted }
+		})
+		w.settle(t)
+		w.lose(t)
+		time.Sleep(2 * time.Minute)
+		if epoch := w.State().Identity().Epoch.Number; epoch != 0 {
+			t.Fatalf("epoch %d after silence only", epoch)
+		}
+		wanted = []string{"a1"}
+		time.Sleep(time.Minute)
+		w.settle(t)
+		if epoch := w.State().Identity().Epoch.Number; epoch != 1 {
+			t.Errorf("epoch %d", epoch)
+		}
+		testworker.Stop(t, w.engine)
+	})
+}
+
+func TestOnlyACommandThatReturnsZeroSaysThatAMachineIsOff(t *testing.T) {
+	dir := t.TempDir()
+	script := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	if err := isOff(t.Context(), script("off", `[ "$1 $2" = "n2 10.0.0.2:7401" ]`), "n2", "10.0.0.2:7401"); err != nil {
+		t.Error(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(200*time.Millisecond, cancel)
+	for why, c := range map[string]struct {
+		ctx     context.Context
+		command string
+	}{
+		"n2 10.0.0.2:7401: exit status 3 it runs":       {t.Context(), script("on", "echo it runs; exit 3")},
+		"exit status 1 " + strings.Repeat("x", maxSaid): {t.Context(), script("loud", "head -c 100000 /dev/zero | tr '\\0' x; exit 1")},
+		"did not end within 30s":                        {over, script("hangs", "sleep 1000 & sleep 1000")},
+		"no such file":                                  {t.Context(), filepath.Join(dir, "none")},
+	} {
+		err := isOff(c.ctx, c.command, "n2", "10.0.0.2:7401")
+		if err == nil || !strings.Contains(err.Error(), why) || len(err.Error()) > 2*maxSaid {
+			t.Errorf("got %v, want %q", err, why)
+		}
+	}
 }
