@@ -16,10 +16,11 @@ const (
 	Standalone // it has no cluster yet, and makes none by itself
 	Stopping   // it was asked to stop, and raft does not run any more
 	Stopped    // it, or its raft, does not run
-	Waiting    // for the first members of its cluster
+	Waiting    // for the first members of its cluster, or to be let in
+	Forwarding // it runs without raft
 )
 
-var states = [...]string{"follower", "candidate", "leader", "standalone", "stopping", "stopped", "waiting"}
+var states = [...]string{"follower", "candidate", "leader", "standalone", "stopping", "stopped", "waiting", "forwarding"}
 
 // String returns the state as the API writes it: follower.
 func (s AgentState) String() string {
@@ -72,6 +73,9 @@ type Member struct {
 	// NonVoter reports that it must not have a vote, Leaving that it was removed and is
 	// still in raft's configuration.
 	NonVoter, Leaving bool
+	// Forwards reports that it runs without raft: it has no log and no vote, and forwards
+	// the requests of its callers to members.
+	Forwards bool
 	// What is recorded of it, empty or zero until it is: of its build the version, and
 	// the versions of its tables by name; of its disk the incarnation; when it became a
 	// member; and at which revision this was last changed.

@@ -134,7 +134,7 @@ func (a *Agent) Ready(ctx context.Context) error {
 // probe makes one strong read.
 func (a *Agent) probe(ctx context.Context, r *run) error {
 	c, st := r.set.Client(), r.set.State()
-	if c == nil || st == nil {
+	if c == nil || st == nil && !r.set.WithoutRaft() {
 		return errors.New("its API does not run yet")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -142,6 +142,9 @@ func (a *Agent) probe(ctx context.Context, r *run) error {
 	at, err := client.Call[interrexv1.ReadIndexRequest, interrexv1.ReadIndexResponse](ctx, c, interrexv1.StateServiceReadIndexProcedure, &interrexv1.ReadIndexRequest{}, client.Options{})
 	if err != nil {
 		return err
+	}
+	if r.set.WithoutRaft() {
+		return nil // a member has
 	}
 	return st.WaitApplied(ctx, at.GetLogIndex())
 }

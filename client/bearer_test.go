@@ -25,7 +25,7 @@ func TestATokensFileIsReadAgainWhenItChanges(t *testing.T) {
 	var got string
 	at := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Get("Authorization") }))
 	defer at.Close()
-	b := &bearer{plain: newPlainly(http.DefaultTransport.(*http.Transport).Clone(), true), path: path}
+	b := &bearer{plain: newPlainly(http.DefaultTransport.(*http.Transport).Clone(), true), file: &accesstoken.File{Path: path}}
 	defer b.CloseIdleConnections()
 	sends := func(what, want string) {
 		t.Helper()
@@ -63,8 +63,8 @@ func TestATokensFileIsReadAgainWhenItChanges(t *testing.T) {
 
 func TestATokenThatCannotBeReadIsSaidAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
-	b := &bearer{path: path}
-	if _, err := b.current(); err == nil || !strings.Contains(err.Error(), path) {
+	b := &accesstoken.File{Path: path}
+	if _, err := b.Token(); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("without a file: %v", err)
 	}
 	if err := os.WriteFile(path, []byte("ixt1.secret"), 0o600); err != nil {

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/accesstoken"
 )
 
 // An idle connection is pinged after pingAfter, and closed if there is no response:
@@ -71,7 +72,11 @@ func (a address) client(files *trust, c Config, ping time.Duration) *http.Client
 	if a.scheme == "unix" || c.Token == "" && c.TokenFile == "" {
 		return &http.Client{Transport: plain}
 	}
-	return &http.Client{Transport: &bearer{plain: plain, path: c.TokenFile, token: c.Token}}
+	by := &bearer{plain: plain, token: c.Token}
+	if c.TokenFile != "" {
+		by.file = &accesstoken.File{Path: c.TokenFile}
+	}
+	return &http.Client{Transport: by}
 }
 
 // transport returns a transport that only speaks HTTP/2, which bidirectional streams

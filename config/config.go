@@ -36,6 +36,10 @@ type API struct {
 	// Socket is the path of the operator's Unix socket. Empty:
 	// DATA-DIR/interrex.sock.
 	Socket string `yaml:"socket"`
+	// TokenFile is the file of an access token, for an agent without raft: callers on
+	// its socket, and the agent itself, have the rights of this token unless they show
+	// another.
+	TokenFile string `yaml:"token-file"`
 	TLS    APITLS `yaml:"tls"`
 }
 
@@ -91,6 +95,10 @@ func (t TLSFiles) Present() bool { return t != TLSFiles{} }
 // Raft tunes the replicated log. A timeout of 0 is that of Cluster.Timing: the first
 // three are 300 ms, 300 ms and 250 ms, and with "wan" 1 s, 1 s and 500 ms.
 type Raft struct {
+	// Enabled is on by default. Off: the agent has no log, no data and no vote, and
+	// forwards every request to the members at Cluster.Join. Changing it needs a restart.
+	Enabled Switch `yaml:"enabled"`
+
 	HeartbeatTimeout   time.Duration `yaml:"heartbeat-timeout"`
 	ElectionTimeout    time.Duration `yaml:"election-timeout"`
 	LeaderLeaseTimeout time.Duration `yaml:"leader-lease-timeout"`
@@ -178,6 +186,7 @@ func Default() Config {
 		API:     API{Listen: "127.0.0.1:7400"},
 		Cluster: Cluster{Listen: "0.0.0.0:7401", Timing: TimingLAN},
 		Raft: Raft{
+			Enabled:           On,
 			NoLeaderTimeout:   time.Minute,
 			SnapshotRetention: 2,
 			SnapshotInterval:  2 * time.Minute,
@@ -196,6 +205,9 @@ func (c Config) WithDefaults() Config {
 	d := Default()
 	if c.Cluster.Timing == "" {
 		c.Cluster.Timing = d.Cluster.Timing
+	}
+	if c.Raft.Enabled == unset {
+		c.Raft.Enabled = On
 	}
 	if c.Raft.NoLeaderTimeout == 0 {
 		c.Raft.NoLeaderTimeout = d.Raft.NoLeaderTimeout

@@ -20,7 +20,7 @@ const (
 // Validate returns an error with one line for each invalid value, with what is
 // allowed.
 func (c Config) Validate() error {
-	return errors.Join(c.Agent.validate(), c.API.validate(c.Cluster.Enrols()), c.Cluster.validate(), c.validateEnrolment(), c.Raft.validate(), c.Backstop.validate(), c.Logging.validate())
+	return errors.Join(c.Agent.validate(), c.API.validate(c.Cluster.Enrols()), c.Cluster.validate(), c.validateEnrolment(), c.validateForwarding(), c.Raft.validate(), c.Backstop.validate(), c.Logging.validate())
 }
 
 func (a Agent) validate() error {
@@ -114,6 +114,25 @@ func (c Config) validateEnrolment() error {
 		return errors.New("cluster.bootstrap-expect: cluster.join-token-file is set, and an agent that joins a cluster creates none: set one of them")
 	case s.CAKeyFile != "" && s.BootstrapExpect == 0:
 		return errors.New("cluster.bootstrap-expect: cluster.ca-key-file is set: give the number of agents that create the cluster, the same on all of them")
+	}
+	return nil
+}
+
+// validateForwarding checks what an agent without raft needs.
+func (c Config) validateForwarding() error {
+	if c.Raft.Enabled != Off {
+		if c.API.TokenFile != "" {
+			return errors.New("api.token-file: it is for an agent without raft: on a member the socket's callers are operators: leave it out, or set raft.enabled to false")
+		}
+		return nil
+	}
+	switch s := c.Cluster; {
+	case len(s.Join) == 0:
+		return errors.New("cluster.join: it is empty, and raft.enabled is false: give the cluster addresses of members, to which requests are forwarded")
+	case s.BootstrapExpect > 0:
+		return errors.New("cluster.bootstrap-expect: raft.enabled is false, and an agent without raft creates no cluster: leave it out")
+	case s.CAKeyFile != "":
+		return errors.New("cluster.ca-key-file: raft.enabled is false, and an agent without raft creates no cluster: use cluster.join-token-file")
 	}
 	return nil
 }

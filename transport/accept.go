@@ -85,7 +85,7 @@ func (t *Transport) leave(p *inbound.Place) {
 
 // handshake identifies the agent at the other end and exchanges hellos with it.
 func (t *Transport) handshake(ctx context.Context, p *inbound.Place) (*inbound.Conn, *inbound.Inlet, error) {
-	config, err := certificates.Server(t.config.TLS, protocolRaft, protocolAPI, protocolHello)
+	config, err := certificates.Server(t.config.TLS, protocolRaft, protocolAPI, protocolHello, ForwardProtocol)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -101,6 +101,9 @@ func (t *Transport) handshake(ctx context.Context, p *inbound.Place) (*inbound.C
 	id, err := certificates.IDOf(state.PeerCertificates[0])
 	if err != nil {
 		return nil, nil, err
+	}
+	if state.NegotiatedProtocol == ForwardProtocol {
+		return t.takeForwarder(p, conn, id)
 	}
 	c := &caller{Conn: conn, place: p, id: id, protocol: state.NegotiatedProtocol}
 	in, peer, err := t.greet(c)
@@ -138,10 +141,29 @@ func (t *Transport) takeJoiner(p *inbound.Place, conn *tls.Conn) (*inbound.Conn,
 	if in == nil || in.IsClosed() {
 		return nil, nil, fmt.Errorf("%s lets no agents join %w", t.config.ID, ErrNotNow)
 	}
+	return t.unmet(p, conn, "an agent that joins"), in, nil
+}
+
+// takeForwarder returns the connection of an agent without raft.
+func (t *Transport) takeForwarder(p *inbound.Place, conn *tls.Conn, id string) (*inbound.Conn, *inbound.Inlet, error) {
+	t.mu.Lock()
+	in := t.forward
+	t.mu.Unlock()
+	if in == nil || in.IsClosed() {
+		return nil, nil, fmt.Errorf("%s takes no requests of %s %w", t.config.ID, id, ErrNotNow)
+	}
+	if err := t.limits.LetIn(p, id); err != nil {
+		return nil, nil, err
+	}
+	return t.unmet(p, conn, id), in, nil
+}
+
+// unmet returns the connection of an agent that is not among those that were met.
+func (t *Transport) unmet(p *inbound.Place, conn *tls.Conn, peer string) *inbound.Conn {
 	return &inbound.Conn{
-		Conn: conn, Peer: "an agent that joins", Hear: func() {}, Release: func() { t.leave(p) },
+		Conn: conn, Peer: peer, Hear: func() {}, Release: func() { t.leave(p) },
 		Current: func(n int, err error) (int, error) { return n, err },
-	}, in, nil
+	}
 }
 
 // caller is an agent that has dialled, with the ID in its certificate.

@@ -12,6 +12,9 @@ const (
 	protocolHello = "interrex-hello/1"
 	// protocolJoin is the only one that asks for no client certificate: see JoinListener.
 	protocolJoin = "interrex-join/1"
+	// ForwardProtocol is for the connections of agents without raft: see
+	// ForwardListener.
+	ForwardProtocol = "interrex-forward/1"
 )
 
 // TLS supplies the certificates. Both methods are called at each handshake, from

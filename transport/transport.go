@@ -45,6 +45,7 @@ type Transport struct {
 	raft     *raftLife       // nil: there was none yet
 	api      *inbound.Inlet
 	join     *inbound.Inlet
+	forward  *inbound.Inlet
 	incoming map[net.Conn]struct{} // TCP connections
 }
 
@@ -284,11 +285,32 @@ func (t *Transport) Listener() (net.Listener, error) {
 	if t.api != nil && !t.api.IsClosed() {
 		return nil, errors.New("cannot listen for forwarded requests: the previous listener is not closed")
 	}
-	t.api = inbound.NewInlet(inbound.IDAddr(t.config.ID))
-	if t.ctx.Err() != nil {
-		_ = t.api.Close()
-	}
+	t.api = t.inlet()
 	return t.api, nil
+}
+
+// ForwardListener returns a listener for the connections of agents without raft, which
+// forward the requests of their callers. They say no hello and are not among the agents
+// that were met; their certificates are valid. The other end speaks HTTP/2 with prior
+// knowledge. There is one listener at a time; closing it closes its connections, and
+// then ForwardListener may be called again.
+func (t *Transport) ForwardListener() (net.Listener, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.forward != nil && !t.forward.IsClosed() {
+		return nil, errors.New("cannot listen for agents without raft: the previous listener is not closed")
+	}
+	t.forward = t.inlet()
+	return t.forward, nil
+}
+
+// inlet returns an inlet, which is closed if the transport is stopping.
+func (t *Transport) inlet() *inbound.Inlet {
+	in := inbound.NewInlet(inbound.IDAddr(t.config.ID))
+	if t.ctx.Err() != nil {
+		_ = in.Close()
+	}
+	return in
 }
 
 // JoinListener returns a listener for the connections of agents that join: they have
@@ -300,10 +322,7 @@ func (t *Transport) JoinListener() (net.Listener, error) {
 	if t.join != nil && !t.join.IsClosed() {
 		return nil, errors.New("cannot listen for agents that join: the previous listener is not closed")
 	}
-	t.join = inbound.NewInlet(inbound.IDAddr(t.config.ID))
-	if t.ctx.Err() != nil {
-		_ = t.join.Close()
-	}
+	t.join = t.inlet()
 	return t.join, nil
 }
 

@@ -84,7 +84,7 @@ func (t *Transport) loop() error {
 // stop closes what is still open, and waits for its goroutines.
 func (t *Transport) stop() {
 	t.mu.Lock()
-	live, inlets := t.raft, []*inbound.Inlet{t.api, t.join}
+	live, inlets := t.raft, []*inbound.Inlet{t.api, t.join, t.forward}
 	for c := range t.incoming {
 		_ = c.Close()
 	}

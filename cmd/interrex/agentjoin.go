@@ -33,15 +33,22 @@ An agent that is in the cluster already, and was off until its certificate ended
 a new one with a token that was made for it by name: 'interrex join-token create
 --for ID'. All else in its directory stays as it is.
 
+With --forward the agent runs without raft: it has no log, no data and no vote, and
+forwards every request to the members. So do the many machines of a cluster whose
+programs need it, and that need no vote. Its callers need access tokens; for those on
+its socket, and for itself, 'api.token-file' in its configuration names the file of one.
+
 Then start the agent. It gets the cluster's data first, and a vote once it has
 caught up, where that keeps the number of voters odd.`,
 		Example: `  interrex agent join 10.0.0.1:7401 --token-file join.token --data-dir /var/lib/interrex
-  interrex agent run --config /var/lib/interrex/interrex.yaml`,
+  interrex agent run --config /var/lib/interrex/interrex.yaml
+  interrex agent join 10.0.0.1:7401 --token-file join.token --data-dir /var/lib/interrex --forward`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return j.join(c.Context(), args) },
 	}
 	enrolmentFlags(c, &j.agent)
 	c.Flags().StringVar(&j.tokenFile, "token-file", "", "the file with the join token")
+	c.Flags().BoolVar(&j.agent.Forwards, "forward", false, "make an agent without raft, which forwards every request")
 	return c
 }
 

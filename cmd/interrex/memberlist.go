@@ -63,6 +63,8 @@ func role(m interrex.Member) string {
 		return "leaving"
 	case m.Leader:
 		return "leader"
+	case m.Forwards:
+		return "forwards"
 	case m.Suffrage == "":
 		return "admitted"
 	case m.Suffrage == "nonvoter" && m.NonVoter:
@@ -77,6 +79,8 @@ func contact(m interrex.Member) string {
 		return m.Refusal
 	case m.LastContact != nil && m.Silent:
 		return "silent for " + wording.Rounded(*m.LastContact)
+	case m.Forwards:
+		return ""
 	case m.Silent || m.Suffrage == "":
 		return "never heard from"
 	}

@@ -74,6 +74,9 @@ func statusTable(m *interrexv1.StatusResponse) table {
 		{"leases", fmt.Sprint(m.GetLeases())},
 		{"version", cmp.Or(m.GetVersion(), "unknown") + ", up " + upFor(m)},
 	}}
+	if m.GetState() == interrex.Forwarding.String() { // it has no state
+		t.rows = slices.DeleteFunc(t.rows, func(row []string) bool { return slices.Contains([]string{"revision", "log", "leases"}, row[0]) })
+	}
 	for _, member := range m.GetMembers() {
 		t.rows = append(t.rows, []string{"member " + member.GetId(), memberLine(member) + at(member.GetAddress()) + lag(member, m.GetLastIndex())})
 	}

@@ -53,7 +53,10 @@ type Member struct {
 	// respond.
 	Refusal string `protobuf:"bytes,14,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	// Whether it was removed, and is still in raft's configuration.
-	Leaving       bool `protobuf:"varint,15,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	Leaving bool `protobuf:"varint,15,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	// Whether it runs without raft: it has no log and no vote, and forwards the requests
+	// of its callers to members.
+	Forwards      bool `protobuf:"varint,16,opt,name=forwards,proto3" json:"forwards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +192,13 @@ func (x *Member) GetRefusal() string {
 func (x *Member) GetLeaving() bool {
 	if x != nil {
 		return x.Leaving
+	}
+	return false
+}
+
+func (x *Member) GetForwards() bool {
+	if x != nil {
+		return x.Forwards
 	}
 	return false
 }
@@ -1319,7 +1329,9 @@ type AdmitRequest struct {
 	Former []byte `protobuf:"bytes,7,opt,name=former,proto3" json:"former,omitempty"`
 	// Of the agent's disk. A member with that ID and another disk has lost it: what it
 	// was is removed, and this agent takes its place.
-	Incarnation   string `protobuf:"bytes,8,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation string `protobuf:"bytes,8,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Whether the agent is to run without raft.
+	Forwards      bool `protobuf:"varint,9,opt,name=forwards,proto3" json:"forwards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1410,6 +1422,13 @@ func (x *AdmitRequest) GetIncarnation() string {
 	return ""
 }
 
+func (x *AdmitRequest) GetForwards() bool {
+	if x != nil {
+		return x.Forwards
+	}
+	return false
+}
+
 type AdmitResponse struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Member   *Member                `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
@@ -1475,7 +1494,7 @@ var File_interrex_v1_member_proto protoreflect.FileDescriptor
 
 const file_interrex_v1_member_proto_rawDesc = "" +
 	"\n" +
-	"\x18interrex/v1/member.proto\x12\vinterrex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interrex/v1/lease.proto\x1a\x18interrex/v1/method.proto\"\xc0\x04\n" +
+	"\x18interrex/v1/member.proto\x12\vinterrex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interrex/v1/lease.proto\x1a\x18interrex/v1/method.proto\"\xdc\x04\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bsuffrage\x18\x02 \x01(\tR\bsuffrage\x12\x16\n" +
@@ -1493,7 +1512,8 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\flast_contact\x18\f \x01(\v2\x19.google.protobuf.DurationR\vlastContact\x12\x16\n" +
 	"\x06silent\x18\r \x01(\bR\x06silent\x12\x18\n" +
 	"\arefusal\x18\x0e \x01(\tR\arefusal\x12\x18\n" +
-	"\aleaving\x18\x0f \x01(\bR\aleaving\x1a9\n" +
+	"\aleaving\x18\x0f \x01(\bR\aleaving\x12\x1a\n" +
+	"\bforwards\x18\x10 \x01(\bR\bforwards\x1a9\n" +
 	"\vTablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"y\n" +
@@ -1579,7 +1599,7 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"b\n" +
 	"\x16ListJoinTokensResponse\x12,\n" +
 	"\x05items\x18\x01 \x03(\v2\x16.interrex.v1.JoinTokenR\x05items\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\xd2\x01\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xee\x01\n" +
 	"\fAdmitRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x12\x10\n" +
@@ -1588,7 +1608,8 @@ const file_interrex_v1_member_proto_rawDesc = "" +
 	"\arequest\x18\x05 \x01(\fR\arequest\x12\x1c\n" +
 	"\tsignature\x18\x06 \x01(\fR\tsignature\x12\x16\n" +
 	"\x06former\x18\a \x01(\fR\x06former\x12 \n" +
-	"\vincarnation\x18\b \x01(\tR\vincarnation\"z\n" +
+	"\vincarnation\x18\b \x01(\tR\vincarnation\x12\x1a\n" +
+	"\bforwards\x18\t \x01(\bR\bforwards\"z\n" +
 	"\rAdmitResponse\x12+\n" +
 	"\x06member\x18\x01 \x01(\v2\x13.interrex.v1.MemberR\x06member\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12 \n" +

@@ -55,7 +55,7 @@ type auditLine struct {
 	Dropped  int    `json:"dropped,omitempty"` // lines that were too many, before this one
 }
 
-var doors = [...]string{Public: "api", Socket: "socket", Peer: "peer", Inside: "inside"}
+var doors = [...]string{Public: "api", Socket: "socket", Peer: "peer", Inside: "inside", Forwarded: "forwarded"}
 
 // Judged logs a call's refusal, or that an operator's act was admitted.
 func (a *Audit) Judged(c Caller, call, key string, act bool, err error) {

@@ -15,6 +15,9 @@ const (
 	Socket             // the socket in the data directory
 	Peer               // the cluster port, where other agents forward requests
 	Inside             // the agent's own process
+	// Forwarded is the cluster port, where agents without raft forward requests. Nobody
+	// vouches for their callers: they are who their tokens say.
+	Forwarded
 )
 
 // Caller identifies who makes a request, and what it may do. Only this package

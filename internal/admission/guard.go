@@ -51,7 +51,6 @@ type Guard struct {
 // what the caller may do ends. It refuses those whose caller is not known. free are the
 // paths that anybody may request.
 func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) http.Handler {
-	refuse := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, valid, err := g.identify(d, r)
 		switch {
@@ -60,14 +59,7 @@ func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) ht
 			next.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), c)))
 		case err != nil:
 			g.Audit.refused(Caller{Door: d}, r.URL.Path, err)
-			if interrex.KindOf(err) == interrex.ErrUnauthenticated {
-				w.Header().Set("WWW-Authenticate", "Bearer")
-			}
-			if refuse.IsSupported(r) {
-				_ = refuse.Write(w, r, wire.Error(err)) // an error means that the caller has gone
-				return
-			}
-			refusePlainly(w, err)
+			Refuse(w, r, err)
 		case valid == nil:
 			next.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), c)))
 		default:
@@ -79,6 +71,18 @@ func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) ht
 	})
 }
 
+// Refuse answers a request with an error, in the form that its caller understands.
+func Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if interrex.KindOf(err) == interrex.ErrUnauthenticated {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	if refuse := connect.NewErrorWriter(); refuse.IsSupported(r) {
+		_ = refuse.Write(w, r, wire.Error(err)) // an error means that the caller has gone
+		return
+	}
+	refusePlainly(w, err)
+}
+
 // refusePlainly answers a request that is not an RPC.
 func refusePlainly(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
@@ -88,23 +92,27 @@ func refusePlainly(w http.ResponseWriter, err error) {
 
 // identify returns the caller of a request, and for how long it is that; nil: always.
 func (g *Guard) identify(d Door, r *http.Request) (Caller, context.Context, error) {
-	if d != Public || g.Tokens == nil {
+	if d != Public && d != Forwarded || g.Tokens == nil {
 		return Caller{Operator: true, Door: d}, nil, nil
 	}
 	first, open := g.Tokens.Open()
+	secured := r.TLS != nil || d == Forwarded
 	switch texts := r.Header.Values("Authorization"); {
 	case len(texts) > 1:
 		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated, "Authorization: the header is there %d times: send it once", len(texts))
-	case len(texts) == 1 && texts[0] != "" && (!open || r.TLS != nil): // with TLS it may be in place of a certificate
+	case len(texts) == 1 && texts[0] != "" && (!open || secured): // with TLS it may be in place of a certificate
 		return g.bearer(d, texts[0])
 	case r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
 		return g.certified(d, r.TLS.VerifiedChains[0])
 	case noCert(r.Context()) != nil:
 		return Caller{}, nil, noCert(r.Context())
+	case !open && d == Forwarded:
+		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated,
+			"the cluster needs an access token: set INTERREX_TOKEN_FILE or INTERREX_TOKEN, or the header 'Authorization: Bearer TOKEN'; on the socket of an agent without raft, and for the agent itself, api.token-file in its configuration names the file of one")
 	case !open:
 		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated,
 			"this API needs an access token: set INTERREX_TOKEN_FILE or INTERREX_TOKEN, or the header 'Authorization: Bearer TOKEN'; 'interrex token create' makes one, and the agent's socket needs none")
-	case r.TLS != nil:
+	case secured:
 		return Caller{Operator: true, Door: d}, first, g.unknown()
 	}
 	return Caller{Operator: true, Door: d, doubt: g.unknown}, first, nil

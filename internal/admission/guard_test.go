@@ -108,6 +108,11 @@ func TestWhoACallerIs(t *testing.T) {
 		"a certificate without a name":       {tokens, Public, shown("", "theirs"), "", hears, "", false, interrex.ErrUnauthenticated},
 		"the socket":                         {tokens, Socket, clear, "", hears, "", true, ""},
 		"another agent":                      {tokens, Peer, secure, "", hears, "", true, ""},
+		"without raft, nobody":               {tokens, Forwarded, clear, "", hears, "", false, interrex.ErrUnauthenticated},
+		"without raft, a token":              {tokens, Forwarded, clear, "Bearer ann", hears, "ann", false, ""},
+		"without raft, without tokens":       {opened, Forwarded, clear, "", hears, "", true, ""},
+		"without raft, before it is known":   {opened, Forwarded, clear, "", unheard, "", false, interrex.ErrUnavailable},
+		"without raft, any token":            {opened, Forwarded, clear, "Bearer no", hears, "", false, interrex.ErrUnauthenticated},
 		"the agent itself":                   {tokens, Inside, clear, "", hears, "", true, ""},
 	} {
 		g := &Guard{Tokens: c.tokens, Silence: c.silence.of, CAs: func() [][]byte { return [][]byte{[]byte("next"), []byte("ours")} }}

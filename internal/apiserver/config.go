@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/juju/clock"
@@ -50,6 +51,14 @@ type Engine interface {
 	// Leave takes the agent out of its cluster, then stops it as Drain does; purge
 	// deletes raft's data.
 	Leave(ctx context.Context, purge bool) error
+}
+
+// Elsewhere is where an agent without raft forwards requests to.
+type Elsewhere interface {
+	http.Handler
+	// May returns why the caller of a request may not see how this agent does; nil: it
+	// may.
+	May(r *http.Request) error
 }
 
 // Check is one line of the readiness probe.
@@ -110,6 +119,9 @@ type Config struct {
 	Vet func(table state.TableID, c state.Command) func(context.Context) error
 
 	Engine Engine
+	// Elsewhere serves everything but the agent's own service, for an agent without
+	// raft: State and what depends on it are then empty. Optional.
+	Elsewhere Elsewhere
 	// Quarantine returns why this agent's state must not be read; nil if it may
 	// be. Optional.
 	Quarantine func() error

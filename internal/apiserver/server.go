@@ -47,7 +47,7 @@ type Server struct {
 	reports   reporter
 	metrics   http.Handler
 
-	public, socket, peer, inside http.Handler
+	public, socket, peer, inside, forwarded http.Handler
 }
 
 // New returns a Server.
@@ -76,6 +76,7 @@ func New(c Config) (*Server, error) {
 	s.socket = s.edge(admission.Socket, s.routes(profiles()))
 	s.inside = s.edge(admission.Inside, s.routes(http.NewServeMux()))
 	s.peer = s.edge(admission.Peer, s.peerRoutes())
+	s.forwarded = s.edge(admission.Forwarded, s.routes(http.NewServeMux()))
 	return s, nil
 }
 
@@ -142,6 +143,10 @@ func (s *Server) InsideHandler() http.Handler { return s.inside }
 // ErrNotLeader.
 func (s *Server) PeerHandler() http.Handler { return s.peer }
 
+// ForwardedHandler serves what Handler serves to the agents without raft, on the cluster
+// port. Only authenticated agents may reach it; the callers are who their tokens say.
+func (s *Server) ForwardedHandler() http.Handler { return s.forwarded }
+
 // Drain refuses new calls (ErrDraining), ends watches and waiting claims, and
 // waits until everything else is answered, or until ctx ends. It cannot be undone.
 func (s *Server) Drain(ctx context.Context) error {
@@ -166,8 +171,10 @@ func (s *Server) options() connect.HandlerOption {
 
 // routes adds the API to mux.
 func (s *Server) routes(mux *http.ServeMux) http.Handler {
+	if s.config.Elsewhere != nil {
+		return s.forwardingRoutes(mux)
+	}
 	rpc := http.NewServeMux()
-	services := s.services()
 	for _, m := range s.methods.Methods {
 		rpc.Handle(m.Procedure, s.operator.Handler(m, s.options()))
 	}
@@ -175,13 +182,34 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 		rpc.Handle(procedure, h)
 	}
 	rpc.Handle(interrexv1.StreamServiceOperateProcedure, s.operator.OperateHandler(s.options()))
+	s.ownServices(rpc)
+	rpc.HandleFunc("/", notFound)
+	s.probes(mux)
+	if s.config.Changes != nil {
+		s.plain.Changes(mux, *s.config.Changes)
+	}
+	if s.config.Members != nil {
+		s.plain.Peers(mux)
+	}
+	mux.Handle("/", refusals{s}.tidy(rpc))
+	if s.config.Resources == nil || s.config.Changes == nil {
+		return mux
+	}
+	return s.plain.Values(*s.config.Resources, s.config.Changes.Table, mux)
+}
+
+// ownServices adds to rpc what is about the agent itself.
+func (s *Server) ownServices(rpc *http.ServeMux) {
+	services := s.services()
 	rpc.Handle(interrexv1.NewEngineServiceHandler(engineService{s}, s.options(), timed(interrexv1.File_interrex_v1_engine_proto.Services().ByName("EngineService"), s.config.Requests, s.config.Clock)))
 	rpc.Handle(grpchealth.NewHandler(&health{s, services}, s.options()))
 	reflector := grpcreflect.NewStaticReflector(services...)
 	rpc.Handle(grpcreflect.NewHandlerV1(reflector, s.options()))
 	rpc.Handle(grpcreflect.NewHandlerV1Alpha(reflector, s.options()))
-	rpc.HandleFunc("/", notFound)
+}
 
+// probes adds to mux what monitors ask for.
+func (s *Server) probes(mux *http.ServeMux) {
 	ask := probes{s}
 	mux.HandleFunc("GET /livez", ask.livez)
 	mux.HandleFunc("GET /readyz", ask.readyz)
@@ -194,17 +222,6 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 		}
 		s.metrics.ServeHTTP(w, r)
 	})
-	if s.config.Changes != nil {
-		s.plain.Changes(mux, *s.config.Changes)
-	}
-	if s.config.Members != nil {
-		s.plain.Peers(mux)
-	}
-	mux.Handle("/", refusals{s}.tidy(rpc))
-	if s.config.Resources == nil || s.config.Changes == nil {
-		return mux
-	}
-	return s.plain.Values(*s.config.Resources, s.config.Changes.Table, mux)
 }
 
 // services returns the names of all services.
@@ -229,7 +246,11 @@ func (s *Server) peerRoutes() http.Handler {
 // edge wraps next with what every request passes first: limits, the headers that name
 // the leader, and who the caller is.
 func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
-	next = s.guard().Admit(d, free, next)
+	if s.config.Elsewhere != nil {
+		next = s.admitForwarding(d, next)
+	} else {
+		next = s.guard().Admit(d, free, next)
+	}
 	return admission.Limited(s.config.BodyWait, s.config.SendWait, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		l := s.config.Leadership.Current()

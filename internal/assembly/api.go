@@ -47,6 +47,9 @@ func (s *Set) startAPI(u *unit.Unit) (worker.Worker, error) {
 		Switches:     unit.Need[*method.Switches](u, switchesName),
 		Tokens:       &services.Tokens{Table: unit.Need[*access.Table](u, StateName)},
 	}
+	if s.WithoutRaft() {
+		c.Elsewhere = elsewhere{unit.Need[unit.Handle[*forward.Gateway]](u, gatewaySlotName)}
+	}
 	engine := unit.Need[dependency.Reporter](u, EngineName)
 	rounds, forwarding := unit.Need[unit.Handle[*reads.Rounds]](u, readsSlotName), unit.Need[unit.Handle[*forward.Forwarder]](u, forwarderSlotName)
 	if u.Err != nil {

@@ -109,7 +109,10 @@ func (s *Set) Binders() []string {
 	names := s.names(metricsName)
 	current := s.section()
 	pending, own := check.Pending(current), enrolment.OwnFiles(current.Agent.DataDir)
-	if !pending {
+	switch {
+	case s.WithoutRaft():
+		names = append(names, s.Name(apiName))
+	case !pending:
 		names = append(names, s.Name(TransportName))
 	}
 	if current.API.Listen != "" && !(pending && current.API.TLS.Cert == own.Cert) {

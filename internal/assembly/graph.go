@@ -95,5 +95,35 @@ func (s *Set) graph() map[string]unit.Node {
 	if s.config.Agent.Observers != nil {
 		nodes[observersName] = unit.Node{Visits: []string{StateName}, Start: s.startObservers}
 	}
+	nodes[apiForwardedName] = unit.Node{
+		Inputs: []string{apiName}, Visits: []string{identityName, StateName, TransportName}, Start: s.startAPIForwarded,
+	}
+	if s.WithoutRaft() {
+		return s.withoutRaft(nodes)
+	}
+	return nodes
+}
+
+// withoutRaft returns the workers of an agent without raft, of those of a member. Its
+// state stays empty: the gateway takes what is not about the agent itself.
+func (s *Set) withoutRaft(nodes map[string]unit.Node) map[string]unit.Node {
+	for _, name := range []string{
+		TransportName, RaftName, raftConfigName, membershipName, readsName, LeaderName, forwarderName, apiPeersName, apiForwardedName,
+		ProjectionName, NotifyName, notifyConfigName, hookCallerName, WebhooksName, clustererName, backstopName, backstopConfigName,
+		custodyName, rotationName, joiningName, observersName,
+	} {
+		delete(nodes, name)
+	}
+	nodes[gatewaySlotName] = unit.Slot[*forward.Gateway]()
+	nodes[gatewayName] = unit.Node{
+		Flag: enrolmentName, Inputs: []string{ClockName, clusterConfigName}, Visits: []string{identityName}, Offers: []string{gatewaySlotName},
+		Start: s.startGateway,
+	}
+	api := nodes[apiName]
+	api.Uses = append(api.Uses, gatewaySlotName)
+	nodes[apiName] = api
+	nodes[renewalName] = unit.Node{
+		Inputs: []string{ClockName}, Visits: []string{identityName, gatewayName}, Start: s.startForwardersRenewal,
+	}
 	return nodes
 }

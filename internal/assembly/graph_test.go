@@ -24,7 +24,7 @@ func harmless(user string, value any) bool {
 	_, server := value.(*apiserver.Server)
 	return server && slices.Contains([]string{
 		// The server's end ends the streams that these wait for.
-		APIListenerName, apiSocketName, apiPeersName,
+		APIListenerName, apiSocketName, apiPeersName, apiForwardedName,
 		// It makes events readable by it, which goes on.
 		WebhooksName,
 	}, user)

@@ -69,7 +69,7 @@ type sessionKey struct{}
 func admit(ctx context.Context, by client.Caller, c *member.Admit) ([][]byte, error) {
 	m, err := client.Call[interrexv1.AdmitRequest, interrexv1.AdmitResponse](ctx, by, interrexv1.MemberServiceAdmitProcedure, &interrexv1.AdmitRequest{
 		Id: c.ID, Token: c.Token, Key: []byte(c.Key), Session: []byte(c.Session), Request: []byte(c.Request),
-		Signature: []byte(c.Signature), Former: []byte(c.Former), Incarnation: c.Incarnation,
+		Signature: []byte(c.Signature), Former: []byte(c.Former), Incarnation: c.Incarnation, Forwards: c.Forwards,
 	}, client.Options{})
 	return m.GetAuthorities(), err
 }

@@ -138,6 +138,9 @@ func fixed(from, to config.Config) error {
 			all = append(all, fmt.Errorf("%s: changing it from %q to %q needs a restart of the agent", f.key, f.from, f.to))
 		}
 	}
+	if from.Raft.Enabled != to.Raft.Enabled {
+		all = append(all, errors.New("raft.enabled: changing it needs a restart of the agent"))
+	}
 	if check.Pending(to) && !check.Pending(from) {
 		all = append(all, errors.New("cluster.join-token-file, cluster.ca-key-file: they are for an agent that has not begun otherwise: changing them needs a restart of the agent"))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/enrolment"
+	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/hookcaller"
@@ -67,6 +68,9 @@ func (s *Set) view() health.View {
 	}
 	if w := running[*enrolment.Worker](s, enrolmentName); w != nil {
 		v.Waits, v.WaitsSince = w.Waits(), w.Since()
+	}
+	if s.WithoutRaft() {
+		v.Forwards, v.Gateway = true, running[*forward.Gateway](s, gatewayName)
 	}
 	s.viewDown(&v)
 	return v

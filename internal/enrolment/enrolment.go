@@ -51,6 +51,7 @@ type Agent struct {
 	ID           string   // a DNS label
 	API, Cluster string   // the addresses that it listens on, host:port
 	Names        []string // further host names and IP addresses for its certificate
+	Forwards     bool     // it is to run without raft
 }
 
 // validate returns the first field that is not valid.
@@ -185,9 +186,12 @@ func (a Agent) saveConfig(join []string) error {
 	for _, address := range join {
 		quoted = append(quoted, q(address))
 	}
-	expect := "  bootstrap-expect: 1\n"
+	expect, raft := "  bootstrap-expect: 1\n", ""
 	if len(join) > 0 {
 		expect = ""
+	}
+	if a.Forwards {
+		raft = "raft:\n  enabled: false\n"
 	}
 	text := fmt.Sprintf(`agent:
   id: %s
@@ -204,8 +208,8 @@ cluster:
     ca: %s
     cert: %s
     key: %s
-`, q(a.ID), q(a.DataDir), q(a.API), file(authority.AgentCertName), file(authority.AgentKeyName),
-		q(a.Cluster), strings.Join(quoted, ", "), expect, file(authority.CertName), file(authority.AgentCertName), file(authority.AgentKeyName))
+%s`, q(a.ID), q(a.DataDir), q(a.API), file(authority.AgentCertName), file(authority.AgentKeyName),
+		q(a.Cluster), strings.Join(quoted, ", "), expect, file(authority.CertName), file(authority.AgentCertName), file(authority.AgentKeyName), raft)
 	return disk.ReplaceFile("the configuration", filepath.Join(a.DataDir, ConfigName), []byte(text))
 }
 
@@ -281,7 +285,7 @@ func (c JoinConfig) join(ctx context.Context, inUse error) error {
 		return err
 	}
 	grant, err := joining.Join(ctx, joining.Config{
-		ID: a.ID, Token: c.Token, Addresses: c.Addresses, Key: key, CSR: csr, Held: held, Incarnation: is.Incarnation, Clock: c.Clock, Logger: c.Logger,
+		ID: a.ID, Token: c.Token, Addresses: c.Addresses, Key: key, CSR: csr, Forwards: a.Forwards, Held: held, Incarnation: is.Incarnation, Clock: c.Clock, Logger: c.Logger,
 	})
 	if err != nil {
 		return err

@@ -130,7 +130,7 @@ func (w *Worker) try(ctx context.Context) error {
 	if !c.Cluster.Enrols() {
 		return nil // no longer
 	}
-	a := Agent{DataDir: w.config.Dir.Path, ID: w.config.Dir.ID, API: c.API.Listen, Cluster: c.Cluster.Listen}
+	a := Agent{DataDir: w.config.Dir.Path, ID: w.config.Dir.ID, API: c.API.Listen, Cluster: c.Cluster.Listen, Forwards: c.Raft.Enabled == config.Off}
 	for _, address := range []string{c.API.Advertise, c.Cluster.Advertise} {
 		if host, _, err := net.SplitHostPort(address); err == nil {
 			a.Names = append(a.Names, host)
@@ -158,7 +158,7 @@ func (w *Worker) join(ctx context.Context, a Agent, c config.Cluster) error {
 		return err
 	}
 	grant, err := joining.Try(ctx, joining.Config{
-		ID: a.ID, Token: token, Addresses: c.Join, Key: key, CSR: csr, Incarnation: w.config.Dir.Incarnation, Clock: w.config.Clock, Logger: w.config.Logger,
+		ID: a.ID, Token: token, Addresses: c.Join, Key: key, CSR: csr, Forwards: a.Forwards, Incarnation: w.config.Dir.Incarnation, Clock: w.config.Clock, Logger: w.config.Logger,
 	})
 	if err != nil {
 		return err

@@ -248,7 +248,7 @@ func lostLog(members []interrex.Member, logs map[string]transport.LogState) stri
 }
 
 func (v View) raftDown() []alarm.Finding {
-	if v.Running() != nil || v.Removed != nil || v.Waits != "" {
+	if v.Running() != nil || v.Removed != nil || v.Waits != "" || v.Forwards {
 		return nil
 	}
 	for _, other := range []error{raftworker.ErrDiskFailed, raftworker.ErrDiskFull, raftworker.ErrDiskHung, raftworker.ErrNoLeaderTimeout} {

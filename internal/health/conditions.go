@@ -63,6 +63,8 @@ func (h *Health) conditions() []alarm.Condition {
 			Do: "free space in the data directory's file system before raft's log runs out"},
 		{Name: "disk-slow", Look: h.on(View.diskSlow),
 			Do: "put the data directory on a faster disk, or on one of its own: each write waits for it"},
+		{Name: "forward-down", Look: h.on(View.forwardDown), After: electionGrace,
+			Do: "start a member at one of the addresses of cluster.join, or fix the network to it; where it refuses this agent, fix the reason that it gives; the agent goes on trying by itself"},
 		{Name: "fsm-hung", Look: h.on(View.fsmHung),
 			Do: "fix the program's state machine, whose methods must return, and restart this agent: until the call returns nothing is applied here, leases included"},
 		{Name: "fsm-snapshot-failed", Look: h.on(View.fsmSnapshotFailed),

@@ -43,7 +43,7 @@ import (
 )
 
 // elsewhereTested are the conditions that need other agents: see package agent.
-var elsewhereTested = []string{"bootstrap-waiting", "fsm-hung", "fsm-snapshot-failed", "fsm-stopped", "log-lost", "member-silent", "peer-refused", "quorum-lost", "refused"}
+var elsewhereTested = []string{"bootstrap-waiting", "forward-down", "fsm-hung", "fsm-snapshot-failed", "fsm-stopped", "log-lost", "member-silent", "peer-refused", "quorum-lost", "refused"}
 
 // trouble makes something wrong, and returns what mends it.
 type trouble struct {
@@ -691,7 +691,7 @@ func TestATableOfHoldersMayBeBehindForAMoment(t *testing.T) {
 // An election, a restart and a round of hellos take a moment.
 func TestWhatPassesByItselfIsNoAlarmAtOnce(t *testing.T) {
 	a := newAgent(t)
-	waits := []string{"access-stale", "api-down", "api-open", "bootstrap-waiting", "ca-key-missing", "ca-rotation-held", "certificate-unusable", "join-waiting", "log-lost", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
+	waits := []string{"access-stale", "api-down", "api-open", "bootstrap-waiting", "ca-key-missing", "ca-rotation-held", "certificate-unusable", "forward-down", "join-waiting", "log-lost", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
 	for _, c := range a.health.conditions() {
 		if slices.Contains(waits, c.Name) != (c.After >= time.Second) {
 			t.Errorf("%s is an alarm after %s", c.Name, c.After)

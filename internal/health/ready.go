@@ -20,6 +20,13 @@ type Check struct {
 // Ready returns the checks of readiness that only the agent can make.
 func (h *Health) Ready() []Check {
 	v := h.look()
+	drain := Check{Name: "not draining"}
+	if v.Draining {
+		drain.Err = errors.New("the agent is stopping")
+	}
+	if v.Forwards {
+		return []Check{{Name: "forwarding", Err: v.notForwarded()}, drain}
+	}
 	running := Check{Name: "raft"}
 	caughtUp := Check{Name: "caught up", Leader: true}
 	if v.Raft == nil {
@@ -30,10 +37,6 @@ func (h *Health) Ready() []Check {
 		caughtUp.Err = v.behind(r)
 	}
 	whole := Check{Name: "log whole", Err: v.quarantined()}
-	drain := Check{Name: "not draining"}
-	if v.Draining {
-		drain.Err = errors.New("the agent is stopping")
-	}
 	return []Check{running, caughtUp, whole, drain}
 }
 

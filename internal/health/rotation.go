@@ -33,6 +33,12 @@ func (v View) Authority() rotation.Cluster {
 	all := map[string]*rotation.Agent{}
 	for _, m := range v.Admitted.Members() {
 		all[m.ID] = &rotation.Agent{ID: m.ID, Issuer: m.Certificate.Issuer}
+		if m.Forwards { // it says nothing of itself, and follows what members tell it
+			all[m.ID].Met, all[m.ID].Alive, all[m.ID].Trusts = true, true, []string{c.CA, c.Next}
+			if v.Admitted.Recertified(m) {
+				all[m.ID].Issuer = c.CA
+			}
+		}
 	}
 	r := v.Running()
 	if r != nil {
@@ -41,7 +47,9 @@ func (v View) Authority() rotation.Cluster {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(all)) {
-		v.identifyAuthority(all[id], r)
+		if m := v.Admitted.Member(id); m == nil || !m.Forwards {
+			v.identifyAuthority(all[id], r)
+		}
 		c.Agents = append(c.Agents, *all[id])
 	}
 	return c

@@ -22,6 +22,12 @@ func (h *Health) Status() interrex.Status {
 	if v.Draining {
 		status.State = interrex.Stopping
 	}
+	if v.Forwards && !v.Draining {
+		status.State, status.Quorum = interrex.Forwarding, v.forwarding()
+	}
+	if v.Gateway != nil {
+		status.ClusterID, status.LeaderID = v.Gateway.Told().ClusterID, v.Gateway.Told().LeaderID
+	}
 	if v.Waits != "" {
 		status.State = interrex.Waiting
 	}

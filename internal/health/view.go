@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/lease"
@@ -45,6 +46,10 @@ type View struct {
 	// WaitsSince; empty: it has one, or needs none.
 	Waits      string
 	WaitsSince time.Time
+
+	// Forwards is whether this is an agent without raft.
+	Forwards bool
+	Gateway  *forward.Gateway // of an agent without raft; nil also where it does not run
 
 	// Why a worker that does not run ended or could not start; nil: it runs, or
 	// waits for an input.

@@ -163,7 +163,7 @@ func (c HandlerConfig) check(ctx context.Context, q *request) (*x509.Certificate
 	sum := sha256.Sum256(q.CSR)
 	admit := &member.Admit{
 		ID: q.ID, Token: q.Token, Key: string(csr.RawSubjectPublicKeyInfo), Session: string(id[:]), Request: string(sum[:]),
-		Signature: string(q.Signature), Former: string(q.Former), Incarnation: q.Incarnation,
+		Signature: string(q.Signature), Former: string(q.Former), Incarnation: q.Incarnation, Forwards: q.Forwards,
 	}
 	if err := admit.Validate(); err != nil {
 		return nil, nil, err

@@ -36,6 +36,8 @@ type Config struct {
 	CSR []byte
 	// Former is the key for which this ID had its certificate before; nil: none.
 	Former *ecdsa.PrivateKey
+	// Forwards is whether the agent is to run without raft.
+	Forwards bool
 	// Held is set aside if the agent is let in; nil: its directory is new.
 	Held *Held
 	// Incarnation is that of its directory.
@@ -216,7 +218,7 @@ func (c Config) sign(conn *tls.Conn) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &request{ID: c.ID, Token: c.Token.ID(), CSR: c.CSR, Signature: c.Token.Sign(s, c.CSR), Held: c.Held, Incarnation: c.Incarnation}
+	q := &request{ID: c.ID, Token: c.Token.ID(), CSR: c.CSR, Signature: c.Token.Sign(s, c.CSR), Forwards: c.Forwards, Held: c.Held, Incarnation: c.Incarnation}
 	if c.Former == nil {
 		return q, nil
 	}

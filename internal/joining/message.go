@@ -29,6 +29,7 @@ type request struct {
 	CSR       []byte `json:"csr"`
 	Signature []byte `json:"signature"`
 	Former    []byte `json:"former,omitempty"`
+	Forwards  bool   `json:"forwards,omitempty"` // whether it is to run without raft
 	Held      *Held  `json:"held,omitempty"`
 	// Incarnation is that of the directory that it runs with, unless that is set aside.
 	Incarnation string `json:"incarnation,omitempty"`

@@ -31,6 +31,8 @@ type Admit struct {
 	// Incarnation is that of the agent's disk, as it says; empty: it is not known. The
 	// member's, if it is another one, is lost, and gone from now on.
 	Incarnation string
+	// Forwards reports that the agent is to run without raft.
+	Forwards bool
 }
 
 const (
@@ -79,11 +81,19 @@ func (c *Admit) Append(b []byte) []byte {
 	for _, s := range []string{c.ID, c.Token, c.Key, c.Session, c.Request, c.Signature, c.Former, c.Incarnation} {
 		b = codec.AppendText(b, s)
 	}
+	if c.Forwards {
+		b = codec.AppendBool(b, true)
+	}
 	return b
 }
 
 func (c *Admit) decode(d *decoder) {
 	*c = Admit{ID: d.Text(), Token: d.Text(), Key: d.Text(), Session: d.Text(), Request: d.Text(), Signature: d.Text(), Former: d.Text(), Incarnation: d.Text()}
+	if d.More() {
+		if c.Forwards = d.Bool(); !c.Forwards {
+			d.Fail() // it would not be there
+		}
+	}
 }
 
 // statement is what was signed.
@@ -126,6 +136,8 @@ func (c *Admit) checkMember(now *content, token *JoinToken) *interrex.Error {
 	switch {
 	case known == nil && len(now.members) >= MaxMembers:
 		return tooMany(now)
+	case known != nil && c.Forwards && known.Incarnation != "":
+		return interrex.Errorf(interrex.ErrConflict, "agent %s is a member with a log, and an agent without raft has none: remove it first, with 'interrex member remove %s', or give this one another ID", c.ID, c.ID)
 	case known == nil || known.Key == c.Key || token.For == c.ID || c.formerFits(known):
 		return nil
 	}
@@ -157,7 +169,7 @@ func (c *Admit) apply(t *Table, turn *state.Turn) *Reply {
 		copied := *known
 		next, kind = &copied, interrex.MemberChanged
 	}
-	next.Key, next.Revision = c.Key, turn.Revision
+	next.Key, next.Forwards, next.Revision = c.Key, c.Forwards, turn.Revision
 	t.change(func(now *content) {
 		if c.Replaces(known) {
 			now.bury(known, turn.Revision)

@@ -12,11 +12,40 @@ import (
 
 func appendMember(b []byte, m *Member) []byte {
 	b = codec.AppendText(codec.AppendText(codec.AppendText(b, m.ID), m.Key), m.Incarnation)
-	b = codec.AppendBool(b, m.NonVoter)
+	b = append(b, m.role())
 	b = codec.AppendText(codec.AppendText(codec.AppendText(b, m.ClusterAddress), m.APIAddress), m.Version)
 	b = appendCertificate(appendTables(b, m.Tables), m.Certificate)
 	b = binary.AppendVarint(codec.AppendBool(b, m.Renew), m.Added.UnixNano())
 	return binary.AppendUvarint(b, uint64(m.Revision))
+}
+
+// The roles of a member, as they are encoded.
+const (
+	mayVote byte = iota
+	nonVoter
+	forwards
+)
+
+func (m *Member) role() byte {
+	switch {
+	case m.Forwards:
+		return forwards
+	case m.NonVoter:
+		return nonVoter
+	}
+	return mayVote
+}
+
+func (d *decoder) role(m *Member) {
+	switch role := d.Bytes(1); {
+	case d.Failed():
+	case role[0] == nonVoter:
+		m.NonVoter = true
+	case role[0] == forwards:
+		m.Forwards = true
+	case role[0] != mayVote:
+		d.Fail()
+	}
 }
 
 func appendCertificate(b []byte, c Certificate) []byte {
@@ -118,12 +147,12 @@ func (d *decoder) certificate() Certificate {
 }
 
 func (d *decoder) member() *Member {
-	return &Member{
-		ID: d.Text(), Key: d.Text(), Incarnation: d.Text(), NonVoter: d.Bool(),
-		ClusterAddress: d.Text(), APIAddress: d.Text(), Version: d.Text(), Tables: d.tables(),
-		Certificate: d.certificate(), Renew: d.Bool(),
-		Added: time.Unix(0, d.Varint()).UTC(), Revision: interrex.Revision(d.Uvarint()),
-	}
+	m := &Member{ID: d.Text(), Key: d.Text(), Incarnation: d.Text()}
+	d.role(m)
+	m.ClusterAddress, m.APIAddress, m.Version, m.Tables = d.Text(), d.Text(), d.Text(), d.tables()
+	m.Certificate, m.Renew = d.certificate(), d.Bool()
+	m.Added, m.Revision = time.Unix(0, d.Varint()).UTC(), interrex.Revision(d.Uvarint())
+	return m
 }
 
 func (d *decoder) token() *JoinToken {

@@ -67,6 +67,30 @@ func TestEncodingOfCommandsStays(t *testing.T) {
 	}
 }
 
+func TestAnAgentWithoutRaftComesBackFromItsEncoding(t *testing.T) {
+	w := newWorld(t)
+	c := admit(t, "f1", w.token(1, ""), newKey(t), nil)
+	c.Forwards = true
+	back, err := w.table.Decode(c.Append(nil))
+	if err != nil || !reflect.DeepEqual(back, c) {
+		t.Errorf("it comes back as %+v, %v", back, err)
+	}
+	c.Forwards = false
+	if _, err := w.table.Decode(append(c.Append(nil), 0)); interrex.KindOf(err) != interrex.ErrInvalid {
+		t.Errorf("two encodings of one command: %v", err)
+	}
+	c.Forwards = true
+	w.must(c)
+	var snapshot bytes.Buffer
+	if err := w.table.Freeze().Write(&snapshot); err != nil {
+		t.Fatal(err)
+	}
+	other := member.New()
+	if err := other.Restore(w.table.Version(), &snapshot); err != nil || !reflect.DeepEqual(other.Members(), w.table.Members()) || !other.Member("f1").Forwards {
+		t.Errorf("it is restored as %+v, %v", other.Member("f1"), err)
+	}
+}
+
 // settled returns a table with members and a join token, and the replies to a removal and
 // to the token.
 func settled(t *testing.T) (w *world, gone, token *member.Reply) {

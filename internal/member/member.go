@@ -21,6 +21,9 @@ type Member struct {
 	Incarnation string
 	// NonVoter reports that it must not be given a vote.
 	NonVoter bool
+	// Forwards reports that it runs without raft: it is not in raft's configuration, and
+	// forwards the requests of its callers to members.
+	Forwards bool
 
 	ClusterAddress, APIAddress string // host:port, as the leader last saw them
 	Version                    string // of its build

@@ -108,6 +108,10 @@ func (t *Table) IssuedByFormer(cert *x509.Certificate) bool {
 	})
 }
 
+// Recertified reports whether an agent without raft got its certificate of the present CA:
+// nothing else of it is recorded than its certificates.
+func (t *Table) Recertified(m *Member) bool { return m.Revision >= t.content.Load().since && !m.Renew }
+
 // Outdated reports whether a join token was created before the CA was rotated.
 func (t *Table) Outdated(token *JoinToken) bool { return token.Created < t.content.Load().since }
 

@@ -242,6 +242,20 @@ func TestALostDiskIsReplaced(t *testing.T) {
 	}
 }
 
+func TestAnAgentWithoutRaftGetsNoVote(t *testing.T) {
+	w := newWorld(t)
+	key := newKey(t)
+	c := admit(t, "f1", w.token(1, ""), key, nil)
+	c.Forwards = true
+	w.must(c)
+	w.refused(&member.SetVoter{ID: "f1", Voter: true}, interrex.ErrConflict, "runs without raft")
+	w.must(admit(t, "n1", w.token(1, ""), key, nil))
+	w.must(&member.See{ID: "n1", Incarnation: "a"})
+	c = admit(t, "n1", w.token(1, ""), key, nil)
+	c.Forwards = true
+	w.refused(c, interrex.ErrConflict, "is a member with a log")
+}
+
 func TestAFounderIsAMemberOnceItIsSeen(t *testing.T) {
 	w := newWorld(t)
 	see := &member.See{ID: "n1", Incarnation: "a", ClusterAddress: "h:1", APIAddress: "h:2", Version: "1", Tables: []member.TableVersion{{Name: "x", Version: 3}}}

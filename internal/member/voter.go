@@ -28,8 +28,11 @@ func (c *SetVoter) Append(b []byte) []byte {
 func (c *SetVoter) decode(d *decoder) { *c = SetVoter{ID: d.Text(), Voter: d.Bool()} }
 
 func (c *SetVoter) check(now *content, _ state.Time) *interrex.Error {
-	if now.member(c.ID) == nil {
+	switch known := now.member(c.ID); {
+	case known == nil:
 		return notFound(c.ID)
+	case known.Forwards:
+		return interrex.Errorf(interrex.ErrConflict, "agent %s runs without raft, and has no vote: to make it a member, give it an empty directory, and join it without --forward", c.ID)
 	}
 	return nil
 }

@@ -82,6 +82,9 @@ func (r Rules) Accept(peer transport.Hello) error {
 		return interrex.Errorf(interrex.ErrRemoved, "agent %s was removed from the cluster %s, and does not come back with this data directory: %s", peer.ID, clusterID, ComeBack)
 	}
 	row := r.Members.Member(peer.ID)
+	if row != nil && row.Forwards {
+		return interrex.Errorf(interrex.ErrDenied, "agent %s was admitted to run without raft: the raft protocol is closed to it: set its raft.enabled to false or, to make it a member, remove it, and join it with an empty directory and without --forward", peer.ID)
+	}
 	if peer.ClusterID == "" {
 		if row != nil && row.Incarnation == "" {
 			return nil // it was admitted, and comes for the first time
@@ -110,6 +113,24 @@ func (r Rules) KnownDisk(peer transport.Hello) error {
 		return nil
 	}
 	return fmt.Errorf("raft is not open to agent %s yet: its disk is not recorded, and one that it had before may have a vote still", peer.ID)
+}
+
+// MayForward returns why an agent, whose certificate is for its ID, may not forward
+// requests to this one; nil: it may.
+func (r Rules) MayForward(id string) error {
+	clusterID, _, _ := r.known()
+	row := r.Members.Member(id)
+	switch {
+	case clusterID == "":
+		return interrex.Errorf(interrex.ErrUnavailable, "agent %s is in no cluster yet", r.Disk.ID)
+	case row != nil && row.Forwards:
+		return nil
+	case row != nil:
+		return interrex.Errorf(interrex.ErrDenied, "agent %s is a member with a log, and does not run without raft: set its raft.enabled to true or, to make it an agent without raft, remove it first", id)
+	case r.Members.CA() != "":
+		return interrex.Errorf(interrex.ErrRemoved, "agent %s is not admitted to the cluster %s, or was removed: 'interrex agent join --forward' with a join token admits it", id, clusterID)
+	}
+	return nil // the certificates come from elsewhere
 }
 
 // ComeBack says how an agent that was removed comes back.

@@ -155,14 +155,15 @@ func TestTheTableOfMembersDecidesWhoIsLetIn(t *testing.T) {
 	}
 }
 
-// An agent that was admitted has no disk that is known until it is seen.
-func TestAnAdmittedAgentIsLetInForTheFirstTime(t *testing.T) {
+// admitted records that an agent was admitted, with a token of a CA.
+func admitted(t *testing.T, r Rules, id string, forwards bool) {
+	t.Helper()
 	ca, err := authority.New(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	token := jointoken.New(ca.Pin())
-	_, csr, err := authority.NewRequest("e", nil)
+	_, csr, err := authority.NewRequest(id, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,17 +172,48 @@ func TestAnAdmittedAgentIsLetInForTheFirstTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	session, sum := jointoken.Session{1}, sha256.Sum256(csr)
+	record(t, r.Members, &member.SetCA{Cert: string(ca.Cert())},
+		&member.CreateJoinToken{Key: string(token.PublicKey()), Uses: 1, TTL: time.Hour},
+		&member.Admit{
+			ID: id, Token: token.ID(), Key: string(request.RawSubjectPublicKeyInfo), Session: string(session[:]), Request: string(sum[:]),
+			Signature: string(token.Sign(session, csr)), Forwards: forwards,
+		})
+}
+
+func TestOnlyAnAgentThatWasAdmittedForItForwards(t *testing.T) {
+	r := rulesOf(t, here, here)
+	if err := r.MayForward("f"); err != nil {
+		t.Errorf("where the certificates come from elsewhere: %v", err)
+	}
+	admitted(t, r, "f", true)
+	record(t, r.Members, &member.See{ID: "b", Incarnation: "disk b"})
+	if err := r.MayForward("f"); err != nil {
+		t.Error(err)
+	}
+	if err := r.MayForward("b"); interrex.KindOf(err) != interrex.ErrDenied {
+		t.Errorf("a member: %v", err)
+	}
+	hello := transport.Hello{ID: "f", Incarnation: "disk f", Tables: r.Tables}
+	if err := r.Accept(hello); err == nil || !strings.Contains(err.Error(), "the raft protocol is closed to it") {
+		t.Errorf("with raft it is let in: %v", err)
+	}
+	record(t, r.Members, &member.Remove{ID: "f"})
+	if err := r.MayForward("f"); interrex.KindOf(err) != interrex.ErrRemoved {
+		t.Errorf("once it was removed: %v", err)
+	}
+	if err := rulesOf(t, "", "").MayForward("f"); interrex.KindOf(err) != interrex.ErrUnavailable {
+		t.Errorf("at an agent in no cluster: %v", err)
+	}
+}
+
+// An agent that was admitted has no disk that is known until it is seen.
+func TestAnAdmittedAgentIsLetInForTheFirstTime(t *testing.T) {
 	r := rulesOf(t, here, here)
 	hello := transport.Hello{ID: "e", Incarnation: "disk e", Tables: r.Tables}
 	if err := r.Accept(hello); err == nil {
 		t.Error("it is let in before it was admitted")
 	}
-	record(t, r.Members, &member.SetCA{Cert: string(ca.Cert())},
-		&member.CreateJoinToken{Key: string(token.PublicKey()), Uses: 1, TTL: time.Hour},
-		&member.Admit{
-			ID: "e", Token: token.ID(), Key: string(request.RawSubjectPublicKeyInfo), Session: string(session[:]), Request: string(sum[:]),
-			Signature: string(token.Sign(session, csr)),
-		})
+	admitted(t, r, "e", false)
 	if err := r.Accept(hello); err != nil {
 		t.Error(err)
 	}

@@ -32,6 +32,12 @@ func WithPeer(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, peerKey{}, id)
 }
 
+// PeerOf returns the ID of the agent that makes a request; empty: it is not known.
+func PeerOf(ctx context.Context) string {
+	id, _ := ctx.Value(peerKey{}).(string)
+	return id
+}
+
 // Handle serves the calls of one path.
 func Handle[Q, A any](mux *http.ServeMux, path string, do func(ctx context.Context, peer string, q *Q) (*A, error)) {
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
@@ -39,11 +45,11 @@ func Handle[Q, A any](mux *http.ServeMux, path string, do func(ctx context.Conte
 		defer cancel()
 		var q Q
 		a, err := (*A)(nil), json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&q)
-		peer, is := ctx.Value(peerKey{}).(string)
+		peer := PeerOf(ctx)
 		switch {
 		case err != nil:
 			err = interrex.Errorf(interrex.ErrInvalid, "cannot read the request: %v", err)
-		case !is || peer == "":
+		case peer == "":
 			err = interrex.Errorf(interrex.ErrUnauthenticated, "the caller is not an agent")
 		default:
 			a, err = do(ctx, peer, &q)
@@ -108,6 +114,11 @@ func Call[A, Q any](ctx context.Context, dial Dialer, id, path string, q *Q) (*A
 	if err != nil {
 		return nil, interrex.Errorf(interrex.ErrUnavailable, "cannot call %s: %v", id, err)
 	}
+	return Read[A](id, response)
+}
+
+// Read reads the answer of an agent.
+func Read[A any](id string, response *http.Response) (*A, error) {
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
 	if err != nil {

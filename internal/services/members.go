@@ -64,7 +64,7 @@ func (s Members) list(_ *interrexv1.MemberServiceListRequest, st *state.State) (
 
 // joined adds to what an agent sees of a member what is recorded.
 func joined(m interrex.Member, row *member.Member) interrex.Member {
-	m.ID, m.NonVoter, m.Version, m.Incarnation, m.Added, m.Revision = row.ID, row.NonVoter, row.Version, row.Incarnation, row.Added, row.Revision
+	m.ID, m.NonVoter, m.Forwards, m.Version, m.Incarnation, m.Added, m.Revision = row.ID, row.NonVoter, row.Forwards, row.Version, row.Incarnation, row.Added, row.Revision
 	m.Address, m.APIAddress = cmp.Or(m.Address, row.ClusterAddress), cmp.Or(m.APIAddress, row.APIAddress)
 	m.Tables = map[string]uint32{}
 	for _, t := range row.Tables {
@@ -126,7 +126,7 @@ func memberReply(r state.Result) (*member.Reply, error) {
 func admit(m *interrexv1.AdmitRequest) (state.Command, error) {
 	return &member.Admit{
 		ID: m.GetId(), Token: m.GetToken(), Key: string(m.GetKey()), Session: string(m.GetSession()), Request: string(m.GetRequest()),
-		Signature: string(m.GetSignature()), Former: string(m.GetFormer()), Incarnation: m.GetIncarnation(),
+		Signature: string(m.GetSignature()), Former: string(m.GetFormer()), Incarnation: m.GetIncarnation(), Forwards: m.GetForwards(),
 	}, nil
 }
 

@@ -12,7 +12,7 @@ func Member(m interrex.Member) *interrexv1.Member {
 	p := &interrexv1.Member{
 		Id: m.ID, Suffrage: m.Suffrage, Leader: m.Leader, NonVoter: m.NonVoter, ClusterAddress: m.Address, ApiAddress: m.APIAddress,
 		Version: m.Version, Incarnation: m.Incarnation, Tables: m.Tables, AddedAt: Timestamp(m.Added), Revision: uint64(m.Revision),
-		Silent: m.Silent, Refusal: m.Refusal, Leaving: m.Leaving,
+		Silent: m.Silent, Refusal: m.Refusal, Leaving: m.Leaving, Forwards: m.Forwards,
 	}
 	if m.LastContact != nil {
 		p.LastContact = durationpb.New(*m.LastContact)
@@ -26,7 +26,7 @@ func FromMember(p *interrexv1.Member) (interrex.Member, error) {
 	m := interrex.Member{
 		ID: p.GetId(), Suffrage: p.GetSuffrage(), Leader: p.GetLeader(), NonVoter: p.GetNonVoter(), Address: p.GetClusterAddress(),
 		APIAddress: p.GetApiAddress(), Version: p.GetVersion(), Incarnation: p.GetIncarnation(), Revision: interrex.Revision(p.GetRevision()),
-		Tables: p.GetTables(), Silent: p.GetSilent(), Refusal: p.GetRefusal(), Leaving: p.GetLeaving(), Added: in.Time("added_at", p.GetAddedAt()),
+		Tables: p.GetTables(), Silent: p.GetSilent(), Refusal: p.GetRefusal(), Leaving: p.GetLeaving(), Forwards: p.GetForwards(), Added: in.Time("added_at", p.GetAddedAt()),
 	}
 	if p.GetLastContact() != nil {
 		ago := in.Duration("last_contact", p.GetLastContact())

@@ -1,0 +1,63 @@
+package apiserver
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/accesstoken"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/wire"
+)
+
+// forwardingRoutes returns the API of an agent without raft: what is about the agent
+// itself is answered here, and everything else at a member.
+func (s *Server) forwardingRoutes(mux *http.ServeMux) http.Handler {
+	own := http.NewServeMux()
+	s.ownServices(own)
+	tidy := refusals{s}.tidy(own)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := own.Handler(r); pattern != "" {
+			tidy.ServeHTTP(w, r)
+			return
+		}
+		s.pass(w, r)
+	})
+	s.probes(mux)
+	return mux
+}
+
+// pass lets a member answer a request. A drain waits for the answer, and ends streams.
+func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
+	if err := s.calls.Enter(); err != nil {
+		admission.Refuse(w, r, err)
+		return
+	}
+	defer s.calls.Leave(1)
+	if in, out := wire.Streams(r.URL.Path); in || out {
+		ctx, cancel := s.calls.EndOn(r.Context())
+		defer cancel()
+		r = r.WithContext(ctx)
+	}
+	s.config.Elsewhere.ServeHTTP(w, r)
+}
+
+// admitForwarding passes on requests at a door of an agent without raft, which does not
+// know the callers at its port: a member decides what they may do.
+func (s *Server) admitForwarding(d admission.Door, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := admission.Caller{Operator: true, Door: d}
+		own := r.URL.Path == "/metrics" || strings.HasPrefix(r.URL.Path, "/"+interrexv1.EngineServiceName+"/")
+		if d == admission.Public {
+			c = admission.Caller{Door: d, Grant: &accesstoken.Grant{Name: "anonymous"}}
+			if own {
+				if err := s.config.Elsewhere.May(r); err != nil {
+					admission.Refuse(w, r, err)
+					return
+				}
+				c.Grant = nil
+			}
+		}
+		next.ServeHTTP(w, r.WithContext(admission.WithCaller(r.Context(), c)))
+	})
+}

@@ -1,0 +1,184 @@
+package assembly
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/accesstoken"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/enrolment"
+	"github.com/interrex/interrex/internal/forward"
+	"github.com/interrex/interrex/internal/inbound"
+	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/logs"
+	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peercall"
+	"github.com/interrex/interrex/internal/renewal"
+	"github.com/interrex/interrex/internal/unit"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/transport"
+)
+
+// WithoutRaft reports whether this is an agent without raft: its state is empty.
+func (s *Set) WithoutRaft() bool { return s.config.Agent.Raft.Enabled == config.Off }
+
+// startGateway forwards the requests of an agent without raft to members.
+func (s *Set) startGateway(u *unit.Unit) (worker.Worker, error) {
+	now, section := unit.Need[clock.Clock](u, ClockName), unit.Need[config.Cluster](u, clusterConfigName)
+	slot, dir := unit.Need[unit.Offerer[*forward.Gateway]](u, gatewaySlotName), unit.Need[*datadir.Dir](u, identityName)
+	if u.Err != nil {
+		return nil, u.Err
+	}
+	given := s.config.Agent.checked().Certificates(section)
+	if err := s.fitsGateway(given, dir); err != nil {
+		return nil, err
+	}
+	token := &accesstoken.File{Path: s.section().API.TokenFile}
+	g := forward.NewGateway(forward.GatewayConfig{
+		TLS: given, Dialer: s.config.Agent.Dialer, Join: func() []string { return section.Join },
+		Token: func() (string, error) {
+			if token.Path == "" {
+				return "", nil
+			}
+			return token.Token()
+		},
+		Lead: s.Leadership.Set, Version: s.config.Agent.Version, Clock: now, Logger: s.logger("forward"),
+	})
+	slot.Offer(u, g)
+	u.Give(g, given)
+	return g, nil
+}
+
+// fitsGateway returns why an agent cannot run without raft.
+func (s *Set) fitsGateway(given transport.TLS, dir *datadir.Dir) error {
+	if given == nil {
+		return errors.New("cluster.tls: an agent without raft needs a certificate: set ca, cert and key, or cluster.join-token-file")
+	}
+	if is := dir.Present(); is.ClusterID != "" {
+		return interrex.Errorf(interrex.ErrConflict, "agent %s cannot run without raft: its data directory has the log of a member of the cluster %s: "+
+			"set raft.enabled to true, or remove it with 'interrex member remove %s', and give it an empty directory", is.ID, is.ClusterID, is.ID)
+	}
+	_, err := given.Certificate()
+	return err
+}
+
+// elsewhere is the members' API, for an agent without raft; while its gateway does not
+// run, everything is refused.
+type elsewhere struct {
+	gateway unit.Handle[*forward.Gateway]
+}
+
+var _ apiserver.Elsewhere = elsewhere{}
+
+// ServeHTTP implements apiserver.Elsewhere.
+func (e elsewhere) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g, is := e.gateway.Now(); is {
+		g.ServeHTTP(w, r)
+		return
+	}
+	admission.Refuse(w, r, noGateway())
+}
+
+// May implements apiserver.Elsewhere.
+func (e elsewhere) May(r *http.Request) error {
+	if g, is := e.gateway.Now(); is {
+		return g.May(r)
+	}
+	return noGateway()
+}
+
+func noGateway() error {
+	return interrex.Errorf(interrex.ErrUnavailable, "this agent forwards requests to members, and cannot yet: its 'interrex status', over its socket, says why; nothing has happened")
+}
+
+// startForwardersRenewal renews the certificate of an agent without raft.
+func (s *Set) startForwardersRenewal(u *unit.Unit) (worker.Worker, error) {
+	now, dir := unit.Need[clock.Clock](u, ClockName), unit.Need[*datadir.Dir](u, identityName)
+	g, own := unit.Need[*forward.Gateway](u, gatewayName), unit.Need[transport.TLS](u, gatewayName)
+	if u.Err != nil {
+		return nil, u.Err
+	}
+	if s.config.Agent.TLS != nil || s.section().Cluster.TLS != enrolment.OwnFiles(dir.Path) {
+		return nil, nil // others renew it
+	}
+	return renewal.NewWorker(renewal.Config{
+		ID: dir.ID, Dir: dir.Path, Certificate: own.Certificate, Changed: func() {}, Clock: now, Logger: s.logger("certificate"),
+		Member:  func() bool { return len(g.Told().Authorities) > 0 },
+		Wanted:  func(present *x509.Certificate) bool { return g.Told().Renews(present) },
+		Trusted: func() [][]byte { return g.Told().Authorities }, Gone: func(pin jointoken.Pin) bool { return g.Told().Gone(pin) },
+		Ask: func(ctx context.Context, q *renewal.Request) (*renewal.Grant, error) {
+			var failed []error
+			for _, address := range g.Told().Addresses {
+				grant, err := renewal.Ask(ctx, func(ctx context.Context, address string) (net.Conn, error) {
+					return forward.Dial(ctx, address, own, s.config.Agent.Dialer)
+				}, address, q)
+				if err == nil {
+					return grant, nil
+				}
+				failed = append(failed, err)
+			}
+			return nil, errors.Join(append(failed, errors.New("no member that was asked has renewed the certificate"))...)
+		},
+	})
+}
+
+// startAPIForwarded serves, at a member, the agents without raft.
+func (s *Set) startAPIForwarded(u *unit.Unit) (worker.Worker, error) {
+	t, server := unit.Need[*transport.Transport](u, TransportName), unit.Need[*apiserver.Server](u, apiName)
+	dir, st, table := unit.Need[*datadir.Dir](u, identityName), unit.Need[*state.State](u, StateName), unit.Need[*member.Table](u, StateName)
+	if u.Err != nil {
+		return nil, u.Err
+	}
+	l, err := t.ForwardListener()
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", server.ForwardedHandler())
+	s.issuer(dir, table).Serve(mux)
+	rules := s.rules(dir, st, table)
+	tell := func(id string) (*forward.Members, error) {
+		if server.Draining() {
+			return nil, admission.DrainingError()
+		}
+		if err := s.quarantined(); err != nil {
+			return nil, interrex.Errorf(interrex.ErrUnavailable, "%v", err)
+		}
+		return tellMembers(s.Leadership.Current(), t, st, table.Member(id), table.Trusted()), nil
+	}
+	logger := logs.NewRepeats(s.config.Agent.Clock, s.logger("forward"))
+	return listener.New(listener.Config{
+		Listener: l, Handler: forward.Serve(mux, rules.MayForward, tell, logger), Logger: s.logger("forward"),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return peercall.WithPeer(ctx, inbound.PeerOf(c))
+		},
+	})
+}
+
+// tellMembers returns what an agent without raft is told. row is what is recorded of it;
+// nil: nothing is.
+func tellMembers(l interrex.Leadership, t *transport.Transport, st *state.State, row *member.Member, cas [][]byte) *forward.Members {
+	m := &forward.Members{
+		ID: t.ID(), ClusterID: st.Identity().ClusterID, LeaderID: l.LeaderID, LeaderAddress: l.LeaderAddress, Term: l.Term, Authorities: cas,
+	}
+	for _, h := range append(t.Peers(), t.Self()) {
+		if address := t.Address(h.ID); inbound.CheckAddress(address) == nil {
+			m.Addresses = append(m.Addresses, address)
+		}
+	}
+	if row != nil {
+		m.Renew, m.Key = row.Renew, []byte(row.Key)
+	}
+	return m
+}

@@ -1,0 +1,232 @@
+package forward
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/peercall"
+	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/transport"
+)
+
+// fleet are members, each at an address of its own.
+type fleet struct {
+	*testing.T
+	ca *certificates.CA
+
+	mu      sync.Mutex
+	members map[string]*http.Server // by address
+	log     []string                // who answered, and with which token
+}
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	ca, err := certificates.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &fleet{T: t, ca: ca, members: map[string]*http.Server{}}
+}
+
+// member starts one, which lets agents forward unless may says why not.
+func (f *fleet) member(id string, may func(string) error) (address string) {
+	f.Helper()
+	given, err := f.ca.TLS(id)
+	if err != nil {
+		f.Fatal(err)
+	}
+	config, err := certificates.Server(given, transport.ForwardProtocol)
+	if err != nil {
+		f.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		f.Fatal(err)
+	}
+	address = l.Addr().String()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.log = append(f.log, id+" "+r.Header.Get("Authorization")+" "+string(body))
+	})
+	tell := func(string) (*Members, error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		m := &Members{ID: id, ClusterID: "c", LeaderID: "a", Term: 3}
+		for address := range f.members {
+			m.Addresses = append(m.Addresses, address)
+		}
+		return m, nil
+	}
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	server := &http.Server{
+		Handler: Serve(mux, may, tell, silent.Logger{}), Protocols: protocols,
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context { return peercall.WithPeer(ctx, "f1") },
+	}
+	f.mu.Lock()
+	f.members[address] = server
+	f.mu.Unlock()
+	go func() { _ = server.Serve(shaken{tls.NewListener(l, config)}) }()
+	f.Cleanup(func() { _ = server.Close() })
+	return address
+}
+
+// shaken accepts connections that do not look like TLS to an http.Server.
+type shaken struct{ net.Listener }
+
+func (s shaken) Accept() (net.Conn, error) {
+	c, err := s.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return struct{ net.Conn }{c}, nil
+}
+
+func (f *fleet) stop(address string) {
+	f.mu.Lock()
+	server := f.members[address]
+	delete(f.members, address)
+	f.mu.Unlock()
+	_ = server.Close()
+}
+
+func (f *fleet) answers() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.log...)
+}
+
+// gateway starts the gateway of agent f1.
+func (f *fleet) gateway(join ...string) *Gateway {
+	f.Helper()
+	given, err := f.ca.TLS("f1")
+	if err != nil {
+		f.Fatal(err)
+	}
+	g := NewGateway(GatewayConfig{
+		TLS: given, Join: func() []string { return join }, Token: func() (string, error) { return "own", nil },
+		Lead: func(interrex.Leadership) {}, Clock: clock.WallClock, Logger: silent.Logger{},
+	})
+	f.Cleanup(func() { g.Kill(); _ = g.Wait() })
+	return g
+}
+
+// until waits until something is so.
+func (f *fleet) until(what string, is func() bool) {
+	f.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			f.Fatalf("after a minute: %s", what)
+		}
+	}
+}
+
+// post sends a request that arrives at a door, and returns its status and its answer.
+func (f *fleet) post(g *Gateway, d admission.Door, token, body string) (int, string) {
+	f.Helper()
+	r := httptest.NewRequest(http.MethodPost, "/interrex.v1.LeaseService/Claim", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	w := httptest.NewRecorder()
+	g.ServeHTTP(w, r.WithContext(admission.WithCaller(r.Context(), admission.Caller{Door: d})))
+	return w.Code, w.Body.String()
+}
+
+func TestRequestsGoToAnotherMemberWhenOneIsGone(t *testing.T) {
+	f := newFleet(t)
+	fine := func(string) error { return nil }
+	one, two := f.member("a", fine), f.member("b", fine)
+	g := f.gateway(one) // it learns the other one's address
+	f.until("it knows both", func() bool { return len(g.addresses()) == 2 })
+	f.stop(one)
+	f.until("it has noticed", func() bool { return g.Told().ID == "b" })
+	if code, text := f.post(g, admission.Public, "", "1"); code != http.StatusOK {
+		t.Fatalf("%d %s", code, text)
+	}
+	f.stop(two)
+	f.until("nobody is reached", func() bool {
+		code, text := f.post(g, admission.Public, "", "2")
+		return code == http.StatusServiceUnavailable && strings.Contains(text, "nothing has happened")
+	})
+	f.until("it says so", func() bool { err, _ := g.Failed(); return err != nil && g.Told().ID == "" })
+	if words := g.Words(); !strings.Contains(words, "reaches no member") {
+		t.Error(words)
+	}
+}
+
+func TestARequestThatWasNotSentKeepsItsBody(t *testing.T) {
+	f := newFleet(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := l.Addr().String()
+	_ = l.Close()
+	here := f.member("a", func(string) error { return nil })
+	for range 8 { // the addresses are tried in any order
+		g := f.gateway(gone, here)
+		if code, text := f.post(g, admission.Public, "", "body"); code != http.StatusOK {
+			t.Fatalf("%d %s", code, text)
+		}
+	}
+	for _, line := range f.answers() {
+		if line != "a  body" {
+			t.Errorf("the member got %q", line)
+		}
+	}
+}
+
+func TestOnlyCallersOfTheAgentItselfHaveItsToken(t *testing.T) {
+	f := newFleet(t)
+	g := f.gateway(f.member("a", func(string) error { return nil }))
+	for _, c := range []struct {
+		door  admission.Door
+		token string
+	}{{admission.Public, ""}, {admission.Public, "theirs"}, {admission.Socket, ""}, {admission.Socket, "theirs"}, {admission.Inside, ""}} {
+		if code, text := f.post(g, c.door, c.token, ""); code != http.StatusOK {
+			t.Fatalf("%d %s", code, text)
+		}
+	}
+	want := "a  |a Bearer theirs |a Bearer own |a Bearer theirs |a Bearer own "
+	if got := strings.Join(f.answers(), "|"); got != want {
+		t.Errorf("the member got %q, want %q", got, want)
+	}
+	g.config.Token = func() (string, error) { return "", errors.New("no such file") }
+	if code, text := f.post(g, admission.Socket, "", ""); code != http.StatusUnauthorized || !strings.Contains(text, "api.token-file: no such file") {
+		t.Errorf("%d %s", code, text)
+	}
+}
+
+func TestAMemberThatRefusesIsLeft(t *testing.T) {
+	f := newFleet(t)
+	refuses := f.member("a", func(id string) error { return interrex.Errorf(interrex.ErrRemoved, "agent %s was removed", id) })
+	g := f.gateway(refuses)
+	f.until("it says why", func() bool {
+		err, _ := g.Failed()
+		return err != nil && strings.Contains(err.Error(), "agent f1 was removed")
+	})
+	if code, text := f.post(g, admission.Public, "", ""); code != http.StatusBadRequest || !strings.Contains(text, "agent f1 was removed") {
+		t.Errorf("%d %s", code, text)
+	}
+	both := f.gateway(refuses, f.member("b", func(string) error { return nil }))
+	f.until("the other one takes requests", func() bool { return both.Told().ID == "b" })
+}

@@ -1,0 +1,40 @@
+package health
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/interrex/interrex/internal/alarm"
+)
+
+// forwarding says in words what becomes of the requests at an agent without raft.
+func (v View) forwarding() string {
+	switch {
+	case v.Waits != "":
+		return v.waits()
+	case v.Gateway == nil:
+		return "runs without raft, and requests cannot be forwarded: see 'interrex agent report'"
+	}
+	return v.Gateway.Words()
+}
+
+// notForwarded says why requests cannot be forwarded; nil: they can.
+func (v View) notForwarded() error {
+	if v.Gateway == nil {
+		return errors.New(v.forwarding())
+	}
+	err, _ := v.Gateway.Failed()
+	return err
+}
+
+// forwardDown is for an agent without raft that reaches no member.
+func (v View) forwardDown() []alarm.Finding {
+	if !v.Forwards || v.Gateway == nil {
+		return nil // a worker that fails has an alarm of its own
+	}
+	err, since := v.Gateway.Failed()
+	if err == nil {
+		return nil
+	}
+	return []alarm.Finding{{Text: strings.ReplaceAll(err.Error(), "\n", "; "), Since: since}}
+}
