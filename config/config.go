@@ -40,7 +40,7 @@ type API struct {
 	// its socket, and the agent itself, have the rights of this token unless they show
 	// another.
 	TokenFile string `yaml:"token-file"`
-	TLS    APITLS `yaml:"tls"`
+	TLS       APITLS `yaml:"tls"`
 }
 
 // APITLS are the PEM files of the API's certificate. With ClientCA, callers must
