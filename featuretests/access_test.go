@@ -97,7 +97,11 @@ func TestAnAgentThatIsCutOffRefusesTokens(t *testing.T) {
 		_, err := by.Leases().List(ctx, interrex.ListRequest{ReadOptions: interrex.ReadOptions{Consistency: interrex.Eventual}})
 		return err
 	}
-	f.eventually("a token is accepted", func() bool { return read() == nil })
+	f.eventually("this agent knows that there is a token", func() bool {
+		_, said := f.printed("lease", "list", "--eventual", "--addr", "http://"+f.members[0].config.API.Listen)
+		return strings.Contains(said, "needs an access token")
+	})
+	f.eventually("the token is accepted", func() bool { return read() == nil })
 	for _, i := range []int{1, 2} {
 		f.kill(i)
 	}
