@@ -183,6 +183,16 @@ func TestWhatTheOwnerOfACertificateMayDoIsLookedUp(t *testing.T) {
 	}
 }
 
+func TestAnEmptyAuthorizationIsNone(t *testing.T) {
+	g := &Guard{Tokens: known{first: t.Context()}, Silence: hears.of, CAs: func() [][]byte { return nil }}
+	r := httptest.NewRequest("GET", "/changes", nil)
+	r.TLS = shown("ann", "theirs")
+	r.Header["Authorization"] = []string{""}
+	if got, _, err := g.identify(Public, r); err != nil || got.Name != "ann" || got.Operator {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestAnAuthorizationThatIsThereTwiceIsRefused(t *testing.T) {
 	g := &Guard{Tokens: known{grants: map[string]*accesstoken.Grant{"ann": {Name: "ann"}, "op": {Name: "op"}}}, Silence: hears.of}
 	r := httptest.NewRequest("GET", "/changes", nil)
