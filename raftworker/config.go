@@ -97,9 +97,10 @@ type Config struct {
 	// worker does not know, such as that the agent is stopping. Reluctant returns
 	// why another member should lead, if one may. They must not block. Optional.
 	Leaving, Reluctant func() error
-	// KnownDisk returns why the disk of a member is not the one that the cluster knows;
-	// nil: it is, or nothing is known. It must not block. Optional.
-	KnownDisk func(peer transport.Hello) error
+	// KnownDisk returns why raft is closed to a member because of that one's disk, or why
+	// it must not be asked for its vote; nil: there is no reason. It must not block.
+	// Optional.
+	KnownDisk func(peer transport.Hello, vote bool) error
 	// FitMember reports whether a member may lead, as far as is known. It must not
 	// block. nil: all may.
 	FitMember func(id string) bool

@@ -48,6 +48,9 @@ type Life interface {
 	// to raft here nor forward requests to this agent; nil: it may. The error is
 	// ErrNotNow while this is not known.
 	OpenTo(peer Hello) error
+	// MayAsk returns why an agent to which raft is open must not be asked for its vote;
+	// nil: it may.
+	MayAsk(peer Hello) error
 	// MaySend returns why a request of raft's (a *raft.RequestVoteRequest, ...)
 	// must not leave this agent; nil: it may.
 	MaySend(request any) error
@@ -69,6 +72,7 @@ type free struct{}
 
 func (free) Log() LogState                 { return LogState{} }
 func (free) OpenTo(Hello) error            { return nil }
+func (free) MayAsk(Hello) error            { return nil }
 func (free) MaySend(any) error             { return nil }
 func (free) Met(Hello, *Remembered) error  { return nil }
 func (free) Answer(any) (any, error, bool) { return nil, nil, false }

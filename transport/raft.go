@@ -78,6 +78,13 @@ func (t *Transport) Raft(config RaftConfig) (RaftTransport, error) {
 			said, met := t.book.latest(id)
 			return said.Log.Life, met
 		},
+		MayAsk: func(id string) error {
+			said, met := t.book.latest(id)
+			if !met {
+				return nil
+			}
+			return life.rules.MayAsk(said)
+		},
 		Refused: func(peer string, err error) { t.refusals.Note(peer, err, "refused a request") },
 	}
 	if t.config.TLS != nil {

@@ -101,7 +101,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir
 	if c.NonSyncedWritesToRaftLog {
 		s.logger("raft").Warningf("raft.non-synced-writes-to-raft-log is on: a crash of this machine may lose leases that were granted")
 	}
-	rules := membership.Rules{Disk: dir.Present(), State: st}
+	rules := membership.Rules{Disk: dir.Present(), State: st, Members: unit.Need[*member.Table](u, StateName)}
 	c.StorageDir, c.LocalID = filepath.Join(dir.Path, datadir.RaftDir), raft.ServerID(dir.ID)
 	c.NonSyncedWritesToRaftLog = c.NonSyncedWritesToRaftLog || s.config.Agent.DataDir == ""
 	c.Earlier = &s.raftDir
@@ -110,7 +110,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir
 	c.Incarnations = func() map[string]string { return rules.Incarnations(t) }
 	c.Charter = func() []state.Operation { return s.charter(dir) }
 	c.Leaving, c.Reluctant = s.leaving, s.health.Reluctant
-	c.KnownDisk = membership.Rules{Members: unit.Need[*member.Table](u, StateName)}.KnownDisk
+	c.KnownDisk = rules.KnownDisk
 	c.FitMember = func(id string) bool { return membership.MayLead(id, t.Peer) }
 	c.FitnessChanged = t.Announce
 	c.NewApplier = func(r *raft.Raft, q *queue.Queue) (leaseapplier.LeaseApplier, error) {

@@ -33,7 +33,7 @@ type Identity struct {
 	// Removed is whether it was removed from the cluster.
 	Removed bool
 	Epoch   interrex.Epoch
-	// Incarnations are those of the cluster's first members, by ID.
+	// Incarnations are those of the cluster's members, by ID, as they were last known.
 	Incarnations map[string]string
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -116,14 +117,16 @@ func (d *Dir) note(change func(*Identity)) error {
 }
 
 // KeepIdentity returns a function that notes on disk, until its context ends, which
-// cluster the replicated state belongs to.
-func (d *Dir) KeepIdentity(st *state.State, now clock.Clock, logger interrex.Logger) func(context.Context) error {
-	return keeper{state: st, dir: d, clock: now, logger: logger}.run
+// cluster the replicated state belongs to, and the disks of its members: those of the
+// founders, and those that are recorded, which disks returns by ID.
+func (d *Dir) KeepIdentity(st *state.State, disks func() map[string]string, now clock.Clock, logger interrex.Logger) func(context.Context) error {
+	return keeper{state: st, disks: disks, dir: d, clock: now, logger: logger}.run
 }
 
 // keeper notes the identity of one state.
 type keeper struct {
 	state  *state.State
+	disks  func() map[string]string
 	dir    *Dir
 	clock  clock.Clock
 	logger interrex.Logger
@@ -132,20 +135,27 @@ type keeper struct {
 // run saves the cluster's identity whenever the state knows another one.
 func (k keeper) run(ctx context.Context) error {
 	saved := k.dir.Identity
+	begun, _ := k.state.Applied()
 	for first := saved.ClusterID == ""; k.wait(ctx, first); first = false {
 		known := k.state.Identity()
-		if known.ClusterID == "" || known.ClusterID == saved.ClusterID && known.Epoch == saved.Epoch {
+		same, members := known.ClusterID == saved.ClusterID && known.Epoch == saved.Epoch, saved.Incarnations
+		if now, _ := k.state.Applied(); !same || now > begun { // what a snapshot has may be older
+			members = map[string]string{}
+			maps.Copy(members, known.Incarnations)
+			maps.Copy(members, k.disks())
+		}
+		if known.ClusterID == "" || same && maps.Equal(members, saved.Incarnations) {
 			continue
 		}
 		err := k.dir.note(func(is *Identity) {
 			is.Joins = ""
-			is.ClusterID, is.Epoch, is.Incarnations = known.ClusterID, known.Epoch, known.Incarnations
+			is.ClusterID, is.Epoch, is.Incarnations = known.ClusterID, known.Epoch, members
 		})
 		if err != nil {
 			k.logger.Warningf("%v; retrying", err)
 			continue
 		}
-		saved.ClusterID, saved.Epoch = known.ClusterID, known.Epoch
+		saved.ClusterID, saved.Epoch, saved.Incarnations = known.ClusterID, known.Epoch, members
 	}
 	return nil
 }

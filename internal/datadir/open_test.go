@@ -68,7 +68,7 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 	now := testclock.NewClock(time.Now())
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	keep := dir.KeepIdentity(r.State, now, silent.Logger{})
+	keep := dir.KeepIdentity(r.State, func() map[string]string { return map[string]string{"c": "disk c"} }, now, silent.Logger{})
 	go func() { ended <- keep(ctx) }()
 	c := &state.SetIdentity{Identity: state.Identity{ClusterID: cluster, Epoch: interrex.Epoch{Bits: 1}, Incarnations: map[string]string{"b": "disk b"}}}
 	if res := r.Do(1, state.Operation{Table: state.SystemTable, Data: c.Append(nil)}); res[0].Err != nil {
@@ -80,7 +80,7 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(b), cluster) && strings.Contains(string(b), "disk b") {
+		if strings.Contains(string(b), cluster) && strings.Contains(string(b), "disk b") && strings.Contains(string(b), "disk c") {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -110,8 +110,8 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 		t.Fatal(res[0].Err)
 	}
 	look()
-	if _, err := os.Stat(file); err != nil {
-		t.Errorf("the new epoch is not on disk: %v", err)
+	if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), `"number": 1`) {
+		t.Errorf("the new epoch is not on disk: %s, %v", b, err)
 	}
 	end()
 	if err := <-ended; err != nil {

@@ -91,6 +91,17 @@ func (t *Table) Addresses() map[string]string {
 	return all
 }
 
+// Disks returns the incarnations of the members whose disk is recorded, by ID.
+func (t *Table) Disks() map[string]string {
+	all := map[string]string{}
+	for _, m := range t.Members() {
+		if m.Incarnation != "" {
+			all[m.ID] = m.Incarnation
+		}
+	}
+	return all
+}
+
 // JoinTokens returns the tokens that have not ended, by ID. The slice must not be
 // modified.
 func (t *Table) JoinTokens() []*JoinToken { return t.content.Load().tokens }

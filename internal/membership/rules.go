@@ -97,22 +97,31 @@ func (r Rules) Accept(peer transport.Hello) error {
 	if peer.ClusterID != clusterID {
 		return fmt.Errorf("agent %s belongs to the cluster %s, this one to %s: an agent's data directory belongs to one cluster for good", peer.ID, peer.ClusterID, clusterID)
 	}
-	if is := diskOf(peer.ID, incarnations, row); is != "" && is != peer.Incarnation {
-		return wiped(peer)
-	}
+	// It was let in: if its disk is another one than is known here, it was replaced
+	// while this agent was off.
 	return nil
 }
 
-// KnownDisk returns why raft is closed to a member with another disk than the recorded
-// one, or before its disk is recorded; nil: it is open. A member that has lost its disk
-// is let in when what it was is out of raft's configuration, and not before: it may have
-// forgotten a vote, and entries that count as stored.
-func (r Rules) KnownDisk(peer transport.Hello) error {
-	row := r.Members.Member(peer.ID)
-	if row == nil || row.Incarnation == peer.Incarnation || row.Incarnation == "" && r.Members.Removed(peer.ID, peer.Incarnation) {
+// KnownDisk returns why raft is closed to a member because of its disk; nil: it is open.
+// A member that has lost its disk is let in when what it was is out of raft's
+// configuration, and not before: it may have forgotten a vote, and entries that count as
+// stored. An agent that was off meanwhile hears one that the cluster has let in, but
+// asks it for no vote before it knows that disk: several that were let in may not have
+// the entries yet that this agent lacks too.
+func (r Rules) KnownDisk(peer transport.Hello, vote bool) error {
+	clusterID, _, _ := r.known()
+	row, noted := r.Members.Member(peer.ID), r.Disk.Incarnations[peer.ID]
+	switch {
+	case row != nil && row.Incarnation == peer.Incarnation, noted == peer.Incarnation:
+		return nil
+	case row == nil && (!vote || noted == ""):
+		return nil
+	case row != nil && row.Incarnation == "" && r.Members.Removed(peer.ID, peer.Incarnation):
+		return nil // until it is out
+	case !vote && row.Incarnation != "" && clusterID != "" && peer.ClusterID == clusterID:
 		return nil
 	}
-	return fmt.Errorf("raft is not open to agent %s yet: its disk is not recorded, and one that it had before may have a vote still", peer.ID)
+	return fmt.Errorf("raft is not open to agent %s yet: its disk is not recorded here, and one that it had before may have a vote still", peer.ID)
 }
 
 // MayForward returns why an agent, whose certificate is for its ID, may not forward

@@ -50,10 +50,13 @@ func rulesOf(t *testing.T, disk, log string) Rules {
 // to the new one.
 func TestRaftIsOpenToTheDiskThatIsRecorded(t *testing.T) {
 	r := rulesOf(t, here, here)
+	r.Disk.Incarnations = nil
 	open := func(incarnation string, want bool) {
 		t.Helper()
-		if err := r.KnownDisk(transport.Hello{ID: "b", Incarnation: incarnation}); (err == nil) != want {
-			t.Errorf("disk %q: %v", incarnation, err)
+		for _, vote := range []bool{false, true} {
+			if err := r.KnownDisk(transport.Hello{ID: "b", Incarnation: incarnation}, vote); (err == nil) != want {
+				t.Errorf("disk %q, for a vote %v: %v", incarnation, vote, err)
+			}
 		}
 	}
 	turn := &state.Turn{Revision: 1, Table: state.MemberTable}
@@ -73,6 +76,26 @@ func TestRaftIsOpenToTheDiskThatIsRecorded(t *testing.T) {
 	open("second", true)
 }
 
+// An agent that was off while another one was replaced hears that one, and asks it for
+// no vote: its own disk tells what it knew last.
+func TestAnAgentThatWasOffHearsThoseThatWereReplaced(t *testing.T) {
+	for _, applied := range []bool{false, true} { // whether its log has been read
+		r := rulesOf(t, here, "")
+		if applied {
+			r.Members.Apply(&state.Turn{Revision: 1, Table: state.MemberTable}, &member.See{ID: "b", Incarnation: "disk b"})
+		}
+		for incarnation, known := range map[string]bool{"disk b": true, "another": false} {
+			peer := transport.Hello{ID: "b", ClusterID: here, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnation: incarnation, Tables: r.Tables}
+			if err := errors.Join(r.Accept(peer), r.KnownDisk(peer, false)); err != nil {
+				t.Errorf("%s, applied %v: %v", incarnation, applied, err)
+			}
+			if err := r.KnownDisk(peer, true); (err == nil) != known {
+				t.Errorf("%s, applied %v, for a vote: %v", incarnation, applied, err)
+			}
+		}
+	}
+}
+
 func TestOnlyWhoBelongsToTheClusterIsLetIn(t *testing.T) {
 	tables := map[string]uint16{"lease": 3}
 	mine := transport.Hello{ID: "b", ClusterID: here, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnation: "disk b", Tables: tables}
@@ -86,7 +109,7 @@ func TestOnlyWhoBelongsToTheClusterIsLetIn(t *testing.T) {
 		{"one of another cluster, by the disk", here, "", func(h *transport.Hello) { h.ClusterID = elsewhere }, "belongs to the cluster"},
 		{"one of an older epoch", here, here, func(h *transport.Hello) { h.Epoch.Number = 1 }, "is in epoch 1"},
 		{"one of another recovery", here, here, func(h *transport.Hello) { h.Epoch.Bits = 6 }, "is in epoch 2"},
-		{"one with another disk", here, here, func(h *transport.Hello) { h.Incarnation = "new" }, "a different disk"},
+		{"one that was replaced, with a disk that is not known here", here, here, func(h *transport.Hello) { h.Incarnation = "new" }, ""},
 		{"one of whom the log says nothing", here, here, func(h *transport.Hello) { h.ID = "c" }, ""},
 		{"a member that has read nothing", here, here, func(h *transport.Hello) { h.ClusterID = "" }, ""},
 		{"a member that has read nothing, by the disk", here, "", func(h *transport.Hello) { h.ClusterID = "" }, ""},
@@ -132,11 +155,11 @@ func TestTheTableOfMembersDecidesWhoIsLetIn(t *testing.T) {
 	)
 	for _, c := range []struct{ id, cluster, disk, why string }{
 		{"b", here, "second disk", ""},
-		{"b", here, "disk b", "a different disk"}, // although the cluster was founded with it
+		{"b", here, "third disk", ""}, // this agent was off when it was replaced
 		{"b", "", "second disk", ""},
 		{"b", "", "disk b", "a different disk"},
 		{"c", "", "disk c", ""},
-		{"c", here, "wiped", "a different disk"},
+		{"c", "", "wiped", "a different disk"},
 		{"d", here, "disk d", "was removed from the cluster"},
 		{"d", "", "disk d", "was removed from the cluster"},
 		{"d", "", "new disk", "is not a member"},

@@ -38,9 +38,10 @@ type Config struct {
 	// elected, and Reluctant why another member should lead; nil: there is no reason.
 	// They must not block.
 	Halted, Leaving, Reluctant func() error
-	// Known returns why the disk of a member of raft's configuration is not the one that
-	// the cluster knows; nil: it is, or nothing is known. It must not block. Optional.
-	Known func(peer transport.Hello) error
+	// Known returns why raft is closed to a member of its configuration because of that
+	// one's disk, or why it must not be asked for its vote; nil: there is no reason. It
+	// must not block. Optional.
+	Known func(peer transport.Hello, vote bool) error
 }
 
 // ErrConflict ends a life whose log has an entry that differs from the leader's
@@ -104,10 +105,7 @@ func (r *Rules) OpenTo(peer transport.Hello) error {
 	var ids []string
 	for _, s := range running.GetConfiguration().Configuration().Servers {
 		if string(s.ID) == peer.ID {
-			if r.cfg.Known == nil {
-				return nil
-			}
-			return r.cfg.Known(peer)
+			return r.known(peer, false)
 		}
 		ids = append(ids, string(s.ID))
 	}
@@ -115,6 +113,16 @@ func (r *Rules) OpenTo(peer transport.Hello) error {
 		return nil
 	}
 	return fmt.Errorf("raft on %s is open only to the members of its cluster (%s): agent %s is not one of them", r.cfg.LocalID, strings.Join(ids, ", "), peer.ID)
+}
+
+// MayAsk implements transport.Life.
+func (r *Rules) MayAsk(peer transport.Hello) error { return r.known(peer, true) }
+
+func (r *Rules) known(peer transport.Hello, vote bool) error {
+	if r.cfg.Known == nil {
+		return nil
+	}
+	return r.cfg.Known(peer, vote)
 }
 
 // Met implements transport.Life: what another agent remembers of this one, and this

@@ -72,6 +72,8 @@ type Config struct {
 	// Met returns the life of raft with which an agent was last met, also where raft is
 	// not open to it, and whether it was met. Optional.
 	Met func(id string) (life string, met bool)
+	// MayAsk returns why an agent must not be asked for its vote; nil: it may. Optional.
+	MayAsk func(id string) error
 	// Refused is called with a request over another agent's stream than its sender's.
 	Refused func(peer string, err error)
 }
@@ -212,16 +214,14 @@ func (r *Transport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress,
 // RequestVote implements raft.Transport.
 func (r *Transport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
 	return r.send(args, func() error {
-		_, err := r.sameLife(id, args, resp, func() error { return r.network.RequestVote(id, target, args, resp) })
-		return err
+		return r.ask(id, args, resp, func() error { return r.network.RequestVote(id, target, args, resp) })
 	})
 }
 
 // RequestPreVote implements raft.WithPreVote.
 func (r *Transport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
 	return r.send(args, func() error {
-		_, err := r.sameLife(id, args, resp, func() error { return r.network.RequestPreVote(id, target, args, resp) })
-		return err
+		return r.ask(id, args, resp, func() error { return r.network.RequestPreVote(id, target, args, resp) })
 	})
 }
 
@@ -249,6 +249,24 @@ func (r *Transport) send(request any, call func() error) error {
 		err = call()
 	}
 	return err
+}
+
+// ask asks an agent for its vote, if it may be asked: both before, and as it is known
+// when it has answered.
+func (r *Transport) ask(id raft.ServerID, request, answer any, call func() error) error {
+	mayAsk := func() error {
+		if r.config.MayAsk == nil {
+			return nil
+		}
+		return r.config.MayAsk(string(id))
+	}
+	if err := mayAsk(); err != nil {
+		return err
+	}
+	if _, err := r.sameLife(id, request, answer, call); err != nil {
+		return err
+	}
+	return mayAsk()
 }
 
 // sameLife rejects an answer if the other agent has begun another life of raft
