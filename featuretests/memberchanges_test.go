@@ -121,8 +121,8 @@ func (c *changes) settled() {
 		out, code := c.says(c.draw.IntN(len(c.members)), "member", "list")
 		may := len(c.members) - len(c.withheld)
 		votes := strings.Count(out, " voter ") + strings.Count(out, " leader ")
-		rest := strings.Count(out, " nonvoter ") + strings.Count(out, " spare ")
-		if last = out; code == 0 && votes+rest == len(c.members) && strings.Count(out, "  ok") == len(c.members) && (votes == may || votes == may-1 && votes%2 == 1) {
+		rest, spares := strings.Count(out, " nonvoter "), strings.Count(out, " spare ")
+		if last = out; code == 0 && votes+rest+spares == len(c.members) && spares == len(c.withheld) && strings.Count(out, "  ok") == len(c.members) && (votes == may || votes == may-1 && votes%2 == 1) {
 			return
 		}
 		if time.Now().After(end) {
