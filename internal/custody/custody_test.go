@@ -288,3 +288,20 @@ func TestVotersGetTheNextCAsKeyToo(t *testing.T) {
 		}
 	}
 }
+
+func TestAKeyThatIsTakenAwayByHandIsAnnounced(t *testing.T) {
+	a, changed := newAgents(t), 0
+	a.n1.Changed = func() { changed++ }
+	w := a.watch(a.n1, "n1", configuration{absent})
+	a.look(w)
+	a.look(w)
+	before := changed
+	if err := authority.DeleteKey(a.n1.Dir); err != nil {
+		t.Fatal(err)
+	}
+	a.look(w)
+	a.look(w)
+	if changed != before+1 {
+		t.Errorf("it is announced %d times", changed-before)
+	}
+}

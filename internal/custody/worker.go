@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -44,6 +45,7 @@ type Config struct {
 type Worker struct {
 	catacomb catacomb.Catacomb
 	config   Config
+	pins     []jointoken.Pin // of the CAs whose keys were here at the previous look
 }
 
 // NewWorker starts a Worker.
@@ -75,8 +77,17 @@ func (w *Worker) loop() error {
 	}
 }
 
+// notice makes the others know when a key was put here or taken away by hand.
+func (w *Worker) notice() {
+	if pins, err := authority.Pins(w.config.Dir); err == nil && !slices.Equal(pins, w.pins) {
+		w.pins = pins
+		w.config.Changed()
+	}
+}
+
 // look does what is to be done now.
 func (w *Worker) look(ctx context.Context) error {
+	w.notice()
 	since, err := authority.KeySince(w.config.Dir)
 	if errors.Is(err, fs.ErrNotExist) || w.config.Table.CA() == "" {
 		return nil
