@@ -92,7 +92,11 @@ func (s *Set) recoverCluster(now clock.Clock) {
 	done, err := s.rescue(now, func() { begun = true })
 	switch {
 	case err == nil:
-		log.Warningf("this agent is now the only member of the cluster, in epoch %d; the revision went from %d to %d; the files from before are in %s", done.Epoch.Number, done.Loss.From, done.Loss.To, done.Backup)
+		kept := "an earlier recovery was completed"
+		if done.Backup != "" {
+			kept = "the files from before are in " + done.Backup
+		}
+		log.Warningf("this agent is now the only member of the cluster, in epoch %d; the revision went from %d to %d; %s", done.Epoch.Number, done.Loss.From, done.Loss.To, kept)
 	case begun:
 		s.recovery.fail(err)
 		log.Errorf("the recovery of the cluster failed, and is not tried again: %v", err)
