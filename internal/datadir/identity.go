@@ -35,6 +35,8 @@ type Identity struct {
 	Epoch   interrex.Epoch
 	// Incarnations are those of the cluster's members, by ID, as they were last known.
 	Incarnations map[string]string
+	// KnownAt is the revision as of which they were known.
+	KnownAt interrex.Revision
 }
 
 // identityFile is Identity on disk. 64 random bits do not fit a JSON number. Check
@@ -50,6 +52,7 @@ type identityFile struct {
 		Bits   uint64 `json:"bits,string"`
 	} `json:"epoch"`
 	Incarnations map[string]string `json:"incarnations,omitempty"`
+	KnownAt      uint64            `json:"known_at,omitempty"`
 	Check        string            `json:"check"`
 }
 
@@ -146,7 +149,7 @@ func agreed(dataDir, stored, id string) (string, error) {
 
 // SaveIdentity stores an identity durably, or leaves the present one unchanged.
 func SaveIdentity(dataDir string, id Identity) error {
-	f := identityFile{ID: id.ID, Incarnation: id.Incarnation, ClusterID: id.ClusterID, Joins: id.Joins, Removed: id.Removed, Incarnations: id.Incarnations}
+	f := identityFile{ID: id.ID, Incarnation: id.Incarnation, ClusterID: id.ClusterID, Joins: id.Joins, Removed: id.Removed, Incarnations: id.Incarnations, KnownAt: uint64(id.KnownAt)}
 	f.Epoch.Number, f.Epoch.Bits = id.Epoch.Number, id.Epoch.Bits
 	data, err := f.bytes()
 	if err != nil {
@@ -173,7 +176,7 @@ func readIdentity(path string) (Identity, error) {
 	}
 	return Identity{
 		ID: f.ID, Incarnation: f.Incarnation, ClusterID: f.ClusterID, Joins: f.Joins, Removed: f.Removed,
-		Epoch: interrex.Epoch{Number: f.Epoch.Number, Bits: f.Epoch.Bits}, Incarnations: f.Incarnations,
+		Epoch: interrex.Epoch{Number: f.Epoch.Number, Bits: f.Epoch.Bits}, Incarnations: f.Incarnations, KnownAt: interrex.Revision(f.KnownAt),
 	}, nil
 }
 

@@ -135,11 +135,11 @@ type keeper struct {
 // run saves the cluster's identity whenever the state knows another one.
 func (k keeper) run(ctx context.Context) error {
 	saved := k.dir.Identity
-	begun, _ := k.state.Applied()
 	for first := saved.ClusterID == ""; k.wait(ctx, first); first = false {
 		known := k.state.Identity()
 		same, members := known.ClusterID == saved.ClusterID && known.Epoch == saved.Epoch, saved.Incarnations
-		if now, _ := k.state.Applied(); !same || now > begun { // what a snapshot has may be older
+		at := k.state.Revision()
+		if !same || at >= saved.KnownAt { // what a snapshot has may be older
 			members = map[string]string{}
 			maps.Copy(members, known.Incarnations)
 			maps.Copy(members, k.disks())
@@ -149,13 +149,13 @@ func (k keeper) run(ctx context.Context) error {
 		}
 		err := k.dir.note(func(is *Identity) {
 			is.Joins = ""
-			is.ClusterID, is.Epoch, is.Incarnations = known.ClusterID, known.Epoch, members
+			is.ClusterID, is.Epoch, is.Incarnations, is.KnownAt = known.ClusterID, known.Epoch, members, at
 		})
 		if err != nil {
 			k.logger.Warningf("%v; retrying", err)
 			continue
 		}
-		saved.ClusterID, saved.Epoch, saved.Incarnations = known.ClusterID, known.Epoch, members
+		saved.ClusterID, saved.Epoch, saved.Incarnations, saved.KnownAt = known.ClusterID, known.Epoch, members, at
 	}
 	return nil
 }

@@ -118,3 +118,37 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The disks that a snapshot has may be older than those that are noted: it is not noted
+// again until the log has been read.
+func TestWhatIsKnownOfOtherDisksIsNotForgotten(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return nil })
+	path, cluster := t.TempDir(), strings.Repeat("00", 16)
+	is := Identity{ID: "a", ClusterID: cluster, Epoch: interrex.Epoch{Bits: 1}, Incarnation: strings.Repeat("11", 16), Incarnations: map[string]string{"b": "second"}, KnownAt: 100}
+	c := &state.SetIdentity{Identity: state.Identity{ClusterID: cluster, Epoch: is.Epoch, Incarnations: map[string]string{"b": "first"}}}
+	if res := r.Do(1, state.Operation{Table: state.SystemTable, Data: c.Append(nil)}); res[0].Err != nil {
+		t.Fatal(res[0].Err)
+	}
+	if err := SaveIdentity(path, is); err != nil {
+		t.Fatal(err)
+	}
+	dir := &Dir{Identity: is, Path: path, saved: is}
+	now := testclock.NewClock(time.Now())
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- dir.KeepIdentity(r.State, func() map[string]string { return nil }, now, silent.Logger{})(ctx)
+	}()
+	for range 3 {
+		if err := now.WaitAdvance(200*time.Millisecond, 20*time.Second, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if again, err := readIdentity(filepath.Join(path, "identity.json")); err != nil || again.Incarnations["b"] != "second" || again.KnownAt != 100 {
+		t.Errorf("it is noted that %+v, %v", again, err)
+	}
+}
