@@ -110,12 +110,13 @@ func (t *Transport) handshake(ctx context.Context, p *inbound.Place) (*inbound.C
 	if err != nil {
 		return nil, nil, fmt.Errorf("of %s: %w", id, err)
 	}
-	note, absent := t.contacts.of(id), func() {}
-	if in != nil {
-		absent = t.present.enter(peer)
+	if in == nil { // only for the hellos
+		return &inbound.Conn{Conn: conn, Release: func() { t.leave(p) }}, nil, nil
 	}
+	note := t.contacts.of(id)
+	tie, absent := t.enter(peer, p.Conn)
 	return &inbound.Conn{
-		Conn: conn, Peer: id, Hear: func() { t.noteRead(note) }, Release: func() { absent(); t.leave(p) },
+		Conn: conn, Peer: id, Hear: func() { t.noteRead(note); t.noteRead(&tie.heard) }, Release: func() { absent(); t.leave(p) },
 		Current: t.currentFor(peer, c.protocol),
 	}, in, nil
 }

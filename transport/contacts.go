@@ -97,6 +97,11 @@ func (t *Transport) noteRead(h *lastRead) {
 	h.since.Store(int64(max(t.config.Clock.Now().Sub(t.began), 1)))
 }
 
+// since returns how long ago something was read from an agent.
+func (t *Transport) since(h *lastRead) time.Duration {
+	return t.config.Clock.Now().Sub(t.began) - time.Duration(h.since.Load())
+}
+
 func (t *Transport) lastHeard(id string) time.Time {
 	since := t.contacts.of(id).since.Load()
 	if since == 0 {
@@ -154,6 +159,7 @@ type dialledConn struct {
 	*tls.Conn
 	transport *Transport
 	last      *lastRead
+	tie       *tie
 	absent    func() // when it is closed
 
 	peer, life string // set for a stream of raft's
@@ -164,6 +170,7 @@ func (c *dialledConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
 		c.transport.noteRead(c.last)
+		c.transport.noteRead(&c.tie.heard)
 	}
 	return c.transport.memory.Current(c.peer, c.life, n, err)
 }

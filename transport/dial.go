@@ -65,7 +65,8 @@ func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (n
 	}
 	t.book.noteReached(address, peer.ID)
 	_ = conn.SetDeadline(time.Time{})
-	c := &dialledConn{Conn: conn, transport: t, last: t.contacts.of(peer.ID), absent: t.present.enter(peer)}
+	c := &dialledConn{Conn: conn, transport: t, last: t.contacts.of(peer.ID)}
+	c.tie, c.absent = t.enter(peer, raw)
 	if protocol == protocolRaft {
 		c.peer, c.life = peer.ID, peer.Log.Life
 	}

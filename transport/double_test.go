@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"maps"
 	"net"
 	"strings"
 	"testing"
@@ -48,7 +49,7 @@ func TestASecondAgentOfOneIDIsRefusedAtBothEnds(t *testing.T) {
 		}
 		stop(t, a) // its process has ended: its connections are closed
 		_ = open.Close()
-		eventually(t, "b counts no connection of the first", func() bool { return !b.present.hasOther(Hello{ID: "a"}) })
+		eventually(t, "b counts no connection of the first", func() bool { return len(b.ties("a")) == 0 })
 		eventually(t, "the second is let in", func() bool { return meet() == nil })
 		eventually(t, "b knows where it is", func() bool { return b.Address("a") == clone.ListenAddr() })
 	}
@@ -70,7 +71,7 @@ func connected(t *testing.T, from, to *Transport) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the stream has arrived", func() bool { return to.present.hasOther(Hello{ID: from.ID()}) })
+	eventually(t, "the stream has arrived", func() bool { return to.hasOther(Hello{ID: from.ID()}) })
 	return conn
 }
 
@@ -89,11 +90,47 @@ func TestAnAgentThatIsNotHeardIsNotWaitedFor(t *testing.T) {
 	if err := b.double(peer); err == nil {
 		t.Fatal("it is not noticed")
 	}
-	b.contacts.of("a").since.Store(int64(b.config.Clock.Now().Add(-doubleAfter).Sub(b.began)))
+	for c := range b.ties("a") {
+		c.heard.since.Add(-int64(doubleAfter))
+	}
+	b.noteRead(b.contacts.of("a")) // the other one is heard: that says nothing of the first
 	if err := b.double(peer); err != nil {
 		t.Errorf("it was not heard for %s: %v", doubleAfter, err)
 	}
 	if c := b.present.refused(b.config.Clock.Now().Add(doubleNoted)); len(c) > 0 {
 		t.Errorf("%s later it is still shown: %+v", time.Duration(doubleNoted), c)
 	}
+}
+
+// Raft keeps connections for the next election, and reads nothing from them meanwhile.
+func TestAnAgentThatHasEndedIsNotWaitedForWhereNothingIsRead(t *testing.T) {
+	w := newWorld(t)
+	b, err := New(w.joined("b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := w.agent("a", joining(b))
+	if _, err := b.Listener(); err != nil {
+		t.Fatal(err)
+	}
+	open := connected(t, a, b)
+	defer open.Close()
+	again := Hello{ID: "b", Instance: "another"}
+	if err := a.double(again); err == nil {
+		t.Fatal("the first is not counted")
+	}
+	stop(t, b)
+	eventually(t, "the second is let in", func() bool {
+		for c := range a.ties("b") {
+			a.noteRead(&c.heard) // not for want of time
+		}
+		return a.double(again) == nil
+	})
+}
+
+// ties returns the open connections with an agent.
+func (t *Transport) ties(id string) map[*tie]bool {
+	t.present.mu.Lock()
+	defer t.present.mu.Unlock()
+	return maps.Clone(t.present.open[id])
 }

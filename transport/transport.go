@@ -66,7 +66,7 @@ func New(config Config) (*Transport, error) {
 		instance: rand.Text(),
 		book:     newBook(config.ID, config.Peers, config.Recorded),
 		contacts: contacts{reads: map[string]*lastRead{}, failed: map[string]attempt{}},
-		present:  present{open: map[string]map[string]int{}},
+		present:  present{open: map[string]map[*tie]bool{}},
 		began:    config.Clock.Now(),
 		refusals: inbound.Refusals{Clock: config.Clock, Logger: config.Logger},
 		wake:     make(chan struct{}, 1),

@@ -16,7 +16,7 @@ import (
 	"github.com/interrex/interrex/internal/silent"
 )
 
-// joinTimeout bounds a join; 'agent run' then waits for as long as it takes.
+// joinTimeout bounds a join without --timeout; 'agent run' then waits for as long as it takes.
 const joinTimeout = 2 * time.Minute
 
 func newJoin(a *app) *cobra.Command {
@@ -27,7 +27,8 @@ func newJoin(a *app) *cobra.Command {
 		Long: `Asks a running member at its cluster address for a certificate, and makes the data
 directory of an agent that joins the cluster. Any member will do; several may be
 given. The member is checked against the token, and the agent's key never leaves
-this machine. Repeating the command goes on where it was.
+this machine. The command waits for 2 minutes, or --timeout; repeating it goes on where
+it was.
 
 An agent that is in the cluster already, and was off until its certificate ended, gets
 a new one with a token that was made for it by name: 'interrex join-token create
@@ -44,7 +45,15 @@ caught up, where that keeps the number of voters odd.`,
   interrex agent run --config /var/lib/interrex/interrex.yaml
   interrex agent join 10.0.0.1:7401 --token-file join.token --data-dir /var/lib/interrex --forward`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return j.join(c.Context(), args) },
+		RunE: func(c *cobra.Command, args []string) error {
+			limit := joinTimeout
+			if c.Flags().Changed("timeout") {
+				limit = a.timeout
+			}
+			ctx, cancel := context.WithTimeout(c.Context(), limit)
+			defer cancel()
+			return j.join(ctx, args)
+		},
 	}
 	enrolmentFlags(c, &j.agent)
 	c.Flags().StringVar(&j.tokenFile, "token-file", "", "the file with the join token")
@@ -77,8 +86,6 @@ func (j *joiner) join(ctx context.Context, addresses []string) error {
 			return usageError{err}
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
-	defer cancel()
 	id, err := enrolment.Join(ctx, enrolment.JoinConfig{
 		Agent: j.agent, Addresses: addresses, Token: token, Clock: clock.WallClock, Logger: progress{say: j.app.say},
 	})
