@@ -49,7 +49,8 @@ type AccessRule struct {
 	Verbs []string
 	// Prefix is a key, or the beginning of keys and *.
 	Prefix string
-	// Own binds the holder that a request names to the token's name.
+	// Own binds the holder that a request names, and the holder of the lease whose token
+	// it shows, to the token's name.
 	Own bool
 }
 

@@ -34,7 +34,8 @@ type AccessRule struct {
 	// A key, or the beginning of keys and *. Those of leases are NAMESPACE/NAME, those
 	// of resources GROUP.KIND/PARTITION/NAMESPACE/NAME.
 	Prefix string `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	// Whether a holder that a request names must be the token's name.
+	// Whether a holder that a request names, and the holder of the lease whose token it
+	// shows, must be the token's name.
 	Own           bool `protobuf:"varint,4,opt,name=own,proto3" json:"own,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -47,6 +47,8 @@ func TestWhatRulesAllow(t *testing.T) {
 		{"lease:claim:*:own", accesstoken.Use{Table: "lease", Verb: "claim", Key: "default/a", Holder: "ann"}, true},
 		{"lease:claim:*:own", accesstoken.Use{Table: "lease", Verb: "claim", Key: "default/a", Holder: "bob"}, false},
 		{"lease:claim:*", accesstoken.Use{Table: "lease", Verb: "claim", Key: "default/a", Holder: "bob"}, true},
+		{"lease:transfer:*:own", accesstoken.Use{Table: "lease", Verb: "transfer", Key: "default/a", Holder: "ann", Held: "ann"}, true},
+		{"lease:transfer:*:own", accesstoken.Use{Table: "lease", Verb: "transfer", Key: "default/a", Holder: "ann", Held: "bob"}, false},
 	} {
 		r, err := interrex.ParseAccessRule(c.rule)
 		if err != nil || r.String() != c.rule {

@@ -24,8 +24,10 @@ type Use struct {
 	Key string
 	// Prefix reports that it is about all keys that begin with Key.
 	Prefix bool
-	// Holder is the holder that it names; empty: none.
+	// Holder is the holder that it names, or the owner of a pin; empty: none.
 	Holder string
+	// Held is the holder of the lease whose token it shows; empty: none.
+	Held string
 }
 
 // Allows reports whether one of the rules allows a use.
@@ -34,7 +36,7 @@ func (g *Grant) Allows(u Use) bool {
 }
 
 func allows(r interrex.AccessRule, u Use, name string) bool {
-	if r.Table != u.Table && r.Table != "*" || r.Own && u.Holder != "" && u.Holder != name {
+	if r.Table != u.Table && r.Table != "*" || r.Own && !u.Own(name) {
 		return false
 	}
 	if !slices.Contains(r.Verbs, u.Verb) && !slices.Contains(r.Verbs, "*") {
@@ -44,6 +46,16 @@ func allows(r interrex.AccessRule, u Use, name string) bool {
 		return strings.HasPrefix(u.Key, first)
 	}
 	return !u.Prefix && u.Key == r.Prefix
+}
+
+// Own reports whether it concerns no holder but the named one.
+func (u Use) Own(name string) bool {
+	return (u.Holder == "" || u.Holder == name) && (u.Held == "" || u.Held == name)
+}
+
+// Binds reports whether a rule binds the caller to its own name.
+func (g *Grant) Binds() bool {
+	return slices.ContainsFunc(g.Rules, func(r interrex.AccessRule) bool { return r.Own })
 }
 
 // Missing returns the text of a rule that would allow a use.

@@ -103,10 +103,11 @@ func (c Caller) May(u accesstoken.Use) error {
 	if c.Operator || c.Grant == nil || c.Grant.Allows(u) {
 		return nil
 	}
-	if holder := u.Holder; holder != "" && holder != c.Name {
-		if u.Holder = ""; c.Grant.Allows(u) {
-			return interrex.Errorf(interrex.ErrDenied, "%s may be a holder only under its own name, not as %q: it lacks the rule %s", c.Name, holder, u.Missing())
+	if own := (accesstoken.Use{Table: u.Table, Verb: u.Verb, Key: u.Key, Prefix: u.Prefix}); !u.Own(c.Name) && c.Grant.Allows(own) {
+		if u.Held != "" && u.Held != c.Name {
+			return interrex.Errorf(interrex.ErrDenied, "%s may %s only leases that it holds under its own name, and %q holds %s: it lacks the rule %s", c.Name, u.Verb, u.Held, u.Key, u.Missing())
 		}
+		return interrex.Errorf(interrex.ErrDenied, "%s may be a holder only under its own name, not as %q: it lacks the rule %s", c.Name, u.Holder, u.Missing())
 	}
 	return interrex.Errorf(interrex.ErrDenied, "%s lacks the rule %s", c.Name, u.Missing())
 }

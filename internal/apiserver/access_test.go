@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -191,6 +192,39 @@ func TestARuleBindsTheHolderToTheCaller(t *testing.T) {
 	} {
 		_, by := n.token("ann", "lease:claim:web/*:own")
 		n.expect(n.kv("POST", "/interrex.v1.StateService/Group", body, "Authorization: "+by, "Content-Type: application/json"), 403, "operation 2")
+	}
+}
+
+// The token of a lease is a number that others can read or guess: it makes nobody the
+// holder.
+func TestARuleBindsTheLeaseToTheCaller(t *testing.T) {
+	n := closedAPI(t)
+	op, _ := n.token("op")
+	bob, err := n.dial(op).Leases().Claim(t.Context(), interrex.ClaimRequest{Key: interrex.Key{Namespace: "web", Name: "a"}, Holder: "bob", TTL: time.Minute})
+	n.must(err)
+	ann, by := n.token("ann", "lease:claim,extend,revoke,transfer,pin,unpin:web/*:own")
+	own, err := n.dial(ann).Leases().Claim(t.Context(), interrex.ClaimRequest{Key: interrex.Key{Namespace: "web", Name: "b"}, Holder: "ann", TTL: time.Minute})
+	n.must(err)
+	its, hers := fmt.Sprintf(`{"key":"web/a","token":"%d"`, bob.Lease.Token), fmt.Sprintf(`{"key":"web/b","token":"%d"`, own.Lease.Token)
+	for _, c := range []struct {
+		method, body string
+		status       int
+		says         string
+	}{
+		{"LeaseService/Extend", its + "}", 403, "holds web/a"},
+		{"LeaseService/Revoke", its + "}", 403, "holds web/a"},
+		{"LeaseService/Transfer", its + `,"to":"ann"}`, 403, "holds web/a"},
+		{"StateService/Group", `{"operations":[{"@type":"type.googleapis.com/interrex.v1.RevokeRequest",` + its[1:] + `}]}`, 403, "operation 1"},
+		{"LeaseService/Pin", `{"key":"web/a","owner":"bob"}`, 403, "only under its own name"},
+		{"LeaseService/Unpin", `{"key":"web/a","owner":"bob"}`, 403, "only under its own name"},
+		{"LeaseService/Revoke", `{"key":"web/a","token":"1000000"}`, 503, "does not know who holds web/a under token 1000000"},
+		{"LeaseService/Extend", hers + "}", 200, ""},
+		{"LeaseService/Pin", `{"key":"web/b","owner":"ann"}`, 200, ""},
+		{"LeaseService/Unpin", `{"key":"web/b","owner":"ann"}`, 200, ""},
+		{"LeaseService/Transfer", hers + `,"to":"ann"}`, 200, ""},
+		{"LeaseService/Revoke", hers + "}", 409, "not held"},
+	} {
+		n.expect(n.kv("POST", "/interrex.v1."+c.method, c.body, "Authorization: "+by, "Content-Type: application/json"), c.status, c.says)
 	}
 }
 

@@ -21,6 +21,9 @@ func (c *Extend) About() state.About {
 	return state.About{Name: "extend", Key: c.Key, Lane: state.LaneExtend}
 }
 
+// Shows returns the key and the token that the caller shows.
+func (c *Extend) Shows() (interrex.Key, interrex.Token) { return c.Key, c.Token }
+
 // Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Extend) Validate() error {

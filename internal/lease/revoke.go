@@ -28,6 +28,9 @@ func (c *Revoke) Announce() state.Announcement {
 	return state.Announcement{Kinds: []string{interrex.LeaseReleased}, Key: c.Key.String()}
 }
 
+// Shows returns the key and the token that the caller shows.
+func (c *Revoke) Shows() (interrex.Key, interrex.Token) { return c.Key, c.Token }
+
 // Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Revoke) Validate() error {

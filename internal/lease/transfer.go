@@ -27,6 +27,9 @@ func (c *Transfer) Announce() state.Announcement {
 	return state.Announcement{Kinds: []string{interrex.LeaseTransferred}, Key: c.Key.String()}
 }
 
+// Shows returns the key and the token that the caller shows.
+func (c *Transfer) Shows() (interrex.Key, interrex.Token) { return c.Key, c.Token }
+
 // Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Transfer) Validate() error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/wire"
@@ -27,6 +28,10 @@ type Service struct {
 	// Table is the table of a service without methods; otherwise it follows from the
 	// methods' numbers.
 	Table state.TableID
+	// Holder returns the holder of the lease whose token a command shows; empty: it shows
+	// none, or the lease has ended. The error says why this agent does not know it.
+	// Optional.
+	Holder func(state.Command, *state.State) (string, error)
 	// Data returns the JSON document of an event of the service's table for the
 	// change feed and webhooks. nil: they show null.
 	Data func(*state.Event, *state.State) ([]byte, error)
@@ -111,6 +116,7 @@ type Registry struct {
 	Methods    map[uint32]*Method
 	Watches    map[uint32]*Watch
 	takers     takers
+	holder     func(state.Command, *state.State) (string, error) // see Service
 	ReadIndex  *Method
 	// Audit receives refusals, and what operators do; nil: they are not logged.
 	Audit *admission.Audit
@@ -136,6 +142,9 @@ func (r *Registry) add(s Service) error {
 			return interrex.Errorf(interrex.ErrInvalid, "method %s: its number %d is that of %s", m.Procedure, m.Number, r.Procedures[i].Procedure)
 		}
 		r.Procedures = append(r.Procedures, m.Method)
+	}
+	if s.Holder != nil {
+		r.holder = s.Holder
 	}
 	for _, m := range s.Methods {
 		m.setting = s.Setting
@@ -197,10 +206,20 @@ func (r *Registry) judge(c admission.Caller, m wire.Method, to purpose, q proto.
 	if privileged {
 		err = c.MayDo(act)
 	} else if u.Table != stateTable {
-		err = c.May(u)
+		err = r.may(c, u, command)
 	}
 	r.Audit.Judged(c, m.Procedure, u.Key, privileged, err)
 	return err
+}
+
+// may refuses a use that the caller's rules do not allow.
+func (r *Registry) may(c admission.Caller, u accesstoken.Use, command state.Command) (err error) {
+	if command != nil && r.holder != nil && c.Grant.Binds() {
+		if u.Held, err = r.holder(command, r.state); err != nil {
+			return err
+		}
+	}
+	return c.May(u)
 }
 
 // CheckRule refuses a rule that names a service or a method which this agent does not

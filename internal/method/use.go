@@ -53,6 +53,9 @@ func (p purpose) use(m proto.Message, command state.Command) accesstoken.Use {
 	if q, is := m.(interface{ GetTo() string }); is {
 		u.Holder = q.GetTo()
 	}
+	if q, is := m.(interface{ GetOwner() string }); is {
+		u.Holder = q.GetOwner()
+	}
 	if announcer, is := command.(state.Announcer); is {
 		if a := announcer.Announce(); a.Key != "" {
 			u.Key, u.Prefix = a.Key, a.Prefix

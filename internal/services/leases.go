@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -34,7 +35,7 @@ type Leases struct {
 
 // Service returns the methods.
 func (l Leases) Service() method.Service {
-	return method.Service{Setting: method.LeasesSetting, Data: l.data, Methods: []method.Method{
+	return method.Service{Setting: method.LeasesSetting, Data: l.data, Holder: l.holder, Methods: []method.Method{
 		method.Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable, claim, l.claimed),
 		method.Write(interrexv1.LeaseServiceExtendProcedure, state.LeaseTable, extend, l.extended),
 		method.Write(interrexv1.LeaseServiceRevokeProcedure, state.LeaseTable, revoke, l.revoked),
@@ -57,6 +58,30 @@ func (l Leases) data(e *state.Event, _ *state.State) ([]byte, error) {
 		return []byte("null"), nil
 	}
 	return wire.AppendJSON(nil, wire.Lease(r.Lease(e.Now, e.Wall)))
+}
+
+// holder implements method.Service: a token has one holder for good, and is the revision
+// at which it was granted.
+func (l Leases) holder(c state.Command, s *state.State) (string, error) {
+	shows, is := c.(interface {
+		Shows() (interrex.Key, interrex.Token)
+	})
+	if !is {
+		return "", nil
+	}
+	k, token := shows.Shows()
+	var r lease.Record
+	revision := l.locked(s, func(v lease.ReadView) { r, _ = v.Get(k) })
+	switch {
+	case token == 0:
+	case r.Token == token:
+		return r.Holder, nil
+	case interrex.Revision(token) > revision:
+		err := interrex.Errorf(interrex.ErrUnavailable, "this agent is at revision %d, and does not know who holds %s under token %d: try again, or give the token of the grant", revision, k, token)
+		err.RetryAfter = 50 * time.Millisecond
+		return "", err
+	}
+	return "", nil
 }
 
 func claim(m *interrexv1.ClaimRequest) (state.Command, error) {
