@@ -43,6 +43,9 @@ type Guard struct {
 	// CAs returns the certificates of the cluster's own CA, in DER, and of the next one
 	// while it is rotated; empty: there is none.
 	CAs func() [][]byte
+	// Member reports whether an agent is a member of the cluster that has a log: not one
+	// that was removed, nor one without raft.
+	Member func(id string) bool
 	// Audit receives refusals.
 	Audit *Audit
 }
@@ -138,7 +141,7 @@ func (g *Guard) bearer(d Door, text string) (Caller, context.Context, error) {
 func (g *Guard) certified(d Door, chain []*x509.Certificate) (Caller, context.Context, error) {
 	name, root := certName(chain[0]), chain[len(chain)-1]
 	if slices.ContainsFunc(g.CAs(), func(ca []byte) bool { return bytes.Equal(root.Raw, ca) }) {
-		return Caller{Name: name, Operator: true, Door: d}, nil, nil
+		return g.agent(d, name)
 	}
 	if first, open := g.Tokens.Open(); open {
 		return Caller{Name: name, Operator: true, Door: d}, first, g.unknown()
@@ -153,6 +156,17 @@ func (g *Guard) certified(d Door, chain []*x509.Certificate) (Caller, context.Co
 	c := g.granted(d, grant)
 	c.now = func() *accesstoken.Grant { return g.Tokens.Named(name) }
 	return c, grant.Valid, nil
+}
+
+// agent returns the caller with a certificate of the cluster's own CA, which is an
+// operator as long as it is a member: others have such a certificate until it ends.
+func (g *Guard) agent(d Door, id string) (Caller, context.Context, error) {
+	if !g.Member(id) {
+		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated, "the client certificate is that of agent %s, which is not a member of the cluster, or has no log: use an access token", id)
+	}
+	c := Caller{Name: id, Operator: true, Door: d}
+	c.now = func() *accesstoken.Grant { return &accesstoken.Grant{Name: id, Operator: g.Member(id)} }
+	return c, nil, nil
 }
 
 // granted returns the caller that has a grant.

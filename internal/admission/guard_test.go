@@ -115,7 +115,7 @@ func TestWhoACallerIs(t *testing.T) {
 		"without raft, any token":            {opened, Forwarded, clear, "Bearer no", hears, "", false, interrex.ErrUnauthenticated},
 		"the agent itself":                   {tokens, Inside, clear, "", hears, "", true, ""},
 	} {
-		g := &Guard{Tokens: c.tokens, Silence: c.silence.of, CAs: func() [][]byte { return [][]byte{[]byte("next"), []byte("ours")} }}
+		g := &Guard{Tokens: c.tokens, Silence: c.silence.of, CAs: func() [][]byte { return [][]byte{[]byte("next"), []byte("ours")} }, Member: func(string) bool { return true }}
 		r := httptest.NewRequest("GET", "/changes", nil)
 		r.TLS = c.tls
 		r.Header.Set("Authorization", c.header)
@@ -180,6 +180,27 @@ func TestWhatTheOwnerOfACertificateMayDoIsLookedUp(t *testing.T) {
 	tokens.grant = &accesstoken.Grant{Name: "ann", Operator: true, Valid: t.Context()}
 	if c = c.Now(); !c.Operator || c.May(accesstoken.Use{Table: "lease", Verb: "list"}) != nil {
 		t.Errorf("with one: %+v", c)
+	}
+}
+
+// Agents that were removed, or run without raft, have a certificate of the cluster's CA
+// as well.
+func TestTheCertificateOfAnAgentThatIsNoMemberMakesNobody(t *testing.T) {
+	member := true
+	g := &Guard{Tokens: known{first: t.Context()}, Silence: hears.of, CAs: func() [][]byte { return [][]byte{[]byte("ours")} },
+		Member: func(id string) bool { return id == "n4" && member }}
+	r := httptest.NewRequest("GET", "/changes", nil)
+	r.TLS = shown("n4", "ours")
+	c, _, err := g.identify(Public, r)
+	if err != nil || !c.Now().Operator {
+		t.Fatalf("a member: %+v, %v", c, err)
+	}
+	member = false
+	if c = c.Now(); c.Operator || c.May(accesstoken.Use{Table: "lease", Verb: "list"}) == nil {
+		t.Errorf("once it is removed, it is %+v", c)
+	}
+	if c, _, err := g.identify(Public, r); interrex.KindOf(err) != interrex.ErrUnauthenticated {
+		t.Errorf("after it was removed: %+v, %v", c, err)
 	}
 }
 

@@ -95,6 +95,9 @@ type Config struct {
 	// CAs returns the certificates of the cluster's own CA, in DER, and of the next one
 	// while it is rotated; empty: there is none. Optional.
 	CAs func() [][]byte
+	// Member reports whether an agent is a member of the cluster that has a log.
+	// Required with CAs.
+	Member func(id string) bool
 	// Audit receives refusals and what operators do. Optional.
 	Audit *admission.Audit
 	// Switches determine which services are off. nil: all are on.

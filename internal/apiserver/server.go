@@ -266,7 +266,7 @@ func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
 // guard returns what says who the callers are.
 func (s *Server) guard() *admission.Guard {
 	c := &s.config
-	g := &admission.Guard{CAs: c.CAs, Audit: c.Audit, Silence: c.Silence}
+	g := &admission.Guard{CAs: c.CAs, Member: c.Member, Audit: c.Audit, Silence: c.Silence}
 	if c.Tokens != nil {
 		g.Tokens = c.Tokens.Table
 	}

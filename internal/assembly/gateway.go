@@ -145,7 +145,6 @@ func (s *Set) startAPIForwarded(u *unit.Unit) (worker.Worker, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", server.ForwardedHandler())
 	s.issuer(dir, table).Serve(mux)
 	rules := s.rules(dir, st, table)
 	tell := func(id string) (*forward.Members, error) {
@@ -159,7 +158,7 @@ func (s *Set) startAPIForwarded(u *unit.Unit) (worker.Worker, error) {
 	}
 	logger := logs.NewRepeats(s.config.Agent.Clock, s.logger("forward"))
 	return listener.New(listener.Config{
-		Listener: l, Handler: forward.Serve(mux, rules.MayForward, tell, logger), Logger: s.logger("forward"),
+		Listener: l, Handler: forward.Serve(mux, server.ForwardedHandler(), rules.MayForward, tell, logger), Logger: s.logger("forward"),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return peercall.WithPeer(ctx, inbound.PeerOf(c))
 		},

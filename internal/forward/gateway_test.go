@@ -58,8 +58,7 @@ func (f *fleet) member(id string, may func(string) error) (address string) {
 		f.Fatal(err)
 	}
 	address = l.Addr().String()
-	mux := http.NewServeMux()
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	callers := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -77,7 +76,7 @@ func (f *fleet) member(id string, may func(string) error) (address string) {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	server := &http.Server{
-		Handler: Serve(mux, may, tell, silent.Logger{}), Protocols: protocols,
+		Handler: Serve(http.NewServeMux(), callers, may, tell, silent.Logger{}), Protocols: protocols,
 		ConnContext: func(ctx context.Context, _ net.Conn) context.Context { return peercall.WithPeer(ctx, "f1") },
 	}
 	f.mu.Lock()
@@ -141,7 +140,12 @@ func (f *fleet) until(what string, is func() bool) {
 // post sends a request that arrives at a door, and returns its status and its answer.
 func (f *fleet) post(g *Gateway, d admission.Door, token, body string) (int, string) {
 	f.Helper()
-	r := httptest.NewRequest(http.MethodPost, "/interrex.v1.LeaseService/Claim", strings.NewReader(body))
+	return f.postTo("/interrex.v1.LeaseService/Claim", g, d, token, body)
+}
+
+func (f *fleet) postTo(path string, g *Gateway, d admission.Door, token, body string) (int, string) {
+	f.Helper()
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -214,6 +218,20 @@ func TestOnlyCallersOfTheAgentItselfHaveItsToken(t *testing.T) {
 	if code, text := f.post(g, admission.Socket, "", ""); code != http.StatusUnauthorized || !strings.Contains(text, "api.token-file: no such file") {
 		t.Errorf("%d %s", code, text)
 	}
+}
+
+// Who the members are, and a new certificate, are for the agent: who reaches its port may
+// be anybody.
+func TestWhatAnAgentAsksForItselfIsNotForItsCallers(t *testing.T) {
+	f := newFleet(t)
+	g := f.gateway(f.member("a", func(string) error { return nil }))
+	if code, text := f.postTo(membersPath, g, admission.Public, "", "{}"); code != http.StatusOK || text != "" {
+		t.Errorf("a caller is told %d %s", code, text)
+	}
+	if got := strings.Join(f.answers(), "|"); got != "a  {}" {
+		t.Errorf("what is for callers got %q", got)
+	}
+	f.until("the agent itself is told", func() bool { return g.Told().ID == "a" })
 }
 
 func TestAMemberThatRefusesIsLeft(t *testing.T) {

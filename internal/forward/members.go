@@ -16,6 +16,10 @@ import (
 // membersPath is where a member says who else there is.
 const membersPath = "/forward"
 
+// callersHeader marks the requests of callers: what an agent without raft asks for itself
+// is not for them.
+const callersHeader = "Interrex-Callers"
+
 // whereabouts is what an agent without raft says of itself when it asks.
 type whereabouts struct {
 	Version string `json:"version,omitempty"`
@@ -57,22 +61,30 @@ func (m Members) Gone(pin jointoken.Pin) bool {
 }
 
 // Serve serves, at a member, the agents without raft: tell returns what one is told. It
-// returns the handler of all their requests; those that are not for mux are passed to
-// it. may returns why an agent may not forward requests here; nil: it may.
-func Serve(mux *http.ServeMux, may func(id string) error, tell func(id string) (*Members, error), logger interrex.Logger) http.Handler {
+// returns the handler of all their requests: mux answers what they ask for themselves, and
+// callers what they forward. may returns why an agent may not forward requests here; nil:
+// it may.
+func Serve(mux *http.ServeMux, callers http.Handler, may func(id string) error, tell func(id string) (*Members, error), logger interrex.Logger) http.Handler {
 	peercall.Handle(mux, membersPath, func(_ context.Context, id string, _ *whereabouts) (*Members, error) {
 		return tell(id)
 	})
+	mux.Handle("/", callers)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := may(peercall.PeerOf(r.Context())); err != nil {
+		_, pattern := mux.Handler(r)
+		own := pattern != "/" && r.Header.Get(callersHeader) == ""
+		err := may(peercall.PeerOf(r.Context()))
+		if err != nil {
 			logger.Warningf("refused requests that an agent without raft forwards: %v", err)
-			if _, pattern := mux.Handler(r); pattern != "/" { // it is the agent's own
-				peercall.Reply(w, nil, err)
-				return
-			}
-			admission.Refuse(w, r, err)
-			return
 		}
-		mux.ServeHTTP(w, r)
+		switch {
+		case err != nil && own:
+			peercall.Reply(w, nil, err)
+		case err != nil:
+			admission.Refuse(w, r, err)
+		case own:
+			mux.ServeHTTP(w, r)
+		default:
+			callers.ServeHTTP(w, r)
+		}
 	})
 }

@@ -20,6 +20,7 @@ func (g *Gateway) newProxy() http.Handler {
 		Transport: g,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", "member", "member"
+			r.Out.Header.Set(callersHeader, "1")
 		},
 		FlushInterval: -1,
 		ErrorLog:      log.New(io.Discard, "", 0), // an answer that was cut is the caller's to report
@@ -87,7 +88,7 @@ func (g *Gateway) May(r *http.Request) error {
 	case http.StatusUnauthorized:
 		return interrex.Errorf(interrex.ErrUnauthenticated, "a member of the cluster does not know the caller: set INTERREX_TOKEN_FILE or INTERREX_TOKEN, or the header 'Authorization: Bearer TOKEN'")
 	case http.StatusForbidden:
-		return interrex.Errorf(interrex.ErrDenied, "the caller lacks the rule agent:read")
+		return interrex.Errorf(interrex.ErrDenied, "the caller lacks the rule agent:read:*")
 	}
 	return interrex.Errorf(interrex.ErrUnavailable, "a member of the cluster cannot say now who the caller is: it answers with status %d", response.StatusCode)
 }

@@ -80,6 +80,12 @@ func (t *Table) Members() []*Member { return t.content.Load().members }
 // Member returns a member; nil: there is none.
 func (t *Table) Member(id string) *Member { return t.content.Load().member(id) }
 
+// HasLog reports whether an agent is a member that has a log.
+func (t *Table) HasLog(id string) bool {
+	m := t.Member(id)
+	return m != nil && !m.Forwards
+}
+
 // Addresses returns the cluster addresses of the members that have one, by ID.
 func (t *Table) Addresses() map[string]string {
 	all := map[string]string{}
