@@ -280,6 +280,9 @@ func (c JoinConfig) join(ctx context.Context, inUse error) error {
 	if is.ClusterID != "" {
 		held = &joining.Held{ClusterID: is.ClusterID, Epoch: is.Epoch, Incarnation: is.Incarnation}
 	}
+	if held == nil && inUse != nil {
+		return inUse
+	}
 	key, csr, err := a.request()
 	if err != nil {
 		return err

@@ -157,3 +157,23 @@ func TestNothingIsSetAsideWhileTheAgentRuns(t *testing.T) {
 		t.Errorf("the identity is %+v (%v)", now, err)
 	}
 }
+
+// A cluster that admits an agent whose directory cannot be written has used up a token.
+func TestNobodyIsAskedForAnAgentThatRuns(t *testing.T) {
+	address, token := joinable(t)
+	dir := t.TempDir()
+	lock, err := disk.LockDir(dir, "the agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Unlock() }()
+	c := JoinConfig{Agent: agentIn(dir), Addresses: []string{address}, Token: token, Clock: clock.WallClock, Logger: silent.Logger{}}
+	c.Agent.ID = "n2"
+	if _, err := Join(t.Context(), c); !errors.Is(err, disk.ErrInUse) {
+		t.Errorf("while it runs: %v", err)
+	}
+	c.Agent.ID, c.Agent.DataDir = "n3", t.TempDir()
+	if _, err := Join(t.Context(), c); err != nil { // the token admits one
+		t.Errorf("another agent: %v", err)
+	}
+}

@@ -15,11 +15,14 @@ func TestARecoveryLeavesOneMember(t *testing.T) {
 	}
 	w.must(&member.SetVoter{ID: "n2"})
 	w.must(admit(t, "n4", w.token(1, ""), newKey(t), nil))
+	forwards := admit(t, "f1", w.token(1, ""), newKey(t), nil)
+	forwards.Forwards = true
+	w.must(forwards)
 	turn := &state.Turn{Revision: 100, Table: state.MemberTable}
 	w.table.Lock()
 	w.table.Recover(turn, "n2")
 	w.table.Unlock()
-	if all := w.table.Members(); len(all) != 1 || all[0].ID != "n2" || all[0].NonVoter || all[0].Incarnation != "disk n2" {
+	if all := w.table.Members(); len(all) != 2 || all[0].ID != "f1" || all[1].ID != "n2" || all[1].NonVoter || all[1].Incarnation != "disk n2" {
 		t.Errorf("the members are %+v", all)
 	}
 	for id, removed := range map[string]bool{"n1": true, "n2": false, "n3": true} {
