@@ -151,6 +151,9 @@ func explainLease(ttl, failOver time.Duration) leaseExplanation {
 
 // table returns the same in words.
 func (e *explanation) table() table {
+	if e.Voters == 0 {
+		return table{rows: [][]string{{"fail-over", "unknown", e.Agent + " has no vote, and knows no voter: ask a member, on its socket"}}}
+	}
 	if len(e.Parts) == 0 {
 		return table{rows: [][]string{
 			{"fail-over", "none", fmt.Sprintf("%s is in a cluster of %s: if one ends, nothing is granted, and no lease ends, until it is back", e.Agent, wording.Count(e.Voters, "voter"))},

@@ -42,6 +42,12 @@ func TestATTLThatDoesNotLastThroughAFailOver(t *testing.T) {
 	}
 }
 
+func TestAnAgentThatKnowsNoVoterSaysSo(t *testing.T) {
+	if row := explained(0, 15*time.Second).table().rows[0]; row[1] != "unknown" || !strings.Contains(row[2], "ask a member") {
+		t.Errorf("%q", row)
+	}
+}
+
 func TestWithoutAThirdVoterThereIsNoFailOver(t *testing.T) {
 	for _, voters := range []int{1, 2} {
 		e := explained(voters, 15*time.Second)

@@ -1,6 +1,7 @@
 package accesstoken
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -19,7 +20,8 @@ type Grant struct {
 
 // Use is one use of the API.
 type Use struct {
-	Table, Verb string
+	Table string
+	Verb  string // empty: any of them will do
 	// Key is the key that it is about; empty: none, or all.
 	Key string
 	// Prefix reports that it is about all keys that begin with Key.
@@ -39,7 +41,7 @@ func allows(r interrex.AccessRule, u Use, name string) bool {
 	if r.Table != u.Table && r.Table != "*" || r.Own && !u.Own(name) {
 		return false
 	}
-	if !slices.Contains(r.Verbs, u.Verb) && !slices.Contains(r.Verbs, "*") {
+	if u.Verb != "" && !slices.Contains(r.Verbs, u.Verb) && !slices.Contains(r.Verbs, "*") {
 		return false
 	}
 	if first, begins := strings.CutSuffix(r.Prefix, "*"); begins {
@@ -60,7 +62,7 @@ func (g *Grant) Binds() bool {
 
 // Missing returns the text of a rule that would allow a use.
 func (u Use) Missing() string {
-	r := interrex.AccessRule{Table: u.Table, Verbs: []string{u.Verb}, Prefix: u.Key}
+	r := interrex.AccessRule{Table: u.Table, Verbs: []string{cmp.Or(u.Verb, "read")}, Prefix: u.Key}
 	if u.Prefix || u.Key == "" {
 		r.Prefix += "*"
 	}

@@ -228,6 +228,36 @@ func TestARuleBindsTheLeaseToTheCaller(t *testing.T) {
 	}
 }
 
+// What a fence or an owner says of others must be within the rules too, with any verb.
+func TestARequestNamesOnlyWhatTheRulesSpeakOf(t *testing.T) {
+	n := closedAPI(t)
+	_, op := n.token("op")
+	n.put("other/1", op)
+	_, by := n.token("ann", "resource:write:interrex.Value/default/default/app/*", "lease:claim:web/*")
+	write := func(more string) string {
+		return `{"overwrite":true,"resource":{"id":{"type":{"group":"interrex","group_version":"v1","kind":"Value"},"name":"app/1"},
+			"data":{"@type":"type.googleapis.com/interrex.v1.Value","text":"v"}` + more
+	}
+	owner := func(name string) string {
+		return write(`,"owner":{"type":{"group":"interrex","group_version":"v1","kind":"Value"},"name":"` + name + `"}}}`)
+	}
+	for _, c := range []struct {
+		body   string
+		status int
+		says   string
+	}{
+		{write(`},"fence":{"key":"db/a","token":"1"}}`), 403, "lease:read:db/a"},
+		{write(`},"fence":{"key":"web/a","token":"1"}}`), 409, "not held"},
+		{write(`,"owner_lease":{"key":"db/a","token":"1"}}}`), 403, "lease:read:db/a"},
+		{write(`,"owner_lease":{"key":"web/a","token":"1"}}}`), 409, "not held"},
+		{owner("other/1"), 403, "resource:read:interrex.Value/default/default/other/1"},
+		{owner("app/none"), 400, "app/none does not exist"},
+		{write("}}"), 200, ""},
+	} {
+		n.expect(n.kv("POST", "/interrex.v1.ResourceService/Write", c.body, "Authorization: "+by, "Content-Type: application/json"), c.status, c.says)
+	}
+}
+
 func TestRecordsBelongToTheCallersName(t *testing.T) {
 	n := closedAPI(t)
 	for _, name := range []string{"ann", "bob"} {

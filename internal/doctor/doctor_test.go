@@ -125,6 +125,8 @@ func TestAPortThatAnotherProgramHasFails(t *testing.T) {
 	for _, f := range listening(context.Background(), c, true) {
 		is(t, f, OK, "runs here")
 	}
+	c.Raft.Enabled = config.Off
+	is(t, listening(context.Background(), c, true)[1], OK, "cluster.listen: not used")
 }
 
 func TestNamesThatDoNotResolve(t *testing.T) {

@@ -26,6 +26,8 @@ func listening(ctx context.Context, c config.Config, runs bool) (all []Finding) 
 		case port.address == "":
 		case port.key == "cluster.listen" && !c.Cluster.TLS.Present():
 			all = append(all, ok("port", "%s: not used, because an agent without cluster.tls is alone", port.key))
+		case port.key == "cluster.listen" && c.Raft.Enabled == config.Off:
+			all = append(all, ok("port", "%s: not used, because the agent runs without raft", port.key))
 		case runs:
 			all = append(all, ok("port", "%s: %s belongs to the agent that runs here", port.key, port.address))
 		default:

@@ -258,17 +258,31 @@ func (r *Call) see(in *Registry) error {
 
 // admit refuses commands that are not valid, or not allowed to the caller.
 func (r *Call) admit(in *Registry) error {
+	if k := r.Fence.Key; k != (interrex.Key{}) {
+		if err := in.judgeNamed(r.Caller, r.Method.Method, "lease", k.String()); err != nil {
+			return err
+		}
+	}
 	for i := range r.parts {
 		p := &r.parts[i]
 		err := p.command.Validate()
 		if err == nil {
 			err = in.judge(r.Caller, p.method.Method, p.method.use, p.message, p.command)
 		}
+		if owned, is := p.command.(owned); is && err == nil {
+			err = owned.Owners(func(table, key string) error { return in.judgeNamed(r.Caller, p.method.Method, table, key) })
+		}
 		if err != nil {
 			return r.of(i, err)
 		}
 	}
 	return nil
+}
+
+// owned is a command whose object will live as long as others.
+type owned interface {
+	// Owners calls named for each of them, with its table and key, until that fails.
+	Owners(named func(table, key string) error) error
 }
 
 // of returns the error of one of the request's commands, which names it in a group.

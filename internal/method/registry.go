@@ -212,6 +212,17 @@ func (r *Registry) judge(c admission.Caller, m wire.Method, to purpose, q proto.
 	return err
 }
 
+// judgeNamed refuses a request that names something of which none of the caller's rules
+// speaks, in a fence or as an owner: its failure would tell whether that is there.
+func (r *Registry) judgeNamed(c admission.Caller, m wire.Method, table, key string) error {
+	if c = c.Now(); c.Operator || c.Grant == nil {
+		return nil
+	}
+	err := c.May(accesstoken.Use{Table: table, Key: key})
+	r.Audit.Judged(c, m.Procedure, key, false, err)
+	return err
+}
+
 // may refuses a use that the caller's rules do not allow.
 func (r *Registry) may(c admission.Caller, u accesstoken.Use, command state.Command) (err error) {
 	if command != nil && r.holder != nil && c.Grant.Binds() {

@@ -41,6 +41,19 @@ func (c *Write) Announce() state.Announcement {
 	return state.Announcement{Kinds: []string{interrex.ResourceWritten}, Key: c.ID.String()}
 }
 
+// Owners calls named for each of those that the resource belongs to.
+func (c *Write) Owners(named func(table, key string) error) error {
+	if c.Owner != nil {
+		if err := named("resource", c.Owner.String()); err != nil {
+			return err
+		}
+	}
+	if c.OwnerLease == nil {
+		return nil
+	}
+	return named("lease", c.OwnerLease.Key.String())
+}
+
 // Validate returns an error if a field is not valid, independent of the table's
 // content.
 func (c *Write) Validate() error {
