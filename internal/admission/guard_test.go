@@ -283,6 +283,19 @@ func (l *lines) Infof(format string, args ...any) {
 	l.all = append(l.all, fmt.Sprintf(format, args...))
 }
 
+// A flood of requests without a token does not hide what callers with one do.
+func TestStrangersDoNotHideOthersFromTheAudit(t *testing.T) {
+	to, now := &lines{Logger: silent.Logger{}}, testclock.NewClock(time.Unix(1000, 0))
+	a := NewAudit(to, now)
+	for range 2 * auditBurst {
+		a.refused(Caller{}, "/changes", interrex.Errorf(interrex.ErrUnauthenticated, "who?"))
+	}
+	a.Judged(Caller{Operator: true, Door: Socket}, "/Create", "", true, nil)
+	if n := len(to.all); n != auditBurst+1 || !strings.Contains(to.all[n-1], `"door":"socket"`) {
+		t.Errorf("%d lines, the last one %s", n, to.all[n-1])
+	}
+}
+
 func TestTheAuditIsLimited(t *testing.T) {
 	to, now := &lines{Logger: silent.Logger{}}, testclock.NewClock(time.Unix(1000, 0))
 	a := NewAudit(to, now)
