@@ -225,11 +225,11 @@ func (g *Gateway) Told() Members {
 	return g.told
 }
 
-// Failed returns why no member is reached, and since when; nil: one is.
-func (g *Gateway) Failed() (error, time.Time) {
+// Failed returns since when no member is reached, and why; nil: one is.
+func (g *Gateway) Failed() (since time.Time, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.failed, g.since
+	return g.since, g.failed
 }
 
 // Words says where requests are forwarded to.

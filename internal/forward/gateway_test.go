@@ -171,7 +171,7 @@ func TestRequestsGoToAnotherMemberWhenOneIsGone(t *testing.T) {
 		code, text := f.post(g, admission.Public, "", "2")
 		return code == http.StatusServiceUnavailable && strings.Contains(text, "nothing has happened")
 	})
-	f.until("it says so", func() bool { err, _ := g.Failed(); return err != nil && g.Told().ID == "" })
+	f.until("it says so", func() bool { _, err := g.Failed(); return err != nil && g.Told().ID == "" })
 	if words := g.Words(); !strings.Contains(words, "reaches no member") {
 		t.Error(words)
 	}
@@ -239,7 +239,7 @@ func TestAMemberThatRefusesIsLeft(t *testing.T) {
 	refuses := f.member("a", func(id string) error { return interrex.Errorf(interrex.ErrRemoved, "agent %s was removed", id) })
 	g := f.gateway(refuses)
 	f.until("it says why", func() bool {
-		err, _ := g.Failed()
+		_, err := g.Failed()
 		return err != nil && strings.Contains(err.Error(), "agent f1 was removed")
 	})
 	if code, text := f.post(g, admission.Public, "", ""); code != http.StatusBadRequest || !strings.Contains(text, "agent f1 was removed") {

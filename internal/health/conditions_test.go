@@ -84,15 +84,6 @@ func ofRaft(v *View) *error       { return &v.RaftDown }
 func ofAPI(v *View) *error        { return &v.APIDown }
 func ofProjection(v *View) *error { return &v.ProjectionDown }
 
-// changed sets what the configuration says.
-func changed(change func(*config.Config)) func(*testing.T, *agent) func() {
-	return func(_ *testing.T, a *agent) func() {
-		before := a.view.Config
-		change(&a.view.Config)
-		return func() { a.view.Config = before }
-	}
-}
-
 // vitals are what a running raft knows of its disk.
 type vitals struct {
 	disk       raftworker.DiskState

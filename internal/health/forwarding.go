@@ -23,7 +23,7 @@ func (v View) notForwarded() error {
 	if v.Gateway == nil {
 		return errors.New(v.forwarding())
 	}
-	err, _ := v.Gateway.Failed()
+	_, err := v.Gateway.Failed()
 	return err
 }
 
@@ -32,7 +32,7 @@ func (v View) forwardDown() []alarm.Finding {
 	if !v.Forwards || v.Gateway == nil {
 		return nil // a worker that fails has an alarm of its own
 	}
-	err, since := v.Gateway.Failed()
+	since, err := v.Gateway.Failed()
 	if err == nil {
 		return nil
 	}
