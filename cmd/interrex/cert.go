@@ -31,7 +31,8 @@ func newCertList(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "Show the certificate of every member",
-		Long: `Shows the certificate of every member, as the leader last saw it. ISSUER is the pin
+		Long: `Shows the certificate of every member, as the leader last saw it; not those of agents
+without raft, which 'interrex doctor' shows there. ISSUER is the pin
 of the cluster's CA, or the name of another CA. While the CA is rotated, the phase and
 the members that it waits for are printed on standard error.`,
 		Example: `  interrex cert list
