@@ -120,7 +120,7 @@ func (f *fleet) age(i int, at time.Time) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	raw, err := authority.Request(old.PrivateKey.(*ecdsa.PrivateKey), f.id(i), authority.NamesOf(old.Leaf))
+	raw, err := authority.Request(old.PrivateKey.(*ecdsa.PrivateKey), f.id(i), authority.Names(nil, old.Leaf))
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -114,6 +114,7 @@ func (s *Set) startForwardersRenewal(u *unit.Unit) (worker.Worker, error) {
 	}
 	return renewal.NewWorker(renewal.Config{
 		ID: dir.ID, Dir: dir.Path, Certificate: own.Certificate, Changed: func() {}, Clock: now, Logger: s.logger("certificate"),
+		Names:   func() []string { return enrolment.Names(s.section()) },
 		Member:  func() bool { return len(g.Told().Authorities) > 0 },
 		Wanted:  func(present *x509.Certificate) bool { return g.Told().Renews(present) },
 		Trusted: func() [][]byte { return g.Told().Authorities }, Gone: func(pin jointoken.Pin) bool { return g.Told().Gone(pin) },

@@ -76,6 +76,7 @@ func (s *Set) startRenewal(u *unit.Unit) (worker.Worker, error) {
 	here := s.issuer(dir, table)
 	return renewal.NewWorker(renewal.Config{
 		ID: dir.ID, Dir: dir.Path, Certificate: own.Certificate, Changed: t.Announce, Clock: now, Logger: s.logger("certificate"),
+		Names:  func() []string { return enrolment.Names(s.section()) },
 		Member: func() bool { return table.CA() != "" && table.Member(dir.ID) != nil },
 		Wanted: func(present *x509.Certificate) bool {
 			row := table.Member(dir.ID)

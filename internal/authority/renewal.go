@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -123,7 +124,7 @@ func Reissue(dir, id string, now time.Time) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	raw, err := Request(key, id, NamesOf(pair.Leaf))
+	raw, err := Request(key, id, namesOf(pair.Leaf))
 	if err != nil {
 		return false, err
 	}
@@ -138,8 +139,30 @@ func Reissue(dir, id string, now time.Time) (bool, error) {
 	return true, disk.ReplaceFile("the agent's certificate", filepath.Join(dir, AgentCertName), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))
 }
 
-// NamesOf returns the names in a certificate, for another request.
-func NamesOf(cert *x509.Certificate) []string {
+// Names returns names for a certificate request, with those of the former certificate
+// that fit beside them.
+func Names(names []string, former *x509.Certificate) []string {
+	all := slices.Clone(names)
+	for _, name := range namesOf(former) {
+		if len(all) < maxNames-1 && !slices.Contains(all, name) { // the agent's ID is one more
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// HasNames reports whether a certificate has names as they were in its request.
+func HasNames(cert *x509.Certificate, names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool {
+		if ip := net.ParseIP(name); ip != nil {
+			return !slices.ContainsFunc(cert.IPAddresses, ip.Equal)
+		}
+		return !slices.Contains(cert.DNSNames, name)
+	})
+}
+
+// namesOf returns the names in a certificate.
+func namesOf(cert *x509.Certificate) []string {
 	names := slices.Clone(cert.DNSNames)
 	for _, ip := range cert.IPAddresses {
 		names = append(names, ip.String())

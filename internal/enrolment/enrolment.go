@@ -22,6 +22,7 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/certificates"
@@ -91,6 +92,20 @@ func (a Agent) names() []string {
 		}
 	}
 	return names
+}
+
+// Names returns the names that the certificate of an agent should have besides its ID.
+func Names(c config.Config) []string { return configured(c).names() }
+
+// configured returns what a configuration says of its agent.
+func configured(c config.Config) Agent {
+	a := Agent{API: c.API.Listen, Cluster: c.Cluster.Listen, Forwards: c.Raft.Enabled == config.Off}
+	for _, address := range []string{c.API.Advertise, c.Cluster.Advertise} {
+		if host, _, err := net.SplitHostPort(address); err == nil {
+			a.Names = append(a.Names, host)
+		}
+	}
+	return a
 }
 
 // Founded is what Found has made.
@@ -358,26 +373,17 @@ func (a Agent) request() (*ecdsa.PrivateKey, []byte, error) {
 	if !is {
 		return nil, nil, fmt.Errorf("%s is a %T, not an ECDSA key: move it away", path, parsed)
 	}
-	csr, err := authority.Request(key, a.ID, append(a.names(), a.formerNames()...))
+	csr, err := authority.Request(key, a.ID, a.allNames())
 	return key, csr, err
 }
 
-// formerNames returns the further names of the agent's present certificate.
-func (a Agent) formerNames() (names []string) {
+// allNames returns the agent's names, and the further ones of its present certificate.
+func (a Agent) allNames() []string {
 	text, _ := disk.ReadFile(filepath.Join(a.DataDir, authority.AgentCertName)) // none: there are none
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil
-	}
-	known := a.names()
-	for _, name := range authority.NamesOf(cert) {
-		if name != a.ID && !slices.Contains(known, name) {
-			names = append(names, name)
+	if block, _ := pem.Decode(text); block != nil {
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
+			return authority.Names(a.names(), cert)
 		}
 	}
-	return names
+	return a.names()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -130,12 +129,8 @@ func (w *Worker) try(ctx context.Context) error {
 	if !c.Cluster.Enrols() {
 		return nil // no longer
 	}
-	a := Agent{DataDir: w.config.Dir.Path, ID: w.config.Dir.ID, API: c.API.Listen, Cluster: c.Cluster.Listen, Forwards: c.Raft.Enabled == config.Off}
-	for _, address := range []string{c.API.Advertise, c.Cluster.Advertise} {
-		if host, _, err := net.SplitHostPort(address); err == nil {
-			a.Names = append(a.Names, host)
-		}
-	}
+	a := configured(c)
+	a.DataDir, a.ID = w.config.Dir.Path, w.config.Dir.ID
 	if c.Cluster.JoinTokenFile != "" {
 		return w.join(ctx, a, c.Cluster)
 	}

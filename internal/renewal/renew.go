@@ -42,7 +42,7 @@ func (c Config) renew(ctx context.Context) error {
 	if r.Certificate != nil {
 		return r.Install(c.Dir)
 	}
-	q, err := request(c.ID, present, r.Key)
+	q, err := request(c.ID, c.Names(), present, r.Key)
 	if err != nil {
 		return err
 	}
@@ -62,8 +62,8 @@ func (c Config) renew(ctx context.Context) error {
 
 // request makes the request for a new key: with the names of the present certificate,
 // and signed with its key.
-func request(id string, present *tls.Certificate, key *ecdsa.PrivateKey) (*Request, error) {
-	csr, err := authority.Request(key, id, authority.NamesOf(present.Leaf))
+func request(id string, names []string, present *tls.Certificate, key *ecdsa.PrivateKey) (*Request, error) {
+	csr, err := authority.Request(key, id, authority.Names(names, present.Leaf))
 	if err != nil {
 		return nil, err
 	}

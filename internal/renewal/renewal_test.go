@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,6 +28,7 @@ type world struct {
 	dir    string
 	issuer Issuer
 	wanted bool
+	names  []string
 	lost   error // in place of the voter's answer
 	asked  int
 }
@@ -103,6 +105,7 @@ func (w *world) worker() *Worker {
 		Member:  func() bool { return true },
 		Trusted: w.table.Trusted, Gone: w.table.Gone,
 		Wanted: func(*x509.Certificate) bool { return w.wanted },
+		Names:  func() []string { return w.names },
 		Ask: func(ctx context.Context, q *Request) (*Grant, error) {
 			w.asked++
 			grant, err := w.issuer.Issue(ctx, q)
@@ -138,6 +141,31 @@ func TestACertificateIsRenewedAtTwoThirdsOfItsLife(t *testing.T) {
 	w.look()
 	if w.asked != 1 {
 		t.Errorf("%d renewals", w.asked)
+	}
+}
+
+// The machine was given another address, which is in the configuration.
+func TestACertificateIsRenewedWhenItLacksAName(t *testing.T) {
+	w := newWorld(t, time.Now())
+	w.names = []string{"localhost", "0:0::1", "10.0.0.9", "api2.example.com"}
+	w.look()
+	w.look()
+	after := w.leaf()
+	for _, name := range []string{"::1", "10.0.0.9", "api2.example.com", "api.example.com"} {
+		if err := after.VerifyHostname(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if w.asked != 1 {
+		t.Errorf("%d renewals", w.asked)
+	}
+	w.names = nil
+	for i := range 40 { // more than one certificate may have
+		w.names = []string{fmt.Sprintf("10.0.1.%d", i)}
+		w.look()
+	}
+	if err := w.leaf().VerifyHostname("10.0.1.39"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -180,7 +208,7 @@ func TestOnlyAnAgentWithTheCAsKeyIssues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := request("n1", present, key)
+	q, err := request("n1", nil, present, key)
 	if err != nil {
 		t.Fatal(err)
 	}

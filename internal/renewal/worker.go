@@ -41,6 +41,9 @@ type Config struct {
 	// Wanted reports whether the cluster was asked to have a certificate renewed now. It
 	// must not block.
 	Wanted func(present *x509.Certificate) bool
+	// Names returns the names that the certificate should have besides the agent's ID. It
+	// must not block.
+	Names func() []string
 	// Trusted are the CAs that the cluster trusts, in DER, and Gone reports whether it
 	// forgot the one with a pin. They must not block.
 	Trusted func() [][]byte
@@ -53,8 +56,8 @@ type Config struct {
 	Logger  interrex.Logger
 }
 
-// Worker renews this agent's certificate, at about two thirds of its life, and when
-// the cluster was asked to have it renewed; and it makes the agent trust the CAs that the
+// Worker renews this agent's certificate, at about two thirds of its life, when the
+// cluster was asked to have it renewed, and when it lacks a name; and it makes the agent trust the CAs that the
 // cluster trusts.
 type Worker struct {
 	catacomb catacomb.Catacomb
@@ -191,7 +194,7 @@ func (w *Worker) isDue() (bool, error) {
 	w.mu.Lock()
 	w.due = at
 	w.mu.Unlock()
-	if !w.config.Clock.Now().Before(at) || w.config.Wanted(cert.Leaf) {
+	if !w.config.Clock.Now().Before(at) || w.config.Wanted(cert.Leaf) || !authority.HasNames(cert.Leaf, w.config.Names()) {
 		return true, nil
 	}
 	left, err := authority.ReadRenewal(w.config.Dir)
