@@ -26,6 +26,10 @@ func TestRaftIsOpenToItsMembersAlone(t *testing.T) {
 	if err == nil || err.Error() != "raft on a is open only to the members of its cluster (a): agent x is not one of them" || errors.Is(err, transport.ErrNotNow) {
 		t.Errorf("to a stranger: %v", err)
 	}
+	ahead := transport.Hello{ID: "x", Log: transport.LogState{End: transport.Place{Term: 1 << 40}}}
+	if err := r.OpenTo(ahead); err != nil {
+		t.Errorf("to one that may have been added since: %v", err)
+	}
 	running, err := w.Raft()
 	if err != nil {
 		t.Fatal(err)

@@ -118,7 +118,7 @@ func (r Rules) KnownDisk(peer transport.Hello, vote bool) error {
 		return nil
 	case row != nil && row.Incarnation == "" && r.Members.Removed(peer.ID, peer.Incarnation):
 		return nil // until it is out
-	case !vote && row.Incarnation != "" && clusterID != "" && peer.ClusterID == clusterID:
+	case !vote && clusterID != "" && peer.ClusterID == clusterID:
 		return nil
 	}
 	return fmt.Errorf("raft is not open to agent %s yet: its disk is not recorded here, and one that it had before may have a vote still", peer.ID)

@@ -83,6 +83,11 @@ func TestAnAgentThatWasOffHearsThoseThatWereReplaced(t *testing.T) {
 		r := rulesOf(t, here, "")
 		if applied {
 			r.Members.Apply(&state.Turn{Revision: 1, Table: state.MemberTable}, &member.See{ID: "b", Incarnation: "disk b"})
+			record(t, r.Members, &member.Add{ID: "c", Address: "h:1"}) // what let it in is not here yet
+			peer := transport.Hello{ID: "c", ClusterID: here, Incarnation: "disk c"}
+			if r.KnownDisk(peer, false) != nil || r.KnownDisk(peer, true) == nil {
+				t.Errorf("one that was admitted: %v, for a vote: %v", r.KnownDisk(peer, false), r.KnownDisk(peer, true))
+			}
 		}
 		for incarnation, known := range map[string]bool{"disk b": true, "another": false} {
 			peer := transport.Hello{ID: "b", ClusterID: here, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnation: incarnation, Tables: r.Tables}

@@ -96,7 +96,8 @@ func (r *Rules) Log() transport.LogState {
 // cluster knows: one that comes back with an empty disk, while what it was has its vote
 // still, would vote against what it had promised. An agent whose log has no
 // configuration waits to be added by a leader that it cannot know: it is open to every
-// accepted agent.
+// accepted agent. One whose log is behind an accepted agent's may lack the entry that
+// added that one, and hears it: it may lead, and be the only one to send that entry.
 func (r *Rules) OpenTo(peer transport.Hello) error {
 	running := r.raft.Load()
 	if running == nil {
@@ -111,6 +112,9 @@ func (r *Rules) OpenTo(peer transport.Hello) error {
 	}
 	if len(ids) == 0 {
 		return nil
+	}
+	if !r.dir.End().Reaches(raftlog.Position(peer.Log.End)) {
+		return r.known(peer, false)
 	}
 	return fmt.Errorf("raft on %s is open only to the members of its cluster (%s): agent %s is not one of them", r.cfg.LocalID, strings.Join(ids, ", "), peer.ID)
 }
