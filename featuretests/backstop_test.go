@@ -36,7 +36,6 @@ func (f *fleet) epoch(i int) int64 {
 // only member, without a restart of its process, and tokens still increase. One of the
 // two comes back after all: both reject each other.
 func TestTheLastAgentIsRecoveredByItsBackstop(t *testing.T) {
-	t.Parallel()
 	f := newFleet(t, 3, nil)
 	f.leader()
 	before, err := f.client().Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: time.Second})
@@ -73,7 +72,6 @@ func TestTheLastAgentIsRecoveredByItsBackstop(t *testing.T) {
 // Where a voter lives, is only cut off, or is not known to be off, nothing is
 // recovered.
 func TestABackstopDoesNotActOnAPartition(t *testing.T) {
-	t.Parallel()
 	f := newFleet(t, 3, nil)
 	f.leader()
 	off := filepath.Join(f.dir, "off")
@@ -98,7 +96,6 @@ func TestABackstopDoesNotActOnAPartition(t *testing.T) {
 // Of five agents three are gone, and the list names one of the two that are left: the
 // other one responds, and stops it.
 func TestABackstopIsStoppedByAPeerThatResponds(t *testing.T) {
-	t.Parallel()
 	f := newFleet(t, 5, nil)
 	f.leader()
 	f.backstopOf(0, config.Backstop{Members: []string{"n1"}})
