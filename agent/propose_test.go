@@ -101,6 +101,16 @@ func TestWhatAMemberCannotApplyYetIsRefused(t *testing.T) {
 			t.Errorf("it is answered with %v", err)
 		}
 	}
+	for end := time.Now().Add(time.Minute); c.Leader() == 2; { // the others are to refuse what it cannot apply
+		if _, err := c.Client(0).Members().TransferLeader(t.Context(), "n1"); err != nil && time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	for end := time.Now().Add(time.Minute); propose() == nil; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) { // by then the leader has met all members
+			t.Fatal("it is not refused")
+		}
+	}
 	refused()
 	c.Stop(2)
 	refused() // it is a member still

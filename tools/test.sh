@@ -38,7 +38,7 @@ need openssl openssl
 export INTERREX_SEED
 say "INTERREX_SEED=$INTERREX_SEED repeats what this run draws"
 
-tools/postgres.sh run go test "$@" ./...
+tools/postgres.sh run go test -timeout 20m "$@" ./...
 
 # Some of the faults that tests must notice; make mutate tries all of them.
 exec go -C tools run ./mutate -sample 40s
