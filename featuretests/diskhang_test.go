@@ -28,7 +28,7 @@ func ownDisk(t *testing.T) func(i int, c *config.Config) {
 			{"mkdir", "-p", "-m", "700", c.Agent.DataDir}, {"mount", "-o", "loop", image, c.Agent.DataDir},
 		} {
 			if out, err := exec.Command(do[0], do[1:]...).CombinedOutput(); err != nil {
-				t.Skipf("this test needs a file system in a file, which cannot be made here: %v: %v: %s", do, err, out)
+				t.Fatalf("this test needs a file system in a file, which root can make with e2fsprogs: %v: %v: %s", do, err, out)
 			}
 		}
 		t.Cleanup(func() { _ = syscall.Unmount(c.Agent.DataDir, syscall.MNT_DETACH) })

@@ -19,7 +19,10 @@ import (
 // The report over the socket, as an operator requests it, names every worker and
 // follows what happens to them.
 func TestReportIsTrueAndLive(t *testing.T) {
-	f := newFleet(t, 1, func(_ int, c *config.Config) { c.Notify.LeaseHolders = config.NotifySQLite })
+	f := newFleet(t, 1, func(_ int, c *config.Config) {
+		c.Notify.LeaseHolders = config.NotifySQLite
+		c.Features.Backstop, c.Backstop.Members = config.On, []string{"n1"}
+	})
 	all, err := agent.NewWorkers(agent.Config{}, "")
 	if err != nil {
 		t.Fatal(err)

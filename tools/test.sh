@@ -30,6 +30,7 @@ lack() {
 	[ -z "${CI:-}" ] || exit 1
 }
 need openssl openssl
+need mkfs.ext4 e2fsprogs
 [ "$(id -u)" = 0 ] || lack "not root, who alone may mount a small disk"
 
 # What is drawn at random is drawn anew by each run: go takes what has not changed
