@@ -66,7 +66,7 @@ type CARotation struct {
 	// Phase is "starting", "trusting", "handing", "renewing" or "dropping".
 	Phase string
 	// CA is the pin of the cluster's CA, as in a join token, and Next that of the one that
-	// is to be; empty: there is none yet, or it is the cluster's.
+	// is to be; empty before there is one, and once it is the cluster's.
 	CA, Next string
 	// Waiting are the members that the phase waits for, with the reason, as the agent that
 	// answers sees it.

@@ -105,7 +105,7 @@ func TestAgentsThatShareAKeyFoundAClusterInAnyOrder(t *testing.T) {
 	}
 }
 
-// TestAnAgentWithATokenFileJoinsByItself gives it one wrong token after the other.
+// TestAnAgentWithATokenFileJoinsByItself tries several wrong tokens first.
 func TestAnAgentWithATokenFileJoinsByItself(t *testing.T) {
 	f := declared(t, 3, func(i int, dir string, c *config.Config) {
 		if i == 0 {

@@ -237,7 +237,7 @@ type Rotation struct {
 	// the present one; handing: every voter gets its key; renewing: it is the cluster's, and
 	// every member gets a certificate of it; dropping: every member forgets the former CA.
 	Phase string `protobuf:"bytes,2,opt,name=phase,proto3" json:"phase,omitempty"`
-	// The pin of the CA that is to be; empty: there is none yet, or it is the cluster's.
+	// The pin of the next CA; empty before there is one, and once it is the cluster's.
 	Next string `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
 	// The members that the phase waits for, as the agent that answers sees it, with the
 	// reason.

@@ -41,7 +41,7 @@ type Guard struct {
 	// whether it has ever known it since it started.
 	Silence func() (d time.Duration, ever bool)
 	// CAs returns the certificates of the cluster's own CA, in DER, and of the next one
-	// while it is rotated; empty: there is none.
+	// while it is rotated; empty for a cluster without a CA of its own.
 	CAs func() [][]byte
 	// Member reports whether an agent is a member of the cluster that has a log: not one
 	// that was removed, nor one without raft.

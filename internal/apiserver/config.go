@@ -93,7 +93,7 @@ type Config struct {
 	// without it everybody is an operator.
 	Tokens *services.Tokens
 	// CAs returns the certificates of the cluster's own CA, in DER, and of the next one
-	// while it is rotated; empty: there is none. Optional.
+	// while it is rotated; empty for a cluster without a CA of its own. Optional.
 	CAs func() [][]byte
 	// Member reports whether an agent is a member of the cluster that has a log.
 	// Required with CAs.

@@ -259,11 +259,11 @@ func Join(ctx context.Context, c JoinConfig) (id string, err error) {
 			return "", fmt.Errorf("the address %q is not valid: %w", address, err)
 		}
 	}
-	return c.Agent.ID, c.alone(ctx)
+	return c.Agent.ID, c.locked(ctx)
 }
 
-// alone does what Join does, with the directory locked where no agent runs in it.
-func (c JoinConfig) alone(ctx context.Context) error {
+// locked does what Join does, with the directory locked where no agent runs in it.
+func (c JoinConfig) locked(ctx context.Context) error {
 	a := c.Agent
 	if err := disk.MakePrivate(a.DataDir); err != nil {
 		return fmt.Errorf("cannot make the data directory: %w", err)

@@ -74,7 +74,7 @@ func session(state *tls.ConnectionState) (s jointoken.Session, err error) {
 	return s, nil
 }
 
-// refusal returns the error of an answer; nil: it is none.
+// refusal returns the error in an answer; nil if there is none.
 func (a answer) refusal() error {
 	if a.Kind == "" {
 		return nil

@@ -29,7 +29,7 @@ type Pin [sha256.Size]byte
 // PinOf returns the pin of a CA's certificate.
 func PinOf(cert *x509.Certificate) Pin { return sha256.Sum256(cert.RawSubjectPublicKeyInfo) }
 
-// PinOfDER returns the pin of a CA's certificate, in DER; its zero value: it is none.
+// PinOfDER returns the pin of a CA's certificate, in DER; its zero value if that is not a certificate.
 func PinOfDER(der []byte) Pin {
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {

@@ -62,8 +62,8 @@ func (c *RotateCA) apply(t *Table, turn *state.Turn) *Reply {
 // Step says for which step of a rotation a command is: it is refused in any other.
 type Step struct {
 	Phase Phase
-	// CA is the pin of the CA that is to be or, where there is none yet or it is already,
-	// of the cluster's, as bytes.
+	// CA is the pin, as bytes, of the next CA; before there is one, and once it is the
+	// cluster's, that of the cluster's.
 	CA string
 }
 

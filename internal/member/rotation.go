@@ -32,7 +32,7 @@ func (p Phase) String() string {
 type Rotation struct {
 	Began interrex.Revision // at which it was asked for
 	Phase Phase
-	Next  string // the CA that is to be, in DER; empty: there is none yet, or it is the cluster's already
+	Next  string // the next CA, in DER; empty before there is one, and once it is the cluster's
 	// Former are the CAs that were the cluster's since the rotation began, in DER.
 	Former []string
 	// Without are the members that no phase waits for, by ID.
@@ -130,7 +130,7 @@ func (c *content) forget(cas ...string) {
 	c.gone = c.gone[max(0, len(c.gone)-maxGone):]
 }
 
-// rotate replaces the rotation by a changed copy; nil: there is none any more.
+// rotate replaces the rotation by a changed copy; nil ends it.
 func (t *Table) rotate(do func(c *content, r *Rotation) *Rotation) {
 	t.change(func(c *content) {
 		var next Rotation

@@ -33,7 +33,7 @@ type Agent struct {
 type Cluster struct {
 	Agents []Agent // by ID
 	CA     string  // the cluster's; empty: its certificates come from elsewhere
-	// Rotation is the one under way; nil: none is. Next is its CA that is to be, Former
+	// Rotation is the one under way; nil: none is. Next is the next CA, Former
 	// are those that were.
 	Rotation *member.Rotation
 	Next     string
