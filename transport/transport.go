@@ -279,29 +279,23 @@ func (t *Transport) recall(peer Hello) (*Remembered, error) {
 // requests. They do TLS themselves; the other end speaks HTTP/2 with prior
 // knowledge. There is one listener at a time; closing it closes its connections,
 // and then Listener may be called again.
-func (t *Transport) Listener() (net.Listener, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.api != nil && !t.api.IsClosed() {
-		return nil, errors.New("cannot listen for forwarded requests: the previous listener is not closed")
-	}
-	t.api = t.inlet()
-	return t.api, nil
-}
+func (t *Transport) Listener() (net.Listener, error) { return t.listen(&t.api, "forwarded requests") }
 
 // ForwardListener returns a listener for the connections of agents without raft, which
 // forward the requests of their callers. They say no hello and are not among the agents
 // that were met; their certificates are valid. The other end speaks HTTP/2 with prior
 // knowledge. There is one listener at a time; closing it closes its connections, and
 // then ForwardListener may be called again.
-func (t *Transport) ForwardListener() (net.Listener, error) {
+func (t *Transport) ForwardListener() (net.Listener, error) { return t.listen(&t.forward, "agents without raft") }
+
+func (t *Transport) listen(in **inbound.Inlet, what string) (net.Listener, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.forward != nil && !t.forward.IsClosed() {
-		return nil, errors.New("cannot listen for agents without raft: the previous listener is not closed")
+	if *in != nil && !(*in).IsClosed() {
+		return nil, fmt.Errorf("cannot listen for %s: the previous listener is not closed", what)
 	}
-	t.forward = t.inlet()
-	return t.forward, nil
+	*in = t.inlet()
+	return *in, nil
 }
 
 // inlet returns an inlet, which is closed if the transport is stopping.
@@ -316,15 +310,7 @@ func (t *Transport) inlet() *inbound.Inlet {
 // JoinListener returns a listener for the connections of agents that join: they have
 // shown no certificate, and Session returns their TLS session. There is one listener at
 // a time; closing it closes its connections, and then JoinListener may be called again.
-func (t *Transport) JoinListener() (net.Listener, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.join != nil && !t.join.IsClosed() {
-		return nil, errors.New("cannot listen for agents that join: the previous listener is not closed")
-	}
-	t.join = t.inlet()
-	return t.join, nil
-}
+func (t *Transport) JoinListener() (net.Listener, error) { return t.listen(&t.join, "agents that join") }
 
 // Session returns the TLS session of a connection of JoinListener, which may be wrapped
 // in one that has NetConn; nil: it is another.

@@ -15,6 +15,15 @@ func AppendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
+// AppendTexts appends texts with their number before them.
+func AppendTexts(b []byte, texts []string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(texts)))
+	for _, s := range texts {
+		b = AppendText(b, s)
+	}
+	return b
+}
+
 // AppendKey appends the key of a lease.
 func AppendKey(b []byte, k interrex.Key) []byte {
 	return AppendText(AppendText(b, k.Namespace), k.Name)

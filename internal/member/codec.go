@@ -66,23 +66,15 @@ func appendToken(b []byte, t *JoinToken) []byte {
 	return binary.AppendUvarint(b, uint64(t.Created))
 }
 
-func appendTexts(b []byte, all []string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(all)))
-	for _, s := range all {
-		b = codec.AppendText(b, s)
-	}
-	return b
-}
-
 // appendRotation appends what is known of the CAs besides the cluster's own.
 func appendRotation(b []byte, c *content) []byte {
-	b = appendTexts(binary.AppendUvarint(b, uint64(c.since)), c.gone)
+	b = codec.AppendTexts(binary.AppendUvarint(b, uint64(c.since)), c.gone)
 	if b = codec.AppendBool(b, c.rotation != nil); c.rotation == nil {
 		return b
 	}
 	r := c.rotation
 	b = codec.AppendText(append(binary.AppendUvarint(b, uint64(r.Began)), byte(r.Phase)), r.Next)
-	return appendTexts(appendTexts(b, r.Former), r.Without)
+	return codec.AppendTexts(codec.AppendTexts(b, r.Former), r.Without)
 }
 
 // decoder reads what the append functions wrote.

@@ -38,7 +38,9 @@ func (c *RotateCA) Validate() error {
 }
 
 // Append encodes the command.
-func (c *RotateCA) Append(b []byte) []byte { return appendTexts(append(b, opRotateCA), c.Without) }
+func (c *RotateCA) Append(b []byte) []byte {
+	return codec.AppendTexts(append(b, opRotateCA), c.Without)
+}
 
 func (c *RotateCA) decode(d *decoder) { c.Without = d.texts(MaxMembers) }
 

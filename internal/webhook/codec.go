@@ -7,17 +7,9 @@ import (
 	"github.com/interrex/interrex/internal/codec"
 )
 
-func appendTexts(b []byte, texts []string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(texts)))
-	for _, s := range texts {
-		b = codec.AppendText(b, s)
-	}
-	return b
-}
-
 func appendSpec(b []byte, s *Spec) []byte {
 	b = codec.AppendText(codec.AppendText(codec.AppendText(b, s.Name), s.URL), string(s.When))
-	b = appendTexts(appendTexts(b, s.Kinds), s.Prefixes)
+	b = codec.AppendTexts(codec.AppendTexts(b, s.Kinds), s.Prefixes)
 	b = binary.AppendUvarint(b, uint64(len(s.Headers)))
 	for _, h := range s.Headers {
 		b = codec.AppendText(codec.AppendText(b, h.Name), string(h.Value))
