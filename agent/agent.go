@@ -259,6 +259,9 @@ func (a *Agent) Resources() interrex.Resources { return client.ResourcesOf(a) }
 // Webhooks returns the API for webhooks, through this agent.
 func (a *Agent) Webhooks() interrex.Webhooks { return client.WebhooksOf(a) }
 
+// Members returns the members of the agent's cluster.
+func (a *Agent) Members() interrex.Members { return client.MembersOf(a) }
+
 // Propose appends a command of an embedder's own state machine or table to the
 // log, from any agent, and returns the reply. If the state machine refuses the
 // command, the answer has its revision, and the error is the machine's.

@@ -102,7 +102,7 @@ func TestWhatAMemberCannotApplyYetIsRefused(t *testing.T) {
 		}
 	}
 	for end := time.Now().Add(time.Minute); c.Leader() == 2; { // the others are to refuse what it cannot apply
-		if _, err := c.Client(0).Members().TransferLeader(t.Context(), "n1"); err != nil && time.Now().After(end) {
+		if _, err := c.Agent(0).Members().TransferLeader(t.Context(), "n1"); err != nil && time.Now().After(end) {
 			t.Fatal(err)
 		}
 	}
