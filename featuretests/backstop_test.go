@@ -98,6 +98,10 @@ func TestABackstopDoesNotActOnAPartition(t *testing.T) {
 func TestABackstopIsStoppedByAPeerThatResponds(t *testing.T) {
 	f := newFleet(t, 5, nil)
 	f.leader()
+	f.eventually("n1 knows its cluster, which it can recover", func() bool {
+		status, err := f.status(0)
+		return err == nil && status.GetClusterId() != ""
+	})
 	f.backstopOf(0, config.Backstop{Members: []string{"n1"}})
 	for i := range 3 {
 		f.kill(2 + i)
