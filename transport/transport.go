@@ -286,7 +286,9 @@ func (t *Transport) Listener() (net.Listener, error) { return t.listen(&t.api, "
 // that were met; their certificates are valid. The other end speaks HTTP/2 with prior
 // knowledge. There is one listener at a time; closing it closes its connections, and
 // then ForwardListener may be called again.
-func (t *Transport) ForwardListener() (net.Listener, error) { return t.listen(&t.forward, "agents without raft") }
+func (t *Transport) ForwardListener() (net.Listener, error) {
+	return t.listen(&t.forward, "agents without raft")
+}
 
 func (t *Transport) listen(in **inbound.Inlet, what string) (net.Listener, error) {
 	t.mu.Lock()
@@ -310,7 +312,9 @@ func (t *Transport) inlet() *inbound.Inlet {
 // JoinListener returns a listener for the connections of agents that join: they have
 // shown no certificate, and Session returns their TLS session. There is one listener at
 // a time; closing it closes its connections, and then JoinListener may be called again.
-func (t *Transport) JoinListener() (net.Listener, error) { return t.listen(&t.join, "agents that join") }
+func (t *Transport) JoinListener() (net.Listener, error) {
+	return t.listen(&t.join, "agents that join")
+}
 
 // Session returns the TLS session of a connection of JoinListener, which may be wrapped
 // in one that has NetConn; nil: it is another.
