@@ -36,6 +36,10 @@ type API struct {
 	// Socket is the path of the operator's Unix socket. Empty:
 	// DATA-DIR/interrex.sock.
 	Socket string `yaml:"socket"`
+	// Open makes every caller of an API beyond loopback an operator until there is an
+	// access token. Without it such an API admits nobody until then, except with a
+	// certificate of TLS.ClientCA.
+	Open bool `yaml:"open"`
 	// TokenFile is the file of an access token, for an agent without raft: callers on
 	// its socket, and the agent itself, have the rights of this token unless they show
 	// another.

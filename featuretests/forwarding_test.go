@@ -159,7 +159,8 @@ func (f *fleet) lockThrough(i int) {
 	})
 	f.start(to)
 	f.until("all three vote", func() bool { return f.votes(to, 3) })
-	_, leader := f.forwardsTo(i)
+	leader := -1
+	f.until("it knows the leader", func() bool { _, leader = f.forwardsTo(i); return leader >= 0 })
 	f.kill(leader)
 	f.until("it goes on under another leader", func() bool { _, now := f.forwardsTo(i); return now >= 0 && now != leader && holds() })
 	f.start(leader)

@@ -31,7 +31,7 @@ func run(args []string) int {
 	}
 	code, text := exitCode(err)
 	if text != "" {
-		fmt.Fprintln(os.Stderr, "interrex: "+text)
+		fmt.Fprintln(os.Stderr, "interrex: "+escaped(text, "\n\t"))
 	}
 	return code
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -82,12 +84,13 @@ func (a *app) secret(document any, text string) error {
 	return a.line(text)
 }
 
-// jsonOf returns a document as JSON on one line; a message of the API in the
-// API's JSON.
+// jsonOf returns a document as JSON on one line, without raw control characters; a
+// message of the API in the API's JSON.
 func jsonOf(document any) ([]byte, error) {
 	m, ok := document.(proto.Message)
 	if !ok {
-		return json.Marshal(document)
+		text, err := json.Marshal(document)
+		return []byte(escaped(string(text), "")), err
 	}
 	text, err := wire.AppendJSON(nil, m)
 	if err != nil {
@@ -96,7 +99,7 @@ func jsonOf(document any) ([]byte, error) {
 	// protojson varies its spaces deliberately.
 	var plain bytes.Buffer
 	err = json.Compact(&plain, text)
-	return plain.Bytes(), err
+	return []byte(escaped(plain.String(), "")), err
 }
 
 func (a *app) json(document any) error {
@@ -125,12 +128,16 @@ func (a *app) yaml(document any) error {
 	if err != nil {
 		return err
 	}
-	return a.line(strings.TrimSuffix(string(out), "\n"))
+	return a.line(escaped(strings.TrimSuffix(string(out), "\n"), "\n\t"))
 }
 
-// blockStyle removes JSON's style from a node. Marshal quotes strings where needed.
+// blockStyle removes JSON's style from a node. Marshal quotes strings where needed, but
+// for those with marks of direction, which it takes for printable.
 func blockStyle(n *yaml.Node) {
 	n.Style = 0
+	if strings.ContainsFunc(n.Value, func(r rune) bool { return r != '\n' && r != '\t' && limits.IsControl(r) }) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
 	for _, child := range n.Content {
 		blockStyle(child)
 	}
@@ -153,16 +160,44 @@ func (a *app) table(t table) error {
 func (a *app) grid(rows [][]string) error {
 	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
 	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		printRow(w, row)
 	}
 	return w.Flush()
+}
+
+// printRow prints cells without what would control the terminal, or the columns.
+func printRow(w *tabwriter.Writer, cells []string) {
+	for i, cell := range cells {
+		if i > 0 {
+			_, _ = w.Write([]byte{'\t'}) // Flush reports the error
+		}
+		_, _ = io.WriteString(w, escaped(cell, ""))
+	}
+	_, _ = w.Write([]byte{'\n'})
+}
+
+// escaped returns s with its control characters, but for those in keep, as \uXXXX: so in
+// JSON they mean the same.
+func escaped(s, keep string) string {
+	if !strings.ContainsFunc(s, limits.IsControl) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if limits.IsControl(r) && !strings.ContainsRune(keep, r) {
+			fmt.Fprintf(&b, "\\u%04x", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // columns prints a single row: a watch has no end at which all rows could be
 // aligned.
 func (a *app) columns(cells ...string) error {
 	w := tabwriter.NewWriter(a.out, 22, 4, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(cells, "\t"))
+	printRow(w, cells)
 	return w.Flush()
 }
 
@@ -173,7 +208,7 @@ func (a *app) line(s string) error {
 
 // say prints a message for people, apart from the data.
 func (a *app) say(format string, args ...any) {
-	fmt.Fprintf(a.messages, format+"\n", args...)
+	fmt.Fprintln(a.messages, escaped(fmt.Sprintf(format, args...), "\n\t"))
 }
 
 func stamp(t time.Time) string {

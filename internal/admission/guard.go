@@ -2,6 +2,7 @@ package admission
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -115,6 +116,8 @@ func (g *Guard) identify(d Door, r *http.Request) (Caller, context.Context, erro
 	case !open:
 		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated,
 			"this API needs an access token: set INTERREX_TOKEN_FILE or INTERREX_TOKEN, or the header 'Authorization: Bearer TOKEN'; 'interrex token create' makes one, and the agent's socket needs none")
+	case Closed(r) != nil:
+		return Caller{}, nil, cmp.Or(g.unknown(), Closed(r))
 	case secured:
 		return Caller{Operator: true, Door: d}, first, g.unknown()
 	}

@@ -127,6 +127,34 @@ func TestWhoACallerIs(t *testing.T) {
 	end(nil)
 }
 
+func TestAnAPIBeyondLoopbackAdmitsNobodyBeforeTheFirstToken(t *testing.T) {
+	valid := context.Background()
+	opened := known{first: valid, open: true}
+	tokens := known{first: valid, grants: map[string]*accesstoken.Grant{"ann": {Name: "ann", Valid: valid}}}
+	for what, c := range map[string]struct {
+		tokens  known
+		closed  bool
+		header  string
+		silence silence
+		want    interrex.Kind
+	}{
+		"nobody":                  {opened, true, "", hears, interrex.ErrUnauthenticated},
+		"before it is known":      {opened, true, "", unheard, interrex.ErrUnavailable},
+		"where it may be open":    {opened, false, "", hears, ""},
+		"once there are tokens":   {tokens, true, "", hears, interrex.ErrUnauthenticated},
+		"a token, once there are": {tokens, true, "Bearer ann", hears, ""},
+	} {
+		g := &Guard{Tokens: c.tokens, Silence: c.silence.of, CAs: func() [][]byte { return nil }}
+		r := httptest.NewRequest("GET", "/changes", nil)
+		r = r.WithContext(WithEntrance(valid, Entrance{Closed: c.closed}))
+		r.TLS = &tls.ConnectionState{}
+		r.Header.Set("Authorization", c.header)
+		if _, _, err := g.identify(Public, r); interrex.KindOf(err) != c.want {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // A stream may be older than the doubt: each of its operations is judged.
 func TestWhatWasAdmittedIsInDoubtOnceTheLeaderIsNotHeard(t *testing.T) {
 	valid := context.Background()

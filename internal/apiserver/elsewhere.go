@@ -48,6 +48,10 @@ func (s *Server) admitForwarding(d admission.Door, next http.Handler) http.Handl
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := admission.Caller{Operator: true, Door: d}
 		own := r.URL.Path == "/metrics" || strings.HasPrefix(r.URL.Path, "/"+interrexv1.EngineServiceName+"/")
+		if err := admission.Closed(r); err != nil && d == admission.Public && !free(r.URL.Path) && r.Header.Get("Authorization") == "" {
+			admission.Refuse(w, r, err)
+			return
+		}
 		if d == admission.Public {
 			c = admission.Caller{Door: d, Grant: &accesstoken.Grant{Name: "anonymous"}}
 			if own {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gate"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/lives"
@@ -46,7 +47,7 @@ func (s *Set) startClient(u *unit.Unit) (worker.Worker, error) {
 		return nil, u.Err
 	}
 	inProcess := pipe.Listen()
-	serving, err := s.serve(u, "", inProcess, server.InsideHandler(), nil)
+	serving, err := s.serve(u, "", inProcess, server.InsideHandler(), nil, admission.Entrance{})
 	if err != nil {
 		return nil, err
 	}

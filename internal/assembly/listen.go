@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
@@ -54,7 +55,19 @@ func (s *Set) startAPIListener(u *unit.Unit) (worker.Worker, error) {
 	if files != nil {
 		u.Give(files)
 	}
-	return s.serve(u, ports.API, l, handler, security)
+	return s.serve(u, ports.API, l, handler, security, entrance(section))
+}
+
+// entrance returns what the API's port asks of every request.
+func entrance(section config.API) admission.Entrance {
+	host, _, _ := net.SplitHostPort(section.Listen) // Validate has reported it
+	advertised, _, _ := net.SplitHostPort(section.Advertise)
+	name, _ := os.Hostname() // without a name of its own it is localhost
+	loopback := inbound.IsLoopback(host)
+	return admission.Entrance{
+		Loopback: loopback, Names: []string{name, advertised},
+		Closed: !loopback && !section.Open && section.TLS.ClientCA == "",
+	}
 }
 
 func (s *Set) startAPISocket(u *unit.Unit) (worker.Worker, error) {
@@ -70,7 +83,7 @@ func (s *Set) startAPISocket(u *unit.Unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.serve(u, "socket", l, server.SocketHandler(), nil)
+	return s.serve(u, "socket", l, server.SocketHandler(), nil, admission.Entrance{})
 }
 
 // listen binds a port.
@@ -81,13 +94,12 @@ func (s *Set) listen(open *ports.Ports, name, address string) (net.Listener, err
 	return open.Listen(name, address)
 }
 
-// listenSocket replaces a socket that a killed process has left behind: the data
-// directory is locked, so no other process listens on it.
+// listenSocket replaces a socket that a killed process has left behind, and no other.
 func (s *Set) listenSocket(path string) (net.Listener, error) {
 	if other := s.config.Agent.Listen; other != nil {
 		return other("unix", path)
 	}
-	l, err := listener.Socket(path, check.SocketFile)
+	l, err := listener.Socket(path, check.FreeSocket)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on the socket: %w", err)
 	}
@@ -118,14 +130,16 @@ func (s *Set) startAPIPeers(u *unit.Unit) (worker.Worker, error) {
 }
 
 // serve runs a listener; name is its name in Addresses, "": it is not listed.
-func (s *Set) serve(u *unit.Unit, name string, l net.Listener, h http.Handler, security *tls.Config) (worker.Worker, error) {
+func (s *Set) serve(u *unit.Unit, name string, l net.Listener, h http.Handler, security *tls.Config, e admission.Entrance) (worker.Worker, error) {
 	c := listener.Config{Listener: l, Handler: h, TLS: security, Logger: s.logger("api")}
 	if name == "" {
 		return listener.New(c)
 	}
 	closing, end := context.WithCancel(context.Background())
 	u.After(end)
-	c.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return admission.WithClosing(ctx, closing) }
+	c.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return admission.WithEntrance(admission.WithClosing(ctx, closing), e)
+	}
 	c.Closing, c.Rest = end, &s.unanswered
 	w, err := listener.New(c)
 	if err != nil {

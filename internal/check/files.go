@@ -6,10 +6,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
@@ -94,6 +96,28 @@ func SocketFile(path string) error {
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket == 0 {
 		return fmt.Errorf("%s: another file is there", path)
+	}
+	return nil
+}
+
+// FreeSocket reports why a socket cannot be put at a path, where only a dead one of this
+// user may be.
+func FreeSocket(path string) error {
+	if err := SocketFile(path); err != nil {
+		return err
+	}
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if Answers(path) {
+		return fmt.Errorf("%s: another process listens there: set api.socket to a path of this agent's own", path)
+	}
+	if stat, is := info.Sys().(*syscall.Stat_t); is && int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s: a socket of another user is there: remove it, or set api.socket to another path", path)
 	}
 	return nil
 }

@@ -109,3 +109,36 @@ func TestTheAPIsTLSRequestsCertificatesOnlyForItsCA(t *testing.T) {
 		t.Errorf("without a certificate: %v, %v", c, err)
 	}
 }
+
+func TestOnlyADeadSocketIsReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	if err := FreeSocket(path); err != nil {
+		t.Errorf("nothing is there: %v", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := FreeSocket(path); err == nil || !strings.Contains(err.Error(), "another process listens there: set api.socket") {
+		t.Errorf("a living socket: %v", err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = l.Close()
+	if err := FreeSocket(path); err != nil {
+		t.Errorf("a dead one of this user: %v", err)
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(path, 12345, 12345); err != nil {
+			t.Fatal(err)
+		}
+		if err := FreeSocket(path); err == nil || !strings.Contains(err.Error(), "of another user") {
+			t.Errorf("a dead one of another user: %v", err)
+		}
+	}
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := FreeSocket(path); err == nil {
+		t.Error("a file is taken for a socket")
+	}
+}

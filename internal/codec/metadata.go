@@ -1,12 +1,14 @@
 package codec
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 // MaxMetadata is the maximum number of bytes of all keys and values together.
@@ -18,12 +20,15 @@ type Metadata struct {
 	pairs string // each pair's key and value as AppendText writes them, by key
 }
 
-// NewMetadata packs a map. Keys must not be empty, keys and values must be UTF-8,
-// and have at most MaxMetadata bytes together; the error is of kind ErrInvalid or
-// ErrTooLarge.
+// NewMetadata packs a map of a request. Keys must not be empty, keys and values must be
+// UTF-8 without control characters, and have at most MaxMetadata bytes together; the
+// error is of kind ErrInvalid or ErrTooLarge.
 func NewMetadata(m map[string]string) (Metadata, error) {
 	var b []byte
 	for _, k := range slices.Sorted(maps.Keys(m)) {
+		if err := cmp.Or(limits.CheckPlain("metadata", k), limits.CheckPlain("metadata: "+k, m[k])); err != nil {
+			return Metadata{}, interrex.Errorf(interrex.ErrInvalid, "%v", err)
+		}
 		b = AppendText(AppendText(b, k), m[k])
 	}
 	packed := Metadata{pairs: string(b)}

@@ -23,7 +23,7 @@ func (v View) apiDown() []alarm.Finding {
 func (v View) apiOpen() []alarm.Finding {
 	api := v.Config.API
 	host, _, err := net.SplitHostPort(api.Listen)
-	if err != nil || inbound.IsLoopback(host) || api.TLS.ClientCA != "" || v.Waits != "" || v.Forwards {
+	if err != nil || inbound.IsLoopback(host) || api.TLS.ClientCA != "" || !api.Open || v.Waits != "" || v.Forwards {
 		return nil
 	}
 	if v.Leadership.LeaderID == "" {

@@ -125,6 +125,7 @@ var troubles = map[string][]trouble{
 	},
 	"api-open": {{func(_ *testing.T, a *agent) func() {
 		a.view.Config.API.Listen, a.view.Config.API.TLS = "10.0.0.1:7400", config.APITLS{Cert: "c.pem", Key: "k.pem"}
+		a.view.Config.API.Open = true
 		a.view.Leadership.LeaderID = "n2"
 		return func() { a.view.Leadership.LeaderID = "" } // it cannot know whether there are tokens
 	}, "10.0.0.1:7400 accepts requests from everyone"}},
@@ -592,8 +593,9 @@ func TestAnAPIThatIsAsItShouldBeIsNoAlarm(t *testing.T) {
 	for what, section := range map[string]config.API{
 		"none": {},
 		"one that lets in only whom it knows": {
-			Listen: "10.0.0.1:7400", TLS: config.APITLS{Cert: "c.pem", Key: "k.pem", ClientCA: "ca.pem"},
+			Listen: "10.0.0.1:7400", Open: true, TLS: config.APITLS{Cert: "c.pem", Key: "k.pem", ClientCA: "ca.pem"},
 		},
+		"one that lets in nobody yet": {Listen: "10.0.0.1:7400", TLS: config.APITLS{Cert: "c.pem", Key: "k.pem"}},
 	} {
 		a := newAgent(t)
 		a.view.Config.API, a.view.BoundAPI = section, section.Listen

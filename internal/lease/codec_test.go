@@ -114,8 +114,8 @@ func TestDecodeRefusesWhatTheRulesDoNotAllow(t *testing.T) {
 	}
 }
 
-func TestMetadataMustBeUTF8(t *testing.T) {
-	for k, v := range map[string]string{"\xff": "v", "k": "\xff"} {
+func TestMetadataMustBeUTF8WithoutControlCharacters(t *testing.T) {
+	for k, v := range map[string]string{"\xff": "v", "k": "\xff", "a\nb": "v", "l": "\x1b[2J", "m": "\u202e"} {
 		if _, err := codec.NewMetadata(map[string]string{k: v}); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("%q=%q: %v", k, v, err)
 		}

@@ -21,3 +21,22 @@ func CheckText(field, s string, limit int) error {
 	}
 	return nil
 }
+
+// CheckPlain requires UTF-8 without the characters that IsControl reports. It is the
+// rule for text of a request that is only shown; what an older log has is escaped where
+// it is shown.
+func CheckPlain(field, s string) error {
+	if !utf8.ValidString(s) {
+		return fmt.Errorf("%s: %q is not UTF-8", field, s)
+	}
+	for _, r := range s {
+		if IsControl(r) {
+			return fmt.Errorf("%s: %q contains the control character %U", field, s, r)
+		}
+	}
+	return nil
+}
+
+// IsControl reports whether a character controls a terminal or the direction of text:
+// C0, DEL, C1 and the bidirectional marks.
+func IsControl(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }

@@ -2,14 +2,28 @@ package listener
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
+// lockWait is how long another process may take to listen in the same directory.
+const lockWait = 5 * time.Second
+
 // Socket listens on a Unix socket that only this user can use, in place of what a
-// killed process has left at the path, if replaceable returns no error for it.
+// killed process has left at the path, if replaceable returns no error for it. Of two
+// processes that try at once, the second finds the socket of the first.
 func Socket(path string, replaceable func(path string) error) (net.Listener, error) {
+	unlock, err := lock(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if err := replaceable(path); err != nil {
 		return nil, err
 	}
@@ -24,4 +38,21 @@ func Socket(path string, replaceable func(path string) error) (net.Listener, err
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+// lock locks a directory itself, so that no file is left behind.
+func lock(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	for end := time.Now().Add(lockWait); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil // which unlocks it
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			return nil, errors.Join(fmt.Errorf("cannot lock directory %s for %v: %w", dir, lockWait, err), f.Close())
+		}
+	}
 }

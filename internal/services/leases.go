@@ -14,6 +14,7 @@ import (
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
 )
@@ -138,7 +139,9 @@ func (l Leases) transferred(r state.Result, s *state.State) (*interrexv1.Transfe
 
 func pin(m *interrexv1.PinRequest) (state.Command, error) {
 	var in wire.Reader
-	return &lease.Pin{Key: in.Key(m.GetKey()), Owner: m.GetOwner(), Reason: m.GetReason(), For: in.Positive("for", m.GetFor())}, in.Err
+	c := &lease.Pin{Key: in.Key(m.GetKey()), Owner: m.GetOwner(), Reason: m.GetReason(), For: in.Positive("for", m.GetFor())}
+	in.Fail(validation.Reason(c.Reason))
+	return c, in.Err
 }
 
 func (l Leases) pinned(r state.Result, s *state.State) (*interrexv1.PinResponse, error) {

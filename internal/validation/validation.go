@@ -20,6 +20,14 @@ func NewHolder(s string) error { return text("to", s) }
 // Owner checks a pin's owner.
 func Owner(s string) error { return text("owner", s) }
 
+// Reason checks the reason of a request. How long it may be is the table's.
+func Reason(s string) error {
+	if err := limits.CheckPlain("reason", s); err != nil {
+		return interrex.Errorf(interrex.ErrInvalid, "%v", err)
+	}
+	return nil
+}
+
 func text(field, s string) error {
 	if err := limits.CheckText(field, s, limits.MaxHolder); err != nil {
 		return interrex.Errorf(interrex.ErrInvalid, "%v", err)

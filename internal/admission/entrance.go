@@ -1,0 +1,93 @@
+package admission
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/inbound"
+)
+
+// Entrance is what one listener of the public API asks of every request.
+type Entrance struct {
+	// Loopback says that only this machine reaches the listener. Then a request has to be
+	// addressed to this machine: a web page whose name was pointed at it is addressed to
+	// that name.
+	Loopback bool
+	// Names are this machine's, beside localhost and its loopback addresses.
+	Names []string
+	// Closed admits nobody without a certificate or a token, even if there is no token yet.
+	Closed bool
+}
+
+type entranceKey struct{}
+
+// WithEntrance returns the context of a connection on a listener.
+func WithEntrance(ctx context.Context, e Entrance) context.Context {
+	return context.WithValue(ctx, entranceKey{}, e)
+}
+
+func entranceOf(r *http.Request) Entrance {
+	e, _ := r.Context().Value(entranceKey{}).(Entrance)
+	return e
+}
+
+// Enter returns a handler that refuses what a browser sends for another site's page.
+func Enter(audit *Audit, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := entranceOf(r).check(r); err != nil {
+			audit.refused(Caller{Door: Public}, r.URL.Path, err)
+			Refuse(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (e Entrance) check(r *http.Request) error {
+	if e.Loopback && r.Host != "" && !e.means(hostOf(r.Host)) {
+		return interrex.Errorf(interrex.ErrDenied, "Host: this API is reached by localhost only, and %.80q is not known as a name of this machine: use localhost or 127.0.0.1, or set api.advertise", r.Host)
+	}
+	if foreign(r) {
+		return interrex.Errorf(interrex.ErrDenied, "Origin: a page of another site (%.80q) must not use this API", r.Header.Get("Origin"))
+	}
+	return nil
+}
+
+// Closed returns why a caller is refused who shows nothing while there is no token; nil:
+// it is not.
+func Closed(r *http.Request) error {
+	if !entranceOf(r).Closed {
+		return nil
+	}
+	return interrex.Errorf(interrex.ErrUnauthenticated,
+		"this API is open to other machines, and there is no access token yet: 'interrex token create' on the agent's socket makes the first one; api.tls.client-ca admits certificates, and api.open: true makes every caller an operator")
+}
+
+// means reports whether a host is this machine.
+func (e Entrance) means(host string) bool {
+	return inbound.IsLoopback(strings.ToLower(host)) ||
+		slices.ContainsFunc(e.Names, func(own string) bool { return own != "" && strings.EqualFold(own, host) })
+}
+
+// hostOf returns the host of a Host header.
+func hostOf(header string) string {
+	host, _, err := net.SplitHostPort(header)
+	if err != nil {
+		host = strings.TrimSuffix(strings.TrimPrefix(header, "["), "]")
+	}
+	return strings.TrimSuffix(host, ".")
+}
+
+// foreign reports whether a page of another site makes the request. It may follow a link
+// to here, which has no Origin.
+func foreign(r *http.Request) bool {
+	if r.Header.Get("Origin") != "" {
+		r = r.WithContext(r.Context()) // a copy
+		r.Method = http.MethodPost     // reading is no more allowed than writing
+	}
+	return new(http.CrossOriginProtection).Check(r) != nil
+}
