@@ -15,4 +15,5 @@ long ./state -run '^TestEntrySurvivesItsEncoding$' -rapid.checks 20000
 long ./featuretests -run '^TestRegistersAreLinearizable$' -race-for 10m
 long ./featuretests -run '^(TestRot|TestALogThatNobody)' -rot-all
 long ./featuretests -run '^TestARotationOutlivesItsLeader$' -rotate-all
+long ./featuretests -run '^TestMembershipChangesUnderLoad$' -member-changes 100 -leader-within 5s
 make mutate
