@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,7 +83,7 @@ func (f *fleet) saysRemoved(i int) {
 			c = f.client(i)
 		}
 		_, err := c.Leases().Claim(f.t.Context(), interrex.ClaimRequest{Key: key("app/other"), Holder: "ann", TTL: time.Minute})
-		if !errors.Is(err, interrex.ErrRemoved) {
+		if !errors.Is(err, interrex.ErrRemoved) || strings.Count(err.Error(), "was removed") != 1 {
 			return fmt.Errorf("a claim returns %w", err)
 		}
 		_, _, err = c.Leases().Get(f.t.Context(), key("app/db"), interrex.ReadOptions{Consistency: interrex.Eventual})

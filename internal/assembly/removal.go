@@ -99,8 +99,8 @@ func (s *Set) inRaft(id string) bool {
 }
 
 // hearRemoval notes that a peer says that this agent was removed.
-func (s *Set) hearRemoval(rules membership.Rules, peer transport.Hello, reason string) {
+func (s *Set) hearRemoval(rules membership.Rules, peer transport.Hello) {
 	if rules.Believes(peer) {
-		s.removal.Note(rules.Disk.ID, "agent "+peer.ID+" says: "+reason)
+		s.removal.Note(rules.Disk.ID, "agent "+peer.ID+" says so")
 	}
 }

@@ -67,7 +67,7 @@ func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *stat
 		ID: dir.ID, Hello: hello, Accept: rules.Accept, Logger: s.logger("transport"),
 		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.checked().Certificates(section),
 	}
-	c.OnRemoved = func(peer transport.Hello, reason string) { s.hearRemoval(rules, peer, reason) }
+	c.OnRemoved = func(peer transport.Hello, _ string) { s.hearRemoval(rules, peer) }
 	c.Authorities = members.Trusted
 	c.Recorded = members.Addresses
 	if s.config.Agent.DataDir != "" {

@@ -22,7 +22,7 @@ func (r *Removal) Note(id, how string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err == nil {
-		r.err = interrex.Errorf(interrex.ErrRemoved, "agent %s was removed (%s), and takes part no more; its data is kept: %s", id, how, ComeBack)
+		r.err = interrex.Errorf(interrex.ErrRemoved, "agent %s was removed (%s), and takes part no more; its data directory is kept: %s", id, how, ComeBack)
 		close(r.done)
 	}
 }
