@@ -68,13 +68,15 @@ func (s *Set) mayReplace(c *member.Admit) error {
 	return nil
 }
 
-// applicable returns an error that names a member whose table is of an earlier version:
-// it would stop at the command.
+// applicable returns an error that names a member whose table is of an earlier version,
+// or may be: it would stop at the command. From the first such command on the versions of
+// all members are recorded, those of founders too.
 func (s *Set) applicable(table state.TableID, since uint16) error {
 	v := s.view()
 	if v.Transport == nil {
 		return nil
 	}
+	s.recording.Store(true)
 	recorded := running[*member.Table](s, StateName)
 	for _, m := range v.Members() {
 		said, met := v.Transport.Peer(m.ID)
@@ -82,7 +84,11 @@ func (s *Set) applicable(table state.TableID, since uint16) error {
 		if row := recorded.Member(m.ID); !met && row != nil {
 			tables = row.Versions()
 		}
-		if name, version := membership.TableOf(tables, table); name != "" && version < since {
+		switch name, version := membership.TableOf(tables, table); {
+		case m.ID == v.ID:
+		case name == "":
+			return interrex.Errorf(interrex.ErrUnavailable, "agent %s may be unable to apply this: its version is not recorded, and the leader has not met it since it started: start that agent, or remove it", m.ID)
+		case version < since:
 			return interrex.Errorf(interrex.ErrConflict, "agent %s cannot apply this yet: its table %s is of version %d, and this needs version %d: bring that agent up to date, or remove it", m.ID, name, version, since)
 		}
 	}
