@@ -19,6 +19,9 @@ func TestMembersAreAddedRemovedAndLeaveWithACAFromElsewhere(t *testing.T) {
 	f.refused(0, 4, "n4", "member", "add", "n4", "--address", "127.0.0.1:1")
 	leader := f.leader()
 	f.refused(leader, 4, "has no vote", "member", "transfer-leader", "n4")
+	if out, code := f.says(fourth, "member", "promote", "n4"); code != 0 || !strings.Contains(out, "4 voters tolerate no more failures than 3") {
+		t.Errorf("it is promoted with exit code %d: %s", code, out)
+	}
 	f.refused(leader, 4, "leads already", "member", "transfer-leader", f.id(leader))
 	f.refused(fourth, 3, "n9", "member", "transfer-leader", "n9")
 	dead, next := f.others(leader)[0], f.others(leader)[1]

@@ -32,3 +32,28 @@ func TestAVoterLeavesAQuorumBehind(t *testing.T) {
 		}
 	}
 }
+
+func TestTheQuorumInWords(t *testing.T) {
+	for _, test := range []struct {
+		voters, silent int
+		want           string
+	}{
+		{1, 0, "1 voter, this agent: tolerates no failure"},
+		{2, 0, "2 voters, 2 responding, tolerates no failure (as 1 voter would; join or promote one more agent to tolerate 1 failure)"},
+		{3, 0, "3 voters, 3 responding, tolerates 1 failure"},
+		{3, 1, "3 voters, 2 responding, tolerates no failure"},
+		{3, 2, "3 voters, 1 responding: quorum lost"},
+		{4, 0, "4 voters, 4 responding, tolerates 1 failure (as 3 voters would; join or promote one more agent to tolerate 2 failures)"},
+		{4, 1, "4 voters, 3 responding, tolerates no failure"},
+		{5, 0, "5 voters, 5 responding, tolerates 2 failures"},
+		{6, 0, "6 voters, 6 responding, tolerates 2 failures (as 5 voters would; demote one to write to fewer disks)"},
+	} {
+		all := []interrex.Member{{ID: "spare", Suffrage: "nonvoter"}}
+		for n := range test.voters {
+			all = append(all, interrex.Member{ID: string(rune('a' + n)), Suffrage: voter, Silent: n < test.silent})
+		}
+		if got := quorum(all, true); got != test.want {
+			t.Errorf("%d voters, %d silent: %q, not %q", test.voters, test.silent, got, test.want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/wording"
 )
 
@@ -110,11 +111,24 @@ func quorum(members []interrex.Member, leads bool) string {
 	case well < need:
 		return fmt.Sprintf("%s, %d responding: quorum lost", all, well)
 	}
-	text := fmt.Sprintf("%s, %d responding, tolerates %s", all, well, failures(well-need))
+	text := fmt.Sprintf("%s, %d responding, tolerates %s%s", all, well, failures(well-need), even(voters, well))
 	if !leads {
 		text += ", led by " + leader
 	}
 	return text
+}
+
+// even says, where an even number of voters responds, that one of them makes no
+// difference, and what to do about it; else it is empty.
+func even(voters, well int) string {
+	if voters%2 == 1 || well < voters {
+		return ""
+	}
+	text := fmt.Sprintf(" (as %s would; ", wording.Count(voters-1, "voter"))
+	if voters < limits.MaxVoters {
+		return text + fmt.Sprintf("join or promote one more agent to tolerate %s)", failures(voters/2))
+	}
+	return text + "demote one to write to fewer disks)"
 }
 
 func failures(n int) string {

@@ -51,6 +51,10 @@ const (
 // tables.
 const MaxEndings = 1000
 
+// MaxVoters is the number of voters up to which agents are given votes: more would make
+// every write wait for more disks.
+const MaxVoters = 5
+
 // DefaultJoinTTL is how long a join token is valid unless its request says
 // otherwise, MinJoinTTL and MaxJoinTTL bound it; all in cluster time. MaxJoinUses
 // bounds how many agents may use one.

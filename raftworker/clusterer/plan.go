@@ -8,11 +8,9 @@ import (
 	"cmp"
 	"slices"
 	"time"
-)
 
-// MaxVoters is the number of voters up to which agents are given votes: more would
-// make every write wait for more disks.
-const MaxVoters = 5
+	"github.com/interrex/interrex/internal/limits"
+)
 
 // minVoters is the number of voters below which none is taken away because it is
 // dead.
@@ -172,7 +170,7 @@ func (p plan) spares() (all []Agent) {
 // get one.
 func (p plan) promote() Step {
 	spares, n := p.spares(), p.voters(everyone)
-	if len(spares) == 0 || n >= MaxVoters || n%2 == 1 && (len(spares) < 2 || n+2 > MaxVoters) {
+	if len(spares) == 0 || n >= limits.MaxVoters || n%2 == 1 && (len(spares) < 2 || n+2 > limits.MaxVoters) {
 		return Step{}
 	}
 	return Step{Promote, spares[0].ID, "it has caught up"}

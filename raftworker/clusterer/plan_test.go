@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/interrex/interrex/internal/limits"
 )
 
 const dead = time.Minute
@@ -152,7 +154,7 @@ func TestStepsComeToAnEnd(t *testing.T) {
 			if after < before && before <= minVoters && !operator {
 				t.Fatalf("%s: %v leaves %d voters", first, s, after)
 			}
-			if after > before && after > max(MaxVoters, began)+1 {
+			if after > before && after > max(limits.MaxVoters, began)+1 {
 				t.Fatalf("%s: %v makes %d voters", first, s, after)
 			}
 			if i := slices.IndexFunc(all, func(a Agent) bool { return a.Leader }); !all[i].Voter {
@@ -172,7 +174,7 @@ func end(t *testing.T, first string, all []Agent) {
 	n, _ := voters(all)
 	spares := (plan{agents: all, dead: dead}).spares()
 	switch {
-	case n%2 == 0 && n < MaxVoters && len(spares) > 0:
+	case n%2 == 0 && n < limits.MaxVoters && len(spares) > 0:
 		t.Errorf("%s ends with %d voters and a spare: %v", first, n, all)
 	case n < minVoters && n%2 == 1 && len(spares) > 1:
 		t.Errorf("%s ends with %d voters and spares: %v", first, n, all)
