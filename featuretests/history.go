@@ -1,6 +1,7 @@
 package featuretests
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -99,6 +100,23 @@ func (h *History) Count() (answered, without int) {
 func (h *History) answered() int {
 	answered, _ := h.Count()
 	return answered
+}
+
+// longestPause returns the longest time in which no call was answered.
+func (h *History) longestPause() (longest time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var answers []int64
+	for _, o := range h.operations {
+		if o.Return != int64(forever) {
+			answers = append(answers, o.Return)
+		}
+	}
+	slices.Sort(answers)
+	for n := range len(answers) - 1 {
+		longest = max(longest, time.Duration(answers[n+1]-answers[n]))
+	}
+	return longest
 }
 
 // Check reports whether a model allows what callers saw.

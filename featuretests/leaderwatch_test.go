@@ -74,17 +74,17 @@ func (w *leaderWatch) count(ctx context.Context) {
 	}
 }
 
-// check ends the watch, and fails the test if two agents led in one term, or none did for
-// too long.
-func (w *leaderWatch) check(t *testing.T) {
+// check ends the watch, and fails the test if two agents led in one term, or if there was
+// no leader for too long, or no answer to callers.
+func (w *leaderWatch) check(t *testing.T, unanswered time.Duration) {
 	t.Helper()
 	w.stop()
 	w.busy.Wait()
-	t.Logf("%d agents led, one after another; the longest time without a leader was %s", len(w.leaders), w.longest)
+	t.Logf("%d agents led, one after another; the longest time without a leader was %s, without an answer %s", len(w.leaders), w.longest, unanswered)
 	if len(w.repeated) > 0 {
 		t.Errorf("led in the same term: %q", w.repeated)
 	}
-	if w.longest > *leaderWithin {
-		t.Errorf("there was no leader for %s", w.longest)
+	if w.longest > *leaderWithin || unanswered > *leaderWithin {
+		t.Errorf("there was no leader for %s, and no answer for %s: not more than %s is allowed", w.longest, unanswered, *leaderWithin)
 	}
 }

@@ -16,4 +16,5 @@ long ./featuretests -run '^TestRegistersAreLinearizable$' -race-for 10m
 long ./featuretests -run '^(TestRot|TestALogThatNobody)' -rot-all
 long ./featuretests -run '^TestARotationOutlivesItsLeader$' -rotate-all
 long ./featuretests -run '^TestMembershipChangesUnderLoad$' -member-changes 100 -leader-within 5s
+long ./featuretests -run '^TestAJoinerThatIsKilledIsInAfterItsLastStart$' -join-kills 40
 make mutate
