@@ -117,10 +117,17 @@ func TestAnAuthorityComesBackFromItsFiles(t *testing.T) {
 	if err := cert.CheckSignatureFrom(a.cert); err != nil {
 		t.Error(err)
 	}
+	unused := newAuthority(t) // one that was made, and never came to be the next
+	if err := saveKeys(dir, []*ecdsa.PrivateKey{unused.key, a.key}); err != nil {
+		t.Fatal(err)
+	}
+	if back, err := Load(dir); err != nil || back.Pin() != a.Pin() {
+		t.Errorf("behind another key: %v", err)
+	}
 	if err := os.WriteFile(filepath.Join(dir, CertName), other.PEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "no certificate of the first key") {
+	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "no certificate of a key") {
 		t.Errorf("the certificate of another authority: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, KeyName), []byte("not PEM"), 0o600); err != nil {

@@ -23,7 +23,8 @@ import (
 const maxKeys = 4
 
 // Load reads the authority whose certificates an agent issues, from its data directory:
-// that of the first key. It fails with fs.ErrNotExist if there is no key.
+// the first that is trusted whose key is there. It fails with fs.ErrNotExist if there is no
+// key.
 func Load(dir string) (*Authority, error) {
 	keys, err := readKeys(dir)
 	if err != nil {
@@ -34,11 +35,21 @@ func Load(dir string) (*Authority, error) {
 		return nil, err
 	}
 	for _, cert := range certs {
-		if keys[0].PublicKey.Equal(cert.PublicKey) {
-			return &Authority{cert, keys[0]}, nil
+		if key := keyOf(cert, keys); key != nil {
+			return &Authority{cert, key}, nil
 		}
 	}
-	return nil, fmt.Errorf("cannot use the CA in %s: %s has no certificate of the first key in %s", dir, CertName, KeyName)
+	return nil, fmt.Errorf("cannot use the CA in %s: %s has no certificate of a key in %s", dir, CertName, KeyName)
+}
+
+// keyOf returns the key of an authority's certificate; nil: it is not among the keys.
+func keyOf(cert *x509.Certificate, keys []*ecdsa.PrivateKey) *ecdsa.PrivateKey {
+	for _, key := range keys {
+		if key.PublicKey.Equal(cert.PublicKey) {
+			return key
+		}
+	}
+	return nil
 }
 
 // LoadOf reads the authority with a certificate, in DER, if its key is in a data
@@ -52,10 +63,8 @@ func LoadOf(dir string, der []byte) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the CA's certificate: %w", err)
 	}
-	for _, key := range keys {
-		if key.PublicKey.Equal(cert.PublicKey) {
-			return &Authority{cert, key}, nil
-		}
+	if key := keyOf(cert, keys); key != nil {
+		return &Authority{cert, key}, nil
 	}
 	return nil, fmt.Errorf("%s has keys, and not the CA's: %w", filepath.Join(dir, KeyName), fs.ErrNotExist)
 }
@@ -149,15 +158,17 @@ func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 func (a *Authority) SaveKey(dir string) error { return saveKeys(dir, []*ecdsa.PrivateKey{a.key}) }
 
 // AddKey adds the authority's key to those in a directory, whose file only its owner can
-// read, and drops those that are spent. Calls for one directory must not overlap.
-func AddKey(dir string, a *Authority, spent func(jointoken.Pin) bool) error {
+// read, and drops those that are spent, and the oldest that are not wanted if there are
+// too many. Calls for one directory must not overlap.
+func AddKey(dir string, a *Authority, spent, wanted func(jointoken.Pin) bool) error {
 	keys, err := readKeys(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	keys = slices.DeleteFunc(keys, func(key *ecdsa.PrivateKey) bool { return key.Equal(a.key) || spent(pinOf(key)) })
-	if len(keys) >= maxKeys {
-		keys = slices.Delete(keys, 1, len(keys)-maxKeys+2)
+	for len(keys) >= maxKeys {
+		i := slices.IndexFunc(keys, func(key *ecdsa.PrivateKey) bool { return !wanted(pinOf(key)) })
+		keys = slices.Delete(keys, max(0, i), max(0, i)+1)
 	}
 	return saveKeys(dir, append(keys, a.key))
 }

@@ -85,7 +85,7 @@ func TestADirectoryKeepsTheKeysOfBothCAs(t *testing.T) {
 	}
 	add := func(a *Authority, spent func(jointoken.Pin) bool) {
 		t.Helper()
-		if err := AddKey(dir, a, spent); err != nil {
+		if err := AddKey(dir, a, spent, of(cas[1])); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -107,9 +107,9 @@ func TestADirectoryKeepsTheKeysOfBothCAs(t *testing.T) {
 	for _, a := range cas[2:] {
 		add(a, none)
 	}
-	has("only so many, the first among them", cas[0], cas[3], cas[4], cas[5])
-	add(cas[1], of(cas[3], cas[4], cas[5]))
-	has("the spent ones are gone", cas[0], cas[1])
+	has("only so many, the one that is wanted among them", cas[1], cas[3], cas[4], cas[5])
+	add(cas[0], of(cas[3], cas[4], cas[5]))
+	has("the spent ones are gone", cas[1], cas[0])
 	if dropped, err := DropKeys(dir, none); err != nil || dropped {
 		t.Errorf("none is spent: %v, %v", dropped, err)
 	}

@@ -238,6 +238,21 @@ func TestAnAgentWithoutAVoteDeletesTheKey(t *testing.T) {
 	}
 }
 
+func TestAKeyFromALaterTimeIsDeletedToo(t *testing.T) {
+	a := newAgents(t)
+	if err := a.n1.Hand(t.Context(), "n2"); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(24 * time.Hour) // the clock was wrong, and is set right
+	if err := os.Chtimes(filepath.Join(a.n2.Dir, authority.KeyName), later, later); err != nil {
+		t.Fatal(err)
+	}
+	a.look(a.watch(a.n2, "n2", configuration{raft.Nonvoter}))
+	if keyIn(t, a.n2.Dir) != nil {
+		t.Error("an agent without a vote keeps the key for a day")
+	}
+}
+
 func TestTheLeaderGivesTheKeyToVotersThatLackIt(t *testing.T) {
 	a := newAgents(t)
 	a.look(a.watch(a.n1, "n1", configuration{raft.Nonvoter}))

@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peercall"
 )
@@ -131,7 +133,10 @@ func (k Keys) recognize(key []byte) (*authority.Authority, error) {
 func (k Keys) Add(ca *authority.Authority) error {
 	k.Mutex.Lock()
 	defer k.Mutex.Unlock()
-	if err := authority.AddKey(k.Dir, ca, k.Table.Spent); err != nil {
+	wanted := func(pin jointoken.Pin) bool {
+		return slices.ContainsFunc(k.wanted(), func(der []byte) bool { return jointoken.PinOfDER(der) == pin })
+	}
+	if err := authority.AddKey(k.Dir, ca, k.Table.Spent, wanted); err != nil {
 		return err
 	}
 	k.Changed()

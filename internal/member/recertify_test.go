@@ -79,6 +79,9 @@ func TestAKeyIsReplacedOnlyAgainstASignatureWithTheFormerOne(t *testing.T) {
 		"a key that is not the last one": recertify(t, "n1", second, first, ca),
 		"a certificate of another CA":    recertify(t, "n1", first, third, newCA(t)),
 		"another key than was signed":    forged,
+		"another agent's signature": {
+			ID: "n1", Key: publicOf(t, first), Former: recertify(t, "n1", first, third, ca).Former, Signature: recertify(t, "n2", first, third, ca).Signature,
+		},
 		"another agent's certificate": {
 			ID: "n1", Key: publicOf(t, first), Former: recertify(t, "n2", first, third, ca).Former, Signature: recertify(t, "n1", first, third, ca).Signature,
 		},

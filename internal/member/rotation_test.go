@@ -100,6 +100,23 @@ func TestARotationStartsOverWithAnotherCA(t *testing.T) {
 	}
 }
 
+func TestOneRotationReplacesOnlySoManyCAs(t *testing.T) {
+	w, first, second := rotating(t)
+	for _, ca := range []*authority.Authority{first, second} {
+		w.refused(&member.OfferCA{Step: w.step(), Cert: string(ca.Cert())}, interrex.ErrConflict, "is, or was")
+	}
+	const most = 8
+	for n := 1; n < most; n++ {
+		w.advance()
+		w.advance()
+		w.offer(newCA(t).Cert())
+	}
+	w.advance()
+	w.advance()
+	w.restores()
+	w.refused(&member.OfferCA{Step: w.step(), Cert: string(newCA(t).Cert())}, interrex.ErrConflict, "which is the limit")
+}
+
 func TestAskingAgainIsNoSecondRotation(t *testing.T) {
 	w, _, _ := rotating(t)
 	w.must(&member.See{ID: "n1", Incarnation: "a"})

@@ -1,6 +1,8 @@
 package member_test
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -110,6 +112,7 @@ func TestATokenAdmitsAsOftenAsItMay(t *testing.T) {
 	}
 	w.must(admit(t, "n2", token, newKey(t), nil))
 	w.refused(admit(t, "n3", token, newKey(t), nil), interrex.ErrDenied, "was used 2 times")
+	w.refused(admit(t, "n1", token, newKey(t), nil), interrex.ErrDenied, "was used 2 times") // a use is of one key
 	w.must(admit(t, "n2", w.token(1, "n2"), key, nil))
 	w.must(admit(t, "n1", token, key, nil)) // also when it is used up
 	kinds := ""
@@ -182,6 +185,11 @@ func TestATakenIDIsGivenOnlyToItsOwner(t *testing.T) {
 	}
 	w.refused(admit(t, "n1", token, key, key), interrex.ErrConflict, "with another key") // the one before is no longer its
 	w.must(admit(t, "n1", w.token(1, "n1"), stranger, nil))
+	w.must(&member.See{ID: "n2", Incarnation: "disk"}) // a founder, whose key is not recorded
+	w.must(&member.Add{ID: "n3", Address: "h:1"})      // and one with a certificate from elsewhere
+	for _, id := range []string{"n2", "n3"} {
+		w.refused(admit(t, id, token, stranger, nil), interrex.ErrConflict, "--for "+id)
+	}
 }
 
 func TestAnAgentWithACertificateIsAdded(t *testing.T) {
@@ -254,6 +262,10 @@ func TestAnAgentWithoutRaftGetsNoVote(t *testing.T) {
 	c = admit(t, "n1", w.token(1, ""), key, nil)
 	c.Forwards = true
 	w.refused(c, interrex.ErrConflict, "is a member with a log")
+	again := admit(t, "f1", w.token(1, ""), key, nil) // it was never in raft's configuration
+	if m := w.must(again).Member; m.Forwards || !w.table.HasLog("f1") {
+		t.Errorf("it joined again, to have a log: %+v", m)
+	}
 }
 
 func TestAFounderIsAMemberOnceItIsSeen(t *testing.T) {
@@ -297,6 +309,23 @@ func TestARemovedDiskStaysOut(t *testing.T) {
 	w.must(&member.Remove{ID: "n9"})
 	if w.table.Removed("n9", "") {
 		t.Error("an agent that was never seen has left a tombstone")
+	}
+}
+
+func TestTheDisksThatAreForgottenAreTheOldest(t *testing.T) {
+	w := newWorld(t)
+	disk := func(i int) string { return fmt.Sprint("disk ", i) }
+	const most = 1024
+	for i := range most + 1 {
+		w.must(&member.See{ID: "n1", Incarnation: disk(i)})
+		w.must(&member.Remove{ID: "n1"})
+	}
+	if w.table.Removed("n1", disk(0)) || !w.table.Removed("n1", disk(1)) || !w.table.Removed("n1", disk(most)) {
+		t.Errorf("of %d disks not exactly the first is forgotten", most+1)
+	}
+	other := member.New()
+	if err := other.Restore(w.table.Version(), bytes.NewReader(snapshotOf(t, w))); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -348,6 +377,7 @@ func TestTheTableIsBounded(t *testing.T) {
 	}
 	w.refused(&member.See{ID: "one-more", Incarnation: "a"}, interrex.ErrConflict, "1000 members")
 	w.refused(admit(t, "one-more", token, newKey(t), nil), interrex.ErrConflict, "1000 members")
+	w.refused(&member.Add{ID: "one-more", Address: "h:1"}, interrex.ErrConflict, "1000 members")
 	w.must(&member.See{ID: "na-z", Was: "a", Incarnation: "b"})
 }
 

@@ -247,7 +247,7 @@ func TestAnAgentFollowsARotation(t *testing.T) {
 	trusts(2)
 	w.apply(&member.AdvanceCA{Step: step()})
 	w.apply(&member.AdvanceCA{Step: step()})
-	if err := authority.AddKey(w.issuer.Dir, next, w.table.Spent); err != nil {
+	if err := authority.AddKey(w.issuer.Dir, next, w.table.Spent, w.table.Spent); err != nil {
 		t.Fatal(err)
 	}
 	if !w.table.IssuedByFormer(w.leaf()) {

@@ -46,7 +46,9 @@ type Config struct {
 type Worker struct {
 	catacomb catacomb.Catacomb
 	config   Config
-	handed   time.Time // when it last tried to hand leadership over
+	handed   time.Time            // when it last tried to hand leadership over
+	made     *authority.Authority // the CA that it last made, and for which step
+	madeFor  member.Step
 
 	mu      sync.Mutex
 	waiting []string // the members that the phase waits for, in order
@@ -132,19 +134,24 @@ func (w *Worker) look(ctx context.Context) error {
 	return nil
 }
 
-// offer makes the next CA. Its key is on the disk before the others know of it.
+// offer makes the next CA. Its key is on the disk before the others know of it. If the
+// offer fails, the same CA is offered again: each that is made leaves a key behind.
 func (w *Worker) offer(ctx context.Context, now member.Step) error {
-	ca, err := authority.New(w.config.Clock.Now())
-	if err == nil {
-		err = w.config.Keep(ca)
+	var err error
+	if w.made == nil || w.madeFor != now {
+		w.madeFor = now
+		w.made, err = authority.New(w.config.Clock.Now())
 	}
 	if err == nil {
-		err = w.config.Propose(ctx, &member.OfferCA{Step: now, Cert: string(ca.Cert())})
+		err = w.config.Keep(w.made)
+	}
+	if err == nil {
+		err = w.config.Propose(ctx, &member.OfferCA{Step: now, Cert: string(w.made.Cert())})
 	}
 	if err != nil {
 		return fmt.Errorf("cannot make the next CA: %w", err)
 	}
-	w.config.Logger.Infof("the CA's rotation: the next CA is %v", ca.Pin())
+	w.config.Logger.Infof("the CA's rotation: the next CA is %v", w.made.Pin())
 	return nil
 }
 

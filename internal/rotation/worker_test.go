@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -113,6 +114,30 @@ func TestAStepWhoseAnswerWasLostIsNotTakenTwice(t *testing.T) {
 	}
 	if w.table.Rotation() != nil || len(w.keys) != 2 {
 		t.Errorf("the rotation is %+v, after %v", w.table.Rotation(), w.order)
+	}
+}
+
+// While nothing can be proposed, each further CA would leave a key on the disk.
+func TestTheSameCAIsOfferedUntilItIsTheNext(t *testing.T) {
+	w := newAlone(t)
+	propose := w.worker.config.Propose
+	w.worker.config.Propose = func(context.Context, state.Command) error { return errors.New("the disk is full") }
+	for range 3 {
+		if err := w.worker.look(t.Context()); err == nil {
+			t.Fatal("it was offered")
+		}
+	}
+	w.worker.config.Propose = propose
+	if err := w.worker.look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first := pin(w.table.Rotation().Next)
+	if slices.ContainsFunc(w.keys[1:], func(kept string) bool { return kept != first }) {
+		t.Errorf("the keys of %v are kept for %s", w.keys[1:], first)
+	}
+	w.keys = w.keys[:1] // lost
+	if err := w.worker.look(t.Context()); err != nil || pin(w.table.Rotation().Next) == first {
+		t.Errorf("a CA whose key is lost is offered again (%v)", err)
 	}
 }
 

@@ -127,8 +127,7 @@ func (p plan) remove() Step {
 	return Step{}
 }
 
-// demote takes the vote of those that must not have one, and of a disk that the
-// table does not know to be out yet.
+// demote takes the vote of those that must not have one.
 func (p plan) demote() Step {
 	for _, a := range p.agents {
 		if a.Voter && a.NonVoter {

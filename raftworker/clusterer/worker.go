@@ -100,6 +100,7 @@ func (c Config) Validate() error {
 type Worker struct {
 	catacomb catacomb.Catacomb
 	config   Config
+	began    time.Time
 	commit   uint64 // the commit index at the previous look
 
 	mu     sync.Mutex
@@ -112,7 +113,7 @@ func NewWorker(c Config) (*Worker, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot start the clusterer: %w", err)
 	}
-	w := &Worker{config: c}
+	w := &Worker{config: c, began: c.Clock.Now()}
 	if err := catacomb.Invoke(catacomb.Plan{Site: &w.catacomb, Work: w.loop}); err != nil {
 		return nil, err
 	}
@@ -267,12 +268,13 @@ func (w *Worker) record(ctx context.Context, c *member.See) error {
 	return nil
 }
 
-// agents joins what raft's configuration, the table and the sights say.
+// agents joins what raft's configuration, the table and the sights say. One that was
+// never seen is silent since this agent leads.
 func (w *Worker) agents(c raft.Configuration, sights map[string]Sight, commit uint64) []Agent {
-	all := map[string]*Agent{}
+	all, leading := map[string]*Agent{}, w.config.Clock.Now().Sub(w.began)
 	of := func(id string) *Agent {
 		if all[id] == nil {
-			all[id] = &Agent{ID: id, Leader: id == w.config.ID, Silent: DeadAfter}
+			all[id] = &Agent{ID: id, Leader: id == w.config.ID, Silent: leading}
 		}
 		return all[id]
 	}

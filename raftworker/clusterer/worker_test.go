@@ -365,6 +365,36 @@ func TestADiskThatTheClusterDoesNotKnowGetsNoVote(t *testing.T) {
 	}
 }
 
+// After a restart of all machines the first leader has not met those that start later.
+func TestAVoterThatWasNeverMetIsNotDeadAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a", "b", "c")
+		w.admit("d")
+		w.meet("d", "disk of d")
+		w.settle(&Worker{config: w.config("a")})
+		w.calls = nil
+		delete(w.sights, "c")
+		c, err := NewWorker(w.config("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(DeadAfter - time.Second)
+		synctest.Wait()
+		if len(w.calls) != 0 {
+			t.Errorf("early: %v", w.calls)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if done := strings.Join(w.calls, ", "); done != "prepare d, promote d, demote c" {
+			t.Errorf("%s", done)
+		}
+		c.Kill()
+		if err := c.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestAFailedChangeIsReportedAndTriedAgain(t *testing.T) {
 	w := newWorld(t, "a", "b", "c")
 	c := &Worker{config: w.config("a")}
