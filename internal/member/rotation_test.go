@@ -1,6 +1,7 @@
 package member_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -133,6 +134,11 @@ func TestAskingAgainIsNoSecondRotation(t *testing.T) {
 	}
 	if _, idle := w.table.Idle(&member.RotateCA{Without: []string{"n1"}}); !idle {
 		t.Error("leaving a member out twice changes something")
+	}
+	w.must(&member.See{ID: "n0", Incarnation: "a"})
+	w.must(&member.RotateCA{Without: []string{"n0", "n1"}})
+	if all := w.table.Rotation().Without; !slices.Equal(all, []string{"n0", "n1"}) {
+		t.Errorf("left out are %v", all)
 	}
 }
 
