@@ -163,3 +163,44 @@ func TestASnapshotOfVersion1IsRestored(t *testing.T) {
 		t.Error("a later version is read")
 	}
 }
+
+func TestWhatNoTableWritesIsNotRead(t *testing.T) {
+	w := newWorld(t)
+	w.must(&member.See{ID: "n1", Incarnation: "a"})
+	w.must(&member.See{ID: "n2", Incarnation: "b"})
+	w.must(&member.RotateCA{})
+	one := []byte(w.token(1, "").PublicKey())
+	other := []byte(w.token(1, "").PublicKey())
+	good := snapshotOf(t, w)
+	swapped := bytes.ReplaceAll(bytes.ReplaceAll(bytes.ReplaceAll(good, one, make([]byte, 32)), other, one), make([]byte, 32), other)
+	phase := bytes.Clone(good)
+	phase[len(phase)-4] = 0 // before the next CA, the former ones and those that are left out: none
+	table := member.New()
+	for name, c := range map[string]struct {
+		version  uint16
+		snapshot []byte
+	}{
+		"members out of order": {2, bytes.Replace(good, []byte("n1"), []byte("n3"), 1)},
+		"a member twice":       {2, bytes.Replace(good, []byte("n1"), []byte("n2"), 1)},
+		"tokens out of order":  {2, swapped},
+		"a phase":              {2, phase},
+		"an earlier version":   {0, good},
+		"a byte more":          {2, append(bytes.Clone(good), 0)},
+		"a byte less":          {2, good[:len(good)-1]},
+	} {
+		if err := table.Restore(c.version, bytes.NewReader(c.snapshot)); err == nil || len(table.Members()) != 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := table.Restore(2, bytes.NewReader(good)); err != nil {
+		t.Error(err)
+	}
+	event := table.AppendEvent(nil, &member.Member{ID: "n1"})
+	if _, err := table.DecodeEvent(event); err != nil {
+		t.Error(err)
+	}
+	event[5] = 3 // behind the ID, the key and the disk
+	if _, err := table.DecodeEvent(event); interrex.KindOf(err) != interrex.ErrInvalid {
+		t.Errorf("an unknown role: %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package member_test
 
 import (
+	"crypto/x509"
 	"slices"
 	"testing"
 	"time"
@@ -82,6 +83,8 @@ func TestARotationStartsOverWithAnotherCA(t *testing.T) {
 	third, fourth := newCA(t), newCA(t)
 	w.advance()
 	w.offer(third.Cert())
+	pin := second.Pin()
+	w.refused(&member.AdvanceCA{Step: member.Step{Phase: member.Trusting, CA: string(pin[:])}}, interrex.ErrConflict, "not in phase trusting of that CA")
 	w.trusts("before it is the cluster's", first, third)
 	if w.step().Phase != member.Trusting || !w.table.Gone(second.Pin()) {
 		t.Errorf("it goes on with %+v", w.table.Rotation())
@@ -170,6 +173,56 @@ func TestJoinTokensEndWithTheCAThatTheyPin(t *testing.T) {
 	after := jointoken.New(jointoken.Pin{})
 	w.must(&member.CreateJoinToken{Key: string(after.PublicKey()), Uses: 9, TTL: time.Hour})
 	w.must(admit(t, "n3", after, newKey(t), nil))
+}
+
+// The leader offers further CAs as long as the key of the last one is lost.
+func TestTheCAsThatAreForgottenAreTheOldest(t *testing.T) {
+	w, _, second := rotating(t)
+	const most = 16
+	var last *authority.Authority
+	for range most + 1 {
+		last = newCA(t)
+		w.offer(last.Cert())
+	}
+	w.offer(newCA(t).Cert())
+	if w.table.Gone(second.Pin()) || !w.table.Gone(last.Pin()) {
+		t.Error("not the oldest is forgotten")
+	}
+	w.restores()
+}
+
+// The certificates of the former CA are renewed, while members get those of the present.
+func TestWhoHasACertificateOfTheFormerCAIsKnown(t *testing.T) {
+	w, first, second := rotating(t)
+	certificate := func(ca *authority.Authority) *x509.Certificate {
+		t.Helper()
+		cert, err := x509.ParseCertificate([]byte(recertify(t, "n1", newKey(t), newKey(t), ca).Former))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert
+	}
+	w.must(&member.See{ID: "n1", Incarnation: "disk"})
+	before, after := certificate(first), certificate(second)
+	check := func(when string, former, recertified bool) {
+		t.Helper()
+		if got := w.table.IssuedByFormer(before); got != former || w.table.IssuedByFormer(after) {
+			t.Errorf("%s: of the former CA: %v, %v", when, got, w.table.IssuedByFormer(after))
+		}
+		if got := w.table.Recertified(w.table.Member("n1")); got != recertified {
+			t.Errorf("%s: recertified: %v", when, got)
+		}
+	}
+	check("trusting", false, true)
+	w.advance()
+	w.advance()
+	check("renewing", true, false)
+	w.must(&member.Renew{ID: "n1"})
+	check("asked to renew", true, false)
+	w.must(recertify(t, "n1", newKey(t), newKey(t), second))
+	check("renewed", true, true)
+	w.advance()
+	check("dropping", false, true)
 }
 
 // While both CAs are trusted, a certificate of either can be renewed.

@@ -22,7 +22,8 @@ type Agent struct {
 
 	// As raft's configuration has it.
 	InRaft, Voter bool
-	// As the table of members has it. Removed: it was a member, and is none any more.
+	// As the table of members has it. Removed: what is in raft's configuration is no member
+	// any more; one of its ID that was admitted since then is not seen yet.
 	Admitted, Removed bool
 	NonVoter          bool // it must not have a vote
 	Seen              bool // the table has the disk with which it runs
@@ -158,7 +159,7 @@ func (p plan) isDead(a Agent) bool { return a.Voter && !a.Alive && a.Silent >= p
 // spares returns the agents that can get a vote.
 func (p plan) spares() (all []Agent) {
 	for _, a := range p.agents {
-		if a.InRaft && !a.Voter && a.Admitted && !a.Removed && !a.NonVoter && a.Seen && a.Alive && a.CaughtUp && a.Fit {
+		if a.InRaft && !a.Voter && a.Admitted && !a.NonVoter && a.Seen && a.Alive && a.CaughtUp && a.Fit {
 			all = append(all, a)
 		}
 	}
@@ -191,7 +192,7 @@ func (p plan) replace() Step {
 // add lets an admitted agent in.
 func (p plan) add() Step {
 	for _, a := range p.agents {
-		if a.Admitted && a.Seen && a.Alive && !a.InRaft && !a.Removed {
+		if a.Admitted && a.Seen && a.Alive && !a.InRaft {
 			return Step{AddNonvoter, a.ID, "it was admitted"}
 		}
 	}
