@@ -180,7 +180,7 @@ func (p plan) promote() Step {
 // takes.
 func (p plan) replace() Step {
 	spares := p.spares()
-	if len(spares) == 0 || p.voters(everyone) < minVoters || !slices.ContainsFunc(p.agents, p.isDead) {
+	if len(spares) == 0 || !slices.ContainsFunc(p.agents, p.isDead) {
 		return Step{}
 	}
 	if p.voters(everyone)%2 == 0 {

@@ -62,6 +62,7 @@ func TestTheNextStep(t *testing.T) {
 		{"the second follows", "a:L b:V c:Nc", "promoting c"},
 		{"of two voters one more makes three", "a:L b:V c:N", "stable"},
 		{"one that must not have a vote does not get it", "a:L b:V c:Ncn", "stable"},
+		{"nor one whose disk is not recorded", "a:L b:V c:Ncx", "stable"},
 		{"nor one that may not lead", "a:L b:V c:Ncu", "stable"},
 		{"three and two spares are five", "a:L b:V c:V d:Nc e:Nc", "promoting d"},
 		{"three and one spare stay", "a:L b:V c:V d:Nc", "stable"},

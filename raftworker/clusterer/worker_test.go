@@ -334,6 +334,71 @@ func TestARemovedAgentLeavesRaft(t *testing.T) {
 	}
 }
 
+// It may still be met, on the disk that was removed; one that returns comes with another.
+func TestARemovedDiskIsInNobodysWay(t *testing.T) {
+	w := newWorld(t, "a", "b", "c")
+	config := w.config("a")
+	config.Founders = func() map[string]string { return map[string]string{"c": "disk of c"} }
+	c := &Worker{config: config}
+	w.settle(c)
+	if err := w.apply(&member.Remove{ID: "c"}); err != nil {
+		t.Fatal(err)
+	}
+	if done := w.settle(c); done != "remove c" || w.table.Member("c") != nil {
+		t.Errorf("%s, %+v", done, w.table.Member("c"))
+	}
+	w.admit("c")
+	if done := w.settle(c); done != "" || w.table.Member("c").Incarnation != "" {
+		t.Errorf("%s, %+v", done, w.table.Member("c"))
+	}
+}
+
+func TestOnlyWhatIsSeenNowIsRecorded(t *testing.T) {
+	w := newWorld(t, "a", "b")
+	c := &Worker{config: w.config("a")}
+	w.settle(c)
+	moved := w.sights["b"]
+	moved.ClusterAddress, moved.Silent = "elsewhere:7401", silentAfter+1
+	w.sights["b"] = moved
+	w.admit("c")
+	w.meet("c", "") // before it knows its disk
+	if done := w.settle(c); done != "" || w.table.Member("b").ClusterAddress != "b:7401" {
+		t.Errorf("%s, %+v", done, w.table.Member("b"))
+	}
+}
+
+// Who is silent, may not lead or has not been compared with this leader's log yet gets no
+// vote.
+func TestASpareIsFitNow(t *testing.T) {
+	w := newWorld(t, "a", "b")
+	w.admit("c")
+	w.meet("c", "disk of c")
+	c := &Worker{config: w.config("a")}
+	see := func(match uint64, silent time.Duration, fit bool) string {
+		t.Helper()
+		one := w.sights["c"]
+		one.Match, one.Silent, one.Fit = match, silent, fit
+		w.sights["c"] = one
+		return w.settle(c)
+	}
+	if done := see(0, 0, true); done != "add c" {
+		t.Fatal(done)
+	}
+	if done := see(w.commit, 0, false); done != "" {
+		t.Errorf("unfit: %s", done)
+	}
+	if done := see(w.commit, silentAfter+1, true); done != "" {
+		t.Errorf("silent: %s", done)
+	}
+	c = &Worker{config: w.config("a")} // of a leader that has just been elected
+	if done := see(0, 0, true); done != "" {
+		t.Errorf("not compared yet: %s", done)
+	}
+	if done := see(w.commit, 0, true); done != "prepare c, promote c" {
+		t.Errorf("fit: %s", done)
+	}
+}
+
 func TestADiskThatTheClusterDoesNotKnowChangesNothing(t *testing.T) {
 	w := newWorld(t, "a", "b", "c")
 	c := &Worker{config: w.config("a")}
@@ -444,11 +509,30 @@ func TestAChangeIsNotWaitedForForever(t *testing.T) {
 			time.Sleep(every)
 		}
 		synctest.Wait()
+		before := time.Now()
 		c.Kill()
-		if err := c.Wait(); err != nil {
-			t.Error(err)
+		if err := c.Wait(); err != nil || time.Since(before) > 0 {
+			t.Errorf("it ends after %s: %v", time.Since(before), err)
 		}
 	})
+}
+
+func TestWhatOthersDoForTheLeaderIsBounded(t *testing.T) {
+	w := newWorld(t, "a", "b")
+	w.admit("c")
+	w.meet("c", "disk of c")
+	config := w.config("a")
+	propose, prepare := config.Propose, config.Prepare
+	bounded := func(ctx context.Context) {
+		if end, is := ctx.Deadline(); !is || time.Until(end) > changeTimeout {
+			t.Errorf("until %v, %v", end, is)
+		}
+	}
+	config.Propose = func(ctx context.Context, c state.Command) error { bounded(ctx); return propose(ctx, c) }
+	config.Prepare = func(ctx context.Context, id string) error { bounded(ctx); return prepare(ctx, id) }
+	if done := w.settle(&Worker{config: config}); done != "add c, prepare c, promote c" {
+		t.Errorf("%s", done)
+	}
 }
 
 func TestAConfigurationThatIsNotValid(t *testing.T) {
