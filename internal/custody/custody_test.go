@@ -124,6 +124,10 @@ func TestAKeyIsTakenOnlyFromTheLeaderAndOnlyIfItIsTheClusters(t *testing.T) {
 	if err := a.n1.Hand(t.Context(), "n2"); !errors.Is(err, interrex.ErrDenied) || !strings.Contains(err.Error(), `"n3"`) {
 		t.Errorf("from one that does not lead: %v", err)
 	}
+	a.leader = ""
+	if err := a.n1.Hand(t.Context(), "n2"); !errors.Is(err, interrex.ErrDenied) {
+		t.Errorf("while none leads: %v", err)
+	}
 	a.leader = "n1"
 	other, err := authority.New(time.Now())
 	if err != nil {
@@ -139,6 +143,59 @@ func TestAKeyIsTakenOnlyFromTheLeaderAndOnlyIfItIsTheClusters(t *testing.T) {
 	}
 	if key := keyIn(t, a.n2.Dir); key != nil {
 		t.Error("a refused key is on the disk")
+	}
+}
+
+// The worker, the leader's call and a rotation change them at one time.
+func TestKeysThatAreAddedAtOnceAllStay(t *testing.T) {
+	a := newAgents(t)
+	for range 5 {
+		if err := a.ca.Save(a.n1.Dir); err != nil {
+			t.Fatal(err)
+		}
+		var adding sync.WaitGroup
+		for range 3 {
+			next, err := authority.New(time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			adding.Go(func() {
+				if _, err := a.n1.drop(false); err != nil {
+					t.Error(err)
+				}
+				if err := a.n1.Add(next); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		adding.Wait()
+		if pins, err := authority.Pins(a.n1.Dir); err != nil || len(pins) != 4 {
+			t.Fatalf("there are the keys of %v (%v)", pins, err)
+		}
+	}
+}
+
+// Others learn from an agent which keys it has.
+func TestAKeyThatComesOrGoesIsAnnounced(t *testing.T) {
+	a, changed := newAgents(t), 0
+	a.n2.Changed = func() { changed++ }
+	if err := a.n2.Add(a.ca); err != nil || changed != 1 {
+		t.Errorf("it came: %d, %v", changed, err)
+	}
+	if dropped, err := a.n2.drop(false); dropped || err != nil || changed != 1 {
+		t.Errorf("it is not spent: %d, %v", changed, err)
+	}
+	if dropped, err := a.n2.drop(true); !dropped || err != nil || changed != 2 {
+		t.Errorf("it went: %d, %v", changed, err)
+	}
+}
+
+func TestAKeyThatCannotBeStoredIsNotAcknowledged(t *testing.T) {
+	a := newAgents(t)
+	a.n2.Dir = filepath.Join(a.n2.Dir, "gone")
+	a.n1.Dial = serve(t, a.n2, "n1")
+	if err := a.n1.Hand(t.Context(), "n2"); !errors.Is(err, interrex.ErrUnavailable) || !strings.Contains(err.Error(), "n2") {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -170,6 +227,11 @@ func (a answered) Configuration() raft.Configuration {
 }
 
 const absent raft.ServerSuffrage = -1
+
+type ended struct{ answered }
+
+func (ended) Error() error                               { return raft.ErrRaftShutdown }
+func (ended) GetConfiguration() raft.ConfigurationFuture { return ended{} }
 
 func (c configuration) GetConfiguration() raft.ConfigurationFuture {
 	all := []raft.Server{{ID: "n1"}}
@@ -253,8 +315,39 @@ func TestAKeyFromALaterTimeIsDeletedToo(t *testing.T) {
 	}
 }
 
+// An operator's CA is not the cluster's, and what raft does not say is not known.
+func TestAKeyIsDeletedOnlyWhereThatIsCertain(t *testing.T) {
+	for name, change := range map[string]func(w *Worker){
+		"a CA from elsewhere": func(w *Worker) { w.config.Table = member.New() },
+		"raft has ended":      func(w *Worker) { w.config.Raft = ended{} },
+		"it leads":            func(w *Worker) { w.config.Leader = func() string { return "n2" } },
+	} {
+		a := newAgents(t)
+		if err := a.n1.Hand(t.Context(), "n2"); err != nil {
+			t.Fatal(err)
+		}
+		a.age(a.n2.Dir)
+		a.n2.Dial = a.n1.Dial
+		w := a.watch(a.n2, "n2", configuration{raft.Nonvoter})
+		w.config.Lacking = func(string, jointoken.Pin) bool { return false }
+		change(w)
+		if err := w.look(t.Context()); (err != nil) != (name == "raft has ended") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if keyIn(t, a.n2.Dir) == nil {
+			t.Errorf("%s: the key is deleted", name)
+		}
+	}
+}
+
 func TestTheLeaderGivesTheKeyToVotersThatLackIt(t *testing.T) {
 	a := newAgents(t)
+	has := a.watch(a.n1, "n1", configuration{raft.Voter})
+	has.config.Lacking = func(string, jointoken.Pin) bool { return false }
+	a.look(has)
+	if keyIn(t, a.n2.Dir) != nil {
+		t.Fatal("an agent that says that it has the key got it")
+	}
 	a.look(a.watch(a.n1, "n1", configuration{raft.Nonvoter}))
 	if keyIn(t, a.n2.Dir) != nil {
 		t.Fatal("an agent without a vote got the key")
@@ -292,6 +385,16 @@ func TestVotersGetTheNextCAsKeyToo(t *testing.T) {
 	a.look(lacking)
 	if pins, err := authority.Pins(a.n2.Dir); err != nil || !slices.Equal(pins, []jointoken.Pin{a.ca.Pin(), next.Pin()}) {
 		t.Errorf("n2 has the keys of %v (%v)", pins, err)
+	}
+	if err := errors.Join(authority.DeleteKey(a.n2.Dir), next.SaveKey(a.n1.Dir)); err != nil { // the present CA's is lost
+		t.Fatal(err)
+	}
+	a.look(lacking)
+	if pins, err := authority.Pins(a.n2.Dir); err != nil || !slices.Equal(pins, []jointoken.Pin{next.Pin()}) {
+		t.Errorf("without the present CA's key, n2 has the keys of %v (%v)", pins, err)
+	}
+	if err := errors.Join(a.ca.SaveKey(a.n1.Dir), a.n1.Add(next), a.ca.SaveKey(a.n2.Dir), a.n2.Add(next)); err != nil {
+		t.Fatal(err)
 	}
 	step(advance)
 	step(advance)
