@@ -160,9 +160,6 @@ func TestKeysThatAreAddedAtOnceAllStay(t *testing.T) {
 				t.Fatal(err)
 			}
 			adding.Go(func() {
-				if _, err := a.n1.drop(false); err != nil {
-					t.Error(err)
-				}
 				if err := a.n1.Add(next); err != nil {
 					t.Error(err)
 				}
@@ -170,6 +167,35 @@ func TestKeysThatAreAddedAtOnceAllStay(t *testing.T) {
 		}
 		adding.Wait()
 		if pins, err := authority.Pins(a.n1.Dir); err != nil || len(pins) != 4 {
+			t.Fatalf("there are the keys of %v (%v)", pins, err)
+		}
+	}
+}
+
+func TestAKeyThatIsAddedWhileAnotherIsDroppedStays(t *testing.T) {
+	a := newAgents(t)
+	spent, next := newAgents(t).ca, newAgents(t).ca
+	apply(t, a.n1.Table, &member.RotateCA{})
+	for _, ca := range []*authority.Authority{spent, next} {
+		now, _ := a.n1.Table.Step()
+		apply(t, a.n1.Table, &member.OfferCA{Step: now, Cert: string(ca.Cert())})
+	}
+	none := func(jointoken.Pin) bool { return false }
+	for range 20 {
+		if err := errors.Join(a.ca.SaveKey(a.n1.Dir), authority.AddKey(a.n1.Dir, spent, none, none)); err != nil {
+			t.Fatal(err)
+		}
+		var changing sync.WaitGroup
+		changing.Go(func() {
+			if _, err := a.n1.drop(false); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := a.n1.Add(next); err != nil {
+			t.Error(err)
+		}
+		changing.Wait()
+		if pins, err := authority.Pins(a.n1.Dir); err != nil || !slices.Equal(pins, []jointoken.Pin{a.ca.Pin(), next.Pin()}) {
 			t.Fatalf("there are the keys of %v (%v)", pins, err)
 		}
 	}

@@ -56,7 +56,7 @@ func knows(h transport.Hello, set map[string]string, n int) (bool, error) {
 	same := len(h.Met)+1 == len(set)
 	for _, m := range h.Met {
 		ids = append(ids, m.ID)
-		same = same && m.ID != h.ID && set[m.ID] == m.Incarnation
+		same = same && set[m.ID] == m.Incarnation
 	}
 	slices.Sort(ids)
 	if ids = slices.Compact(ids); len(ids) > n {

@@ -43,6 +43,7 @@ func TestClusterIsBootstrappedWhenAllKnowExactlyAll(t *testing.T) {
 		{name: "not asked to", n: 0, hellos: "a"},
 		{name: "one is missing", n: 3, hellos: "a:b b:a"},
 		{name: "one has not met all", n: 3, hellos: "a:b,c b:a,c c:a"},
+		{name: "one has met itself in place of another", n: 3, hellos: "a:a,b b:a,c c:a,b"},
 		{name: "one knows an older life of another", n: 3, hellos: "a:b/2,c b/2:a,c c:a,b"},
 		{name: "we know an older life than it says", n: 3, hellos: "a:b,c b/2:a,c c:a,b/2"},
 		{name: "somebody is in a cluster", n: 3, hellos: "a:b,c b:a,c c:a,b", change: func(h []transport.Hello) { h[2].ClusterID = "x" }},

@@ -31,6 +31,8 @@ func TestARemovedAgentIsRefusedOnceRaftIsWithoutIt(t *testing.T) {
 	inRaft = false
 	check("removed", true)
 	inRaft = true
+	record(t, r.Members, &member.Add{ID: "b", Address: "h:1"})
+	check("its ID is admitted on another disk", false)
 	record(t, r.Members, &member.See{ID: "b", Incarnation: "new"})
 	check("its ID is in on another disk", true)
 }
@@ -47,7 +49,7 @@ func TestARemovalIsBelievedFromTheSameClusterOnly(t *testing.T) {
 		{"of another cluster", here, "", transport.Hello{ClusterID: elsewhere, Epoch: interrex.Epoch{Number: 9}}, false},
 		{"of none", here, "", transport.Hello{}, false},
 		{"of the cluster that it joins", "", here, transport.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 2}}, true},
-		{"while it is in none", "", "", transport.Hello{}, false},
+		{"while it is in none", "", "", transport.Hello{Epoch: interrex.Epoch{Number: 9}}, false},
 	} {
 		r := rulesOf(t, c.disk, "")
 		r.Disk.Joins = c.joins

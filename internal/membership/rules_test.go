@@ -15,6 +15,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/access"
+	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/jointoken"
@@ -275,8 +277,9 @@ func TestACharterComesBackAsTheFirstEntry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token := jointoken.New(ca.Pin())
-	given := Charter{CA: ca.Cert(), JoinTokens: []CharterJoinToken{{PublicKey: token.PublicKey(), Uses: 4, TTL: time.Hour}}}
+	token, operator := jointoken.New(ca.Pin()), accesstoken.New()
+	hash := operator.Hash()
+	given := Charter{CA: ca.Cert(), Operators: [][]byte{hash[:]}, JoinTokens: []CharterJoinToken{{PublicKey: token.PublicKey(), Uses: 4, TTL: time.Hour}}}
 	if err := given.Save(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -284,14 +287,18 @@ func TestACharterComesBackAsTheFirstEntry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{member.New()} })
+	members, tokens := member.New(), access.New()
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{members, tokens} })
 	for i, res := range r.Do(1, back.Operations()...) {
 		if res.Err != nil || res.Revision == 0 {
 			t.Errorf("operation %d: %v at %d", i, res.Err, res.Revision)
 		}
 	}
-	if len(back.Operations()) != 2 {
-		t.Errorf("%d operations", len(back.Operations()))
+	if members.CA() != string(ca.Cert()) || members.JoinToken(token.ID()) == nil {
+		t.Errorf("the CA, or the join token: %v", members.JoinTokens())
+	}
+	if grant, err := tokens.Grant(operator.String()); err != nil || !grant.Operator {
+		t.Errorf("the operator's token: %+v, %v", grant, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, CharterName), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
@@ -333,7 +340,7 @@ func TestOnlyAnAgentOfNoClusterMakesOne(t *testing.T) {
 		{"", "", config.Cluster{BootstrapExpect: 3}, false}, {"", "", config.Cluster{}, true},
 		{"", here, config.Cluster{}, false}, {"", "", config.Cluster{Join: []string{"b:1"}}, false},
 	} {
-		r := Rules{Disk: datadir.Identity{ID: "a", ClusterID: c.disk, Joins: c.joins}}
+		r := Rules{Disk: datadir.Identity{ID: "a", Incarnation: "disk a", ClusterID: c.disk, Joins: c.joins}}
 		port, err := transport.New(transport.Config{
 			ID: "a", Hello: func() transport.Hello { return transport.Hello{Expect: c.cluster.BootstrapExpect} },
 			Accept: func(transport.Hello) error { return nil }, Clock: clock.WallClock, Logger: silent.Logger{},
@@ -342,6 +349,9 @@ func TestOnlyAnAgentOfNoClusterMakesOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		members, now, err := r.Bootstrap(port, c.cluster)
+		if disks := r.Incarnations(port); len(disks) != 1 || disks["a"] != "disk a" {
+			t.Errorf("it founds with the disks %v", disks)
+		}
 		testworker.Stop(t, port)
 		if err != nil || now != c.alone || (len(members) == 1 && members[0] == "a") != c.alone {
 			t.Errorf("%+v: %v, %v, %v", c, members, now, err)
