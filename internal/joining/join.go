@@ -192,9 +192,6 @@ func (c Config) dial(ctx context.Context, address string) (*tls.Conn, error) {
 		_ = conn.Close()
 		return nil, errors.New("it does not let agents join: is it the cluster address of an agent?")
 	}
-	if end, is := ctx.Deadline(); is {
-		_ = conn.SetDeadline(end)
-	}
 	return conn, nil
 }
 

@@ -1,6 +1,7 @@
 package joining
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -179,12 +180,12 @@ func TestAnAgentJoins(t *testing.T) {
 	c := newCluster(t)
 	token := c.token(1)
 	j := joiner(t, token, "n1", c.serve(c.ca))
-	for range 2 { // the answer may have been lost
+	for range maxAtOnce + 1 { // the answer may have been lost
 		grant, err := Join(t.Context(), j)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if grant.ClusterID != "the cluster" || strings.Join(grant.Members, " ") != "h:1 h:2" || string(grant.Authorities[0]) != string(c.ca.Cert()) {
+		if !grant.Anew || grant.ClusterID != "the cluster" || strings.Join(grant.Members, " ") != "h:1 h:2" || string(grant.Authorities[0]) != string(c.ca.Cert()) {
 			t.Errorf("it got %+v", grant)
 		}
 		cert, err := x509.ParseCertificate(grant.Certificate)
@@ -273,6 +274,10 @@ func TestAMemberWithoutTheKeyNamesOthers(t *testing.T) {
 	keyless := c.serve(c.ca, func(h *HandlerConfig) {
 		h.Authority = func([]byte) (*authority.Authority, error) { return nil, fs.ErrNotExist }
 		h.Voters = func() []string { return []string{issuing} }
+		h.Admit = func(context.Context, *member.Admit) ([][]byte, error) {
+			t.Error("a use of the token is counted where no certificate can be issued")
+			return nil, errors.New("no")
+		}
 	})
 	token := c.token(2)
 	if _, err := Join(t.Context(), joiner(t, token, "n1", keyless)); err != nil {
@@ -283,6 +288,67 @@ func TestAMemberWithoutTheKeyNamesOthers(t *testing.T) {
 	c.keyless = true
 	if _, err := Join(ctx, joiner(t, token, "n2", issuing)); !strings.Contains(err.Error(), "does not have the CA's key") {
 		t.Errorf("nobody has it: %v", err)
+	}
+}
+
+// The log decides which CA issues: this member may be behind it.
+func TestAnAgentIsAdmittedBeforeItGetsACertificate(t *testing.T) {
+	c := newCluster(t)
+	next, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuing, token := c.serve(c.ca), c.token(9)
+	for name, test := range map[string]struct {
+		trusted [][]byte
+		refused error
+		kind    interrex.Kind // empty: another member is named
+	}{
+		"it is refused":         {[][]byte{c.ca.Cert()}, interrex.Errorf(interrex.ErrDenied, "no"), interrex.ErrDenied},
+		"there is no CA":        {nil, nil, interrex.ErrUnavailable},
+		"the key is not here":   {[][]byte{next.Cert(), c.ca.Cert()}, nil, ""},
+		"the key is not usable": {[][]byte{{}}, nil, interrex.ErrUnavailable},
+	} {
+		address := c.serve(c.ca, func(h *HandlerConfig) {
+			h.Voters = func() []string { return []string{issuing} }
+			h.Admit = func(context.Context, *member.Admit) ([][]byte, error) { return test.trusted, test.refused }
+			h.Authority = func(der []byte) (*authority.Authority, error) {
+				switch string(der) {
+				case string(c.ca.Cert()):
+					return c.ca, nil
+				case "":
+					return nil, errors.New("it is damaged")
+				}
+				return nil, fs.ErrNotExist
+			}
+		})
+		a, err := joiner(t, token, "n1", address).ask(t.Context(), address)
+		if interrex.KindOf(err) != test.kind || a.Grant != nil || (test.kind == "") != (len(a.Elsewhere) == 1) {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
+	}
+}
+
+func TestWhatAnAgentSaysOfItselfIsRecorded(t *testing.T) {
+	c := newCluster(t)
+	address := c.serve(c.ca)
+	j := joiner(t, c.token(1), "f1", address)
+	j.Forwards = true
+	if _, err := Join(t.Context(), j); err != nil || !c.table.Member("f1").Forwards {
+		t.Errorf("an agent without raft is %+v, %v", c.table.Member("f1"), err)
+	}
+	first := joiner(t, c.token(1), "n1", address)
+	if _, err := Join(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	c.must(&member.See{ID: "n1", Incarnation: "old"})
+	again := joiner(t, c.token(1), "n1", address)
+	if _, err := Join(t.Context(), again); interrex.KindOf(err) != interrex.ErrConflict {
+		t.Errorf("another agent of that ID: %v", err)
+	}
+	again.Former, again.Incarnation = first.Key, "new"
+	if _, err := Join(t.Context(), again); err != nil || !c.table.Removed("n1", "old") {
+		t.Errorf("one with its key, on another disk: %v", err)
 	}
 }
 
@@ -330,8 +396,14 @@ func TestWhatIsNoMemberIsNamed(t *testing.T) {
 
 func TestRequestsThatAreRefused(t *testing.T) {
 	c := newCluster(t)
-	token := c.token(9)
-	address := c.serve(c.ca)
+	token, proposed := c.token(9), 0
+	address := c.serve(c.ca, func(h *HandlerConfig) {
+		admit := h.Admit
+		h.Admit = func(ctx context.Context, m *member.Admit) ([][]byte, error) {
+			proposed++
+			return admit(ctx, m)
+		}
+	})
 	send := func(change func(*request)) answer {
 		j := joiner(t, token, "n1", address)
 		conn, err := j.dial(t.Context(), address)
@@ -365,10 +437,14 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"a signature":     {func(q *request) { q.Signature[0] ^= 1 }, interrex.ErrDenied, "signature"},
 		"a former key":    {func(q *request) { q.Former = make([]byte, 1000) }, interrex.ErrTooLarge, "former"},
 		"a large request": {func(q *request) { q.Former = make([]byte, maxBody) }, interrex.ErrInvalid, "too large"},
+		"another cluster": {func(q *request) { q.Held = &Held{ClusterID: "elsewhere"} }, interrex.ErrConflict, "belongs to the cluster elsewhere"},
 	} {
 		if a := send(test.change); a.Kind != string(test.kind) || !strings.Contains(a.Message, test.says) || a.Grant != nil {
 			t.Errorf("%s: %+v", about, a)
 		}
+	}
+	if proposed != 1 {
+		t.Errorf("%d were proposed", proposed)
 	}
 }
 
@@ -427,11 +503,83 @@ func TestAGrantForAnotherKeyIsRefused(t *testing.T) {
 	if err := j.verify(g); err != nil {
 		t.Errorf("its own: %v", err)
 	}
+	if err := j.verify(&Grant{Certificate: der, Authorities: [][]byte{newCluster(t).ca.Cert()}}); err == nil || !strings.Contains(err.Error(), "does not belong to the CA") {
+		t.Errorf("another CA's: %v", err)
+	}
 	j.Key = other
 	if err := j.verify(g); err == nil || !strings.Contains(err.Error(), "another key") {
 		t.Errorf("another's: %v", err)
 	}
-	if err := j.verify(&Grant{Certificate: der, Authorities: [][]byte{newCluster(t).ca.Cert()}}); err == nil {
-		t.Error("another CA's")
+	text, err := json.Marshal(answer{Grant: g})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := j.read(&http.Response{Body: io.NopCloser(bytes.NewReader(text))}); err == nil {
+		t.Errorf("it is taken: %+v", a)
+	}
+}
+
+func TestWhatIsAskedForAgain(t *testing.T) {
+	for kind, final := range map[interrex.Kind][2]bool{ // in the first round, and later
+		interrex.ErrDenied: {true, true}, interrex.ErrConflict: {true, true}, interrex.ErrUnauthenticated: {true, true},
+		interrex.ErrNotFound:    {false, true}, // a member may be behind the log
+		interrex.ErrUnavailable: {}, interrex.ErrOverloaded: {}, interrex.ErrNoLeader: {}, interrex.ErrOutcomeUnknown: {},
+	} {
+		err := fmt.Errorf("cannot join: %w", interrex.Errorf(kind, "no"))
+		if got := [2]bool{isFinal(err, 1), isFinal(err, lagging)}; got != final {
+			t.Errorf("%s is final: %v", kind, got)
+		}
+	}
+	if isFinal(errors.New("connection refused"), 1000) {
+		t.Error("an error of the network is final")
+	}
+}
+
+// A member whose certificate is of the former CA will be renewed; what speaks another
+// protocol is no place to join.
+func TestMembersThatCannotLetAnAgentInYet(t *testing.T) {
+	former, c := newCluster(t), newCluster(t)
+	for name, test := range map[string]struct {
+		by       *authority.Authority
+		protocol string
+		kind     interrex.Kind
+		says     string
+	}{
+		"not renewed yet":  {former.ca, Protocol, interrex.ErrUnavailable, "has not been renewed"},
+		"another protocol": {c.ca, "", "", "is it the cluster address"},
+	} {
+		key, raw, err := authority.NewRequest("m1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		csr, err := x509.ParseCertificateRequest(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := test.by.Issue(csr, "m1", time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der, c.ca.Cert(), former.ca.Cert()}, PrivateKey: key}}}
+		if test.protocol != "" {
+			config.NextProtos = []string{test.protocol}
+		}
+		l, err := tls.Listen("tcp", "127.0.0.1:0", config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var serving sync.WaitGroup
+		serving.Go(func() {
+			if conn, err := l.Accept(); err == nil {
+				_ = conn.(*tls.Conn).Handshake()
+				_ = conn.Close()
+			}
+		})
+		j := joiner(t, jointoken.New(c.ca.Pin()), "n1", l.Addr().String())
+		if _, err := j.dial(t.Context(), l.Addr().String()); interrex.KindOf(err) != test.kind || err == nil || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+		serving.Wait()
+		_ = l.Close()
 	}
 }
