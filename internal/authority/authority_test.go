@@ -164,6 +164,7 @@ func TestRequestsThatAreNotAllowed(t *testing.T) {
 		"two agents":           {x509.CertificateRequest{DNSNames: []string{"n1", "n2"}}, own},
 		"no agent":             {x509.CertificateRequest{DNSNames: []string{"a.example"}}, own},
 		"a wildcard":           {x509.CertificateRequest{DNSNames: []string{"n1", "*.example"}}, own},
+		"a mail address":       {x509.CertificateRequest{DNSNames: []string{"n1"}, EmailAddresses: []string{"a@b.example"}}, own},
 		"a URI":                {x509.CertificateRequest{DNSNames: []string{"n1"}, URIs: []*url.URL{link}}, own},
 		"too many names":       {x509.CertificateRequest{DNSNames: many}, own},
 		"an RSA key":           {x509.CertificateRequest{DNSNames: []string{"n1"}}, weak},
@@ -200,8 +201,26 @@ func TestRequestsThatAreNotAllowed(t *testing.T) {
 
 func TestAChainIsVerifiedByThePin(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
-	leaf, _ := issue(t, a, "n1")
+	leaf, key := issue(t, a, "n1")
 	foreign, _ := issue(t, other, "n1")
+	sign := func(template, parent *x509.Certificate, public any) *x509.Certificate {
+		t.Helper()
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, public, a.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert
+	}
+	clients := certificates.Template("n1", now.Add(-time.Hour), now.Add(time.Hour))
+	clients.ExtKeyUsage = clients.ExtKeyUsage[1:]
+	caller := sign(clients, a.cert, key.Public())
+	plain := certificates.Template("n9", now.Add(-time.Hour), now.Add(time.Hour))
+	plain.Subject = a.cert.Subject
+	noCA := sign(plain, plain, a.key.Public())
 	for name, test := range map[string]struct {
 		chain []*x509.Certificate
 		now   time.Time
@@ -214,6 +233,8 @@ func TestAChainIsVerifiedByThePin(t *testing.T) {
 		"another cluster":                   {[]*x509.Certificate{foreign, other.cert}, now, false},
 		"another's member with this CA":     {[]*x509.Certificate{foreign, a.cert}, now, false},
 		"the authority as if it were agent": {[]*x509.Certificate{a.cert}, now, false},
+		"a caller":                          {[]*x509.Certificate{caller, a.cert}, now, false},
+		"an authority that is none":         {[]*x509.Certificate{leaf, noCA}, now, false},
 		"a certificate that has ended":      {[]*x509.Certificate{leaf, a.cert}, now.Add(CertLife + time.Hour), false},
 	} {
 		ca, err := VerifyPinned(test.chain, a.Pin(), test.now)
@@ -265,8 +286,11 @@ func TestAllWhoShareAKeyMakeOneAuthority(t *testing.T) {
 		t.Fatal(err)
 	}
 	other, err := OfKey(text)
-	if err != nil || !other.cert.Equal(one.cert) {
-		t.Fatalf("another certificate is made (%v)", err)
+	if err != nil || !other.cert.Equal(one.cert) || one.cert.NotBefore.Year() != 2020 {
+		t.Fatalf("another certificate is made, from %v on (%v)", one.cert.NotBefore, err)
+	}
+	if _, err := Of(newAuthority(t).cert, text); err == nil {
+		t.Error("the certificate of another authority belongs to it")
 	}
 	cert, _ := issue(t, one, "n1")
 	if ca, err := VerifyPinned([]*x509.Certificate{cert, other.cert}, other.Pin(), now); err != nil || !ca.Equal(one.cert) {

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,11 +70,27 @@ func TestARenewalThatWasCutIsFinished(t *testing.T) {
 		t.Fatalf("%+v, %v", back, err)
 	}
 
-	// A crash between the key's file and the certificate's.
+	// What cannot be installed is kept.
 	r.Certificate, r.Authorities = cert, [][]byte{a.Cert()}
-	if err := r.Save(dir); err != nil {
+	file := filepath.Join(dir, AgentCertName)
+	was, err := os.ReadFile(file)
+	if err != nil {
 		t.Fatal(err)
 	}
+	if err := errors.Join(r.Save(dir), os.Remove(file), os.MkdirAll(filepath.Join(file, "in the way"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := FinishRenewal(dir); err == nil {
+		t.Error("it is installed")
+	}
+	if back, err := ReadRenewal(dir); err != nil || !slices.Equal(back.Certificate, cert) || len(back.Authorities) != 1 {
+		t.Fatalf("%+v, %v", back, err)
+	}
+	if err := errors.Join(os.RemoveAll(file), os.WriteFile(file, was, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+
+	// A crash between the key's file and the certificate's.
 	if err := SaveKey(dir, key); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -122,5 +123,29 @@ func TestADirectoryKeepsTheKeysOfBothCAs(t *testing.T) {
 	}
 	if _, err := KeySince(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the file is still there: %v", err)
+	}
+}
+
+// A file that is damaged may have the only copy of a key.
+func TestADamagedFileOfKeysIsLeftAsItIs(t *testing.T) {
+	dir, good := t.TempDir(), newAuthority(t)
+	key, err := good.Key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := append([]byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), key...)
+	path := filepath.Join(dir, KeyName)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, loading := LoadOf(dir, good.Cert())
+	_, dropping := DropKeys(dir, of(good))
+	for what, err := range map[string]error{"load": loading, "drop": dropping, "add": AddKey(dir, newAuthority(t), none, none)} {
+		if err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, text) {
+		t.Errorf("it has changed (%v)", err)
 	}
 }
