@@ -1,6 +1,7 @@
 package enrolment
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
@@ -48,6 +50,13 @@ func TestAFoundersDirectoryIsComplete(t *testing.T) {
 	if err != nil || string(charter.CA) != string(ca.Cert()) || len(charter.JoinTokens) != 1 || string(charter.JoinTokens[0].PublicKey) != string(token.PublicKey()) {
 		t.Errorf("the charter is %+v (%v)", charter, err)
 	}
+	operator, err := os.ReadFile(f.Operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, hash, err := accesstoken.Parse(string(operator)); err != nil || len(charter.Operators) != 1 || !bytes.Equal(charter.Operators[0], hash[:]) {
+		t.Errorf("the charter has the operators %x (%v)", charter.Operators, err)
+	}
 	files := &certificates.Files{
 		CA: filepath.Join(dir, authority.CertName), Cert: filepath.Join(dir, authority.AgentCertName), Key: filepath.Join(dir, authority.AgentKeyName), ID: "n1",
 	}
@@ -60,7 +69,7 @@ func TestAFoundersDirectoryIsComplete(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, name := range []string{authority.KeyName, authority.AgentKeyName, JoinTokenName} {
+	for _, name := range []string{authority.KeyName, authority.AgentKeyName, JoinTokenName, OperatorTokenName} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", name, info.Mode(), err)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/disk"
@@ -26,29 +28,54 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// joinable serves the member of a cluster from which n1 was removed, and returns its
-// address and a token.
-func joinable(t *testing.T) (string, jointoken.Token) {
+// cluster is one from which n1 was removed, and its member that lets others in.
+type cluster struct {
+	*testing.T
+	ca      *authority.Authority
+	table   *member.Table
+	address string
+}
+
+func (c *cluster) apply(command state.Command) error {
+	decoded, err := c.table.Decode(command.Append(nil))
+	if err == nil {
+		err = c.table.Check(0, decoded)
+	}
+	if err == nil {
+		c.table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: state.MemberTable}, decoded)
+	}
+	return err
+}
+
+// token creates a join token, only for one agent unless that is empty.
+func (c *cluster) token(only string) jointoken.Token {
+	c.Helper()
+	token := jointoken.New(c.ca.Pin())
+	if err := c.apply(&member.CreateJoinToken{Key: string(token.PublicKey()), For: only, Uses: 1, TTL: time.Hour}); err != nil {
+		c.Fatal(err)
+	}
+	return token
+}
+
+// join is what an agent with a directory joins with.
+func (c *cluster) join(dir, id string, token jointoken.Token) JoinConfig {
+	j := JoinConfig{Agent: agentIn(dir), Addresses: []string{c.address}, Token: token, Clock: clock.WallClock, Logger: silent.Logger{}}
+	j.Agent.ID = id
+	return j
+}
+
+// joinable makes a cluster. Its member names the address of another one, and an address
+// that nobody can dial.
+func joinable(t *testing.T) *cluster {
 	t.Helper()
 	ca, err := authority.New(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, table := jointoken.New(ca.Pin()), member.New()
-	apply := func(c state.Command) error {
-		decoded, err := table.Decode(c.Append(nil))
-		if err == nil {
-			err = table.Check(0, decoded)
-		}
-		if err == nil {
-			table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: state.MemberTable}, decoded)
-		}
-		return err
-	}
+	c := &cluster{T: t, ca: ca, table: member.New()}
 	err = errors.Join(
-		apply(&member.SetCA{Cert: string(ca.Cert())}),
-		apply(&member.CreateJoinToken{Key: string(token.PublicKey()), Uses: 1, TTL: time.Hour}),
-		apply(&member.See{ID: "n1", Incarnation: "old"}), apply(&member.Remove{ID: "n1"}),
+		c.apply(&member.SetCA{Cert: string(ca.Cert())}),
+		c.apply(&member.See{ID: "n1", Incarnation: "old"}), c.apply(&member.Remove{ID: "n1"}),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -71,11 +98,13 @@ func joinable(t *testing.T) (string, jointoken.Token) {
 	}
 	server := &http.Server{
 		Handler: joining.NewHandler(joining.HandlerConfig{
-			Table: table, Now: func() state.Time { return 0 }, Wall: time.Now, Logger: silent.Logger{},
-			Admit:     func(_ context.Context, c *member.Admit) ([][]byte, error) { return table.Trusted(), apply(c) },
+			Table: c.table, Now: func() state.Time { return 0 }, Wall: time.Now, Logger: silent.Logger{},
+			Admit: func(_ context.Context, m *member.Admit) ([][]byte, error) {
+				return c.table.Trusted(), c.apply(m)
+			},
 			Authority: func([]byte) (*authority.Authority, error) { return ca, nil },
 			ClusterID: func() string { return "the cluster" }, Epoch: func() interrex.Epoch { return interrex.Epoch{Number: 1} },
-			Voters: func() []string { return nil }, Members: func() []string { return nil },
+			Voters: func() []string { return nil }, Members: func() []string { return []string{"10.0.0.9:7401", "0.0.0.0:0"} },
 			Session: func(ctx context.Context) *tls.ConnectionState {
 				session := ctx.Value(sessionKey{}).(*tls.Conn).ConnectionState()
 				return &session
@@ -96,7 +125,8 @@ func joinable(t *testing.T) (string, jointoken.Token) {
 		_ = server.Close()
 		serving.Wait()
 	})
-	return plain.Addr().String(), token
+	c.address = plain.Addr().String()
+	return c
 }
 
 type sessionKey struct{}
@@ -125,7 +155,7 @@ func (l shaking) Accept() (net.Conn, error) {
 // While the agent runs, what it has stays where it is, though the cluster does not count
 // on it any more.
 func TestNothingIsSetAsideWhileTheAgentRuns(t *testing.T) {
-	address, token := joinable(t)
+	cluster := joinable(t)
 	dir := t.TempDir()
 	is := datadir.Identity{ID: "n1", Incarnation: "old", ClusterID: "the cluster", Epoch: interrex.Epoch{Number: 1}}
 	raft := filepath.Join(dir, datadir.RaftDir)
@@ -137,7 +167,7 @@ func TestNothingIsSetAsideWhileTheAgentRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := JoinConfig{Agent: agentIn(dir), Addresses: []string{address}, Token: token, Clock: clock.WallClock, Logger: silent.Logger{}}
+	c := cluster.join(dir, "n1", cluster.token(""))
 	if _, err := Join(t.Context(), c); !errors.Is(err, disk.ErrInUse) {
 		t.Errorf("while the agent runs: %v", err)
 	}
@@ -160,20 +190,103 @@ func TestNothingIsSetAsideWhileTheAgentRuns(t *testing.T) {
 
 // A cluster that admits an agent whose directory cannot be written has used up a token.
 func TestNobodyIsAskedForAnAgentThatRuns(t *testing.T) {
-	address, token := joinable(t)
+	cluster := joinable(t)
 	dir := t.TempDir()
 	lock, err := disk.LockDir(dir, "the agent")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = lock.Unlock() }()
-	c := JoinConfig{Agent: agentIn(dir), Addresses: []string{address}, Token: token, Clock: clock.WallClock, Logger: silent.Logger{}}
-	c.Agent.ID = "n2"
+	c := cluster.join(dir, "n2", cluster.token(""))
 	if _, err := Join(t.Context(), c); !errors.Is(err, disk.ErrInUse) {
 		t.Errorf("while it runs: %v", err)
 	}
 	c.Agent.ID, c.Agent.DataDir = "n3", t.TempDir()
 	if _, err := Join(t.Context(), c); err != nil { // the token admits one
 		t.Errorf("another agent: %v", err)
+	}
+}
+
+// A member comes back with a new certificate, while it runs too.
+func TestAMembersDirectoryStaysAsItIsButForItsCertificate(t *testing.T) {
+	for _, runs := range []bool{true, false} {
+		cluster, dir := joinable(t), t.TempDir()
+		is := datadir.Identity{ID: "n2", Incarnation: "disk", ClusterID: "the cluster", Epoch: interrex.Epoch{Number: 1}}
+		key, _, err := authority.NewRequest("n2", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = errors.Join(
+			cluster.apply(&member.See{ID: "n2", Incarnation: "disk"}), datadir.SaveIdentity(dir, is),
+			authority.SaveKey(dir, key), (&authority.Renewal{Key: key}).Save(dir),
+			os.Mkdir(filepath.Join(dir, datadir.RaftDir), 0o700), os.WriteFile(filepath.Join(dir, datadir.RaftDir, "log"), []byte("a log"), 0o600),
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if runs {
+			lock, err := disk.LockDir(dir, "the agent")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = lock.Unlock() }()
+		}
+		if _, err := Join(t.Context(), cluster.join(dir, "n2", cluster.token("n2"))); err != nil {
+			t.Fatalf("runs %v: %v", runs, err)
+		}
+		if now, err := datadir.OpenIdentity(dir, "n2"); err != nil || now.Incarnation != "disk" || now.Joins != "" || cluster.table.WasRemoved("n2") {
+			t.Errorf("runs %v: the identity is %+v (%v)", runs, now, err)
+		}
+		if left, err := authority.ReadRenewal(dir); !authority.Enrolled(dir) || left != nil || err != nil {
+			t.Errorf("runs %v: it has no certificate, or the renewal that was cut is still there (%v)", runs, err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, ConfigName)); err == nil {
+			t.Errorf("runs %v: its configuration was written", runs)
+		}
+	}
+}
+
+func TestAJoinersDirectoryIsComplete(t *testing.T) {
+	cluster, dir := joinable(t), t.TempDir()
+	c := cluster.join(dir, "f1", cluster.token(""))
+	c.Agent.Forwards = true
+	if _, err := Join(t.Context(), c); err != nil || !cluster.table.Member("f1").Forwards {
+		t.Fatalf("an agent without raft is %+v (%v)", cluster.table.Member("f1"), err)
+	}
+	lock, err := disk.LockDir(dir, "the agent")
+	if err != nil {
+		t.Fatalf("the directory is in use still: %v", err)
+	}
+	defer func() { _ = lock.Unlock() }()
+	got, err := config.Source{Path: filepath.Join(dir, ConfigName)}.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Raft.Enabled != config.Off || got.Cluster.BootstrapExpect != 0 || !slices.Equal(got.Cluster.Join, []string{cluster.address, "10.0.0.9:7401"}) {
+		t.Errorf("the configuration is %+v, %+v", got.Raft, got.Cluster)
+	}
+}
+
+// A join that was cut while it set aside what was there goes on with that. What an agent
+// with a new disk was before is removed.
+func TestAnAgentThatLostItsDataJoinsAsWhatItIsNow(t *testing.T) {
+	cluster, dir := joinable(t), t.TempDir()
+	is := datadir.Identity{ID: "n3", Incarnation: "half", ClusterID: "the cluster", Epoch: interrex.Epoch{Number: 1}}
+	err := errors.Join(
+		cluster.apply(&member.See{ID: "n3", Incarnation: "half"}), datadir.SaveIdentity(dir, is),
+		os.Mkdir(filepath.Join(dir, datadir.AsideName+".unfinished"), 0o700),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Join(t.Context(), cluster.join(dir, "n3", cluster.token("n3"))); err != nil {
+		t.Fatal(err)
+	}
+	now, err := datadir.OpenIdentity(dir, "n3")
+	if err != nil || now.ClusterID != "" || now.Joins != "the cluster" || !cluster.table.Removed("n3", "half") {
+		t.Errorf("the identity is %+v (%v), and the members are %+v", now, err, cluster.table.Member("n3"))
+	}
+	if _, err := os.Stat(filepath.Join(dir, datadir.AsideName)); err != nil {
+		t.Error(err)
 	}
 }

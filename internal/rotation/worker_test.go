@@ -24,6 +24,7 @@ type alone struct {
 	keys   []string // the pins of those that were kept
 	order  []string // what has happened
 	lost   error    // in place of the answer to a proposal
+	full   error    // a key cannot be kept
 	heirs  []string
 	clock  *testclock.Clock
 }
@@ -37,10 +38,16 @@ func newAlone(t *testing.T) *alone {
 	w.worker = &Worker{config: Config{
 		Table: w.table, Clock: w.clock, Logger: quiet.Logger{}, Look: w.look,
 		Keep: func(ca *authority.Authority) error {
+			if w.full != nil {
+				return w.full
+			}
 			w.keys, w.order = append(w.keys, ca.Pin().String()), append(w.order, "key")
 			return nil
 		},
-		Propose: func(_ context.Context, c state.Command) error {
+		Propose: func(ctx context.Context, c state.Command) error {
+			if _, is := ctx.Deadline(); !is {
+				t.Error("nothing bounds a step")
+			}
 			w.order = append(w.order, c.About().Name)
 			return errors.Join(w.apply(c), w.lost)
 		},
@@ -138,6 +145,14 @@ func TestTheSameCAIsOfferedUntilItIsTheNext(t *testing.T) {
 	w.keys = w.keys[:1] // lost
 	if err := w.worker.look(t.Context()); err != nil || pin(w.table.Rotation().Next) == first {
 		t.Errorf("a CA whose key is lost is offered again (%v)", err)
+	}
+}
+
+func TestACAWhoseKeyCannotBeKeptIsNotOffered(t *testing.T) {
+	w := newAlone(t)
+	w.full = errors.New("the disk is full")
+	if err := w.worker.look(t.Context()); !errors.Is(err, w.full) || len(w.order) != 0 {
+		t.Errorf("%v, %v", w.order, err)
 	}
 }
 
