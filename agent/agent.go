@@ -146,7 +146,13 @@ func (a *Agent) probe(ctx context.Context, r *run) error {
 	if r.set.WithoutRaft() {
 		return nil // a member has
 	}
-	return st.WaitApplied(ctx, at.GetLogIndex())
+	if err := st.WaitApplied(ctx, at.GetLogIndex()); err != nil {
+		return err
+	}
+	if !r.set.HasHeard() {
+		return errors.New("it does not know yet who may use its API")
+	}
+	return nil
 }
 
 // Stop drains: the agent becomes unready, hands leadership over, finishes

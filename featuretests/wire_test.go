@@ -41,7 +41,7 @@ func golden(t *testing.T, name, got string) {
 			title = old[i]
 		}
 		if have[i] != old[i] {
-			t.Fatalf("%s:%d: %s\nis now\n%s\nand was\n%s", path, i+1, title, have[i], old[i])
+			t.Fatalf("%s:%d: %s\nis now\n%s\nand was\n%s", path, i+1, title, strings.Join(have[i:min(i+2, len(have))], "\n"), old[i])
 		}
 	}
 	if len(have) != len(old) {

@@ -130,6 +130,13 @@ func (s *Set) ID() string {
 // Client returns the agent's client of its API, nil while it does not run.
 func (s *Set) Client() *client.Client { return running[*client.Client](s, ClientName) }
 
+// HasHeard reports whether the agent has known, since it was started, what its leader
+// commits: until then it does not know who may use its API.
+func (s *Set) HasHeard() bool {
+	_, ever := s.health.Silence()
+	return ever
+}
+
 // State returns the replicated state, nil while it does not run.
 func (s *Set) State() *state.State { return running[*state.State](s, StateName) }
 
