@@ -18,6 +18,7 @@ import (
 // TestAFoundedClusterAdmitsOnlyTokens plays what 'agent init' prints: the operator's
 // token makes another one, whose rules hold until it is revoked.
 func TestAFoundedClusterAdmitsOnlyTokens(t *testing.T) {
+	t.Parallel()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +83,7 @@ func TestAFoundedClusterAdmitsOnlyTokens(t *testing.T) {
 // TestAnAgentThatIsCutOffRefusesTokens: it cannot know which ones were revoked, also of
 // a stream that is open. Its socket needs none, and it heals by itself.
 func TestAnAgentThatIsCutOffRefusesTokens(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3, nil)
 	socket := f.socket(0)
 	f.mustRun("settings", "set", "access.max-silence", "5s", "--addr", socket)

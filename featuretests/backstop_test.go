@@ -36,6 +36,7 @@ func (f *fleet) epoch(i int) int64 {
 // only member, without a restart of its process, and tokens still increase. One of the
 // two comes back after all: both reject each other.
 func TestTheLastAgentIsRecoveredByItsBackstop(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3, nil)
 	f.leader()
 	before, err := f.client().Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: time.Second})
@@ -72,6 +73,7 @@ func TestTheLastAgentIsRecoveredByItsBackstop(t *testing.T) {
 // Where a voter lives, is only cut off, or is not known to be off, nothing is
 // recovered.
 func TestABackstopDoesNotActOnAPartition(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3, nil)
 	f.leader()
 	off := filepath.Join(f.dir, "off")
@@ -96,6 +98,7 @@ func TestABackstopDoesNotActOnAPartition(t *testing.T) {
 // Of five agents three are gone, and the list names one of the two that are left: the
 // other one responds, and stops it.
 func TestABackstopIsStoppedByAPeerThatResponds(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 5, nil)
 	f.leader()
 	f.eventually("n1 knows its cluster, which it can recover", func() bool {

@@ -69,6 +69,7 @@ func (f *fleet) votes(i, n int) bool {
 // TestAgentsThatShareAKeyFoundAClusterInAnyOrder starts them as a StatefulSet may: one
 // after the other in any order, and the first one is killed while it waits.
 func TestAgentsThatShareAKeyFoundAClusterInAnyOrder(t *testing.T) {
+	t.Parallel()
 	orders := [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}
 	if testing.Short() {
 		orders = orders[4:5]
@@ -107,6 +108,7 @@ func TestAgentsThatShareAKeyFoundAClusterInAnyOrder(t *testing.T) {
 
 // TestAnAgentWithATokenFileJoinsByItself tries several wrong tokens first.
 func TestAnAgentWithATokenFileJoinsByItself(t *testing.T) {
+	t.Parallel()
 	f := declared(t, 3, func(i int, dir string, c *config.Config) {
 		if i == 0 {
 			c.Cluster.CAKeyFile, c.Cluster.BootstrapExpect = filepath.Join(dir, "shared.key"), 1
@@ -171,6 +173,7 @@ func TestAnAgentWithATokenFileJoinsByItself(t *testing.T) {
 }
 
 func TestAClusterOfOneIsToldHowToBringItsDataAlong(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 1, nil)
 	f.must("lease", "claim", "a/b", "--addr", f.socket(0))
 	f.kill(0)

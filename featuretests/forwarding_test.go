@@ -87,6 +87,7 @@ func (f *fleet) forwardsTo(i int) (to, leader int) {
 // TestAgentsWithoutRaftForwardEverything kills the member that they are connected to, and
 // the leader, while a command holds a lease through one of them.
 func TestAgentsWithoutRaftForwardEverything(t *testing.T) {
+	t.Parallel()
 	f := enrol(t, 3)
 	operator := f.path(0, "operator.token")
 	one := f.addForwarder("f1", withToken(operator))
@@ -176,6 +177,7 @@ func (f *fleet) lockThrough(i int) {
 // TestTheRaftProtocolIsClosedToAgentsWithoutRaft runs one with raft all the same, and
 // shows its certificate at the cluster port.
 func TestTheRaftProtocolIsClosedToAgentsWithoutRaft(t *testing.T) {
+	t.Parallel()
 	f := enrol(t, 1)
 	i := f.addForwarder("f1", nil)
 	f.signal(i, syscall.SIGTERM)
@@ -218,6 +220,7 @@ func TestTheRaftProtocolIsClosedToAgentsWithoutRaft(t *testing.T) {
 
 // TestAProgramWithAnAgentWithoutRaftHoldsLeases embeds one.
 func TestAProgramWithAnAgentWithoutRaftHoldsLeases(t *testing.T) {
+	t.Parallel()
 	f := enrol(t, 1)
 	i := f.addForwarder("f1", nil)
 	f.signal(i, syscall.SIGTERM)

@@ -14,6 +14,7 @@ import (
 // The certificates come from elsewhere: an agent that has one is added, gets a vote in
 // place of a founder that is dead and is removed, and leaves.
 func TestMembersAreAddedRemovedAndLeaveWithACAFromElsewhere(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3, nil)
 	fourth := f.admitted(t)
 	f.refused(0, 4, "n4", "member", "add", "n4", "--address", "127.0.0.1:1")
@@ -87,6 +88,7 @@ func (f *fleet) refused(i, exit int, why string, args ...string) {
 }
 
 func TestTheLastVoterDoesNotLeave(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 1, nil)
 	f.refused(0, 4, "the last voter", "agent", "leave", "--purge")
 	f.refused(0, 4, "the last voter", "member", "remove", "n1", "--force")

@@ -36,6 +36,7 @@ func (f *fleet) curled(token, method, path, body string) (int, string) {
 }
 
 func TestPeersAreListedAddedAndRemovedOverHTTP(t *testing.T) {
+	t.Parallel()
 	f := founded(t)
 	f.start(0)
 	f.answers(0)

@@ -17,6 +17,7 @@ import (
 // for it, also while another one is slow; nothing that was acknowledged is lost, and
 // nobody takes the place of an agent that runs.
 func TestAnAgentWithoutItsDiskReturnsUnderItsName(t *testing.T) {
+	t.Parallel()
 	f := enrol(t, 3)
 	leases := f.client(0, 2).Leases()
 	var claimed []interrex.Token

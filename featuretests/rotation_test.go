@@ -93,6 +93,7 @@ func (f *fleet) settled(members ...int) (pin jointoken.Pin) {
 // Three agents under load get another CA; then again while one of them is off, which comes
 // back with a join token.
 func TestTheCAIsReplacedWhileAgentsAndCallersGoOn(t *testing.T) {
+	t.Parallel()
 	f := enrol(t, 3)
 	before := f.settled(0, 1, 2)
 	stop := f.callers(8)
@@ -166,6 +167,7 @@ func (f *fleet) phase(i int, phase string) bool {
 }
 
 func TestARotationOutlivesItsLeader(t *testing.T) {
+	t.Parallel()
 	phases := []string{"starting", "trusting", "handing", "renewing", "dropping"}
 	if !*rotateAll {
 		phases = phases[rand.IntN(len(phases)):][:1]
