@@ -48,8 +48,7 @@ func Parse(text string) (t Token, h Hash, err error) {
 		return t, h, errors.New("access token: it is not of the form " + prefix + "ID.SECRET: give what 'interrex token create' printed")
 	}
 	if base64.RawURLEncoding.DecodedLen(len(secret)) == len(t) {
-		var n int
-		if n, err = base64.RawURLEncoding.Strict().Decode(t[:], []byte(secret)); err == nil && n == len(t) {
+		if _, err = base64.RawURLEncoding.Strict().Decode(t[:], []byte(secret)); err == nil {
 			h = t.Hash()
 		}
 	}

@@ -20,11 +20,22 @@ func TestAChangedTokenIsRefusedWithoutItsSecret(t *testing.T) {
 	text := accesstoken.New().String()
 	id, secret := text[5:21], text[22:]
 	other := strings.Repeat("A", len(secret))
-	for _, bad := range []string{"", "ixt1.", text[1:], text[:len(text)-1], text + "A", "ixt1." + id + "." + other, "ixt1." + id + "x." + secret, "ixj1" + text[4:]} {
+	for _, bad := range []string{
+		"", "ixt1.", text[1:], text[:len(text)-1], text + "A", "ixt1." + id + "." + other, "ixt1." + id + "x." + secret, "ixj1" + text[4:],
+		id + "." + secret, "ixt1." + id, "ixt1." + strings.Repeat("0", 16) + ".", "ixt1." + strings.Repeat("0", 16) + "." + other[1:] + "!",
+		text[:len(text)-1] + sameBits(text[len(text)-1]),
+	} {
 		if _, _, err := accesstoken.Parse(bad); err == nil || strings.Contains(err.Error(), secret) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
+}
+
+// sameBits returns another character that stands for the same bits at the end of a secret,
+// where only the first four count.
+func sameBits(last byte) string {
+	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	return string(digits[strings.IndexByte(digits, last)+1])
 }
 
 func TestWhatRulesAllow(t *testing.T) {
@@ -47,6 +58,11 @@ func TestWhatRulesAllow(t *testing.T) {
 		{"lease:claim:*:own", accesstoken.Use{Table: "lease", Verb: "claim", Key: "default/a", Holder: "ann"}, true},
 		{"lease:claim:*:own", accesstoken.Use{Table: "lease", Verb: "claim", Key: "default/a", Holder: "bob"}, false},
 		{"lease:claim:*", accesstoken.Use{Table: "lease", Verb: "claim", Key: "default/a", Holder: "bob"}, true},
+		{"lease:claim:*:own", accesstoken.Use{Table: "lease", Verb: "claim", Key: "default/a"}, true},
+		{"lease:revoke:*:own", accesstoken.Use{Table: "lease", Verb: "revoke", Key: "default/a", Held: "ann"}, true},
+		{"lease:revoke:*:own", accesstoken.Use{Table: "lease", Verb: "revoke", Key: "default/a", Held: "bob"}, false},
+		{"lease:claim:default/a", accesstoken.Use{Table: "lease", Key: "default/a"}, true}, // any verb will do
+		{"lease:claim:default/a", accesstoken.Use{Table: "lease", Key: "default/b"}, false},
 		{"lease:transfer:*:own", accesstoken.Use{Table: "lease", Verb: "transfer", Key: "default/a", Holder: "ann", Held: "ann"}, true},
 		{"lease:transfer:*:own", accesstoken.Use{Table: "lease", Verb: "transfer", Key: "default/a", Holder: "ann", Held: "bob"}, false},
 	} {
@@ -58,6 +74,12 @@ func TestWhatRulesAllow(t *testing.T) {
 		if got := g.Allows(c.use); got != c.want {
 			t.Errorf("%s allows %+v: %v", c.rule, c.use, got)
 		}
+		if g.Binds() != strings.HasSuffix(c.rule, ":own") {
+			t.Errorf("%s binds its caller to its own name: %v", c.rule, g.Binds())
+		}
+	}
+	if !(&accesstoken.Grant{Operator: true}).Allows(accesstoken.Use{Table: "lease", Verb: "claim", Key: "default/a"}) {
+		t.Error("an operator may not do everything")
 	}
 }
 
@@ -66,6 +88,9 @@ func TestTheMissingRuleAllowsTheUse(t *testing.T) {
 		{Table: "lease", Verb: "claim", Key: "default/a"}, {Table: "lease", Verb: "list", Key: "default/", Prefix: true}, {Table: "change", Verb: "append"},
 	} {
 		r, err := interrex.ParseAccessRule(u.Missing())
+		if narrow := u.Key != "" && !u.Prefix; narrow != (r.Prefix == u.Key) {
+			t.Errorf("%s is not the narrowest one that allows %+v", u.Missing(), u)
+		}
 		if g := (&accesstoken.Grant{Rules: []interrex.AccessRule{r}}); err != nil || !g.Allows(u) {
 			t.Errorf("%s does not allow %+v: %v", u.Missing(), u, err)
 		}
