@@ -6,6 +6,8 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/golden"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -98,7 +101,7 @@ func TestTheFirstTokenClosesTheAPIForEver(t *testing.T) {
 		t.Error("it is open after the first token")
 	}
 	w.must(&access.Revoke{ID: numbered(1).Hash().ID()})
-	if _, open := w.Open(); open {
+	if still, open := w.Open(); open || still.Err() == nil {
 		t.Error("it is open again after the last token has gone")
 	}
 }
@@ -166,6 +169,42 @@ func TestWhatANameMayDoFollowsItsTokens(t *testing.T) {
 	if may("claim") || !may("read") || w.Named("ann").Valid.Err() != nil {
 		t.Error("the other token does not allow what it allows")
 	}
+	nobody = w.Named("cyd").Valid
+	w.must(create(1, "ann"))
+	ended("a name without a token, when another one has got a further one", nobody, false)
+	if name := w.Named("cyd").Name; name != "cyd" {
+		t.Errorf("a name without a token is %q", name)
+	}
+}
+
+func TestAnOperatorsTokenMakesAnOperator(t *testing.T) {
+	w := &world{T: t, Table: access.New()}
+	w.must(create(1, "ann"))
+	w.must(&access.Create{Hash: numbered(2).Hash(), Name: "ann", Operator: true})
+	w.must(create(3, "ann"))
+	if w.grant(1).Operator || !w.grant(2).Operator || !w.Named("ann").Operator || len(w.Named("ann").Rules) != 2 {
+		t.Errorf("of its tokens one is an operator's: %v, %v; the name: %+v", w.grant(1).Operator, w.grant(2).Operator, w.Named("ann"))
+	}
+	w.must(&access.Revoke{ID: numbered(2).Hash().ID()})
+	if w.Named("ann").Operator {
+		t.Error("the name is an operator after it has lost that token")
+	}
+	for _, c := range []state.Command{create(4, "bob"), &access.Revoke{ID: numbered(1).Hash().ID()}} {
+		if about := c.About(); !about.Privileged {
+			t.Errorf("%s is not reserved for operators", about.Name)
+		}
+	}
+}
+
+// The ID is a part of the hash.
+func TestATokenIsRefusedUnlessItsWholeHashIsKnown(t *testing.T) {
+	w := &world{T: t, Table: access.New()}
+	c := create(1, "ann")
+	c.Hash[len(c.Hash)-1]++
+	w.must(c)
+	if g, err := w.Grant(numbered(1).String()); interrex.KindOf(err) != interrex.ErrUnauthenticated {
+		t.Errorf("it allows %+v, %v", g, err)
+	}
 }
 
 func TestATokenEndsInClusterTime(t *testing.T) {
@@ -178,27 +217,20 @@ func TestATokenEndsInClusterTime(t *testing.T) {
 	if !is || due != state.Time(time.Minute) {
 		t.Fatalf("it is due at %v, %v", due, is)
 	}
+	for n, ttl := range []time.Duration{time.Hour, time.Minute} {
+		c := create(byte(2+n), "bob")
+		c.TTL = ttl
+		w.must(c)
+	}
+	if due, is := w.Due(); !is || due != state.Time(time.Minute) {
+		t.Errorf("the next one is due at %v, %v", due, is)
+	}
 	w.now = due
-	if n := w.Tick(w.turn(), 10); n != 1 || g.Valid.Err() == nil || len(w.Tokens()) != 0 {
+	if n := w.Tick(w.turn(), 1); n != 1 || len(w.Tokens()) != 2 {
+		t.Errorf("%d of at most 1 have ended, left are %v", n, w.Tokens())
+	}
+	if n := w.Tick(w.turn(), 10); n != 1 || g.Valid.Err() == nil || len(w.Tokens()) != 1 {
 		t.Errorf("%d have ended, left are %v", n, w.Tokens())
-	}
-}
-
-func TestARestoreEndsWhatIsNotInIt(t *testing.T) {
-	w, other := &world{T: t, Table: access.New()}, &world{T: t, Table: access.New()}
-	w.must(create(1, "ann"))
-	other.must(create(1, "ann"))
-	other.must(create(2, "bob"))
-	stays, goes := other.grant(1), other.grant(2)
-	var b bytes.Buffer
-	if err := w.Freeze().Write(&b); err != nil {
-		t.Fatal(err)
-	}
-	if err := other.Restore(1, &b); err != nil {
-		t.Fatal(err)
-	}
-	if stays.Valid.Err() != nil || goes.Valid.Err() == nil {
-		t.Errorf("the one that stays: %v; the other: %v", stays.Valid.Err(), goes.Valid.Err())
 	}
 }
 
@@ -211,15 +243,76 @@ func TestWhatATokenMayBe(t *testing.T) {
 		"nothing":                 {Hash: numbered(1).Hash(), Name: "a"},
 		"an operator with a rule": {Hash: numbered(1).Hash(), Name: "a", Operator: true, Rules: rules},
 		"too short":               {Hash: numbered(1).Hash(), Name: "a", Operator: true, TTL: time.Millisecond},
-		"a bad rule":              {Hash: numbered(1).Hash(), Name: "a", Rules: []interrex.AccessRule{{Table: "lease"}}},
+		"too long":                {Hash: numbered(1).Hash(), Name: "a", Operator: true, TTL: limits.MaxAccessTTL + 1},
+		"a long name":             {Hash: numbered(1).Hash(), Name: strings.Repeat("a", 65), Operator: true},
+		"a bad rule":              {Hash: numbered(1).Hash(), Name: "a", Rules: []interrex.AccessRule{rules[0], {Table: "lease"}}},
+		"too many rules":          {Hash: numbered(1).Hash(), Name: "a", Rules: slices.Repeat(rules, 65)},
 	} {
-		if _, err := w.do(c); interrex.KindOf(err) != interrex.ErrInvalid {
+		if _, err := w.Decode(c.Append(nil)); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("%s: %v", what, err)
+		}
+		if err := c.Validate(); interrex.KindOf(err) != interrex.ErrInvalid {
+			t.Errorf("%s is valid: %v", what, err)
+		}
+	}
+	for what, c := range map[string]*access.Create{
+		"the longest name":  {Hash: numbered(1).Hash(), Name: strings.Repeat("a", 64), Operator: true},
+		"a name's letters":  {Hash: numbered(1).Hash(), Name: "azAZ09._-/@:", Operator: true},
+		"the most rules":    {Hash: numbered(1).Hash(), Name: "a", Rules: slices.Repeat(rules, 64)},
+		"the longest time":  {Hash: numbered(1).Hash(), Name: "a", Operator: true, TTL: limits.MaxAccessTTL},
+		"the shortest time": {Hash: numbered(1).Hash(), Name: "a", Operator: true, TTL: limits.MinAccessTTL},
+	} {
+		if _, err := w.Decode(c.Append(nil)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, id := range []string{"", strings.Repeat("a", 65)} {
+		if _, err := w.Decode((&access.Revoke{ID: id}).Append(nil)); interrex.KindOf(err) != interrex.ErrInvalid {
+			t.Errorf("revoking %q: %v", id, err)
 		}
 	}
 	w.must(create(1, "ann"))
 	if _, err := w.do(create(1, "bob")); interrex.KindOf(err) != interrex.ErrConflict {
 		t.Errorf("the same one again: %v", err)
+	}
+}
+
+func TestThereAreAtMostSoManyTokens(t *testing.T) {
+	w := &world{T: t, Table: access.New()}
+	one := func(n int) *access.Create {
+		return &access.Create{Hash: accesstoken.Token{byte(n), byte(n >> 8), 1}.Hash(), Name: "a", Operator: true}
+	}
+	for n := range access.MaxTokens {
+		w.must(one(n))
+	}
+	if _, err := w.do(one(access.MaxTokens)); interrex.KindOf(err) != interrex.ErrConflict {
+		t.Errorf("one more: %v", err)
+	}
+}
+
+func TestHowLongTokensAreAcceptedInSilenceIsASetting(t *testing.T) {
+	w := access.New()
+	if got := w.MaxSilence(); got != 30*time.Second {
+		t.Errorf("at first it is %v", got)
+	}
+	w.Configure(func(string) string { return "1m" })
+	if got := w.MaxSilence(); got != time.Minute {
+		t.Errorf("it is %v", got)
+	}
+}
+
+func TestWhatIsNoCommandIsRefused(t *testing.T) {
+	w := access.New()
+	for what, b := range map[string][]byte{"nothing": nil, "an unknown one": {99}, "one too many": {3}, "number 0": {0}} {
+		if c, err := w.Decode(b); interrex.KindOf(err) != interrex.ErrInvalid {
+			t.Errorf("%s: %v, %v", what, c, err)
+		}
+	}
+	if err := w.Check(0, nil); interrex.KindOf(err) != interrex.ErrInvalid {
+		t.Errorf("none: %v", err)
+	}
+	if _, err := w.DecodeReply([]byte{1}); interrex.KindOf(err) != interrex.ErrInvalid {
+		t.Errorf("a reply that is cut: %v", err)
 	}
 }
 
