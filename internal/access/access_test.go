@@ -205,6 +205,9 @@ func TestATokenIsRefusedUnlessItsWholeHashIsKnown(t *testing.T) {
 	if g, err := w.Grant(numbered(1).String()); interrex.KindOf(err) != interrex.ErrUnauthenticated {
 		t.Errorf("it allows %+v, %v", g, err)
 	}
+	if g, err := w.Grant("ixt1."); interrex.KindOf(err) != interrex.ErrUnauthenticated {
+		t.Errorf("what is no token allows %+v, %v", g, err)
+	}
 }
 
 func TestATokenEndsInClusterTime(t *testing.T) {
@@ -272,6 +275,12 @@ func TestWhatATokenMayBe(t *testing.T) {
 		}
 	}
 	w.must(create(1, "ann"))
+	for _, other := range " {[;" {
+		c := create(2, "a"+string(other))
+		if _, err := w.do(c); interrex.KindOf(err) != interrex.ErrInvalid {
+			t.Errorf("the name %q: %v", c.Name, err)
+		}
+	}
 	if _, err := w.do(create(1, "bob")); interrex.KindOf(err) != interrex.ErrConflict {
 		t.Errorf("the same one again: %v", err)
 	}

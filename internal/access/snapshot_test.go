@@ -100,7 +100,7 @@ func TestABadSnapshotChangesNothing(t *testing.T) {
 	twice := append([]byte{good[0], 2}, append(bytes.Clone(good[2:]), good[2:]...)...)
 	for what, err := range map[string]error{
 		"another version": other.Restore(2, bytes.NewReader(good)),
-		"a broken file":   other.Restore(1, iotest.ErrReader(io.ErrUnexpectedEOF)),
+		"a broken file":   other.Restore(1, io.MultiReader(bytes.NewReader(good), iotest.ErrReader(io.ErrUnexpectedEOF))),
 		"a token twice":   other.Restore(1, bytes.NewReader(twice)),
 		"cut":             other.Restore(1, bytes.NewReader(good[:len(good)-1])),
 		"too many tokens": other.Restore(1, bytes.NewReader(append([]byte{1}, binary.AppendUvarint(nil, access.MaxTokens+1)...))),
