@@ -37,7 +37,7 @@ func TestWhatACallerMayDoDependsOnItsDoor(t *testing.T) {
 }
 
 func TestARequestWithoutADoorIsPublic(t *testing.T) {
-	if c := CallerOf(context.Background()); c.Door != Public {
-		t.Errorf("its door is %d", c.Door)
+	if c := CallerOf(context.Background()); c.Door != Public || !c.Operator {
+		t.Errorf("it is %+v", c)
 	}
 }

@@ -67,3 +67,37 @@ func TestADrainRefusesNewCalls(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestACallThatMayLastLongEndsWithADrainOrItsListener(t *testing.T) {
+	closing, stop := context.WithCancel(t.Context())
+	defer stop()
+	for what, end := range map[string]func(c *Calls){
+		"a drain":                 func(c *Calls) { _ = c.Drain(t.Context()) },
+		"the end of its listener": func(*Calls) { stop() },
+	} {
+		c := NewCalls()
+		ctx, release := c.EndOn(WithClosing(t.Context(), closing))
+		other, over := c.EndOn(t.Context())
+		over()
+		if ctx.Err() != nil || other.Err() == nil || context.Cause(other) == nil || interrex.KindOf(context.Cause(other)) == interrex.ErrDraining {
+			t.Errorf("before %s: %v; one that is over: %v", what, ctx.Err(), context.Cause(other))
+		}
+		end(c)
+		<-ctx.Done()
+		if got := interrex.KindOf(context.Cause(ctx)); got != interrex.ErrDraining {
+			t.Errorf("%s ends it with %v", what, context.Cause(ctx))
+		}
+		release()
+	}
+}
+
+func TestACallThatIsOverLeavesNothingWithItsListener(t *testing.T) {
+	closing := &counted{Context: t.Context(), done: make(chan struct{})}
+	_, release := NewCalls().EndOn(WithClosing(t.Context(), closing))
+	if closing.waits != 1 {
+		t.Errorf("%d wait for the end of the listener", closing.waits)
+	}
+	if release(); closing.waits != 0 {
+		t.Errorf("%d wait for the end of the listener afterwards", closing.waits)
+	}
+}

@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"math/big"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -73,5 +75,24 @@ func TestACallersCertificateIsForClientsAndLeadsToTheAuthority(t *testing.T) {
 	}
 	if _, err := verifiedChains(roots, httptest.NewRequest("POST", "/", nil)); interrex.KindOf(err) != interrex.ErrUnauthenticated {
 		t.Errorf("without TLS: %v", err)
+	}
+}
+
+// The listener asks for certificates; with an access token, they are not looked at.
+func TestATokenIsInPlaceOfACertificate(t *testing.T) {
+	for header, want := range map[string]error{"Bearer ann": nil, "": interrex.ErrUnauthenticated} {
+		r := httptest.NewRequest("POST", "/", nil)
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{issue(t, nil, x509.ExtKeyUsageClientAuth).Certificate}}
+		r.Header.Set("Authorization", header)
+		passed := false
+		VerifyClientCert(x509.NewCertPool, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			passed = true
+			if got := noCert(r.Context()); !errors.Is(got, want) || len(r.TLS.VerifiedChains) > 0 {
+				t.Errorf("with %q: %v, and it is verified as %v", header, got, r.TLS.VerifiedChains)
+			}
+		})).ServeHTTP(httptest.NewRecorder(), r)
+		if !passed {
+			t.Errorf("with %q it is not passed on", header)
+		}
 	}
 }

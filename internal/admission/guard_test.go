@@ -5,8 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -123,8 +121,19 @@ func TestWhoACallerIs(t *testing.T) {
 		if interrex.KindOf(err) != c.want || err == nil && (got.Name != c.name || got.Operator != c.operator || got.Door != c.door) {
 			t.Errorf("%s: %+v, %v", what, got, err)
 		}
+		if may := got.May(accesstoken.Use{Table: "lease", Verb: "claim", Key: "a/b"}) == nil; err == nil && may != c.operator {
+			t.Errorf("%s may claim a lease: %v", what, may)
+		}
+		if c.want == interrex.ErrUnavailable && interrex.RetryAfter(err) <= 0 {
+			t.Errorf("%s: it is not to be retried: %v", what, err)
+		}
 	}
 	end(nil)
+	for _, d := range []Door{Public, Forwarded} {
+		if c, valid, err := (&Guard{}).identify(d, httptest.NewRequest("GET", "/changes", nil)); err != nil || !c.Operator || c.Door != d || valid != nil {
+			t.Errorf("where there are no tokens, anybody is %+v, %v", c, err)
+		}
+	}
 }
 
 func TestAnAPIBeyondLoopbackAdmitsNobodyBeforeTheFirstToken(t *testing.T) {
@@ -243,8 +252,10 @@ func TestAnEmptyAuthorizationIsNone(t *testing.T) {
 }
 
 func TestAnAuthorizationThatIsThereTwiceIsRefused(t *testing.T) {
-	g := &Guard{Tokens: known{grants: map[string]*accesstoken.Grant{"ann": {Name: "ann"}, "op": {Name: "op"}}}, Silence: hears.of}
+	g := &Guard{Tokens: known{grants: map[string]*accesstoken.Grant{"ann": {Name: "ann"}, "op": {Name: "op"}}}, Silence: hears.of,
+		CAs: func() [][]byte { return [][]byte{[]byte("ours")} }, Member: func(string) bool { return true }}
 	r := httptest.NewRequest("GET", "/changes", nil)
+	r.TLS = shown("n1", "ours") // a certificate does not count beside it
 	r.Header["Authorization"] = []string{"Bearer ann", "Bearer op"}
 	if got, _, err := g.identify(Public, r); interrex.KindOf(err) != interrex.ErrUnauthenticated {
 		t.Errorf("%+v, %v", got, err)
@@ -266,17 +277,87 @@ func TestWhatACallerDoesEndsWithItsToken(t *testing.T) {
 	})).ServeHTTP(httptest.NewRecorder(), r)
 }
 
-func TestAnybodyMayRequestAProbe(t *testing.T) {
-	g := &Guard{Tokens: known{}}
-	h := g.Admit(Public, func(path string) bool { return path == "/livez" }, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if CallerOf(r.Context()).May(accesstoken.Use{Table: "agent", Verb: "read"}) == nil {
-			t.Error("it may do more")
+// counted is a context that counts what waits for its end.
+type counted struct {
+	context.Context
+	done  chan struct{} // never closed
+	waits int
+}
+
+// Done makes it a context of its own.
+func (c *counted) Done() <-chan struct{} { return c.done }
+
+// AfterFunc is for context.AfterFunc.
+func (c *counted) AfterFunc(func()) (stop func() bool) {
+	c.waits++
+	return func() bool { c.waits--; return true }
+}
+
+func TestARequestThatIsOverLeavesNothingWithItsToken(t *testing.T) {
+	valid := &counted{Context: t.Context(), done: make(chan struct{})}
+	g := &Guard{Tokens: known{grants: map[string]*accesstoken.Grant{"ann": {Name: "ann", Valid: valid}}}, Silence: hears.of}
+	r := httptest.NewRequest("GET", "/changes", nil)
+	r.Header.Set("Authorization", "Bearer ann")
+	var during context.Context
+	g.Admit(Public, func(string) bool { return false }, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if during = r.Context(); valid.waits != 1 {
+			t.Errorf("%d wait for the end of the token", valid.waits)
 		}
+	})).ServeHTTP(httptest.NewRecorder(), r)
+	if valid.waits != 0 || during.Err() == nil {
+		t.Errorf("%d wait for the end of the token afterwards, and the request has ended: %v", valid.waits, during.Err())
+	}
+}
+
+func TestAnybodyMayRequestAProbe(t *testing.T) {
+	to := &lines{Logger: silent.Logger{}}
+	g := &Guard{Tokens: known{}, Silence: hears.of, CAs: func() [][]byte { return [][]byte{[]byte("ours")} }, Member: func(string) bool { return true },
+		Audit: NewAudit(to, testclock.NewClock(time.Unix(1000, 0)))}
+	h := g.Admit(Public, func(path string) bool { return path == "/livez" }, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := CallerOf(r.Context())
+		if may := c.May(accesstoken.Use{Table: "agent", Verb: "read"}) == nil; may != (r.TLS != nil) {
+			t.Errorf("%+v may do more: %v", c, may)
+		}
+		w.WriteHeader(http.StatusAccepted)
 	}))
-	for path, want := range map[string]int{"/livez": 200, "/changes": 401} {
+	for path, want := range map[string]int{"/livez": 202, "/changes": 401} {
 		w := httptest.NewRecorder()
 		if h.ServeHTTP(w, httptest.NewRequest("GET", path, nil)); w.Code != want || (want == 401) != (w.Header().Get("WWW-Authenticate") == "Bearer") {
 			t.Errorf("%s: %d, %v", path, w.Code, w.Header())
+		}
+	}
+	if len(to.all) != 1 || !strings.Contains(to.all[0], `"/changes"`) {
+		t.Errorf("the audit has %q", to.all)
+	}
+	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/livez", nil)
+	r.TLS = shown("n1", "ours")
+	if h.ServeHTTP(w, r); w.Code != 202 {
+		t.Errorf("a caller that is known: %d", w.Code)
+	}
+}
+
+func TestWhoeverComesByTheSocketIsAdmitted(t *testing.T) {
+	w := httptest.NewRecorder()
+	(&Guard{Tokens: known{}}).Admit(Socket, func(string) bool { return false }, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c := CallerOf(r.Context()); c.Door != Socket || !c.Operator {
+			t.Errorf("it is %+v", c)
+		}
+		w.WriteHeader(http.StatusAccepted)
+	})).ServeHTTP(w, httptest.NewRequest("GET", "/changes", nil))
+	if w.Code != http.StatusAccepted {
+		t.Errorf("status %d", w.Code)
+	}
+}
+
+func TestARefusalHasTheFormOfItsRequest(t *testing.T) {
+	for contentType, form := range map[string]string{
+		"application/json": `"details":`, "text/plain": `{"error":"denied: there`,
+	} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/kv/a", strings.NewReader("x"))
+		r.Header.Set("Content-Type", contentType)
+		Refuse(w, r, interrex.Errorf(interrex.ErrDenied, "there is no rule"))
+		if w.Code != 403 || !strings.Contains(w.Body.String(), form) || w.Header().Get("Content-Type") != "application/json" || w.Header().Get("WWW-Authenticate") != "" {
+			t.Errorf("%s: %d %s, %v", contentType, w.Code, w.Body, w.Header())
 		}
 	}
 }
@@ -287,9 +368,12 @@ func TestARefusalNamesTheMissingRule(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := Caller{Name: "ann", Grant: &accesstoken.Grant{Name: "ann", Rules: []interrex.AccessRule{rule}}}
+	c.Grant.Rules = append(c.Grant.Rules, interrex.AccessRule{Table: "lease", Verbs: []string{"revoke"}, Prefix: "a/*", Own: true})
 	for u, want := range map[accesstoken.Use]string{
+		{Table: "lease", Verb: "revoke", Key: "a/b", Held: "bob"}:  `"bob" holds a/b`,
+		{Table: "lease", Verb: "revoke", Key: "b/b", Held: "bob"}:  "ann lacks the rule lease:revoke:b/b",
 		{Table: "lease", Verb: "extend", Key: "a/b"}:               "lease:extend:a/b",
-		{Table: "lease", Verb: "claim", Key: "a/b", Holder: "bob"}: "its own name",
+		{Table: "lease", Verb: "claim", Key: "a/b", Holder: "bob"}: `not as "bob"`,
 		{Table: "lease", Verb: "list", Key: "a/", Prefix: true}:    "lease:list:a/*",
 	} {
 		if err := c.May(u); interrex.KindOf(err) != interrex.ErrDenied || !strings.Contains(err.Error(), want) {
@@ -299,52 +383,9 @@ func TestARefusalNamesTheMissingRule(t *testing.T) {
 	if err := c.May(accesstoken.Use{Table: "lease", Verb: "claim", Key: "a/b", Holder: "ann"}); err != nil {
 		t.Error(err)
 	}
-}
-
-// lines keeps what is logged at INFO.
-type lines struct {
-	interrex.Logger
-	all []string
-}
-
-func (l *lines) Infof(format string, args ...any) {
-	l.all = append(l.all, fmt.Sprintf(format, args...))
-}
-
-// A flood of requests without a token does not hide what callers with one do.
-func TestStrangersDoNotHideOthersFromTheAudit(t *testing.T) {
-	to, now := &lines{Logger: silent.Logger{}}, testclock.NewClock(time.Unix(1000, 0))
-	a := NewAudit(to, now)
-	for range 2 * auditBurst {
-		a.refused(Caller{}, "/changes", interrex.Errorf(interrex.ErrUnauthenticated, "who?"))
-	}
-	a.Judged(Caller{Operator: true, Door: Socket}, "/Create", "", true, nil)
-	if n := len(to.all); n != auditBurst+1 || !strings.Contains(to.all[n-1], `"door":"socket"`) {
-		t.Errorf("%d lines, the last one %s", n, to.all[n-1])
-	}
-}
-
-func TestTheAuditIsLimited(t *testing.T) {
-	to, now := &lines{Logger: silent.Logger{}}, testclock.NewClock(time.Unix(1000, 0))
-	a := NewAudit(to, now)
-	denied := interrex.Errorf(interrex.ErrDenied, "no")
-	for range 150 {
-		a.Judged(Caller{Name: "ann"}, "/Claim", "a/b", false, denied)
-	}
-	if len(to.all) != auditBurst {
-		t.Errorf("%d lines are logged", len(to.all))
-	}
-	a.refused(Caller{}, "/"+strings.Repeat("a", 1000), interrex.Errorf(interrex.ErrUnauthenticated, "who?"))
-	if len(to.all) != auditBurst+1 || len(to.all[auditBurst]) > 400 {
-		t.Errorf("a stranger has %d bytes in line %d", len(to.all[len(to.all)-1]), len(to.all))
-	}
-	now.Advance(time.Second)
-	a.Judged(Caller{Name: "op", Operator: true}, "/Create", "", true, nil)
-	a.Judged(Caller{Name: "op", Operator: true}, "/Claim", "", false, nil)                   // no operator's act
-	a.Judged(Caller{Name: "ann", Door: Peer}, "/Claim", "", false, denied)                   // logged where it came from
-	a.Judged(Caller{Name: "ann"}, "/Claim", "", true, interrex.Errorf(interrex.ErrHeld, "")) // no refusal of rights
-	var line auditLine
-	if err := json.Unmarshal([]byte(to.all[len(to.all)-1]), &line); err != nil || len(to.all) != auditBurst+2 || line.Dropped != 50 || line.Result != "allowed" || line.Caller != "op" {
-		t.Errorf("%d lines, the last one %+v, %v", len(to.all), line, err)
+	for _, may := range []Caller{{Name: "op", Operator: true, Grant: c.Grant}, {}} {
+		if err := may.May(accesstoken.Use{Table: "lease", Verb: "extend", Key: "a/b"}); err != nil {
+			t.Errorf("%+v: %v", may, err)
+		}
 	}
 }

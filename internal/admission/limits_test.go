@@ -109,6 +109,9 @@ func TestASenderLimitsEachMessageAlone(t *testing.T) {
 					_, err := io.WriteString(w, ".")
 					return err
 				})
+				if err := send(func() error { return io.ErrClosedPipe }); err != io.ErrClosedPipe {
+					t.Errorf("a message that fails: %v", err)
+				}
 			}
 			time.Sleep(2 * sendWait) // between messages nothing is limited
 		})

@@ -1,0 +1,76 @@
+package admission
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/juju/clock/testclock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
+)
+
+// lines keeps what is logged at INFO.
+type lines struct {
+	interrex.Logger
+	all []string
+}
+
+func (l *lines) Infof(format string, args ...any) {
+	l.all = append(l.all, fmt.Sprintf(format, args...))
+}
+
+// A flood of requests without a token does not hide what callers with one do.
+func TestStrangersDoNotHideOthersFromTheAudit(t *testing.T) {
+	to, now := &lines{Logger: silent.Logger{}}, testclock.NewClock(time.Unix(1000, 0))
+	a := NewAudit(to, now)
+	for range 2 * auditBurst {
+		a.refused(Caller{}, "/changes", interrex.Errorf(interrex.ErrUnauthenticated, "who?"))
+	}
+	a.Judged(Caller{Operator: true, Door: Socket}, "/Create", "", true, nil)
+	if n := len(to.all); n != auditBurst+1 || !strings.Contains(to.all[n-1], `"door":"socket"`) {
+		t.Errorf("%d lines, the last one %s", n, to.all[n-1])
+	}
+}
+
+func TestTheAuditIsLimited(t *testing.T) {
+	to, now := &lines{Logger: silent.Logger{}}, testclock.NewClock(time.Unix(1000, 0))
+	a := NewAudit(to, now)
+	denied := interrex.Errorf(interrex.ErrDenied, "no")
+	for range 150 {
+		a.Judged(Caller{Name: "ann"}, "/Claim", "a/b", false, denied)
+	}
+	if len(to.all) != auditBurst {
+		t.Errorf("%d lines are logged", len(to.all))
+	}
+	a.refused(Caller{}, "/"+strings.Repeat("a", 1000), interrex.Errorf(interrex.ErrUnauthenticated, "who?"))
+	if len(to.all) != auditBurst+1 || len(to.all[auditBurst]) > 400 {
+		t.Errorf("a stranger has %d bytes in line %d", len(to.all[len(to.all)-1]), len(to.all))
+	}
+	now.Advance(time.Second)
+	a.Judged(Caller{Name: "op", Operator: true}, "/Create", "", true, nil)
+	a.Judged(Caller{Name: "op", Operator: true}, "/Claim", "", false, nil)                   // no operator's act
+	a.Judged(Caller{Name: "ann", Door: Peer}, "/Claim", "", false, denied)                   // logged where it came from
+	a.Judged(Caller{Operator: true, Door: Inside}, "/Claim", "", true, nil)                  // the agent itself
+	a.Judged(Caller{Name: "ann"}, "/Claim", "", true, interrex.Errorf(interrex.ErrHeld, "")) // no refusal of rights
+	var line auditLine
+	if err := json.Unmarshal([]byte(to.all[len(to.all)-1]), &line); err != nil || len(to.all) != auditBurst+2 || line.Dropped != 50 || line.Result != "allowed" || line.Caller != "op" {
+		t.Errorf("%d lines, the last one %+v, %v", len(to.all), line, err)
+	}
+	before := len(to.all)
+	now.Advance(time.Second)
+	for range 3 * auditRate {
+		a.Judged(Caller{Name: "ann"}, "/Claim", "a/b", false, denied)
+	}
+	if n := len(to.all) - before; n != 2*auditRate-1 { // what was left, and another second's
+		t.Errorf("%d more lines are logged", n)
+	}
+	line = auditLine{}
+	want := auditLine{Caller: "ann", Door: "api", Call: "/Claim", Key: "a/b", Result: "denied", Reason: "denied: no"}
+	if err := json.Unmarshal([]byte(to.all[len(to.all)-1]), &line); err != nil || line != want {
+		t.Errorf("a refusal is logged as %+v, want %+v, %v", line, want, err)
+	}
+}
