@@ -2,6 +2,7 @@ package assembly
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os/exec"
@@ -23,8 +24,6 @@ import (
 const (
 	// commandTimeout bounds the call of backstop.command for one member.
 	commandTimeout = 30 * time.Second
-	// rollTimeout bounds the dials of all other agents.
-	rollTimeout = 10 * time.Second
 	// maxSaid is how much of that command's output is in an error.
 	maxSaid = 500
 )
@@ -55,9 +54,8 @@ func (s *Set) startBackstop(u *unit.Unit) (worker.Worker, error) {
 		ID: dir.ID, Look: s.lookForBackstop, Recover: s.recovery.order, Clock: now, Logger: s.logger("backstop"),
 		Wanted: func() []string { return section.Members },
 		Absent: func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, rollTimeout)
-			defer cancel()
-			return recovery.CallRoll(ctx, t, now).Alone()
+			roll, err := recovery.CallRoll(ctx, t, now)
+			return cmp.Or(err, roll.Alone())
 		},
 	}
 	if s.config.Agent.Wanted != nil {

@@ -23,7 +23,7 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// reachTimeout bounds the dials, and then the question at each agent that responds.
+// reachTimeout bounds the question at each agent that responds.
 const reachTimeout = 5 * time.Second
 
 // Reach is where the other agents of a directory's cluster may be, and how they are
@@ -76,9 +76,11 @@ func (r Reach) dialled(ctx context.Context, judge func(context.Context, *transpo
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*reachTimeout)
-	defer cancel()
-	return errors.Join(judge(ctx, t, CallRoll(ctx, t, r.Clock)), worker.Stop(t))
+	roll, err := CallRoll(ctx, t, r.Clock)
+	if err == nil {
+		err = judge(ctx, t, roll)
+	}
+	return errors.Join(err, worker.Stop(t))
 }
 
 // quorum returns an error if the agents that respond, with this one, are a majority.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/juju/clock"
 
@@ -16,6 +17,9 @@ import (
 // are probed more often than that, also those that cannot be dialled from here.
 const recently = 3 * transport.ProbeTime
 
+// rollTimeout bounds the dials of all agents: each takes at most 5 s, eight at a time.
+const rollTimeout = 3 * time.Minute
+
 // Roll is which of the other agents respond.
 type Roll struct {
 	Responding []string // the IDs of those that accept this agent
@@ -23,13 +27,18 @@ type Roll struct {
 	Silent     []string // the others, and why
 }
 
-// CallRoll dials every agent that a transport knows of, within ctx.
-func CallRoll(ctx context.Context, t *transport.Transport, now clock.Clock) (r Roll) {
+// CallRoll dials every agent that a transport knows of. The error is that ctx or the time
+// for it has ended before: those that were not dialled would count as silent.
+func CallRoll(ctx context.Context, t *transport.Transport, now clock.Clock) (r Roll, err error) {
+	ctx, cancel := context.WithTimeout(ctx, rollTimeout)
+	defer cancel()
 	since := now.Now().Add(-recently)
 	_ = t.Meet(ctx) // the contacts have its outcome, one by one
+	if ctx.Err() != nil {
+		return r, fmt.Errorf("cannot say which agents respond: not all of them could be dialled: %w", context.Cause(ctx))
+	}
 	for _, c := range t.Contacts() {
 		switch heard := c.Heard.After(since); {
-		case c.ID == t.ID():
 		case c.Refused:
 			verdict := "rejects this agent"
 			if c.Ours {
@@ -42,7 +51,7 @@ func CallRoll(ctx context.Context, t *transport.Transport, now clock.Clock) (r R
 			r.Responding = append(r.Responding, c.ID)
 		}
 	}
-	return r
+	return r, nil
 }
 
 // Alone returns an error that names the agents that respond; nil: none does.
