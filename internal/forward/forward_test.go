@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"io"
 	"net"
 	"slices"
 	"testing"
@@ -161,5 +162,46 @@ func TestClaimsThatWaitHaveAStreamOfTheirOwn(t *testing.T) {
 		if abandon(i); <-answers != i {
 			t.Errorf("abandoned was not %d", i)
 		}
+	}
+}
+
+// A leader that is paused, or cut off, takes what is sent and says nothing.
+func TestAStreamToAnAgentThatIsSilentEnds(t *testing.T) {
+	f, _ := newForwarder(t)
+	w := ways(t, f, "a")["a"]
+	for what, l := range map[string]*line{"others": w.others, "waits": w.waits} {
+		l.connection.DialContext = func(context.Context, string, string) (net.Conn, error) {
+			here, there := net.Pipe()
+			go func() { _, _ = io.Copy(io.Discard, there) }()
+			return here, nil
+		}
+		answered := make(chan error, 1)
+		l.Send([]*interrexv1.Operation{{WaitMs: 3_600_000}}, func(_ int, _ []byte, err error) { answered <- err })
+		select {
+		case err := <-answered:
+			if err == nil {
+				t.Errorf("%s: it is answered", what)
+			}
+		case <-time.After(time.Minute):
+			t.Errorf("%s: what was sent is not given up", what)
+		}
+	}
+}
+
+func TestAForwarderThatIsClosedFollowsNobody(t *testing.T) {
+	asked, ended := make(chan bool, 1), make(chan bool, 1)
+	f := New(nil, testclock.NewClock(time.Now()), silent.Logger{}, func(ctx context.Context) (interrex.Leadership, error) {
+		asked <- true
+		<-ctx.Done()
+		ended <- true
+		return interrex.Leadership{}, ctx.Err()
+	})
+	<-asked
+	ways(t, f, "a")
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if len(ended) != 1 {
+		t.Error("it is closed, and still asks who leads")
 	}
 }
