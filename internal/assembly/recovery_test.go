@@ -2,17 +2,23 @@ package assembly
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/testworker"
+	"github.com/interrex/interrex/transport"
 )
 
 // deserted is a network in which nobody responds.
@@ -71,6 +77,106 @@ func TestAnOrderThatIsRefusedChangesNothing(t *testing.T) {
 			t.Errorf("epoch %d, %v, %v, %d runs", epoch, kept, w.recovery.failure(), w.runs(recoveryName))
 		}
 		testworker.Stop(t, w.engine)
+	})
+}
+
+// answering is a network in which somebody responds, with a certificate of another CA.
+type answering struct{ by transport.TLS }
+
+func (a answering) DialContext(context.Context, string, string) (net.Conn, error) {
+	config, err := certificates.Server(a.by)
+	if err != nil {
+		return nil, err
+	}
+	here, there := net.Pipe()
+	go func() {
+		_ = tls.Server(there, config).Handshake()
+		_ = there.Close()
+	}()
+	return here, nil
+}
+
+func TestARecoveryIsRefusedWhereSomebodyResponds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca, err := certificates.DevCA()
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := ca.TLS("b2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWorld(t, func(c *AgentConfig) {
+			c.Dialer, c.Wanted = answering{other}, func() []string { return []string{"a1"} }
+		})
+		w.settle(t)
+		w.lose(t)
+		time.Sleep(time.Minute) // the backstop does not order one
+		if runs := w.runs(recoveryName); runs != 1 {
+			t.Errorf("a recovery was ordered: %d runs", runs)
+		}
+		w.recovery.order()
+		time.Sleep(time.Minute)
+		if epoch := w.State().Identity().Epoch.Number; epoch != 0 || w.recovery.failure() != nil || w.runs(recoveryName) != 2 {
+			t.Errorf("epoch %d, %v, %d runs", epoch, w.recovery.failure(), w.runs(recoveryName))
+		}
+		testworker.Stop(t, w.engine)
+	})
+}
+
+// spoiling is a network in which nobody responds, and a disk that fails meanwhile.
+type spoiling struct{ dir atomic.Pointer[string] }
+
+func (s *spoiling) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if dir := s.dir.Load(); dir != nil {
+		path := filepath.Join(*dir, datadir.RaftDir, "snapshots")
+		if err := errors.Join(os.RemoveAll(path), os.WriteFile(path, nil, 0o600)); err != nil {
+			return nil, err
+		}
+	}
+	return deserted{}.DialContext(ctx, network, address)
+}
+
+// What is on the disk then is for an operator to see.
+func TestARecoveryThatHasFailedIsNotTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := new(spoiling)
+		w := newWorld(t, func(c *AgentConfig) {
+			c.Dialer, c.Wanted = network, func() []string { return []string{"a1"} }
+		})
+		w.settle(t)
+		w.lose(t)
+		network.dir.Store(&w.config.Agent.DataDir)
+		w.recovery.order()
+		time.Sleep(time.Minute)
+		if w.recovery.failure() == nil {
+			t.Fatal("it has not failed")
+		}
+		if runs := w.runs(recoveryName); runs != 2 || w.Lives.Worker(w.Name(backstopName)) != nil {
+			t.Errorf("%d runs of recoveries, and the backstop runs again", runs)
+		}
+		testworker.Stop(t, w.engine)
+	})
+}
+
+func TestWithoutTheFeatureThereIsNoBackstop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *AgentConfig) {
+			c.Dialer, c.Wanted, c.Features.Backstop = deserted{}, func() []string { return []string{"a1"} }, config.Off
+		})
+		time.Sleep(time.Minute)
+		if seen, running := w.lookForBackstop(); !running || seen.Leader != "a1" || len(seen.Members.Servers) != 1 {
+			t.Errorf("the backstop would see %+v, %v", seen, running)
+		}
+		w.lose(t)
+		time.Sleep(2 * time.Minute)
+		if epoch := w.State().Identity().Epoch.Number; epoch != 0 {
+			t.Errorf("epoch %d", epoch)
+		}
+		testworker.Stop(t, w.engine)
+		if seen, running := w.lookForBackstop(); running {
+			t.Errorf("without raft the backstop would see %+v", seen)
+		}
 	})
 }
 
