@@ -56,6 +56,8 @@ type changes struct {
 	withheld map[int]bool // members that are to have no vote
 	out      map[int]bool // agents that were removed, and run
 	made     map[string]int
+	since    int // changes since the cluster was in order
+	votes    int // when it was
 }
 
 // one makes one change that is possible now, and kills an agent in the middle of every
@@ -66,6 +68,7 @@ func (c *changes) one() {
 	kind, change := c.drawn(i)
 	c.made[kind]++
 	change(i)
+	c.since++
 	if n := c.draw.IntN(4); n < 2 {
 		victim, what := i, "killed itself"
 		if n == 0 {
@@ -172,21 +175,32 @@ func (c *changes) settled(after string) {
 	for {
 		var views []string
 		var bad error
+		votes := 0
 		for _, i := range c.in() {
 			all, err := c.view(ctx, i)
 			if err == nil {
-				err = c.inOrder(all)
+				votes, err = c.inOrder(all)
 			}
 			bad = cmp.Or(bad, err)
 			views = append(views, roles(all))
 		}
 		if bad == nil && len(slices.Compact(views)) == 1 {
+			c.odd(after, votes)
 			return
 		}
 		if pause(ctx, 100*time.Millisecond); ctx.Err() != nil {
 			c.t.Fatalf("after %s it is not in order: %v; the members see %q", after, bad, views)
 		}
 	}
+}
+
+// odd fails the test if a single change has made the number of voters rise to an even one.
+func (c *changes) odd(after string, votes int) {
+	c.t.Helper()
+	if c.since == 1 && votes%2 == 0 && c.votes > 0 && votes > c.votes {
+		c.t.Errorf("after %s %d have a vote, and before it %d had", after, votes, c.votes)
+	}
+	c.since, c.votes = 0, votes
 }
 
 // view returns the members as one of them sees them.
@@ -202,20 +216,20 @@ func (c *changes) view(ctx context.Context, i int) ([]interrex.Member, error) {
 
 // inOrder returns why the members are not as they are to be: all are in and respond, one
 // leads, and of those that may have a vote all have one, or all but one if that makes
-// the number of voters odd.
-func (c *changes) inOrder(all []interrex.Member) error {
+// the number of voters odd. It returns that number.
+func (c *changes) inOrder(all []interrex.Member) (votes int, err error) {
 	in := map[string]int{}
 	for _, i := range c.in() {
 		in[c.id(i)] = i
 	}
-	votes, leaders := 0, 0
+	leaders := 0
 	for _, m := range all {
 		i, is := in[m.ID]
 		switch delete(in, m.ID); {
 		case !is || m.Leaving || m.Suffrage == "" || m.Silent || m.Refusal != "":
-			return fmt.Errorf("%s is %+v", m.ID, m)
+			return 0, fmt.Errorf("%s is %+v", m.ID, m)
 		case c.withheld[i] != m.NonVoter, m.NonVoter && m.Suffrage == "voter":
-			return fmt.Errorf("%s is a %s, and is to have no vote: %v", m.ID, m.Suffrage, c.withheld[i])
+			return 0, fmt.Errorf("%s is a %s, and is to have no vote: %v", m.ID, m.Suffrage, c.withheld[i])
 		case m.Suffrage == "voter":
 			votes++
 		}
@@ -225,9 +239,9 @@ func (c *changes) inOrder(all []interrex.Member) error {
 	}
 	may := len(c.in()) - len(c.withheld)
 	if len(in) > 0 || leaders != 1 || votes != may && (votes != may-1 || votes%2 == 0) {
-		return fmt.Errorf("%v are missing, %d lead, and %d of %d that may vote do", in, leaders, votes, may)
+		return 0, fmt.Errorf("%v are missing, %d lead, and %d of %d that may vote do", in, leaders, votes, may)
 	}
-	return nil
+	return votes, nil
 }
 
 // roles says in a line what each member is.
