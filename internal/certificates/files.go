@@ -86,7 +86,7 @@ func (f *Files) Problem() error {
 // refresh reads changed files. It fails only while none have been read yet.
 func (f *Files) refresh() error {
 	stamps, err := f.stat()
-	if err == nil && (stamps != f.stamps || f.problem != nil) {
+	if err == nil && stamps != f.stamps {
 		err = f.load()
 		if err == nil {
 			f.stamps = stamps

@@ -1,7 +1,12 @@
 package certificates
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,6 +92,10 @@ func TestUnfitFilesSayWhichAndWhatToDo(t *testing.T) {
 		"extendedKeyUsage serverAuth and": func(t *testing.T, f *Files) {
 			reissue(t, ca, f, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] })
 		},
+		"extendedKeyUsage serverAuth": func(t *testing.T, f *Files) {
+			reissue(t, ca, f, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[1:] })
+		},
+		"it is for a, and this agent is b":       func(_ *testing.T, f *Files) { f.ID = "b" },
 		"cannot use the pair of " + os.TempDir(): func(t *testing.T, f *Files) { f.Key = must(ca.Write(t.TempDir(), "a")).Key },
 	} {
 		t.Run(want, func(t *testing.T) {
@@ -110,8 +119,86 @@ func TestACertificateThatHasEndedIsUsedAndIsAProblem(t *testing.T) {
 		t.Errorf("its problem is %v", err)
 	}
 	reissue(t, ca, files, func(*x509.Certificate) {})
-	if cert, err := files.Certificate(); err != nil || files.Problem() != nil || time.Now().After(cert.Leaf.NotAfter) {
+	good, err := files.Certificate()
+	if err != nil || files.Problem() != nil || time.Now().After(good.Leaf.NotAfter) {
 		t.Errorf("with a new one: %v, %v", err, files.Problem())
+	}
+	reissue(t, ca, files, func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Minute) })
+	if cert, err := files.Certificate(); err != nil || cert != good || files.Problem() == nil {
+		t.Errorf("one that has ended takes the place of one that has not: %v, %v", err, files.Problem())
+	}
+}
+
+// An authority from elsewhere may have another one between itself and the agents.
+func TestACertificateMayHaveAnotherAuthorityBehindIt(t *testing.T) {
+	from, until := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	root, rootKey, err := SelfSigned("root", from, until)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: newSerial(), Subject: root.Subject, NotBefore: from, NotAfter: until,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	rootOf := *template // without a limit on what follows
+	rootCert := must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, &rootOf, &rootOf, rootKey.Public(), rootKey))))
+	template.SerialNumber, template.Subject.CommonName = newSerial(), "between"
+	between := must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, template, rootCert, key.Public(), rootKey))))
+	files := must((&CA{between, key}).Write(t.TempDir(), "a"))
+	if err := writePEM(files.CA, "CERTIFICATE", rootCert.Raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := files.Certificate(); err == nil || !strings.Contains(err.Error(), "it must be issued by the CA") {
+		t.Errorf("without the one between: %v", err)
+	}
+	leaf := must(os.ReadFile(files.Cert))
+	write(t, files.Cert, string(leaf)+string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: between.Raw})))
+	if cert, err := files.Certificate(); err != nil || len(cert.Certificate) != 2 {
+		t.Errorf("with the one between: %v", err)
+	}
+}
+
+func TestOnlyItsOwnerReadsAnAgentsKey(t *testing.T) {
+	files := must(must(DevCA()).Write(t.TempDir(), "a"))
+	if mode := must(os.Stat(files.Key)).Mode().Perm(); mode != 0o600 {
+		t.Errorf("its mode is %v", mode)
+	}
+}
+
+func TestIDsThatAreNotValid(t *testing.T) {
+	for _, id := range []string{"a", "n-1", "1", strings.Repeat("x", 63)} {
+		if err := CheckID(id); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, id := range []string{"", "localhost", "A", "a.b", "a_b", "-a", "a-", "a/../b", strings.Repeat("x", 64)} {
+		if CheckID(id) == nil {
+			t.Errorf("%q is an ID", id)
+		}
+	}
+	source := must(must(DevCA()).TLS("a"))
+	if err := Check(source, "a"); err != nil {
+		t.Error(err)
+	}
+	if err := Check(source, "b"); err == nil || !strings.Contains(err.Error(), "it is for a, and this agent is b") {
+		t.Errorf("another agent's certificate: %v", err)
+	}
+}
+
+func TestHandshakesAreOfTLS13AndAreNotResumed(t *testing.T) {
+	ca := must(DevCA())
+	source := must(ca.TLS("a"))
+	own := must(source.Certificate())
+	shared := len(own.Certificate)
+	joining := must(Joining(source, "p", [][]byte{ca.cert.Raw}))
+	for name, config := range map[string]*tls.Config{"server": must(Server(source, "p")), "client": must(Client(source, "a", "p")), "joining": joining} {
+		if config.MinVersion != tls.VersionTLS13 || !config.SessionTicketsDisabled {
+			t.Errorf("%s: from version %x on, resumed: %v", name, config.MinVersion, !config.SessionTicketsDisabled)
+		}
+	}
+	if chain := joining.Certificates[0].Certificate; len(chain) != shared+1 || len(own.Certificate) != shared {
+		t.Errorf("one that joins is shown %d certificates, and the agent has %d", len(chain), len(own.Certificate))
 	}
 }
 
