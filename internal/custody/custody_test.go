@@ -201,6 +201,22 @@ func TestAKeyThatIsAddedWhileAnotherIsDroppedStays(t *testing.T) {
 	}
 }
 
+// CAs that were made in vain leave keys behind, also before the cluster's.
+func TestTheClustersKeyStaysHoweverManyOthersCome(t *testing.T) {
+	a := newAgents(t)
+	if err := newAgents(t).ca.SaveKey(a.n1.Dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, ca := range []*authority.Authority{a.ca, newAgents(t).ca, newAgents(t).ca, newAgents(t).ca, newAgents(t).ca} {
+		if err := a.n1.Add(ca); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := authority.LoadOf(a.n1.Dir, a.ca.Cert()); err != nil {
+		t.Error(err)
+	}
+}
+
 // Others learn from an agent which keys it has.
 func TestAKeyThatComesOrGoesIsAnnounced(t *testing.T) {
 	a, changed := newAgents(t), 0
