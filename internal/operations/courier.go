@@ -50,6 +50,16 @@ type outcome struct {
 	logged  bool          // the response has to be made from the request's result
 }
 
+// encoded returns an outcome that was made here with its response as bytes, which take
+// less memory than the message.
+func (o outcome) encoded() outcome {
+	if o.err == nil && o.message != nil {
+		o.body, o.err = proto.Marshal(o.message)
+		o.message = nil
+	}
+	return o
+}
+
 // retries is the state of a request's retries; the courier's lock guards it.
 type retries struct {
 	limit time.Time     // for finding a leader

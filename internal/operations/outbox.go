@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/fifo"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/wire"
 )
@@ -28,9 +29,10 @@ type refused struct {
 type outbox struct {
 	server  *Server
 	counts  bool // answers are counted here, not at the agent that forwarded their requests
-	settled []settled
+	writes  fifo.Queue[settled]
+	reads   fifo.Queue[settled]
 	refused []refused
-	made    int // number of settled that were encoded
+	took    load // what the message has of the stream's unsent answers
 	message interrexv1.OperateResponse
 	answers []wire.Answer
 	bodies  []byte
@@ -39,39 +41,70 @@ type outbox struct {
 // maxAnswerBytes is the size at which a message of answers is full.
 const maxAnswerBytes = 1 << 20
 
+// move moves all outcomes; the memory of an empty queue is reused.
+func move(from, to *fifo.Queue[settled]) {
+	if to.Len() == 0 {
+		*from, *to = *to, *from
+	}
+	for from.Len() > 0 {
+		to.Push(from.Pop())
+	}
+}
+
 // next makes the next message, of at most maxMessages answers, and reports whether
-// there is one.
+// there is one. Writes come first, so that no extend waits for a long list.
 func (o *outbox) next() bool {
-	n := min(len(o.settled)-o.made+len(o.refused), maxMessages)
-	if n == 0 {
-		clear(o.settled)
-		o.settled, o.made = o.settled[:0], 0
-		return false
+	n := min(o.writes.Len()+o.reads.Len()+len(o.refused), maxMessages)
+	if n > cap(o.answers) {
+		o.answers = make([]wire.Answer, max(n, min(2*cap(o.answers), maxMessages)))
 	}
-	if cap(o.answers) < n {
-		o.answers = make([]wire.Answer, maxMessages)
-	}
-	o.message.Answers, o.bodies = o.message.Answers[:0], o.bodies[:0]
 	bytes, now := 0, o.server.config.Clock.Now()
 	for i := 0; i < n && bytes < maxAnswerBytes; i++ {
 		a := &o.answers[:n][i]
-		if o.made < len(o.settled) {
-			s := &o.settled[o.made]
-			a.Id = s.r.Envelope.GetId()
-			err := o.fill(a, s.r, s.o)
-			o.count(s.r.Method, now.Sub(s.r.Began), err)
-			o.made++
-		} else {
-			last := len(o.refused) - 1
-			a.Id = o.refused[last].id
-			o.fail(a, o.refused[last].err)
-			o.count(o.server.methods.Methods[o.refused[last].method], 0, o.refused[last].err)
-			o.refused = o.refused[:last]
+		switch {
+		case o.writes.Len() > 0:
+			o.answer(a, o.writes.Pop(), now)
+		case len(o.refused) > 0:
+			o.refuse(a)
+		default:
+			o.answer(a, o.reads.Pop(), now)
 		}
 		bytes += len(a.GetBody()) + proto.Size(a.GetError())
 		o.message.Answers = append(o.message.Answers, &a.Answer)
 	}
-	return true
+	return n > 0
+}
+
+// answer makes the answer of an operation.
+func (o *outbox) answer(a *wire.Answer, s settled, now time.Time) {
+	a.Id = s.r.Envelope.GetId()
+	o.took.answers++
+	o.took.bytes += len(s.o.body)
+	err := o.fill(a, s.r, s.o)
+	o.count(s.r.Method, now.Sub(s.r.Began), err)
+}
+
+// refuse makes the answer of an operation that was not opened.
+func (o *outbox) refuse(a *wire.Answer) {
+	last := len(o.refused) - 1
+	r := o.refused[last]
+	o.refused = o.refused[:last]
+	a.Id = r.id
+	o.took.refusals++
+	o.fail(a, r.err)
+	o.count(o.server.methods.Methods[r.method], 0, r.err)
+}
+
+// maxKept is the size of the memory for bodies that is kept for the next message.
+const maxKept = 64 << 10
+
+// clear forgets a message that was sent.
+func (o *outbox) clear() {
+	clear(o.answers[:len(o.message.Answers)])
+	o.message.Answers, o.bodies, o.took = o.message.Answers[:0], o.bodies[:0], load{}
+	if cap(o.bodies) > maxKept {
+		o.bodies = nil
+	}
 }
 
 // count records an answer in the metrics. An unknown method has no label.

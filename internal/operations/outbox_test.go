@@ -2,6 +2,7 @@ package operations
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/fifo"
 	"github.com/interrex/interrex/internal/method"
 )
 
@@ -49,7 +51,7 @@ func TestAnOutboxAnswersEachOnceInMessagesThatHaveABound(t *testing.T) {
 		want := map[uint64]string{}
 		for id := uint64(round); id < settle; id++ { // another sort in each place
 			o, text := outcomeOf(id)
-			out.settled = append(out.settled, settled{answerable(id), o})
+			out.reads.Push(settled{answerable(id), o})
 			want[id] = text
 		}
 		for id := uint64(settle); id < settle+refuse; id++ {
@@ -60,18 +62,22 @@ func TestAnOutboxAnswersEachOnceInMessagesThatHaveABound(t *testing.T) {
 			if got := len(out.message.Answers); got == 0 || got > maxMessages || n > 1 {
 				t.Fatalf("message %d has %d answers", n, got)
 			}
+			if got := out.took.answers + out.took.refusals; got != len(out.message.Answers) {
+				t.Fatalf("message %d has %d answers, and %d are counted", n, len(out.message.Answers), got)
+			}
 			for _, a := range out.message.Answers {
 				if got := a.GetError().GetMessage() + string(a.GetBody()); got != want[a.Id] || want[a.Id] == "" {
 					t.Fatalf("round %d: operation %d is answered %q, want %q", round, a.Id, got, want[a.Id])
 				}
 				delete(want, a.Id)
 			}
+			out.clear()
 		}
 		if len(want) > 0 {
 			t.Errorf("round %d: %d are not answered", round, len(want))
 		}
-		for _, s := range out.settled[:cap(out.settled)] {
-			if s.r != nil {
+		for i := range out.answers {
+			if out.answers[i].GetResult() != nil {
 				t.Fatal("what is answered is kept alive")
 			}
 		}
@@ -82,8 +88,7 @@ func TestAMessageOfLargeAnswersEndsEarly(t *testing.T) {
 	const size, all = 10_000, 500 // 5 MB
 	for what, fill := range map[string]func(*outbox, uint64){
 		"bodies": func(out *outbox, id uint64) {
-			r := answerable(id)
-			out.settled = append(out.settled, settled{r, outcome{body: make([]byte, size)}})
+			out.reads.Push(settled{answerable(id), outcome{body: make([]byte, size)}})
 		},
 		"errors": func(out *outbox, id uint64) {
 			out.refused = append(out.refused, refused{id, 0, interrex.Errorf(interrex.ErrInvalid, "%s", strings.Repeat("x", size))})
@@ -94,7 +99,7 @@ func TestAMessageOfLargeAnswersEndsEarly(t *testing.T) {
 			fill(&out, id)
 		}
 		answers := 0
-		for out.next() {
+		for ; out.next(); out.clear() {
 			answers += len(out.message.Answers)
 			if n := proto.Size(&out.message); n > maxAnswerBytes+2*size {
 				t.Errorf("%s: a message of %d bytes", what, n)
@@ -102,6 +107,42 @@ func TestAMessageOfLargeAnswersEndsEarly(t *testing.T) {
 		}
 		if answers != all {
 			t.Errorf("%s: %d answers", what, answers)
+		}
+	}
+}
+
+// An extend that is answered while a list is being sent is in the next message, before
+// the lists that are left.
+func TestWritesAreAnsweredBeforeReads(t *testing.T) {
+	out := outbox{server: newTestOperator()}
+	for id := range uint64(4) {
+		out.reads.Push(settled{answerable(id), outcome{body: make([]byte, maxAnswerBytes)}})
+	}
+	var order []uint64
+	for round := 0; out.next(); round++ {
+		for _, a := range out.message.Answers {
+			order = append(order, a.Id)
+		}
+		if out.clear(); round == 1 {
+			late := fifo.Queue[settled]{}
+			late.Push(settled{answerable(9), outcome{body: []byte("extended")}})
+			move(&late, &out.writes)
+		}
+	}
+	if want := []uint64{0, 1, 9, 2, 3}; !slices.Equal(order, want) {
+		t.Errorf("answered in the order %v, want %v", order, want)
+	}
+}
+
+func TestALargeMessagesMemoryIsNotKept(t *testing.T) {
+	out := outbox{server: newTestOperator()}
+	for _, size := range []int{maxKept / 2, maxAnswerBytes} {
+		out.reads.Push(settled{answerable(1), outcome{message: &interrexv1.RetireRequest{Name: strings.Repeat("x", size)}}})
+		if !out.next() {
+			t.Fatal("no message")
+		}
+		if out.clear(); cap(out.bodies) > maxKept || size <= maxKept/2 && cap(out.bodies) == 0 {
+			t.Errorf("after an answer of %d bytes %d are kept", size, cap(out.bodies))
 		}
 	}
 }

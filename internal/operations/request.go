@@ -21,6 +21,8 @@ type request struct {
 	stop    chan struct{} // closed when its caller has gone; nil until it is needed
 	sent    time.Time     // of the latest attempt
 	retries *retries      // nil until there is one
+
+	reserved int // bytes of its stream's room; the stream's lock guards it
 }
 
 // cancel records that the caller has gone.

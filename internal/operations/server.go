@@ -92,7 +92,7 @@ func (s *Server) operate(ctx context.Context, conn *connect.BidiStream[interrexv
 	defer release()
 	st := &stream{
 		server: s, conn: conn, caller: admission.CallerOf(ctx), ctx: ctx, end: cancel, ended: ended,
-		wake: make(chan struct{}, 1), taken: make(chan struct{}, 1), open: map[uint64]*request{},
+		wake: make(chan struct{}, 1), open: map[uint64]*request{},
 	}
 	st.courier = newCourier(ctx, s, st.caller, st.settle)
 	received := make(chan error, 1)
@@ -277,7 +277,7 @@ func (s *Server) hooksFor(r *request) (wanted []*webhook.Hook) {
 // readAlone answers one read.
 func (s *Server) readAlone(ctx context.Context, r *request) outcome {
 	if !r.Read.Eventual {
-		return s.readAll(ctx, r.Caller, []*request{r})[0]
+		return s.confirm(ctx, r.Caller, []*request{r})(r)
 	}
 	return s.readHere(ctx, r)
 }
@@ -336,40 +336,41 @@ func (s *Server) await(ctx context.Context, r *request) (o outcome) {
 	return o
 }
 
-// readAll answers linearizable reads with a single request to the leader.
-func (s *Server) readAll(ctx context.Context, c admission.Caller, reads []*request) []outcome {
-	ctx, cancel := context.WithTimeout(ctx, s.checker.ReadWait)
+// confirm makes a single request to the leader for linearizable reads, waits until this
+// agent has applied what it has to, and returns how each of them is answered.
+func (s *Server) confirm(ctx context.Context, c admission.Caller, reads []*request) func(*request) outcome {
+	bounded, cancel := context.WithTimeout(ctx, s.checker.ReadWait)
 	defer cancel()
-	index, err := s.checker.Index(ctx, c)
-	applied, waited := err, err != nil
-	outcomes := make([]outcome, len(reads))
-	for i, r := range reads {
-		if r.Method.Index != nil {
-			outcomes[i] = outcome{err: err}
-			if err == nil {
-				outcomes[i].message = r.Method.Index(index)
-			}
-			continue
+	index, err := s.checker.Index(bounded, c)
+	applied := err
+	if err == nil && slices.ContainsFunc(reads, func(r *request) bool { return r.Method.Index == nil }) {
+		if applied = s.checker.CheckQuarantine(); applied == nil {
+			applied = s.checker.State.WaitApplied(bounded, index)
 		}
-		if !waited {
-			if applied = s.checker.CheckQuarantine(); applied == nil {
-				applied = s.checker.State.WaitApplied(ctx, index)
-			}
-			waited = true
-		}
-		failed := applied
-		if failed == nil {
-			failed = s.checker.CheckReached(r.Read.Min)
-		}
-		if failed == nil && r.Method.Leads {
-			if o := s.askLeader(ctx, r); o.body != nil {
-				outcomes[i] = o
-				continue
-			}
-		}
-		outcomes[i] = s.look(r, failed)
 	}
-	return outcomes
+	return func(r *request) outcome {
+		switch {
+		case r.Method.Index != nil && err != nil:
+			return outcome{err: err}
+		case r.Method.Index != nil:
+			return outcome{message: r.Method.Index(index)}
+		}
+		return s.confirmed(ctx, r, applied)
+	}
+}
+
+// confirmed answers a linearizable read, for which this agent has applied enough unless
+// failed says why not.
+func (s *Server) confirmed(ctx context.Context, r *request, failed error) outcome {
+	if failed == nil {
+		failed = s.checker.CheckReached(r.Read.Min)
+	}
+	if failed == nil && r.Method.Leads {
+		if o := s.askLeader(ctx, r); o.body != nil {
+			return o
+		}
+	}
+	return s.look(r, failed)
 }
 
 // askLeader forwards a read, or an action, to the leader. The outcome has no body if this agent

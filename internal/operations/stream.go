@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/fifo"
 	"github.com/interrex/interrex/internal/method"
 )
 
@@ -28,22 +30,35 @@ type stream struct {
 	end     context.CancelCauseFunc
 	ended   context.Context // done when the stream has to end; see admission.Calls.EndedFor
 	wake    chan struct{}   // signals that there is something to write
-	taken   chan struct{}   // signals that the writer has taken the answers
 
 	received bool        // the receiver has returned; used only by the writer
 	sweeping atomic.Bool // the writer checks the operations at other agents
 
 	mu      sync.Mutex
 	closed  bool
-	open    map[uint64]*request
-	settled []settled // to be answered by the writer
-	refused []refused // the same, for operations that were not opened
+	open    map[uint64]*request // until the writer takes their answers
+	writes  fifo.Queue[settled] // to be answered by the writer, before reads
+	reads   fifo.Queue[settled] // to be answered by the writer
+	refused []refused           // the same, for operations that were not opened
+	unsent  load                // what the peer has not taken
+	freed   chan struct{}       // closed when there is less of that; nil: nobody waits
 }
+
+// load is what a peer has still to take.
+type load struct {
+	answers  int // that the writer has taken
+	refusals int
+	bytes    int // of answers, also of those that the writer has not taken
+}
+
+// maxUnsent is the size of a stream's unsent answers from which on no read is
+// evaluated, and nothing is received.
+const maxUnsent = 4 << 20
 
 // receive handles messages until the peer has closed its side.
 func (st *stream) receive() error {
 	for {
-		if err := st.room(); err != nil {
+		if err := st.room(nil, 0); err != nil {
 			return err
 		}
 		m, err := st.conn.Receive()
@@ -60,19 +75,28 @@ func (st *stream) receive() error {
 	}
 }
 
-// room waits until the writer has taken most of the refusals, whose number is
-// limited as that of open operations is: nothing more is read from a peer that does
-// not read.
-func (st *stream) room() error {
+// room waits until the peer has taken most of its answers: nothing more is read from
+// a peer that does not read, and nothing is evaluated for it. Then it reserves bytes for
+// the answer of r.
+func (st *stream) room(r *request, bytes int) error {
 	for {
 		st.mu.Lock()
-		full := len(st.refused) >= st.server.config.MaxOpen
-		st.mu.Unlock()
-		if !full {
+		if st.unsent.refusals < st.server.config.MaxOpen && st.unsent.bytes < maxUnsent {
+			if r != nil {
+				r.reserved = bytes
+				st.unsent.bytes += bytes
+			}
+			st.mu.Unlock()
 			return nil
 		}
+		if st.freed == nil {
+			st.freed = make(chan struct{})
+		}
+		freed := st.freed
+		st.mu.Unlock()
+		st.poke()
 		select {
-		case <-st.taken:
+		case <-freed:
 		case <-st.ctx.Done():
 			return context.Cause(st.ctx)
 		}
@@ -156,8 +180,8 @@ func (st *stream) mayOpen(id uint64) error {
 		return admission.DrainingError()
 	case st.open[id] != nil:
 		return interrex.Errorf(interrex.ErrInvalid, "id: %d is open on this stream already", id)
-	case len(st.open) >= st.server.config.MaxOpen:
-		err := interrex.Errorf(interrex.ErrOverloaded, "%d operations are open on this stream: wait for answers", len(st.open))
+	case len(st.open)+st.unsent.answers >= st.server.config.MaxOpen:
+		err := interrex.Errorf(interrex.ErrOverloaded, "%d operations are open on this stream: wait for answers, and read them", len(st.open)+st.unsent.answers)
 		err.RetryAfter = consistency.MaxPause
 		return err
 	}
@@ -199,12 +223,29 @@ func (st *stream) readNow(reads []*request) {
 	if len(reads) == 0 {
 		return
 	}
-	outcomes := make([]outcome, len(reads))
 	begun := st.server.checker.CheckApplied()
-	for i, r := range reads {
-		outcomes[i] = st.server.look(r, begun)
+	st.evaluate(reads, func(r *request) outcome { return st.server.look(r, begun) })
+}
+
+// What is reserved for an answer until its size is known: that of one row, or of a page.
+const (
+	rowBytes  = 1 << 10
+	pageBytes = 1 << 20
+)
+
+// evaluate answers reads one after the other, each once there is room for its answer.
+func (st *stream) evaluate(reads []*request, look func(*request) outcome) {
+	for _, r := range reads {
+		bytes := pageBytes
+		if r.Method.Quick {
+			bytes = rowBytes
+		}
+		if st.room(r, bytes) != nil {
+			return // the stream has ended
+		}
+		st.line(r, look(r).encoded())
 	}
-	st.settleAll(reads, outcomes)
+	st.poke()
 }
 
 // readHere answers one read that may have to wait for a revision.
@@ -213,7 +254,13 @@ func (st *stream) readHere(r *request) {
 	r.onCancel(0, cancel)
 	st.start(func() {
 		defer cancel()
-		st.settle(r, st.server.readHere(ctx, r))
+		if st.room(r, 0) != nil {
+			return
+		}
+		o := st.server.readHere(ctx, r)
+		if st.room(r, proto.Size(o.message)) == nil {
+			st.settle(r, o.encoded())
+		}
 	})
 }
 
@@ -223,31 +270,33 @@ func (st *stream) readAll(reads []*request) {
 		return
 	}
 	st.start(func() {
-		st.settleAll(reads, st.server.readAll(st.ctx, st.caller, reads))
+		st.evaluate(reads, st.server.confirm(st.ctx, st.caller, reads))
 	})
 }
 
 // settle passes the outcome of an operation to the writer, on any goroutine.
 func (st *stream) settle(r *request, o outcome) {
-	st.mu.Lock()
-	st.settled = append(st.settled, settled{r, o})
-	st.mu.Unlock()
+	st.line(r, o)
 	st.poke()
 }
 
-// settleAll passes on the outcomes of several.
-func (st *stream) settleAll(requests []*request, outcomes []outcome) {
+// line adds an outcome to those that the writer answers the next time.
+func (st *stream) line(r *request, o outcome) {
 	st.mu.Lock()
-	for i, r := range requests {
-		st.settled = append(st.settled, settled{r, outcomes[i]})
+	defer st.mu.Unlock()
+	st.unsent.bytes += len(o.body) - r.reserved
+	st.free()
+	if r.Method.Writes() {
+		st.writes.Push(settled{r, o})
+	} else {
+		st.reads.Push(settled{r, o})
 	}
-	st.mu.Unlock()
-	st.poke()
 }
 
 // refuse answers an operation that is not opened.
 func (st *stream) refuse(in *interrexv1.Operation, err error) {
 	st.mu.Lock()
+	st.unsent.refusals++
 	st.refused = append(st.refused, refused{in.GetId(), in.GetMethod(), err})
 	st.mu.Unlock()
 	st.poke()
@@ -261,7 +310,8 @@ func (st *stream) poke() {
 }
 
 // write sends answers until there will be no more. All that are ready go into one
-// message; further ones collect while it is being sent.
+// message, as far as they fit; further ones collect while it is being sent, and those
+// of writes go into the next one before the reads that are left.
 func (st *stream) write(received <-chan error) error {
 	send := admission.Sender(st.ctx, st.server.config.Clock, st.server.config.SendWait)
 	ended := st.ended.Done()
@@ -289,13 +339,14 @@ func (st *stream) write(received <-chan error) error {
 		case <-st.ctx.Done():
 			return context.Cause(st.ctx)
 		}
-		open := st.take(&out)
-		for out.next() {
+		for st.take(&out); out.next(); st.take(&out) {
+			st.sends(&out)
 			if err := send(func() error { return st.conn.Send(&out.message) }); err != nil {
 				return err
 			}
+			st.sent(&out)
 		}
-		if open == 0 && (received == nil || ended == nil) && st.quiet() {
+		if (received == nil || ended == nil) && st.quiet() {
 			if received != nil {
 				return admission.DrainingError()
 			}
@@ -308,28 +359,55 @@ func (st *stream) write(received <-chan error) error {
 	}
 }
 
-// take moves the answers to out, and returns how many operations remain open.
-func (st *stream) take(out *outbox) (open int) {
+// take moves the answers to out.
+func (st *stream) take(out *outbox) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.settled, out.settled = out.settled[:0], st.settled
-	st.refused, out.refused = out.refused[:0], st.refused
-	for i := range out.settled {
-		delete(st.open, out.settled[i].r.Envelope.GetId())
+	n := st.writes.Len() + st.reads.Len()
+	for _, all := range [][]settled{st.writes.Items(), st.reads.Items()} {
+		for i := range all {
+			delete(st.open, all[i].r.Envelope.GetId())
+		}
 	}
-	st.server.calls.Leave(len(out.settled))
-	select {
-	case st.taken <- struct{}{}:
-	default:
-	}
-	return len(st.open)
+	move(&st.writes, &out.writes)
+	move(&st.reads, &out.reads)
+	out.refused = append(out.refused, st.refused...)
+	st.refused = st.refused[:0]
+	st.unsent.answers += n
+	st.server.calls.Leave(n)
 }
 
-// quiet reports whether nothing waits for the writer.
+// sends records that a message is about to be sent: a peer that has read an answer
+// may send another operation before sent is called.
+func (st *stream) sends(out *outbox) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.unsent.answers -= out.took.answers
+	st.unsent.refusals -= out.took.refusals
+}
+
+// sent records that the peer has taken a message.
+func (st *stream) sent(out *outbox) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.unsent.bytes -= out.took.bytes
+	out.clear()
+	st.free()
+}
+
+// free wakes those who wait for room. The lock is held.
+func (st *stream) free() {
+	if st.freed != nil && st.unsent.bytes < maxUnsent {
+		close(st.freed)
+		st.freed = nil
+	}
+}
+
+// quiet reports whether nothing is open, or waits for the writer.
 func (st *stream) quiet() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return len(st.refused)+len(st.settled)+len(st.open) == 0
+	return len(st.refused)+st.writes.Len()+st.reads.Len()+len(st.open) == 0
 }
 
 // endWaits removes waiting claims from the queue, because the stream has to end.

@@ -3,6 +3,7 @@ package operations
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,7 +53,7 @@ func newStream(t *testing.T, s *Server) *stream {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	st := &stream{
 		ended:  s.calls.Ended,
-		server: s, ctx: ctx, end: cancel, open: map[uint64]*request{}, wake: make(chan struct{}, 1), taken: make(chan struct{}, 1),
+		server: s, ctx: ctx, end: cancel, open: map[uint64]*request{}, wake: make(chan struct{}, 1),
 	}
 	st.courier = newCourier(ctx, s, st.caller, st.settle)
 	t.Cleanup(func() { cancel(nil); st.courier.close() })
@@ -130,14 +131,18 @@ func TestEveryOperationOfAStreamIsClosedOnce(t *testing.T) {
 	st := newStream(t, s)
 	st.accept(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{gets(t, 1), gets(t, 2)}})
 	out := outbox{server: s}
-	if open := st.take(&out); open != 0 || len(out.settled) != 2 {
-		t.Fatalf("%d are answered, %d open", len(out.settled), open)
+	if st.take(&out); len(st.open) != 0 || out.reads.Len() != 2 {
+		t.Fatalf("%d are answered, %d open", out.reads.Len(), len(st.open))
 	}
-	for _, one := range out.settled { // a restarted agent would answer that nothing exists
+	for _, one := range out.reads.Items() { // a restarted agent would answer that nothing exists
 		if interrex.KindOf(one.o.err) != interrex.ErrUnavailable {
 			t.Errorf("before the log is applied: %v", one.o.err)
 		}
 	}
+	if !out.next() {
+		t.Fatal("nothing is sent")
+	}
+	st.sends(&out)
 	r, err := st.begin(asks(t, 3, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"}))
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +170,7 @@ func TestACancelReachesAReadThatWaits(t *testing.T) {
 
 func TestAStreamWhoseRefusalsAreNotReadIsNotReadFrom(t *testing.T) {
 	st := newStream(t, newServer(t))
-	if err := st.room(); err != nil {
+	if err := st.room(nil, 0); err != nil {
 		t.Fatal(err)
 	}
 	for range st.server.config.MaxOpen {
@@ -173,11 +178,72 @@ func TestAStreamWhoseRefusalsAreNotReadIsNotReadFrom(t *testing.T) {
 	}
 	ended := errors.New("ended")
 	st.end(ended)
-	if err := st.room(); err != ended {
+	out := outbox{server: st.server}
+	st.take(&out)
+	if err := st.room(nil, 0); err != ended {
 		t.Errorf("it reads on: %v", err)
 	}
-	if st.take(&outbox{server: st.server}); st.room() != nil {
-		t.Error("with the refusals taken it does not read on")
+	if out.next(); len(out.refused) > 0 {
+		t.Fatal("they are not all in one message")
+	}
+	if st.sends(&out); st.room(nil, 0) != nil {
+		t.Error("with the refusals sent it does not read on")
+	}
+}
+
+// A stream whose answers nobody reads evaluates lists until it has 4 MiB of them, and
+// goes on where it was when they are read.
+func TestReadsWaitForRoom(t *testing.T) {
+	const all, size = 64, 256 << 10
+	st := newStream(t, newServer(t, func(c *Config, _ *consistency.Config) { c.MaxOpen = all }))
+	var reads []*request
+	for id := range uint64(all) {
+		reads = append(reads, answerable(id))
+	}
+	var evaluated atomic.Int64
+	st.start(func() {
+		st.evaluate(reads, func(*request) outcome {
+			evaluated.Add(1)
+			return outcome{body: make([]byte, size)}
+		})
+	})
+	out := outbox{server: st.server}
+	for answered := 0; answered < all; {
+		<-st.wake
+		for st.take(&out); out.next(); st.take(&out) {
+			st.mu.Lock()
+			unsent := st.unsent.bytes
+			st.mu.Unlock()
+			if unsent > maxUnsent+pageBytes {
+				t.Fatalf("%d bytes are not sent", unsent)
+			}
+			if n := int(evaluated.Load()); n-answered > (maxUnsent+pageBytes)/size {
+				t.Fatalf("%d are evaluated, and %d sent", n, answered)
+			}
+			answered += len(out.message.Answers)
+			st.sends(&out)
+			st.sent(&out)
+		}
+	}
+	if left := st.unsent; left != (load{}) {
+		t.Errorf("when all is sent there are still %+v", left)
+	}
+}
+
+func TestWhatIsNotSentCountsAsOpen(t *testing.T) {
+	st := newStream(t, newServer(t)) // two may be open
+	st.accept(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{gets(t, 1), gets(t, 2)}})
+	out := outbox{server: st.server}
+	st.take(&out)
+	if _, err := st.begin(gets(t, 3)); interrex.KindOf(err) != interrex.ErrOverloaded {
+		t.Errorf("with two answers that are not sent: %v", err)
+	}
+	if !out.next() {
+		t.Fatal("no message")
+	}
+	st.sends(&out)
+	if _, err := st.begin(gets(t, 3)); err != nil {
+		t.Errorf("with both answers sent: %v", err)
 	}
 }
 
@@ -247,7 +313,7 @@ func TestAStrongReadIsOfASoundAndCurrentState(t *testing.T) {
 		s := newServer(t, func(_ *Config, checks *consistency.Config) { checks.Quarantine = func() error { return c.damage } })
 		r := &request{Call: method.Call{Method: s.methods.Method(interrexv1.LeaseServiceGetProcedure), Message: &interrexv1.GetRequest{Key: "a/b"}}}
 		r.Read.Min = c.min
-		if o := s.readAll(t.Context(), admission.Caller{}, []*request{r})[0]; interrex.KindOf(o.err) != c.want {
+		if o := s.confirm(t.Context(), admission.Caller{}, []*request{r})(r); interrex.KindOf(o.err) != c.want {
 			t.Errorf("%s: got %v, want %s", what, o.err, c.want)
 		}
 	}
