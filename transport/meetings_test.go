@@ -149,6 +149,20 @@ func TestWhatOthersSayOfAgentsIsCheckedAndForgotten(t *testing.T) {
 	}
 }
 
+// A disk that was removed may be a former one of an agent that has another by now.
+func TestAnAgentIsForgottenByItsDisk(t *testing.T) {
+	b := newBook("b", nil, nil)
+	b.learn(seenAt(ip("10.0.0.1"), Hello{ID: "a", Incarnation: "a-2", ClusterAddress: "10.0.0.1:7401"}))
+	for disk, want := range map[string]string{"a-1": "10.0.0.1:7401", "": "10.0.0.1:7401"} {
+		if b.forget("a", disk); b.address("a") != want {
+			t.Errorf("behind the removal of %q it is at %q", disk, b.address("a"))
+		}
+	}
+	if b.forget("a", "a-2"); b.address("a") != "" {
+		t.Errorf("behind its own removal it is at %q", b.address("a"))
+	}
+}
+
 func TestAnAddressByNameIsKnownForTheAgentThatItHasReached(t *testing.T) {
 	b := newBook("a", nil, nil)
 	b.learn(dialledAt("b.example:7401", ip("10.0.0.6"), onAll("1")))
