@@ -104,6 +104,21 @@ func TestAgentsWithoutRaftAreLetInWhereSomebodyListens(t *testing.T) {
 	turnedAway(t, "behind the end of the listener", comes("f"))
 }
 
+func TestAConnectionThatIsClosedIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	b, _ := w.agent("b")
+	a, _ := w.agent("a")
+	c, _, err := a.dialAt(t.Context(), b.ListenAddr(), "b", protocolHello)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.ties("b")) == 0 {
+		t.Error("it is not counted")
+	}
+	_ = c.Close()
+	eventually(t, "both have forgotten it", func() bool { return len(a.ties("b")) == 0 && len(b.ties("a")) == 0 })
+}
+
 func TestSoManyDoublesAreRemembered(t *testing.T) {
 	var p present
 	for n := range 2 * maxKnown {

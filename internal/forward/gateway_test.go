@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -32,6 +33,7 @@ type fleet struct {
 	members map[string]*http.Server // by address
 	log     []string                // who answered, and with which token
 	led     interrex.Leadership     // as the gateway has told
+	cuts    string                  // the member that cuts its answers
 }
 
 func newFleet(t *testing.T) *fleet {
@@ -64,6 +66,9 @@ func (f *fleet) member(id string, may func(string) error) (address string) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.log = append(f.log, id+" "+r.Header.Get("Authorization")+" "+string(body))
+		if f.cuts == id {
+			panic(http.ErrAbortHandler)
+		}
 	})
 	tell := func(string) (*Members, error) {
 		f.mu.Lock()
@@ -179,6 +184,9 @@ func TestRequestsGoToAnotherMemberWhenOneIsGone(t *testing.T) {
 	if got, want := f.leadership(), (interrex.Leadership{Term: 3, LeaderID: "a", LeaderAddress: "a:1"}); got != want {
 		t.Errorf("the leader is told as %+v, want %+v", got, want)
 	}
+	if words := g.Words(); !strings.Contains(words, "forwarded to b at "+two+", led by a") {
+		t.Error(words)
+	}
 	reached, _ := g.Failed()
 	if code, text := f.post(g, admission.Public, "", "1"); code != http.StatusOK {
 		t.Fatalf("%d %s", code, text)
@@ -217,6 +225,64 @@ func TestARequestThatWasNotSentKeepsItsBody(t *testing.T) {
 		if line != "a  body" {
 			t.Errorf("the member got %q", line)
 		}
+	}
+}
+
+// A member that has got a request may have done what it asks for.
+func TestARequestThatMayHaveBeenSentIsNotSentAgain(t *testing.T) {
+	f := newFleet(t)
+	f.cuts = "a"
+	fine := func(string) error { return nil }
+	cuts, answers := f.member("a", fine), f.member("b", fine)
+	cut := 0
+	for sent := 0; cut < 4 && sent < 100; { // the addresses are tried in any order
+		g := f.gateway(cuts, answers)
+		for _, body := range []string{"body", ""} {
+			code, text := f.post(g, admission.Public, "", body)
+			if sent++; len(f.answers()) != sent {
+				t.Fatalf("%d requests were sent %d times", sent, len(f.answers()))
+			}
+			last := f.answers()[sent-1]
+			switch byCut := strings.HasPrefix(last, "a "); {
+			case !byCut && code == http.StatusOK:
+			case byCut && code == http.StatusInternalServerError && strings.Contains(text, `"outcome unknown"`):
+				cut++
+				if code, text := f.post(g, admission.Public, "", ""); code != http.StatusOK { // the other one is tried first now
+					t.Errorf("the next request: %d %s", code, text)
+				}
+				sent++
+				continue
+			default:
+				t.Fatalf("%q is answered with %d %s", last, code, text)
+			}
+		}
+	}
+}
+
+func TestAddressesThatAreNotKnownAnyMoreAreForgotten(t *testing.T) {
+	join := []string{"a:1", "b:1"}
+	g := &Gateway{config: GatewayConfig{Join: func() []string { return join }}, lines: map[string]*memberLine{}}
+	if got := g.addresses(); len(got) != 2 {
+		t.Errorf("there are %q", got)
+	}
+	if first := g.line("a:1"); g.line("a:1") != first || g.line("b:1") == first {
+		t.Error("a member has two lines, or two have one")
+	}
+	g.demote("nowhere:1")
+	for _, address := range join {
+		if g.demote(address); g.addresses()[1] != address {
+			t.Errorf("%s is not the last one of %q", address, g.addresses())
+		}
+	}
+	join = join[1:]
+	if got := g.addresses(); len(got) != 1 || got[0] != "b:1" || len(g.lines) != 1 || g.lines["b:1"] == nil {
+		t.Errorf("left are %q, with %d lines", got, len(g.lines))
+	}
+	for n := range 2 * maxAddresses {
+		join = append(join, fmt.Sprintf("c:%d", n))
+	}
+	if got := g.addresses(); len(got) != maxAddresses {
+		t.Errorf("%d are remembered", len(got))
 	}
 }
 
