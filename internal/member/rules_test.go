@@ -352,7 +352,10 @@ func TestAClusterHasOneCA(t *testing.T) {
 	token := jointoken.New(jointoken.Pin{})
 	create := &member.CreateJoinToken{Key: string(token.PublicKey()), Uses: 1, TTL: time.Hour}
 	w.refused(create, interrex.ErrDisabled, "come from elsewhere")
-	w.refused(&member.SetCA{Cert: "x"}, interrex.ErrInvalid, "not the certificate of a CA")
+	agents := recertify(t, "n1", newKey(t), newKey(t), b).Former
+	for _, cert := range []string{"x", agents} {
+		w.refused(&member.SetCA{Cert: cert}, interrex.ErrInvalid, "not the certificate of a CA")
+	}
 	w.must(&member.SetCA{Cert: string(testCA())})
 	w.must(&member.SetCA{Cert: string(testCA())})
 	w.refused(&member.SetCA{Cert: string(b.Cert())}, interrex.ErrConflict, "ca rotate")
