@@ -99,8 +99,16 @@ func TestAgentsWithoutRaftAreLetInWhereSomebodyListens(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	accepted := make(chan error, 1)
+	go func() {
+		_, err := l.Accept()
+		accepted <- err
+	}()
 	turnedAway(t, "with too many connections", comes("g"))
 	_ = l.Close()
+	if err := <-accepted; err == nil {
+		t.Error("one connection too many arrives at the listener")
+	}
 	turnedAway(t, "behind the end of the listener", comes("f"))
 }
 
