@@ -10,15 +10,19 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// observed waits for the next observation.
+// observed waits for the next change; raft may do anything meanwhile.
 func observed(t *testing.T, c <-chan agent.Observation) agent.Observation {
 	t.Helper()
-	select {
-	case o := <-c:
-		return o
-	case <-time.After(interrextest.Patience):
-		t.Fatal("nothing is observed")
-		return agent.Observation{}
+	timeout := time.After(interrextest.Patience)
+	for {
+		select {
+		case o := <-c:
+			if _, is := o.Value.(interrex.RaftEvent); !is {
+				return o
+			}
+		case <-timeout:
+			t.Fatal("nothing is observed")
+		}
 	}
 }
 
@@ -43,6 +47,9 @@ func TestObserversOfEveryAgentSeeEveryChange(t *testing.T) {
 		first, second, third := observed(t, all[i]), observed(t, all[i]), observed(t, all[i])
 		if first.Revision != told.Revision || first.Kind != fsm.Applied || string(first.Value.(interrex.FSMEvent).Data) != "a" || first.Wall.IsZero() {
 			t.Errorf("agent %d: %+v", i, first)
+		}
+		if l, is := second.Value.(interrex.Lease); !is || l.Token != held.Token() {
+			t.Errorf("agent %d: the value is %+v", i, second.Value)
 		}
 		if second.Kind != interrex.LeaseClaimed || second.Key != "mine/leader" || third.Kind != interrex.LeaseReleased || third.Revision <= second.Revision {
 			t.Errorf("agent %d: %+v, %+v", i, second, third)

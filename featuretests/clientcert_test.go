@@ -139,6 +139,32 @@ func TestACertificateHasTheRightsOfTheTokensOfItsName(t *testing.T) {
 	}
 }
 
+// The certificate of an agent that was removed is valid for months.
+func TestAWatchWithAnAgentsCertificateEndsWhenTheAgentIsRemoved(t *testing.T) {
+	f, _ := callersWithCertificates(t)
+	ports, dir := freePorts(t, 2), filepath.Join(f.dir, "n2")
+	f.mustRun("agent", "join", f.members[0].config.Cluster.Listen, "--token-file", filepath.Join(f.data(0), "join.token"), "--data-dir", dir, "--id", "n2",
+		"--api", fmt.Sprint("127.0.0.1:", ports[0]), "--cluster", fmt.Sprint("127.0.0.1:", ports[1]))
+	by := f.dial(client.Config{TLS: client.TLSFiles{Cert: filepath.Join(dir, "agent.pem"), Key: filepath.Join(dir, "agent.key")}})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	watch, err := by.Leases().Watch(ctx, interrex.WatchRequest{Namespace: "web"})
+	if err == nil {
+		_, err = watch.Next(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Close()
+	f.mustRun("member", "remove", "n2", "--addr", f.socket(0))
+	for err == nil {
+		_, err = watch.Next(ctx)
+	}
+	if !errors.Is(err, interrex.ErrUnauthenticated) {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
 // A machine that probes has neither a certificate nor a token.
 func TestProbesNeedNoCertificate(t *testing.T) {
 	f, _ := callersWithCertificates(t)

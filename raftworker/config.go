@@ -10,6 +10,7 @@ import (
 	"github.com/juju/clock"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/internal/hclogger"
@@ -78,6 +79,10 @@ type Config struct {
 
 	// Leadership receives who leads. Optional.
 	Leadership *leadership.Tracker
+	// Observe is called with the events of raft, in order, and with the ID of the peer
+	// that one is about. Raft's own goroutines call it: it must not block, nor call raft
+	// or the worker. Optional.
+	Observe func(kind, peer string, e interrex.RaftEvent)
 	// APIAddress returns the API address of an agent, empty when it is unknown.
 	// nil: all are unknown.
 	APIAddress func(id string) string
@@ -201,6 +206,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.FitnessChanged == nil {
 		c.FitnessChanged = func() {}
+	}
+	if c.Observe == nil {
+		c.Observe = func(string, string, interrex.RaftEvent) {}
 	}
 	if c.APIAddress == nil {
 		c.APIAddress = func(string) string { return "" }

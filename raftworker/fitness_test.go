@@ -282,7 +282,7 @@ func TestAnEntryDamagedUnderARunningAgentNeverReachesTheState(t *testing.T) {
 	if err := w.Wait(); !errors.Is(err, disk.ErrDamaged) {
 		t.Fatalf("it ended with %v", err)
 	}
-	if answer := raftrules.NewReplica(a.state, dir).Apply(&raft.Log{Index: before + 1, Type: raft.LogCommand, Data: a.entry("x")}); answer == nil {
+	if answer := raftrules.NewReplica(a.state, dir, func() {}).Apply(&raft.Log{Index: before + 1, Type: raft.LogCommand, Data: a.entry("x")}); answer == nil {
 		t.Error("an entry reaches the state")
 	} else if err, is := answer.(error); !is || !errors.Is(err, disk.ErrDamaged) {
 		t.Errorf("the answer is %v", answer)

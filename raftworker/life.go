@@ -28,7 +28,8 @@ type life struct {
 	dir       *raftdir.Directory
 	snapshots raft.SnapshotStore
 	applier   leaseapplier.LeaseApplier
-	ended     chan error            // receives the applier's error, once
+	ended     chan error // receives the applier's error, once
+	observed  observed
 	observer  *raft.Observer        // sends to news
 	news      chan raft.Observation // of capacity 1: something has changed
 	metrics   *metrics
@@ -42,6 +43,7 @@ func (w *Worker) bringUp(config *raft.Config) (*life, error) {
 	usual := reloadable(config)
 	l := &life{cfg: w.cfg, config: config, metrics: newMetrics(), ended: make(chan error, 1), news: make(chan raft.Observation, 1)}
 	l.usual.Store(&usual)
+	l.observed.to = w.cfg.Observe
 	var err error
 	if l.dir, err = raftdir.Open(w.cfg.StorageDir, w.cfg.directory(l.metrics.synced)); err != nil {
 		return nil, err
@@ -81,7 +83,8 @@ func (l *life) startRaft() error {
 		return err
 	}
 	l.running.Store(l.raft)
-	l.observer = raft.NewObserver(l.news, false, nil)
+	l.observer = raft.NewObserver(l.news, false, l.observed.saw)
+	l.observed.begin(l.raft)
 	l.raft.RegisterObserver(l.observer)
 	l.quickenIfAlone()
 	return nil
@@ -112,7 +115,7 @@ func (l *life) newRaft() (r *raft.Raft, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}
-	replica := raftrules.NewReplica(l.cfg.State, l.dir)
+	replica := raftrules.NewReplica(l.cfg.State, l.dir, l.observed.look)
 	r, err = raft.NewRaft(l.config, replica, newest, l.dir.Stable(), l.snapshots, l.transport)
 	if unrestored := replica.Unrestored(); err != nil && unrestored != nil {
 		err = unrestored // raft's own error has no cause

@@ -166,7 +166,7 @@ func TestAFailedDiskGivesNothingToTheState(t *testing.T) {
 	w.life.raft.Apply(a.entry("k"), 0)
 	_ = w.Wait()
 	told := &configurations{}
-	c := raftrules.NewReplica(told, w.life.dir)
+	c := raftrules.NewReplica(told, w.life.dir, func() {})
 	failure := w.life.dir.Failure()
 	if err, is := c.Apply(&raft.Log{}).(error); !is || !errors.Is(err, failure) {
 		t.Errorf("an entry: %v", err)

@@ -54,6 +54,7 @@ func (w *Worker) serve(l *life) error {
 // update publishes who leads, and acts on what has changed.
 func (w *Worker) update(l *life, f *founding.Founder) {
 	f.Step()
+	l.observed.look()
 	is := l.leadership()
 	if is.Leader {
 		l.calm()

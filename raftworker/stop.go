@@ -79,6 +79,7 @@ func (l *life) stopRaft() error {
 		l.cfg.Logger.Errorf("the raft transport has not drained within %s", l.cfg.stopTimeout)
 	}
 	err := l.endRaft()
+	l.observed.look()
 	if err == nil {
 		err = l.rules.CutConflict()
 	}

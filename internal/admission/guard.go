@@ -44,9 +44,9 @@ type Guard struct {
 	// CAs returns the certificates of the cluster's own CA, in DER, and of the next one
 	// while it is rotated; empty for a cluster without a CA of its own.
 	CAs func() [][]byte
-	// Member reports whether an agent is a member of the cluster that has a log: not one
-	// that was removed, nor one without raft.
-	Member func(id string) bool
+	// Member returns a context that is done once an agent is not a member of the cluster
+	// with a log any more; nil: it is none, because it was removed, or runs without raft.
+	Member func(id string) context.Context
 	// Audit receives refusals.
 	Audit *Audit
 }
@@ -164,12 +164,13 @@ func (g *Guard) certified(d Door, chain []*x509.Certificate) (Caller, context.Co
 // agent returns the caller with a certificate of the cluster's own CA, which is an
 // operator as long as it is a member: others have such a certificate until it ends.
 func (g *Guard) agent(d Door, id string) (Caller, context.Context, error) {
-	if !g.Member(id) {
+	member := g.Member(id)
+	if member == nil {
 		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated, "the client certificate is that of agent %s, which is not a member of the cluster, or has no log: use an access token", id)
 	}
 	c := Caller{Name: id, Operator: true, Door: d}
-	c.now = func() *accesstoken.Grant { return &accesstoken.Grant{Name: id, Operator: g.Member(id)} }
-	return c, nil, nil
+	c.now = func() *accesstoken.Grant { return &accesstoken.Grant{Name: id, Operator: member.Err() == nil} }
+	return c, member, nil
 }
 
 // granted returns the caller that has a grant.

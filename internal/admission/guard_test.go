@@ -113,7 +113,7 @@ func TestWhoACallerIs(t *testing.T) {
 		"without raft, any token":            {opened, Forwarded, clear, "Bearer no", hears, "", false, interrex.ErrUnauthenticated},
 		"the agent itself":                   {tokens, Inside, clear, "", hears, "", true, ""},
 	} {
-		g := &Guard{Tokens: c.tokens, Silence: c.silence.of, CAs: func() [][]byte { return [][]byte{[]byte("next"), []byte("ours")} }, Member: func(string) bool { return true }}
+		g := &Guard{Tokens: c.tokens, Silence: c.silence.of, CAs: func() [][]byte { return [][]byte{[]byte("next"), []byte("ours")} }, Member: func(string) context.Context { return t.Context() }}
 		r := httptest.NewRequest("GET", "/changes", nil)
 		r.TLS = c.tls
 		r.Header.Set("Authorization", c.header)
@@ -223,16 +223,24 @@ func TestWhatTheOwnerOfACertificateMayDoIsLookedUp(t *testing.T) {
 // Agents that were removed, or run without raft, have a certificate of the cluster's CA
 // as well.
 func TestTheCertificateOfAnAgentThatIsNoMemberMakesNobody(t *testing.T) {
-	member := true
+	member, remove := context.WithCancel(t.Context())
 	g := &Guard{Tokens: known{first: t.Context()}, Silence: hears.of, CAs: func() [][]byte { return [][]byte{[]byte("ours")} },
-		Member: func(id string) bool { return id == "n4" && member }}
+		Member: func(id string) context.Context {
+			if id != "n4" || member.Err() != nil {
+				return nil
+			}
+			return member
+		}}
 	r := httptest.NewRequest("GET", "/changes", nil)
 	r.TLS = shown("n4", "ours")
 	c, _, err := g.identify(Public, r)
 	if err != nil || !c.Now().Operator {
 		t.Fatalf("a member: %+v, %v", c, err)
 	}
-	member = false
+	g.Admit(Public, func(string) bool { return false }, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		remove()
+		<-r.Context().Done() // what is open ends
+	})).ServeHTTP(httptest.NewRecorder(), r)
 	if c = c.Now(); c.Operator || c.May(accesstoken.Use{Table: "lease", Verb: "list"}) == nil {
 		t.Errorf("once it is removed, it is %+v", c)
 	}

@@ -95,9 +95,9 @@ type Config struct {
 	// CAs returns the certificates of the cluster's own CA, in DER, and of the next one
 	// while it is rotated; empty for a cluster without a CA of its own. Optional.
 	CAs func() [][]byte
-	// Member reports whether an agent is a member of the cluster that has a log.
-	// Required with CAs.
-	Member func(id string) bool
+	// Member returns a context that is done once an agent is not a member of the cluster
+	// with a log any more; nil: it is none. Required with CAs.
+	Member func(id string) context.Context
 	// Audit receives refusals and what operators do. Optional.
 	Audit *admission.Audit
 	// Switches determine which services are off. nil: all are on.

@@ -56,7 +56,7 @@ func (s *Set) startAPI(u *unit.Unit) (worker.Worker, error) {
 		return nil, u.Err
 	}
 	c.ID, c.Vet = id.ID, s.vet
-	c.CAs, c.Member, c.Audit = c.Members.Table.Trusted, c.Members.Table.HasLog, admission.NewAudit(s.logger("audit"), c.Clock)
+	c.CAs, c.Member, c.Audit = c.Members.Table.Trusted, c.Members.Table.Present, admission.NewAudit(s.logger("audit"), c.Clock)
 	c.Reads = func() (consistency.Reads, bool) { return rounds.Now() }
 	c.Forward = forwardBy(forwarding)
 	s.serves(&c, engine)

@@ -105,7 +105,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir
 	c.StorageDir, c.LocalID = filepath.Join(dir.Path, datadir.RaftDir), raft.ServerID(dir.ID)
 	c.NonSyncedWritesToRaftLog = c.NonSyncedWritesToRaftLog || s.config.Agent.DataDir == ""
 	c.Earlier = &s.raftDir
-	c.Leadership, c.APIAddress = s.Leadership, t.APIAddress
+	c.Leadership, c.APIAddress, c.Observe = s.Leadership, t.APIAddress, s.observe()
 	c.Bootstrap = func() ([]string, bool, error) { return rules.Bootstrap(t, s.section().Cluster) }
 	c.Incarnations = func() map[string]string { return rules.Incarnations(t) }
 	c.Charter = func() []state.Operation { return s.charter(dir) }

@@ -40,6 +40,9 @@ func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
 		return nil, err
 	}
 	u.After(func() {
+		if o := s.config.Agent.Observers; o != nil {
+			o.Flush() // raft has ended
+		}
 		ring.Close()
 		own.changes.Close()
 		st.Close()

@@ -2,6 +2,7 @@ package member_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -290,6 +291,31 @@ func TestAFounderIsAMemberOnceItIsSeen(t *testing.T) {
 	w.refused(&member.See{ID: "n1", Incarnation: "b"}, interrex.ErrConflict, `has the disk "a"`)
 	w.refused(&member.See{ID: "n2", Was: "a", Incarnation: "b"}, interrex.ErrNotFound, "n2")
 	w.must(&member.See{ID: "n1", Was: "a", Incarnation: "b"})
+}
+
+func TestWhoIsRemovedIsPresentNoLonger(t *testing.T) {
+	w := newWorld(t)
+	w.must(&member.See{ID: "n1", Incarnation: "a"})
+	w.must(&member.See{ID: "n2", Incarnation: "b"})
+	one, two := w.table.Present("n1"), w.table.Present("n2")
+	if one == nil || two == nil || w.table.Present("n1") != one || w.table.Present("n3") != nil {
+		t.Fatal("not exactly the members are present")
+	}
+	w.must(&member.Remove{ID: "n1"})
+	if interrex.KindOf(context.Cause(one)) != interrex.ErrUnauthenticated || two.Err() != nil || w.table.Present("n1") != nil {
+		t.Errorf("after the removal: %v, %v", context.Cause(one), two.Err())
+	}
+	w.must(&member.See{ID: "n1", Incarnation: "c"})
+	if again := w.table.Present("n1"); again == nil || again.Err() != nil {
+		t.Error("one that is a member again is not present")
+	}
+	var empty bytes.Buffer
+	if err := member.New().Freeze().Write(&empty); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.table.Restore(w.table.Version(), &empty); err != nil || two.Err() == nil {
+		t.Errorf("one that is not in a restored state is present: %v", err)
+	}
 }
 
 func TestARemovedDiskStaysOut(t *testing.T) {

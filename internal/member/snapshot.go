@@ -58,7 +58,7 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("cannot restore members: %w", err)
 	}
-	t.content.Store(next)
+	t.replace(next)
 	return nil
 }
 

@@ -7,6 +7,7 @@
 package member
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,15 @@ import (
 type Table struct {
 	mu      sync.Mutex
 	content atomic.Pointer[content]
+
+	watching sync.Mutex
+	watched  map[string]watched // by ID: members that have a log, for as long as they are that
+}
+
+// watched is a context that is done when a member is none any more.
+type watched struct {
+	context.Context
+	end context.CancelCauseFunc
 }
 
 // content is everything in the table; it is immutable.
@@ -80,10 +90,23 @@ func (t *Table) Members() []*Member { return t.content.Load().members }
 // Member returns a member; nil: there is none.
 func (t *Table) Member(id string) *Member { return t.content.Load().member(id) }
 
-// HasLog reports whether an agent is a member that has a log.
-func (t *Table) HasLog(id string) bool {
-	m := t.Member(id)
-	return m != nil && !m.Forwards
+// Present returns a context that is done once an agent is not a member with a log any
+// more; nil: it is none.
+func (t *Table) Present(id string) context.Context {
+	t.watching.Lock()
+	defer t.watching.Unlock()
+	if !t.content.Load().hasLog(id) {
+		return nil
+	}
+	w, known := t.watched[id]
+	if !known {
+		w.Context, w.end = context.WithCancelCause(context.Background())
+		if t.watched == nil {
+			t.watched = map[string]watched{}
+		}
+		t.watched[id] = w
+	}
+	return w.Context
 }
 
 // Addresses returns the cluster addresses of the members that have one, by ID.
@@ -134,6 +157,11 @@ func (c *content) member(id string) *Member {
 	return nil
 }
 
+func (c *content) hasLog(id string) bool {
+	m := c.member(id)
+	return m != nil && !m.Forwards
+}
+
 func (c *content) token(id string) *JoinToken {
 	if i, found := c.findToken(id); found {
 		return c.tokens[i]
@@ -153,7 +181,21 @@ func (c *content) findToken(id string) (int, bool) {
 func (t *Table) change(do func(c *content)) {
 	next := *t.content.Load()
 	do(&next)
-	t.content.Store(&next)
+	t.replace(&next)
+}
+
+// replace replaces the content, and ends the contexts of those who are no members with
+// a log any more.
+func (t *Table) replace(next *content) {
+	t.content.Store(next)
+	t.watching.Lock()
+	defer t.watching.Unlock()
+	for id, w := range t.watched {
+		if !next.hasLog(id) {
+			delete(t.watched, id)
+			w.end(interrex.Errorf(interrex.ErrUnauthenticated, "agent %s is not a member of the cluster any more, or has no log: use an access token", id))
+		}
+	}
 }
 
 // put adds a member, or replaces the one of its ID.

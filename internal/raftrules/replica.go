@@ -13,12 +13,14 @@ import (
 type Replica struct {
 	raft.ConfigurationStore
 	dir        *raftdir.Directory
+	stored     func()
 	unrestored error // why the first snapshot that could not be restored was not
 }
 
-// NewReplica returns the state for a life of raft on a directory.
-func NewReplica(state raft.ConfigurationStore, dir *raftdir.Directory) *Replica {
-	return &Replica{ConfigurationStore: state, dir: dir}
+// NewReplica returns the state for a life of raft on a directory. stored is called when
+// a configuration of members was committed, and must not block.
+func NewReplica(state raft.ConfigurationStore, dir *raftdir.Directory, stored func()) *Replica {
+	return &Replica{ConfigurationStore: state, dir: dir, stored: stored}
 }
 
 // Unrestored returns the error of the first snapshot that could not be restored;
@@ -37,6 +39,7 @@ func (r *Replica) Apply(entry *raft.Log) any {
 func (r *Replica) StoreConfiguration(index uint64, members raft.Configuration) {
 	if r.dir.Failure() == nil {
 		r.ConfigurationStore.StoreConfiguration(index, members)
+		r.stored()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/watch"
@@ -16,7 +17,7 @@ func observed(t *testing.T, test func(r *watch.Ring, s *watch.Observers)) {
 		r, s := watch.New(watch.Config{MaxEvents: 1000}), &watch.Observers{}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); _ = s.Run(ctx, r) }()
+		go func() { defer close(done); _ = s.Run(ctx, r, func(e *state.Event) any { return e.Value }) }()
 		synctest.Wait()
 		test(r, s)
 		cancel()
@@ -159,6 +160,71 @@ func TestASlowFilterHoldsUpNobody(t *testing.T) {
 		r.Publish([]state.Event{{Revision: 6001}}, 6001)
 		if got := received(to); len(got) != 1 || got[0] != 6001 {
 			t.Errorf("after a snapshot: %v", got)
+		}
+	})
+}
+
+func TestWhatIsNotInTheRingIsShownInOrder(t *testing.T) {
+	observed(t, func(_ *watch.Ring, s *watch.Observers) {
+		s.Publish(state.Event{Kind: "early"}) // there is no observer
+		to := make(chan watch.Observation, 10)
+		one := watch.NewObserver(to, nil)
+		s.Register(one)
+		s.Publish(state.Event{Kind: "a"})
+		s.Publish(state.Event{Kind: "b"})
+		synctest.Wait()
+		if len(to) != 2 || (<-to).Kind != "a" || (<-to).Kind != "b" {
+			t.Error("other events are shown")
+		}
+		s.Unregister(one)
+		s.Publish(state.Event{Kind: "late"})
+		synctest.Wait()
+		if len(to) != 0 || one.Dropped() != 0 {
+			t.Error("one that is unregistered sees or loses an event")
+		}
+	})
+}
+
+func TestWhoPublishesNeverWaits(t *testing.T) {
+	observed(t, func(r *watch.Ring, s *watch.Observers) {
+		held, to := make(chan struct{}), make(chan watch.Observation, 10_000)
+		one := watch.NewObserver(to, func(*watch.Observation) bool { <-held; return true })
+		s.Register(one)
+		synctest.Wait()
+		for range 5000 {
+			s.Publish(state.Event{Kind: "raft"})
+		}
+		publish(r, 1, 5)
+		synctest.Wait()
+		close(held)
+		synctest.Wait()
+		if uint64(len(to))+one.Dropped() != 5005 || one.Dropped() == 0 || len(to) < 1000 {
+			t.Errorf("%d are shown, %d lost", len(to), one.Dropped())
+		}
+	})
+}
+
+// A filter need not lock: it is not called twice at once.
+func TestFiltersAreCalledOneAtATime(t *testing.T) {
+	observed(t, func(r *watch.Ring, s *watch.Observers) {
+		running, most, calls := 0, 0, 0
+		s.Register(watch.NewObserver(nil, func(*watch.Observation) bool {
+			running++
+			most = max(most, running)
+			time.Sleep(time.Second)
+			running--
+			calls++
+			return true
+		}))
+		synctest.Wait()
+		publish(r, 1, 10)
+		for range 10 {
+			s.Publish(state.Event{Kind: "raft"})
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if most != 1 || calls != 20 {
+			t.Errorf("%d calls, %d at once", calls, most)
 		}
 	})
 }
