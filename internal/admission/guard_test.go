@@ -239,7 +239,11 @@ func TestTheCertificateOfAnAgentThatIsNoMemberMakesNobody(t *testing.T) {
 	}
 	g.Admit(Public, func(string) bool { return false }, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		remove()
-		<-r.Context().Done() // what is open ends
+		select {
+		case <-r.Context().Done():
+		case <-time.After(10 * time.Second):
+			t.Error("what is open does not end with the removal")
+		}
 	})).ServeHTTP(httptest.NewRecorder(), r)
 	if c = c.Now(); c.Operator || c.May(accesstoken.Use{Table: "lease", Verb: "list"}) == nil {
 		t.Errorf("once it is removed, it is %+v", c)
