@@ -185,6 +185,18 @@ func TestWhatIsNotInTheRingIsShownInOrder(t *testing.T) {
 	})
 }
 
+func TestWhatIsPublishedAfterTheRunIsShownByAFlush(t *testing.T) {
+	var s watch.Observers
+	to := make(chan watch.Observation, 10)
+	s.Register(watch.NewObserver(to, nil))
+	s.Publish(state.Event{Kind: "shutdown"})
+	s.Flush()
+	s.Flush()
+	if len(to) != 1 || (<-to).Kind != "shutdown" {
+		t.Error("not exactly that is shown")
+	}
+}
+
 func TestWhoPublishesNeverWaits(t *testing.T) {
 	observed(t, func(r *watch.Ring, s *watch.Observers) {
 		held, to := make(chan struct{}), make(chan watch.Observation, 10_000)
