@@ -48,6 +48,7 @@ type auditLine struct {
 	Caller   string `json:"caller"` // empty: it is not known
 	Operator bool   `json:"operator"`
 	Door     string `json:"door"`
+	Remote   string `json:"remote"`
 	Call     string `json:"call"`
 	Key      string `json:"key,omitempty"`
 	Result   string `json:"result"` // allowed, or the kind of the refusal
@@ -64,7 +65,7 @@ func (a *Audit) Judged(c Caller, call, key string, act bool, err error) {
 	if a == nil || c.Door == Peer || c.Door == Inside || !refused && (err != nil || !act) {
 		return
 	}
-	line := auditLine{Caller: c.Name, Operator: c.Operator, Door: doors[c.Door], Call: call, Key: key, Result: "allowed"}
+	line := auditLine{Caller: c.Name, Operator: c.Operator, Door: doors[c.Door], Remote: c.Remote, Call: call, Key: key, Result: "allowed"}
 	if refused {
 		line.Result, line.Reason = string(kind), err.Error()
 	}

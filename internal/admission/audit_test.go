@@ -3,6 +3,8 @@ package admission
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/juju/clock/testclock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/silent"
 )
 
@@ -72,5 +75,29 @@ func TestTheAuditIsLimited(t *testing.T) {
 	want := auditLine{Caller: "ann", Door: "api", Call: "/Claim", Key: "a/b", Result: "denied", Reason: "denied: no"}
 	if err := json.Unmarshal([]byte(to.all[len(to.all)-1]), &line); err != nil || line != want {
 		t.Errorf("a refusal is logged as %+v, want %+v, %v", line, want, err)
+	}
+}
+func TestTheAuditSaysWhereARequestCameFrom(t *testing.T) {
+	to := &lines{Logger: silent.Logger{}}
+	g := &Guard{Tokens: known{grants: map[string]*accesstoken.Grant{"op": {Name: "op", Operator: true}}}, Silence: hears.of, Audit: NewAudit(to, testclock.NewClock(time.Unix(1000, 0)))}
+	acts := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		g.Audit.Judged(CallerOf(r.Context()), "/Create", "", true, nil)
+	})
+	for d, want := range map[Door]string{Public: "192.0.2.1:1234", Forwarded: "192.0.2.1:1234", Socket: "socket"} {
+		for token, result := range map[string]string{"op": "allowed", "no": "unauthenticated"} {
+			r := httptest.NewRequest("POST", "/Create", nil)
+			r.Header.Set("Authorization", "Bearer "+token)
+			g.Admit(d, func(string) bool { return false }, acts).ServeHTTP(httptest.NewRecorder(), r)
+			var line auditLine
+			if err := json.Unmarshal([]byte(to.all[len(to.all)-1]), &line); err != nil || line.Remote != want || d != Socket && line.Result != result {
+				t.Errorf("door %d, %s: %+v, %v", d, token, line, err)
+			}
+		}
+	}
+	r := httptest.NewRequest("POST", "/Create", nil)
+	r.Header.Set("Origin", "https://elsewhere.example")
+	Enter(g.Audit, acts).ServeHTTP(httptest.NewRecorder(), r)
+	if last := to.all[len(to.all)-1]; !strings.Contains(last, `"remote":"192.0.2.1:1234"`) || !strings.Contains(last, "Origin") {
+		t.Errorf("of another site's page: %s", last)
 	}
 }

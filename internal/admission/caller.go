@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/accesstoken"
@@ -28,6 +29,9 @@ type Caller struct {
 	Name     string
 	Operator bool
 	Door     Door
+	// Remote is where the request came from, for the audit: an address, or "socket". Of a
+	// request that an agent without raft forwards, it is what that agent says, or its ID.
+	Remote string
 	// Grant is what the caller may do unless it is an operator; nil: all that is not
 	// reserved for operators.
 	Grant *accesstoken.Grant
@@ -36,6 +40,14 @@ type Caller struct {
 	now func() *accesstoken.Grant
 	// doubt returns why it is not certain now what the caller may do; nil: it is.
 	doubt func() error
+}
+
+// RemoteOf returns the Caller.Remote of a request.
+func RemoteOf(d Door, r *http.Request) string {
+	if d == Socket {
+		return "socket"
+	}
+	return r.RemoteAddr
 }
 
 type callerKey struct{}

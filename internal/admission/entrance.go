@@ -39,7 +39,7 @@ func entranceOf(r *http.Request) Entrance {
 func Enter(audit *Audit, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := entranceOf(r).check(r); err != nil {
-			audit.refused(Caller{Door: Public}, r.URL.Path, err)
+			audit.refused(Caller{Door: Public, Remote: RemoteOf(Public, r)}, r.URL.Path, err)
 			Refuse(w, r, err)
 			return
 		}

@@ -57,12 +57,13 @@ type Guard struct {
 func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, valid, err := g.identify(d, r)
+		c.Remote = RemoteOf(d, r)
 		switch {
 		case err != nil && free(r.URL.Path):
-			c = Caller{Door: d, Grant: &accesstoken.Grant{Name: "anonymous"}}
+			c = Caller{Door: d, Remote: c.Remote, Grant: &accesstoken.Grant{Name: "anonymous"}}
 			next.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), c)))
 		case err != nil:
-			g.Audit.refused(Caller{Door: d}, r.URL.Path, err)
+			g.Audit.refused(Caller{Door: d, Remote: c.Remote}, r.URL.Path, err)
 			Refuse(w, r, err)
 		case valid == nil:
 			next.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), c)))

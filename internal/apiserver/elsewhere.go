@@ -62,6 +62,7 @@ func (s *Server) admitForwarding(d admission.Door, next http.Handler) http.Handl
 				c.Grant = nil
 			}
 		}
+		c.Remote = admission.RemoteOf(d, r)
 		next.ServeHTTP(w, r.WithContext(admission.WithCaller(r.Context(), c)))
 	})
 }

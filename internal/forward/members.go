@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"net/http"
+	"net/netip"
 	"slices"
 
 	"github.com/interrex/interrex"
@@ -17,7 +18,7 @@ import (
 const membersPath = "/forward"
 
 // callersHeader marks the requests of callers: what an agent without raft asks for itself
-// is not for them.
+// is not for them. It says where they came from.
 const callersHeader = "Interrex-Callers"
 
 // whereabouts is what an agent without raft says of itself when it asks.
@@ -72,7 +73,8 @@ func Serve(mux *http.ServeMux, callers http.Handler, may func(id string) error, 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, pattern := mux.Handler(r)
 		own := pattern != "/" && r.Header.Get(callersHeader) == ""
-		err := may(peercall.PeerOf(r.Context()))
+		id := peercall.PeerOf(r.Context())
+		err := may(id)
 		if err != nil {
 			logger.Warningf("refused requests that an agent without raft forwards: %v", err)
 		}
@@ -84,7 +86,17 @@ func Serve(mux *http.ServeMux, callers http.Handler, may func(id string) error, 
 		case own:
 			mux.ServeHTTP(w, r)
 		default:
+			r.RemoteAddr = cameFrom(r.Header.Get(callersHeader), id)
 			callers.ServeHTTP(w, r)
 		}
 	})
+}
+
+// cameFrom returns where a request that an agent forwards came from: what that agent
+// says, if it can be that, else its ID.
+func cameFrom(said, id string) string {
+	if _, err := netip.ParseAddrPort(said); err == nil || said == "socket" {
+		return said
+	}
+	return id
 }

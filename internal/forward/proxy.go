@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"log"
@@ -20,7 +21,7 @@ func (g *Gateway) newProxy() http.Handler {
 		Transport: g,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", "member", "member"
-			r.Out.Header.Set(callersHeader, "1")
+			r.Out.Header.Set(callersHeader, cmp.Or(admission.CallerOf(r.In.Context()).Remote, "1"))
 		},
 		FlushInterval: -1,
 		ErrorLog:      log.New(io.Discard, "", 0), // an answer that was cut is the caller's to report
