@@ -11,6 +11,7 @@ import (
 	"github.com/juju/worker/v3/catacomb"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/logs"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/queue"
@@ -132,6 +133,7 @@ func (w *Worker) loop() error {
 	ctx := w.catacomb.Context(context.Background())
 	defer w.stopAll()
 	noted := w.config.Clock.Now()
+	var failure logs.Failure
 	for {
 		w.reconcile(ctx)
 		select {
@@ -147,7 +149,7 @@ func (w *Worker) loop() error {
 		}
 		noted = w.config.Clock.Now()
 		bounded, cancel := context.WithTimeout(ctx, noteWithin)
-		if err := w.Note(bounded); err != nil {
+		if err := w.Note(bounded); failure.New(err) {
 			w.config.Logger.Infof("cannot record the positions of webhooks yet: %v", err)
 		}
 		cancel()

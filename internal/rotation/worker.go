@@ -14,6 +14,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/logs"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/state"
 )
@@ -53,6 +54,7 @@ type Worker struct {
 	mu      sync.Mutex
 	waiting []string // the members that the phase waits for, in order
 	failed  string   // why the last step failed; empty: it did not
+	failure logs.Failure
 }
 
 // NewWorker starts a Worker.
@@ -104,11 +106,10 @@ func (w *Worker) loop() error {
 func (w *Worker) note(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	before := w.failed
 	if w.failed = ""; err != nil {
 		w.failed = err.Error()
 	}
-	if w.failed != "" && w.failed != before {
+	if w.failure.New(err) {
 		w.config.Logger.Warningf("%v; trying again", err)
 	}
 }

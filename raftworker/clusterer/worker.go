@@ -14,6 +14,7 @@ import (
 	"github.com/juju/worker/v3/catacomb"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/logs"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/state"
 )
@@ -102,6 +103,7 @@ type Worker struct {
 	config   Config
 	began    time.Time
 	commit   uint64 // the commit index at the previous look
+	retried  Step   // the step that has failed and is taken again; its kind None: none is
 
 	mu     sync.Mutex
 	step   Step   // under way; its kind None: none is
@@ -161,9 +163,10 @@ func (w *Worker) note(s Step, err error) {
 
 func (w *Worker) loop() error {
 	ctx := w.catacomb.Context(context.Background())
+	var failure logs.Failure
 	for {
 		changed, err := w.look(ctx)
-		if err != nil {
+		if failure.New(err) {
 			w.config.Logger.Warningf("%v; trying again", err)
 		}
 		pause := every
@@ -197,11 +200,15 @@ func (w *Worker) look(ctx context.Context) (changed bool, err error) {
 	if s.Kind == None {
 		return false, nil
 	}
-	w.config.Logger.Infof("members: %s %s: %s", s.Kind, s.ID, s.Why)
+	if s.Kind != w.retried.Kind || s.ID != w.retried.ID {
+		w.config.Logger.Infof("members: %s %s: %s", s.Kind, s.ID, s.Why)
+	}
 	w.note(s, nil)
 	err = w.take(ctx, s, future.Index())
 	w.note(Step{}, err)
+	w.retried = Step{}
 	if err != nil {
+		w.retried = s
 		return false, fmt.Errorf("members: %s %s failed: %w", s.Kind, s.ID, err)
 	}
 	return true, nil

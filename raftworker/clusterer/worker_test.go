@@ -461,6 +461,14 @@ func TestAVoterThatWasNeverMetIsNotDeadAtOnce(t *testing.T) {
 	})
 }
 
+// counting counts lines.
+type counting struct {
+	silent.Logger
+	lines int
+}
+
+func (c *counting) Infof(string, ...any) { c.lines++ }
+
 func TestAFailedChangeIsReportedAndTriedAgain(t *testing.T) {
 	w := newWorld(t, "a", "b", "c")
 	c := &Worker{config: w.config("a")}
@@ -469,8 +477,15 @@ func TestAFailedChangeIsReportedAndTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.refuse = errors.New("no quorum")
-	if changed, err := c.look(t.Context()); changed || err == nil || !strings.Contains(err.Error(), "demoting c failed: no quorum") {
-		t.Errorf("%v, %v", changed, err)
+	log := &counting{}
+	c.config.Logger = log
+	for range 3 {
+		if changed, err := c.look(t.Context()); changed || err == nil || !strings.Contains(err.Error(), "demoting c failed: no quorum") {
+			t.Errorf("%v, %v", changed, err)
+		}
+	}
+	if log.lines != 1 {
+		t.Errorf("a step that is tried again is logged %d times", log.lines)
 	}
 	if r := c.Report(); r["phase"] != "stable" || r["last-error"] != "no quorum" {
 		t.Errorf("it reports %v", r)
