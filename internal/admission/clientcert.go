@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/x509"
 	"net/http"
+	"slices"
+	"time"
 
 	"github.com/interrex/interrex"
 )
@@ -21,17 +23,45 @@ func VerifyClientCert(roots func() *x509.CertPool, next http.Handler) http.Handl
 			next.ServeHTTP(w, r)
 			return
 		}
-		chains, err := verifiedChains(roots(), r)
+		chains, err := connOf(r).chains(roots(), r)
 		if err != nil {
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), noCertKey{}, err)))
 			return
 		}
-		verified := *r.TLS
-		verified.VerifiedChains = chains
+		state := *r.TLS
+		state.VerifiedChains = chains
 		r = r.WithContext(r.Context()) // a copy
-		r.TLS = &verified
+		r.TLS = &state
 		next.ServeHTTP(w, r)
 	})
+}
+
+// verified is the certificate of a connection, verified with roots, until it or one of its
+// CAs ends.
+type verified struct {
+	roots  *x509.CertPool
+	until  time.Time
+	chains [][]*x509.Certificate
+}
+
+// chains returns the verified chains of the certificate of a connection. Verifying takes
+// as long as many requests do: it is repeated only with other roots.
+func (c *conn) chains(roots *x509.CertPool, r *http.Request) ([][]*x509.Certificate, error) {
+	if v := c.verified.Load(); v != nil && v.roots == roots && time.Now().Before(v.until) {
+		return v.chains, nil
+	}
+	chains, err := verifiedChains(roots, r)
+	if err != nil {
+		return nil, err
+	}
+	v := &verified{roots: roots, until: chains[0][0].NotAfter, chains: chains}
+	for _, cert := range slices.Concat(chains...) {
+		if cert.NotAfter.Before(v.until) {
+			v.until = cert.NotAfter
+		}
+	}
+	c.verified.Store(v)
+	return chains, nil
 }
 
 func verifiedChains(roots *x509.CertPool, r *http.Request) ([][]*x509.Certificate, error) {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/transport"
@@ -88,6 +89,85 @@ func TestACertificateHasOneName(t *testing.T) {
 	} {
 		if got := certName(c); got != want {
 			t.Errorf("it is %q, want %q", got, want)
+		}
+	}
+}
+
+// certified returns a request on a connection with a client certificate, and the CA's pool.
+func certified(t testing.TB) (*http.Request, *x509.CertPool) {
+	t.Helper()
+	ca, err := certificates.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	given, err := ca.TLS("ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, err := given.Roots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, err := given.Certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(shown.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest("POST", "/", nil)
+	r = r.WithContext(WithEntrance(r.Context(), Entrance{}))
+	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}}
+	return r, roots
+}
+
+func TestACertificateIsVerifiedOnceForAConnection(t *testing.T) {
+	r, roots := certified(t)
+	_, others := certified(t)
+	now := roots
+	var got error
+	h := VerifyClientCert(func() *x509.CertPool { return now }, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if got = noCert(r.Context()); got == nil && len(r.TLS.VerifiedChains) == 0 {
+			t.Error("it has no chain")
+		}
+	}))
+	serve := func() error { h.ServeHTTP(httptest.NewRecorder(), r); return got }
+	if err := serve(); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() { _ = serve() }); n > 20 {
+		t.Errorf("a further request makes %v allocations: it verifies the certificate again", n)
+	}
+	now = others
+	if err := serve(); err == nil {
+		t.Error("it is accepted with roots that are not its")
+	}
+	now = roots
+	if err := serve(); err != nil {
+		t.Error(err)
+	}
+	connOf(r).verified.Load().until = time.Now().Add(-time.Second)
+	r.TLS.PeerCertificates[0].NotAfter = time.Now().Add(-time.Second)
+	if err := serve(); err == nil {
+		t.Error("it is accepted after its end")
+	}
+}
+
+func BenchmarkARequestWithAClientCertificate(b *testing.B) {
+	r, roots := certified(b)
+	h := VerifyClientCert(func() *x509.CertPool { return roots }, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	w := httptest.NewRecorder()
+	for b.Loop() {
+		h.ServeHTTP(w, r)
+	}
+}
+
+func BenchmarkVerifyingAClientCertificate(b *testing.B) {
+	r, roots := certified(b)
+	for b.Loop() {
+		if _, err := verifiedChains(roots, r); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/inbound"
@@ -25,15 +26,25 @@ type Entrance struct {
 
 type entranceKey struct{}
 
-// WithEntrance returns the context of a connection on a listener.
-func WithEntrance(ctx context.Context, e Entrance) context.Context {
-	return context.WithValue(ctx, entranceKey{}, e)
+// conn is what is known of one connection.
+type conn struct {
+	Entrance
+	verified atomic.Pointer[verified] // its client certificate; nil: it was not verified yet
 }
 
-func entranceOf(r *http.Request) Entrance {
-	e, _ := r.Context().Value(entranceKey{}).(Entrance)
-	return e
+// WithEntrance returns the context of a connection on a listener.
+func WithEntrance(ctx context.Context, e Entrance) context.Context {
+	return context.WithValue(ctx, entranceKey{}, &conn{Entrance: e})
 }
+
+func connOf(r *http.Request) *conn {
+	if c, is := r.Context().Value(entranceKey{}).(*conn); is {
+		return c
+	}
+	return new(conn)
+}
+
+func entranceOf(r *http.Request) Entrance { return connOf(r).Entrance }
 
 // Enter returns a handler that refuses what a browser sends for another site's page.
 func Enter(audit *Audit, next http.Handler) http.Handler {
