@@ -265,7 +265,7 @@ func TestAnEmptyAuthorizationIsNone(t *testing.T) {
 
 func TestAnAuthorizationThatIsThereTwiceIsRefused(t *testing.T) {
 	g := &Guard{Tokens: known{grants: map[string]*accesstoken.Grant{"ann": {Name: "ann"}, "op": {Name: "op"}}}, Silence: hears.of,
-		CAs: func() [][]byte { return [][]byte{[]byte("ours")} }, Member: func(string) bool { return true }}
+		CAs: func() [][]byte { return [][]byte{[]byte("ours")} }, Member: func(string) context.Context { return t.Context() }}
 	r := httptest.NewRequest("GET", "/changes", nil)
 	r.TLS = shown("n1", "ours") // a certificate does not count beside it
 	r.Header["Authorization"] = []string{"Bearer ann", "Bearer op"}
@@ -323,7 +323,7 @@ func TestARequestThatIsOverLeavesNothingWithItsToken(t *testing.T) {
 
 func TestAnybodyMayRequestAProbe(t *testing.T) {
 	to := &lines{Logger: silent.Logger{}}
-	g := &Guard{Tokens: known{}, Silence: hears.of, CAs: func() [][]byte { return [][]byte{[]byte("ours")} }, Member: func(string) bool { return true },
+	g := &Guard{Tokens: known{}, Silence: hears.of, CAs: func() [][]byte { return [][]byte{[]byte("ours")} }, Member: func(string) context.Context { return t.Context() },
 		Audit: NewAudit(to, testclock.NewClock(time.Unix(1000, 0)))}
 	h := g.Admit(Public, func(path string) bool { return path == "/livez" }, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := CallerOf(r.Context())
