@@ -165,6 +165,24 @@ func taken(from *running, offers <-chan *offer) *offer {
 	}
 }
 
+// offered waits until a leader has offered its snapshot to an agent that is stopped. The
+// entries that it had read before it compacted its log could reach the agent instead.
+func offered(from *running, l *line, to string) {
+	from.t.Helper()
+	tried := make(chan struct{}, 100)
+	l.onSnapshot(to, func(*offer) {
+		select {
+		case tried <- struct{}{}:
+		default:
+		}
+	})
+	select {
+	case <-tried:
+	case <-time.After(within):
+		from.t.Fatalf("no snapshot was offered: %+v\n%v", from.tracker.Current(), from.log.all())
+	}
+}
+
 // recorded returns the snapshots that an agent has taken.
 func recorded(l *line, to string) <-chan *offer {
 	offers := make(chan *offer, 100)
@@ -184,6 +202,7 @@ func TestOneLostAnswerBehindASnapshotHoldsNothingUp(t *testing.T) {
 			late.stop(late.w)
 			first.write(100)
 			at := first.compact()
+			offered(first, lines[first], late.name())
 			// Only with the late one there is a quorum.
 			third.stop(third.w)
 			delete(all, third.name())
@@ -255,6 +274,7 @@ func TestALeaderThatHasItsWholeLogComesForwardAgain(t *testing.T) {
 					late.stop(late.w)
 					first.write(n)
 					first.compact()
+					offered(first, lines[first], late.name())
 					offers := recorded(lines[first], late.name())
 					late.restart()
 					taken(first, offers)
@@ -357,6 +377,7 @@ func TestASnapshotThatComesAgainIsNotInstalled(t *testing.T) {
 	late.stop(late.w)
 	first.write(50)
 	at := first.compact()
+	offered(first, lines[first], late.name())
 	offers := recorded(lines[first], late.name())
 	late.restart()
 	o := taken(first, offers)
@@ -481,6 +502,7 @@ func TestWhatStandsForAnEntryIsNotSent(t *testing.T) {
 	late.stop(late.w)
 	first.write(20)
 	first.compact()
+	offered(first, lines[first], late.name())
 	offers := recorded(lines[first], late.name())
 	late.restart()
 	at := taken(first, offers).request.LastLogIndex
