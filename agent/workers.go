@@ -57,3 +57,16 @@ func (w *Workers) Install(engine *dependency.Engine) error {
 // through it, and answers the requests in progress. ctx bounds each of these steps.
 // The error says which of them failed; the others have been taken.
 func (w *Workers) Drain(ctx context.Context) error { return w.set.Drain(ctx) }
+
+// Leave takes the agent out of its cluster: it hands leadership over, releases the leases
+// that are held through it, has itself removed, and waits until raft's configuration is
+// without it. The program calls Drain next, and kills the engine. With purge, raft's data
+// is deleted then, as by Agent.Destroy. The last voter, and one without which there is no
+// quorum, is refused with ErrConflict; the error is ErrUnavailable while the agent does
+// not run. After an error it goes on, unless it has left.
+func (w *Workers) Leave(ctx context.Context, purge bool) error {
+	if err := w.set.Leave(ctx, purge); err != nil {
+		return fmt.Errorf("cannot leave the cluster: %w", err)
+	}
+	return nil
+}
