@@ -34,6 +34,8 @@ type fleet struct {
 	log     []string                // who answered, and with which token
 	led     interrex.Leadership     // as the gateway has told
 	cuts    string                  // the member that cuts its answers
+
+	statuses map[string]int // of answers, by what Authorization says; 200 for others
 }
 
 func newFleet(t *testing.T) *fleet {
@@ -68,6 +70,9 @@ func (f *fleet) member(id string, may func(string) error) (address string) {
 		f.log = append(f.log, id+" "+r.Header.Get("Authorization")+" "+string(body))
 		if f.cuts == id {
 			panic(http.ErrAbortHandler)
+		}
+		if status := f.statuses[r.Header.Get("Authorization")]; status != 0 {
+			w.WriteHeader(status)
 		}
 	})
 	tell := func(string) (*Members, error) {
@@ -257,6 +262,29 @@ func TestARequestThatMayHaveBeenSentIsNotSentAgain(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Only a member knows what a caller may do.
+func TestWhoMaySeeHowAnAgentDoesIsAskedOfAMember(t *testing.T) {
+	f := newFleet(t)
+	f.statuses = map[string]int{"": 401, "Bearer few": 403, "Bearer busy": 503}
+	address := f.member("a", func(string) error { return nil })
+	g := f.gateway(address)
+	for shown, want := range map[string]interrex.Kind{
+		"": interrex.ErrUnauthenticated, "Bearer few": interrex.ErrDenied, "Bearer busy": interrex.ErrUnavailable, "Bearer all": "",
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/status", nil)
+		if shown != "" {
+			r.Header.Set("Authorization", shown)
+		}
+		if err := g.May(r); interrex.KindOf(err) != want {
+			t.Errorf("who shows %q: %v, want %q", shown, err, want)
+		}
+	}
+	f.stop(address)
+	f.until("nobody may once no member is reached", func() bool {
+		return interrex.KindOf(g.May(httptest.NewRequest(http.MethodGet, "/status", nil))) == interrex.ErrUnavailable
+	})
 }
 
 func TestAddressesThatAreNotKnownAnyMoreAreForgotten(t *testing.T) {
