@@ -95,7 +95,7 @@ func Serve(mux *http.ServeMux, callers http.Handler, may func(id string) error, 
 // cameFrom returns where a request that an agent forwards came from: what that agent
 // says, if it can be that, else its ID.
 func cameFrom(said, id string) string {
-	if _, err := netip.ParseAddrPort(said); err == nil || said == "socket" {
+	if _, err := netip.ParseAddrPort(said); err == nil {
 		return said
 	}
 	return id

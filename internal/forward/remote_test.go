@@ -28,7 +28,7 @@ func TestAMemberLearnsWhereAForwardedRequestCameFrom(t *testing.T) {
 	proxy := new(Gateway).newProxy()
 	proxy.(*httputil.ReverseProxy).Transport = direct{member}
 	for from, want := range map[string]string{
-		"192.0.2.1:99": "192.0.2.1:99", "[2001:db8::1]:99": "[2001:db8::1]:99", "socket": "socket", "": "f1", "192.0.2.1:99, or so": "f1",
+		"192.0.2.1:99": "192.0.2.1:99", "[2001:db8::1]:99": "[2001:db8::1]:99", "socket": "f1", "": "f1", "192.0.2.1:99, or so": "f1",
 	} {
 		ctx := admission.WithCaller(context.Background(), admission.Caller{Remote: from})
 		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/interrex.v1.LeaseService/Claim", nil)
