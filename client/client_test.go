@@ -5,11 +5,13 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -533,6 +536,38 @@ func TestAnAgentOfAnUnknownCertificateIsUnavailable(t *testing.T) {
 	_, err := claim(t, dial(t, client.Config{Timeout: 2 * time.Second}, a))
 	if !errors.Is(err, interrex.ErrUnavailable) || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// clearServer serves HTTP/2 without TLS.
+func clearServer(h http.Handler) *httptest.Server {
+	s := httptest.NewUnstartedServer(h)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	return s
+}
+
+func TestARedirectIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	elsewhere := clearServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer elsewhere.Close()
+	redirecting := clearServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	defer redirecting.Close()
+	token := accesstoken.New().String()
+	for _, once := range []bool{false, true} {
+		c := dial(t, client.Config{Addresses: []string{redirecting.URL}, Token: token, OneShot: once, Timeout: 2 * time.Second})
+		_, claimed := claim(t, c)
+		_, status := c.Status(t.Context())
+		for what, err := range map[string]error{"a claim": claimed, "status": status} {
+			if err == nil || !strings.Contains(err.Error(), "is not an agent: it redirects to "+elsewhere.URL) {
+				t.Errorf("%s (one shot: %v): %v", what, once, err)
+			}
+		}
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("the other host got %d requests", n)
 	}
 }
 

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -17,7 +18,8 @@ import (
 )
 
 // plainly is a transport whose errors say when one side uses TLS and the other does
-// not.
+// not, and when the other one redirects: another host must not get a request and its
+// access token.
 type plainly struct {
 	*http.Transport
 	*history
@@ -59,6 +61,9 @@ func (p plainly) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := p.Transport.RoundTrip(r)
 	header := tls.RecordHeaderError{}
 	switch host := r.URL.Host; {
+	case err == nil && answer.StatusCode/100 == 3:
+		_ = answer.Body.Close()
+		return nil, fmt.Errorf("%s is not an agent: it redirects to %s, which is not followed; use the address of an agent", host, cmp.Or(answer.Header.Get("Location"), "nowhere"))
 	case err == nil, r.Context().Err() != nil:
 	case errors.As(err, &header):
 		err = fmt.Errorf("%s does not serve TLS: use http://%s: %w", host, host, err)
