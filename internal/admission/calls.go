@@ -108,6 +108,24 @@ func (c *Calls) EndOn(ctx context.Context) (context.Context, context.CancelFunc)
 	return ctx, func() { stop(); release(); cancel(nil) }
 }
 
+// EndSoon is EndOn for a call that another agent answers, of which it is not known here
+// whether it may last long: the copy ends grace later, and the call's outcome is unknown
+// then.
+func (c *Calls) EndSoon(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	ended, release := c.EndedFor(ctx)
+	stop := context.AfterFunc(ended, func() {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+			cancel(interrex.Errorf(interrex.ErrOutcomeUnknown, "this agent is stopping, and the member that it has forwarded the request to has not answered yet: try another agent, or this one when it runs again"))
+		}
+	})
+	return ctx, func() { stop(); release(); cancel(nil) }
+}
+
 // DrainingError returns the error of a call that arrives during a drain.
 func DrainingError() error {
 	err := interrex.Errorf(interrex.ErrDraining, "this agent is stopping; nothing has happened, try another agent")

@@ -59,6 +59,8 @@ type Elsewhere interface {
 	// May returns why the caller of a request may not see how this agent does; nil: it
 	// may.
 	May(r *http.Request) error
+	// Epoch returns the epoch of the cluster; its zero value: it is not known yet.
+	Epoch() interrex.Epoch
 }
 
 // Check is one line of the readiness probe.

@@ -1,8 +1,10 @@
 package apiserver
 
 import (
+	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/accesstoken"
@@ -27,6 +29,10 @@ func (s *Server) forwardingRoutes(mux *http.ServeMux) http.Handler {
 	return mux
 }
 
+// passGrace is how long a drain waits for the answer of a member. A claim or a read that
+// waits for something may last for an hour.
+const passGrace = 2 * time.Second
+
 // pass lets a member answer a request. A drain waits for the answer, and ends streams.
 func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
 	if err := s.calls.Enter(); err != nil {
@@ -34,12 +40,17 @@ func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.calls.Leave(1)
-	if in, out := wire.Streams(r.URL.Path); in || out {
-		ctx, cancel := s.calls.EndOn(r.Context())
-		defer cancel()
-		r = r.WithContext(ctx)
+	end := s.calls.EndOn
+	if in, out := wire.Streams(r.URL.Path); !in && !out {
+		end = func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return s.calls.EndSoon(ctx, passGrace)
+		}
 	}
-	s.config.Elsewhere.ServeHTTP(w, r)
+	ctx, cancel := end(r.Context())
+	defer cancel()
+	// The member's answer ends when the request does, and a stream's lasts.
+	defer context.AfterFunc(ctx, func() { _ = r.Body.Close() })()
+	s.config.Elsewhere.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // admitForwarding passes on requests at a door of an agent without raft, which does not

@@ -44,6 +44,9 @@ func (e engineService) Status(ctx context.Context, _ *connect.Request[interrexv1
 	}
 	c := &e.server.config
 	own, l, identity := c.Engine.Status(), c.Leadership.Current(), c.State.Identity()
+	if c.Elsewhere != nil {
+		identity.Epoch = c.Elsewhere.Epoch()
+	}
 	applied, _ := c.State.Applied()
 	m := &interrexv1.StatusResponse{
 		Id: c.ID, Version: c.Version, ApiAddress: own.APIAddress,

@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/enrolment"
 	"github.com/interrex/interrex/internal/forward"
@@ -44,8 +45,8 @@ func (s *Set) startGateway(u *unit.Unit) (worker.Worker, error) {
 	if err := s.fitsGateway(given, dir); err != nil {
 		return nil, err
 	}
-	token := &accesstoken.File{Path: s.section().API.TokenFile}
-	g := forward.NewGateway(forward.GatewayConfig{
+	token, is := &accesstoken.File{Path: s.section().API.TokenFile}, dir.Present()
+	c := forward.GatewayConfig{
 		TLS: given, Dialer: s.config.Agent.Dialer, Join: func() []string { return section.Join },
 		Token: func() (string, error) {
 			if token.Path == "" {
@@ -54,7 +55,14 @@ func (s *Set) startGateway(u *unit.Unit) (worker.Worker, error) {
 			return token.Token()
 		},
 		Lead: s.Leadership.Set, Version: s.config.Agent.Version, Clock: now, Logger: s.logger("forward"),
-	})
+		Known: forward.Cluster{ID: is.Joins, Epoch: is.Epoch},
+		Note:  func(c forward.Cluster) error { return dir.NoteForwards(c.ID, c.Epoch) },
+	}
+	if s.ownCertificate(dir) {
+		c.Trusts = func(cas [][]byte) []string { return inTrust(given, cas) }
+		c.Return = authority.HowToReturn(dir.ID, dir.Path, true)
+	}
+	g := forward.NewGateway(c)
 	slot.Offer(u, g)
 	u.Give(g, given)
 	return g, nil
@@ -98,6 +106,14 @@ func (e elsewhere) May(r *http.Request) error {
 	return noGateway()
 }
 
+// Epoch implements apiserver.Elsewhere.
+func (e elsewhere) Epoch() interrex.Epoch {
+	if g, is := e.gateway.Now(); is {
+		return g.Cluster().Epoch
+	}
+	return interrex.Epoch{}
+}
+
 func noGateway() error {
 	return interrex.Errorf(interrex.ErrUnavailable, "this agent forwards requests to members, and cannot yet: its 'interrex status', over its socket, says why; nothing has happened")
 }
@@ -109,15 +125,16 @@ func (s *Set) startForwardersRenewal(u *unit.Unit) (worker.Worker, error) {
 	if u.Err != nil {
 		return nil, u.Err
 	}
-	if s.config.Agent.TLS != nil || s.section().Cluster.TLS != enrolment.OwnFiles(dir.Path) {
+	if !s.ownCertificate(dir) {
 		return nil, nil // others renew it
 	}
 	return renewal.NewWorker(renewal.Config{
 		ID: dir.ID, Dir: dir.Path, Certificate: own.Certificate, Changed: func() {}, Clock: now, Logger: s.logger("certificate"),
 		Names:   func() []string { return enrolment.Names(s.section()) },
-		Member:  func() bool { return len(g.Told().Authorities) > 0 },
-		Wanted:  func(present *x509.Certificate) bool { return g.Told().Renews(present) },
-		Trusted: func() [][]byte { return g.Told().Authorities }, Gone: func(pin jointoken.Pin) bool { return g.Told().Gone(pin) },
+		Return:  authority.HowToReturn(dir.ID, dir.Path, true),
+		Member:  func() bool { return len(g.Orders().Authorities) > 0 },
+		Wanted:  func(present *x509.Certificate) bool { return g.Orders().Renews(present) },
+		Trusted: func() [][]byte { return g.Orders().Authorities }, Gone: func(pin jointoken.Pin) bool { return g.Orders().Gone(pin) },
 		Ask: func(ctx context.Context, q *renewal.Request) (*renewal.Grant, error) {
 			var failed []error
 			for _, address := range g.Told().Addresses {
@@ -145,40 +162,66 @@ func (s *Set) startAPIForwarded(u *unit.Unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	mux := http.NewServeMux()
+	mux, rules := http.NewServeMux(), s.rules(dir, st, table)
 	s.issuer(dir, table).Serve(mux)
-	rules := s.rules(dir, st, table)
-	tell := func(id string) (*forward.Members, error) {
+	c := forward.MemberConfig{
+		Callers: server.ForwardedHandler(), May: rules.MayForward, Remove: s.removeForwarder,
+		Epoch: func() interrex.Epoch { _, epoch := rules.Cluster(); return epoch }, Logger: logs.NewRepeats(s.config.Agent.Clock, s.logger("forward")),
+	}
+	c.Tell = func(id string, from *forward.Whereabouts) (*forward.Members, error) {
 		if server.Draining() {
 			return nil, admission.DrainingError()
 		}
 		if err := s.quarantined(); err != nil {
 			return nil, interrex.Errorf(interrex.ErrUnavailable, "%v", err)
 		}
-		return tellMembers(s.Leadership.Current(), t, st, table.Member(id), table.Trusted()), nil
+		row := table.Member(id)
+		if row != nil {
+			s.forwarders.Note(id, forward.Said{Whereabouts: *from, At: s.config.Agent.Clock.Now()})
+		}
+		m := &forward.Members{ID: t.ID(), Revision: st.Revision(), Addresses: addresses(t), Orders: orders(row, table)}
+		m.ClusterID, m.Epoch = rules.Cluster()
+		l := s.Leadership.Current()
+		m.LeaderID, m.LeaderAddress, m.Term = l.LeaderID, l.LeaderAddress, l.Term
+		return m, nil
 	}
-	logger := logs.NewRepeats(s.config.Agent.Clock, s.logger("forward"))
 	return listener.New(listener.Config{
-		Listener: l, Handler: forward.Serve(mux, server.ForwardedHandler(), rules.MayForward, tell, logger), Logger: s.logger("forward"),
+		Listener: l, Handler: forward.Serve(mux, c), Logger: s.logger("forward"),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return peercall.WithPeer(ctx, inbound.PeerOf(c))
 		},
 	})
 }
 
-// tellMembers returns what an agent without raft is told. row is what is recorded of it;
-// nil: nothing is.
-func tellMembers(l interrex.Leadership, t *transport.Transport, st *state.State, row *member.Member, cas [][]byte) *forward.Members {
-	m := &forward.Members{
-		ID: t.ID(), ClusterID: st.Identity().ClusterID, LeaderID: l.LeaderID, LeaderAddress: l.LeaderAddress, Term: l.Term, Authorities: cas,
+// removeForwarder removes an agent without raft that leaves the cluster.
+func (s *Set) removeForwarder(ctx context.Context, id string) error {
+	mine := s.Client()
+	if mine == nil {
+		return interrex.Errorf(interrex.ErrUnavailable, "this agent is starting or stopping")
 	}
+	_, err := mine.Members().Remove(ctx, id)
+	return err
+}
+
+// addresses returns the cluster addresses of all members.
+func addresses(t *transport.Transport) (all []string) {
 	for _, h := range append(t.Peers(), t.Self()) {
 		if address := t.Address(h.ID); inbound.CheckAddress(address) == nil {
-			m.Addresses = append(m.Addresses, address)
+			all = append(all, address)
 		}
 	}
-	if row != nil {
-		m.Renew, m.Key = row.Renew, []byte(row.Key)
+	return all
+}
+
+// orders returns what an agent without raft is to do about its certificates. row is what
+// is recorded of it; nil: nothing is.
+func orders(row *member.Member, table *member.Table) forward.Orders {
+	o := forward.Orders{Authorities: table.Trusted()}
+	if r := table.Rotation(); r != nil {
+		o.Rotating, o.Former = true, table.Known()[len(o.Authorities):]
 	}
-	return m
+	if row != nil {
+		o.Renew, o.Key = row.Renew, []byte(row.Key)
+	}
+	return o
 }

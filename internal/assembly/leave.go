@@ -6,6 +6,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/raftworker"
 )
@@ -19,6 +20,9 @@ func (s *Set) Leave(ctx context.Context, purge bool) error {
 	dir, client := running[*datadir.Dir](s, identityName), running[*localClient](s, ClientName)
 	if dir == nil || client == nil {
 		return interrex.Errorf(interrex.ErrUnavailable, "cannot leave: the agent is starting")
+	}
+	if s.WithoutRaft() {
+		return s.leaveForwarding(ctx, client)
 	}
 	if s.removal.Err() == nil {
 		if err := s.leave(ctx, dir.ID, client); err != nil {
@@ -63,6 +67,24 @@ func (s *Set) leave(ctx context.Context, id string, client *localClient) error {
 		s.stay()
 		return interrex.Errorf(interrex.ErrTimeout, "%s is to be removed, and is in raft's configuration still: the other voters must be running; it goes on until then, and may leave again", id)
 	}
+}
+
+// leaveForwarding takes an agent without raft out of its cluster. No member needs it, and
+// there is nothing to purge.
+func (s *Set) leaveForwarding(ctx context.Context, client *localClient) error {
+	g := running[*forward.Gateway](s, gatewayName)
+	if g == nil {
+		return interrex.Errorf(interrex.ErrUnavailable, "cannot leave: %v", noGateway())
+	}
+	s.logger("agent").Infof("leaving the cluster")
+	step := "the leases that are held through this agent to be released"
+	s.draining.Store(&step)
+	s.release(ctx, client)
+	if err := g.Leave(ctx); err != nil {
+		s.stay()
+		return err
+	}
+	return nil
 }
 
 // release ends the holds of leases through this agent, as in a drain.

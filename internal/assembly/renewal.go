@@ -26,7 +26,7 @@ import (
 // repairCertificate finishes a renewal that was cut, and issues the certificate again if
 // it has ended and this agent can do so.
 func (s *Set) repairCertificate(dir *datadir.Dir) {
-	if s.config.Agent.TLS != nil || s.section().Cluster.TLS != enrolment.OwnFiles(dir.Path) || check.Pending(s.section()) {
+	if !s.ownCertificate(dir) || check.Pending(s.section()) {
 		return
 	}
 	log := s.logger("certificate")
@@ -39,6 +39,12 @@ func (s *Set) repairCertificate(dir *datadir.Dir) {
 	case done:
 		log.Infof("this agent's certificate had ended, and was issued again with the CA's key, which is here")
 	}
+}
+
+// ownCertificate reports whether the agent's certificate is in its directory, where it is
+// renewed; else it comes from elsewhere.
+func (s *Set) ownCertificate(dir *datadir.Dir) bool {
+	return s.config.Agent.TLS == nil && s.section().Cluster.TLS == enrolment.OwnFiles(dir.Path)
 }
 
 // issuer renews certificates with the CA's key of this agent.
@@ -66,7 +72,7 @@ func (s *Set) startRenewal(u *unit.Unit) (worker.Worker, error) {
 	if u.Err != nil {
 		return nil, u.Err
 	}
-	if s.config.Agent.TLS != nil || s.section().Cluster.TLS != enrolment.OwnFiles(dir.Path) {
+	if !s.ownCertificate(dir) {
 		return nil, nil // others renew it
 	}
 	own := unit.Need[transport.TLS](u, TransportName)
@@ -76,6 +82,7 @@ func (s *Set) startRenewal(u *unit.Unit) (worker.Worker, error) {
 	here := s.issuer(dir, table)
 	return renewal.NewWorker(renewal.Config{
 		ID: dir.ID, Dir: dir.Path, Certificate: own.Certificate, Changed: t.Announce, Clock: now, Logger: s.logger("certificate"),
+		Return: authority.HowToReturn(dir.ID, dir.Path, false),
 		Names:  func() []string { return enrolment.Names(s.section()) },
 		Member: func() bool { return table.CA() != "" && table.Member(dir.ID) != nil },
 		Wanted: func(present *x509.Certificate) bool {

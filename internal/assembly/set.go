@@ -11,6 +11,7 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/lives"
 	"github.com/interrex/interrex/internal/logs"
@@ -33,6 +34,7 @@ type Set struct {
 	configuration *sections.Sections
 	removal       *membership.Removal
 	recovery      *recoveries
+	forwarders    *forward.Book
 	health        *health.Health
 	config        Config
 	nodes         map[string]unit.Node
@@ -65,6 +67,7 @@ func New(c Config) (*Set, error) {
 		configuration: sections.New(file),
 		removal:       membership.NewRemoval(),
 		recovery:      newRecoveries(),
+		forwarders:    new(forward.Book),
 		Lives:         lives.New(),
 		Leadership:    new(leadership.Tracker),
 		config:        c,

@@ -62,7 +62,7 @@ func (s *Set) view() health.View {
 		Acks:       running[health.Acks](s, RaftName),
 	}
 	v.Removed, v.RecoveryFailed = s.removal.Err(), s.recovery.failure()
-	v.Observers = s.config.Agent.Observers
+	v.Observers, v.Forwarders = s.config.Agent.Observers, s.forwarders
 	if dir := running[*datadir.Dir](s, identityName); dir != nil {
 		v.ID, v.ClusterID, v.Joins, v.Directory = dir.ID, dir.ClusterID, dir.Present().Joins, dir.Path
 	}

@@ -170,7 +170,12 @@ func namesOf(cert *x509.Certificate) []string {
 	return names
 }
 
-// HowToReturn says how an agent whose certificate has ended gets another.
-func HowToReturn(id, dir string) string {
-	return fmt.Sprintf("run 'interrex join-token create --for %s >FILE' on a member, and here 'interrex agent join ADDRESS --token-file FILE --data-dir %s' with a member's cluster address", id, dir)
+// HowToReturn says how an agent whose certificate has ended, or is of a CA that was
+// replaced, gets another. forwards is whether it runs without raft.
+func HowToReturn(id, dir string, forwards bool) string {
+	flag := ""
+	if forwards {
+		flag = " --forward"
+	}
+	return fmt.Sprintf("run 'interrex join-token create --for %s >FILE' on a member, and here 'interrex agent join ADDRESS --token-file FILE --data-dir %s%s' with a member's cluster address", id, dir, flag)
 }

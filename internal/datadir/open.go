@@ -95,6 +95,11 @@ func (d *Dir) NoteJoins(clusterID string) error {
 	return d.note(func(is *Identity) { is.Joins = clusterID })
 }
 
+// NoteForwards notes on disk which cluster an agent without raft forwards requests to.
+func (d *Dir) NoteForwards(clusterID string, epoch interrex.Epoch) error {
+	return d.note(func(is *Identity) { is.Joins, is.Epoch = clusterID, epoch })
+}
+
 // Present returns the identity as it is on the disk now. The embedded one is that of the
 // agent's start.
 func (d *Dir) Present() Identity {

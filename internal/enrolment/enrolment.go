@@ -295,7 +295,8 @@ func (c JoinConfig) join(ctx context.Context, inUse error) error {
 	if is.ClusterID != "" {
 		held = &joining.Held{ClusterID: is.ClusterID, Epoch: is.Epoch, Incarnation: is.Incarnation}
 	}
-	if held == nil && inUse != nil {
+	known := a.knownForwarder(is)
+	if held == nil && !known && inUse != nil {
 		return inUse
 	}
 	key, csr, err := a.request()
@@ -308,7 +309,7 @@ func (c JoinConfig) join(ctx context.Context, inUse error) error {
 	if err != nil {
 		return err
 	}
-	if held != nil && !grant.Anew {
+	if held != nil && !grant.Anew || known && is.Joins == grant.ClusterID {
 		return returned(a, key, grant)
 	}
 	if inUse != nil {
@@ -335,6 +336,13 @@ func (c JoinConfig) join(ctx context.Context, inUse error) error {
 		datadir.SaveIdentity(a.DataDir, is),
 		a.saveConfig(join),
 	)
+}
+
+// knownForwarder reports whether the directory is of an agent without raft that has joined
+// before, and has its configuration.
+func (a Agent) knownForwarder(is datadir.Identity) bool {
+	_, err := os.Stat(filepath.Join(a.DataDir, ConfigName))
+	return a.Forwards && is.ClusterID == "" && is.Joins != "" && err == nil
 }
 
 // returned gives an agent that is in the cluster already its new certificate. All else

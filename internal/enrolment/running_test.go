@@ -290,3 +290,39 @@ func TestAnAgentThatLostItsDataJoinsAsWhatItIsNow(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An agent without raft whose certificate is of no use any more gets another, and keeps all
+// else, also while it runs.
+func TestAnAgentWithoutRaftKeepsItsConfigurationWhenItComesBack(t *testing.T) {
+	cluster, dir := joinable(t), t.TempDir()
+	c := cluster.join(dir, "f1", cluster.token("f1"))
+	c.Agent.Forwards = true
+	if _, err := Join(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	file, cert := filepath.Join(dir, ConfigName), filepath.Join(dir, authority.AgentCertName)
+	first, err := os.ReadFile(cert)
+	if err == nil {
+		err = os.WriteFile(file, []byte("mine"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := disk.LockDir(dir, "the agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Unlock() }()
+	if _, err := Join(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	second, err := os.ReadFile(cert)
+	text, failed := os.ReadFile(file)
+	if err := errors.Join(err, failed); err != nil || string(second) == string(first) || string(text) != "mine" {
+		t.Errorf("%v: another certificate: %v, the configuration: %q", err, string(second) != string(first), text)
+	}
+	c.Agent.Forwards = false
+	if _, err := Join(t.Context(), c); !errors.Is(err, disk.ErrInUse) {
+		t.Errorf("it becomes a member while it runs: %v", err)
+	}
+}

@@ -1,18 +1,24 @@
 package forward
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/inbound"
+	"github.com/interrex/interrex/internal/peercall"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -23,12 +29,59 @@ const dialTimeout = 3 * time.Second
 type memberLine struct {
 	*http.Transport
 	address string
+
+	mu    sync.Mutex
+	conns map[*lineConn]bool // those that are open
 }
 
+// call makes one request of this agent's own to a member. mark changes its header.
+func call[A any](ctx context.Context, l *memberLine, mark func(http.Header), path string, q any) (*A, error) {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://member"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	mark(post.Header)
+	response, err := l.RoundTrip(post)
+	if err != nil {
+		return nil, err
+	}
+	return peercall.Read[A](l.address, response)
+}
+
+// cut closes all connections. What was open on them fails, and its caller repeats it.
+func (l *memberLine) cut() {
+	l.mu.Lock()
+	conns := slices.Collect(maps.Keys(l.conns))
+	l.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+}
+
+// lineConn is a connection of a memberLine.
+type lineConn struct {
+	net.Conn
+	line *memberLine
+}
+
+// Close implements net.Conn.
+func (c *lineConn) Close() error {
+	c.line.mu.Lock()
+	delete(c.line.conns, c)
+	c.line.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// newMemberLine returns a member's line. It connects when it is used.
 func newMemberLine(address string, given transport.TLS, dialer transport.Dialer) *memberLine {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true) // the connection is TLS already
-	return &memberLine{address: address, Transport: &http.Transport{
+	l := &memberLine{address: address, conns: map[*lineConn]bool{}}
+	l.Transport = &http.Transport{
 		Protocols: protocols,
 		// A member that is paused, or cut off, must not block a request for ever.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: silence, WriteByteTimeout: silence},
@@ -37,10 +90,15 @@ func newMemberLine(address string, given transport.TLS, dialer transport.Dialer)
 			if err != nil {
 				return nil, &dialError{err}
 			}
-			return conn, nil
+			c := &lineConn{conn, l}
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.conns[c] = true
+			return c, nil
 		},
 		DisableCompression: true, // it passes as the caller and the member want it
-	}}
+	}
+	return l
 }
 
 // Dial connects to a member, as an agent without raft: the other end speaks HTTP/2 with
@@ -63,10 +121,30 @@ func Dial(ctx context.Context, address string, given transport.TLS, dialer trans
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		return nil, fmt.Errorf("the other end is no member, or one of the two does not accept the other's certificate: %w", err)
+		return nil, &handshakeError{err}
 	}
 	return conn, nil
 }
+
+// distrusted reports whether one end does not accept the other's certificate.
+func distrusted(err error) bool {
+	var ours *tls.CertificateVerificationError
+	var theirs *net.OpError
+	return errors.As(err, &ours) || errors.As(err, &theirs) && theirs.Op == "remote error"
+}
+
+// handshakeError is the error of a handshake. It says only what matters of it.
+type handshakeError struct{ err error }
+
+func (e *handshakeError) Error() string {
+	var unknown x509.UnknownAuthorityError
+	if errors.As(e.err, &unknown) {
+		return "its certificate is of a CA that this agent does not trust"
+	}
+	return "the other end is not a member, or one of the two does not accept the other's certificate: " + e.err.Error()
+}
+
+func (e *handshakeError) Unwrap() error { return e.err }
 
 // dialError is the error of a connection that was not made: nothing was sent.
 type dialError struct{ err error }

@@ -22,6 +22,11 @@ func (g *Gateway) newProxy() http.Handler {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", "member", "member"
 			r.Out.Header.Set(callersHeader, cmp.Or(admission.CallerOf(r.In.Context()).Remote, "1"))
+			if r.Out.Body != nil {
+				// One that can be closed: when the connection to the member is lost, a stream
+				// ends, although its caller sends nothing.
+				r.Out.Body = r.In.Body
+			}
 		},
 		FlushInterval: -1,
 		ErrorLog:      log.New(io.Discard, "", 0), // an answer that was cut is the caller's to report

@@ -163,6 +163,9 @@ func (v View) betweenLives() bool {
 func (v View) leaderKnown() bool { return v.Leadership.Leader || v.Leadership.LeaderID != "" }
 
 func (v View) quorumLost() []alarm.Finding {
+	if v.Forwards {
+		return v.leaderless()
+	}
 	if v.leaderKnown() || v.Running() == nil {
 		return nil
 	}

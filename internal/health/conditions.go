@@ -48,7 +48,7 @@ func (h *Health) conditions() []alarm.Condition {
 		{Name: "ca-key-missing", Look: h.on(View.caKeyMissing), After: keyGrace,
 			Do: "start a voter that has the CA's key: leadership goes there by itself; if the key is lost, 'interrex ca rotate' makes another CA, for which the lost key is not needed"},
 		{Name: "ca-rotation-held", Look: h.on(View.caRotationHeld), After: rotationGrace,
-			Do: "start that agent, or leave it out: 'interrex ca rotate --without ID'; it comes back with 'interrex agent join'"},
+			Do: "start that agent, or leave it out: 'interrex ca rotate --without ID'; it comes back with 'interrex agent join', and with --forward if it runs without raft"},
 		{Name: "certificate-ending", Look: h.on(View.certificateEnding),
 			Do: "with the cluster's own CA see this agent's log: it renews its certificate by itself, or, if it has ended, 'interrex agent join' with a token of 'interrex join-token create --for ID' brings it back; else issue a new certificate and replace the files: they are read again without a restart"},
 		{Name: "certificate-unusable", Look: h.on(View.certificateUnusable), After: restartGrace,

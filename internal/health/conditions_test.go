@@ -298,39 +298,49 @@ var troubles = map[string][]trouble{
 func rotated(t *testing.T, phase member.Phase) *member.Table {
 	t.Helper()
 	table := member.New()
-	apply := func(c state.Command) {
-		t.Helper()
-		decoded, err := table.Decode(c.Append(nil))
-		if err == nil {
-			err = table.Check(0, decoded)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: state.MemberTable}, decoded)
+	applied(t, table, &member.SetCA{Cert: string(newCA(t))})
+	applied(t, table, &member.See{ID: "n1", Incarnation: "disk", Version: "1"})
+	rotateTo(t, table, phase)
+	return table
+}
+
+// applied has a command applied to a table.
+func applied(t *testing.T, table *member.Table, c state.Command) {
+	t.Helper()
+	decoded, err := table.Decode(c.Append(nil))
+	if err == nil {
+		err = table.Check(0, decoded)
 	}
-	next := func() []byte {
-		ca, err := authority.New(time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return ca.Cert()
+	if err != nil {
+		t.Fatal(err)
 	}
-	apply(&member.SetCA{Cert: string(next())})
-	apply(&member.See{ID: "n1", Incarnation: "disk", Version: "1"})
+	table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: state.MemberTable}, decoded)
+}
+
+func newCA(t *testing.T) []byte {
+	t.Helper()
+	ca, err := authority.New(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca.Cert()
+}
+
+// rotateTo begins a rotation, and takes it to a phase; 0: it begins none.
+func rotateTo(t *testing.T, table *member.Table, phase member.Phase) {
+	t.Helper()
 	if phase == 0 {
-		return table
+		return
 	}
-	apply(&member.RotateCA{})
+	applied(t, table, &member.RotateCA{})
 	for table.Rotation().Phase < phase {
 		step, _ := table.Step()
 		if step.Phase == member.Asked {
-			apply(&member.OfferCA{Step: step, Cert: string(next())})
+			applied(t, table, &member.OfferCA{Step: step, Cert: string(newCA(t))})
 		} else {
-			apply(&member.AdvanceCA{Step: step})
+			applied(t, table, &member.AdvanceCA{Step: step})
 		}
 	}
-	return table
 }
 
 // replaced is a pair of files that is in force and is replaced by something else.

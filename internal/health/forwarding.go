@@ -2,7 +2,7 @@ package health
 
 import (
 	"errors"
-	"strings"
+	"fmt"
 
 	"github.com/interrex/interrex/internal/alarm"
 )
@@ -36,5 +36,18 @@ func (v View) forwardDown() []alarm.Finding {
 	if err == nil {
 		return nil
 	}
-	return []alarm.Finding{{Text: strings.ReplaceAll(err.Error(), "\n", "; "), Since: since}}
+	return []alarm.Finding{{Text: err.Error(), Since: since}}
+}
+
+// leaderless is for an agent without raft whose member knows no leader, and that knows no
+// other member that does.
+func (v View) leaderless() []alarm.Finding {
+	if v.Gateway == nil {
+		return nil
+	}
+	since, id := v.Gateway.Leaderless()
+	if since.IsZero() {
+		return nil
+	}
+	return []alarm.Finding{{Since: since, Text: fmt.Sprintf("requests are forwarded to %s, which knows of no leader, and no other member is reached that knows one", id)}}
 }

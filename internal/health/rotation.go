@@ -10,9 +10,14 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex/internal/alarm"
+	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/rotation"
 )
+
+// toldWithin is how long an agent without raft, which tells each member of itself every
+// 10 s while the CA is rotated, may be silent and still count as running.
+const toldWithin = 30 * time.Second
 
 // aliveWithin is how long an agent may be silent and still be asked for something.
 const aliveWithin = 5 * time.Second
@@ -33,8 +38,8 @@ func (v View) Authority() rotation.Cluster {
 	all := map[string]*rotation.Agent{}
 	for _, m := range v.Admitted.Members() {
 		all[m.ID] = &rotation.Agent{ID: m.ID, Issuer: m.Certificate.Issuer}
-		if m.Forwards { // it says nothing of itself, and follows what members tell it
-			all[m.ID].Met, all[m.ID].Alive, all[m.ID].Trusts = true, true, []string{c.CA, c.Next}
+		if m.Forwards {
+			v.identifyForwarder(all[m.ID])
 			if v.Admitted.Recertified(m) {
 				all[m.ID].Issuer = c.CA
 			}
@@ -87,6 +92,16 @@ func (v View) identifyAuthority(a *rotation.Agent, r *raft.Raft) {
 		a.Fit = said.Log.Unfit == ""
 	}
 	a.Trusts, a.Keys = said.Trusts, said.CAKeys
+}
+
+// identifyForwarder notes what an agent without raft has told this member.
+func (v View) identifyForwarder(a *rotation.Agent) {
+	var said forward.Said
+	if v.Forwarders != nil {
+		said, a.Met = v.Forwarders.Said(a.ID)
+	}
+	a.Trusts, a.Silent = said.Trusts, v.At.Sub(said.At)
+	a.Alive = a.Met && a.Silent <= toldWithin
 }
 
 // RotationWaiting returns the members that the rotation of the CA waits for, as this

@@ -27,7 +27,7 @@ func (h *Health) Status() interrex.Status {
 		status.State, status.Quorum = interrex.Forwarding, v.forwarding()
 	}
 	if v.Gateway != nil {
-		status.ClusterID, status.LeaderID = v.Gateway.Told().ClusterID, v.Gateway.Told().LeaderID
+		status.ClusterID, status.LeaderID = v.Gateway.Cluster().ID, v.Gateway.Told().LeaderID
 	}
 	if v.Waits != "" {
 		status.State = interrex.Waiting

@@ -50,6 +50,8 @@ type View struct {
 	// Forwards is whether this is an agent without raft.
 	Forwards bool
 	Gateway  *forward.Gateway // of an agent without raft; nil also where it does not run
+	// Forwarders has what agents without raft have told this member.
+	Forwarders *forward.Book
 
 	// Why a worker that does not run ended or could not start; nil: it runs, or
 	// waits for an input.

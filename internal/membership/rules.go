@@ -28,8 +28,14 @@ type Rules struct {
 	Tables map[string]uint16
 }
 
-// known returns the cluster that this agent belongs to: as the log has it or, until
-// the log has been read, the disk.
+// Cluster returns the cluster that this agent belongs to, and its epoch: as the log has
+// them or, until the log has been read, the disk.
+func (r Rules) Cluster() (id string, epoch interrex.Epoch) {
+	id, epoch, _ = r.known()
+	return id, epoch
+}
+
+// known does what Cluster does, and returns the members' disks if the log has been read.
 func (r Rules) known() (clusterID string, epoch interrex.Epoch, incarnations map[string]string) {
 	id := r.State.Identity()
 	if id.ClusterID == "" {

@@ -204,9 +204,10 @@ func TestARenewalWhoseAnswerWasLostIsContinuedWithTheSameKey(t *testing.T) {
 func TestAnEndedCertificateSaysHowTheAgentReturns(t *testing.T) {
 	w := newWorld(t, time.Now().Add(-authority.CertLife-time.Hour))
 	alone := w.worker()
+	alone.config.Return = authority.HowToReturn("n1", w.dir, true)
 	alone.config.Member = func() bool { return false } // as far as it knows, before it has met the others
 	err := alone.look(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "join-token create --for n1") || !strings.Contains(err.Error(), w.dir) {
+	if err == nil || !strings.Contains(err.Error(), "join-token create --for n1") || !strings.Contains(err.Error(), w.dir+" --forward'") {
 		t.Errorf("%v", err)
 	}
 	if w.asked != 0 {

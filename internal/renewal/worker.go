@@ -33,6 +33,8 @@ const (
 // Config is the configuration of a Worker.
 type Config struct {
 	ID, Dir string // of this agent
+	// Return says how the agent gets another certificate when its own has ended.
+	Return string
 	// Certificate returns the certificate in use.
 	Certificate func() (*tls.Certificate, error)
 	// Member reports whether this agent is a member of a cluster with a CA of its own:
@@ -163,7 +165,7 @@ func (w *Worker) renew(ctx context.Context) error {
 	if now := w.config.Clock.Now(); now.After(cert.Leaf.NotAfter) {
 		done, err := authority.Reissue(w.config.Dir, w.config.ID, now)
 		if err == nil && !done {
-			err = fmt.Errorf("it ended at %s: %s", cert.Leaf.NotAfter.UTC().Format(time.RFC3339), authority.HowToReturn(w.config.ID, w.config.Dir))
+			err = fmt.Errorf("it ended at %s: %s", cert.Leaf.NotAfter.UTC().Format(time.RFC3339), w.config.Return)
 		}
 		if err != nil {
 			return err
