@@ -126,12 +126,13 @@ func (c Cluster) keepAnd(pin string, lacks func(Agent) string) Step {
 // keep returns what is to be done so that the leader has the key of a CA; none: it has.
 // If no voter has it another CA is to be made, but not while one may be off that has it.
 func (c Cluster) keep(pin string) Step {
+	if slices.ContainsFunc(c.Agents, func(a Agent) bool { return a.Leader && slices.Contains(a.Keys, pin) }) {
+		return Step{}
+	}
 	waiting := map[string]string{}
 	for _, a := range c.Agents {
 		has := slices.Contains(a.Keys, pin)
 		switch {
-		case a.Leader && has:
-			return Step{}
 		case a.Leader || !a.Voter:
 		case has && a.Alive && a.Fit:
 			return Step{Kind: HandOver, ID: a.ID}

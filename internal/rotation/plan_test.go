@@ -66,6 +66,21 @@ func never(a *Agent)       { *a = Agent{ID: a.ID, Voter: a.Voter} }
 func both(a *Agent)        { trusting(a); handed(a) }
 func withoutVote(a *Agent) { a.Voter = false }
 
+// A leader that has the key leads on, whatever its ID is: else leadership would return to
+// the first voter after each fail-over, and an operator could not move it.
+func TestALeaderThatHasTheKeyLeadsOn(t *testing.T) {
+	for _, id := range []string{"n1", "n2", "n3"} {
+		c := cluster(0).each(func(a *Agent) { a.Leader = a.ID == id })
+		if s := Next(c); s.Kind != None {
+			t.Errorf("%s leads: %+v", id, s)
+		}
+		without := c.one(id, keyless)
+		if s := Next(without); s.Kind != HandOver || s.ID == id {
+			t.Errorf("%s leads without the key: %+v", id, s)
+		}
+	}
+}
+
 func TestThePhasesOfARotation(t *testing.T) {
 	for name, test := range map[string]struct {
 		c       Cluster
