@@ -54,7 +54,7 @@ func (s *Set) startGateway(u *unit.Unit) (worker.Worker, error) {
 			}
 			return token.Token()
 		},
-		Lead: s.Leadership.Set, Version: s.config.Agent.Version, Clock: now, Logger: s.logger("forward"),
+		Lead: s.Leadership.Set, Version: s.config.Agent.Version, Clock: now, Logger: logs.NewRepeats(now, s.logger("forward")),
 		Known: forward.Cluster{ID: is.Joins, Epoch: is.Epoch},
 		Note:  func(c forward.Cluster) error { return dir.NoteForwards(c.ID, c.Epoch) },
 	}

@@ -117,6 +117,9 @@ func (g *Gateway) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	m, address, err := g.ask(ctx)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return // this agent is stopping
+	}
 	if err == nil && g.surveyDue(m) {
 		m = g.survey(ctx, m, address)
 	}

@@ -70,6 +70,10 @@ func (f *fleet) member(id string, may func(string) error) (address string) {
 	}
 	address = l.Addr().String()
 	callers := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/unauthenticated" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
 		if r.URL.Path == "/stream" {
 			_, _ = io.WriteString(w, "begun")
 			_ = http.NewResponseController(w).Flush()
@@ -424,6 +428,36 @@ func TestOnlyCallersOfTheAgentItselfHaveItsToken(t *testing.T) {
 	g.config.Token = func() (string, error) { return "", errors.New("no such file") }
 	if code, text := f.post(g, admission.Socket, "", ""); code != http.StatusUnauthorized || !strings.Contains(text, "api.token-file: no such file") {
 		t.Errorf("%d %s", code, text)
+	}
+}
+
+func TestAnAgentSaysThatItsTokenIsNotAccepted(t *testing.T) {
+	f := newFleet(t)
+	g := f.gateway(f.member("a", fine))
+	said := new(warnings)
+	g.config.Logger = said
+	for _, c := range []struct {
+		door  admission.Door
+		token string
+	}{{admission.Public, ""}, {admission.Socket, "theirs"}, {admission.Socket, ""}} {
+		if code, _ := f.postTo("/unauthenticated", g, c.door, c.token, ""); code != http.StatusUnauthorized {
+			t.Fatal(code)
+		}
+	}
+	if n := said.n.Load(); n != 1 {
+		t.Errorf("it says so %d times, and one request showed its own token", n)
+	}
+}
+
+// warnings counts what is said about the token's file.
+type warnings struct {
+	silent.Logger
+	n atomic.Int32
+}
+
+func (w *warnings) Warningf(format string, _ ...any) {
+	if strings.HasPrefix(format, "api.token-file: a member does not accept") {
+		w.n.Add(1)
 	}
 }
 

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"log"
@@ -27,6 +28,12 @@ func (g *Gateway) newProxy() http.Handler {
 				// ends, although its caller sends nothing.
 				r.Out.Body = r.In.Body
 			}
+		},
+		ModifyResponse: func(answer *http.Response) error {
+			if _, own := answer.Request.Context().Value(ownKey{}).(bool); own && answer.StatusCode == http.StatusUnauthorized {
+				g.config.Logger.Warningf("api.token-file: a member does not accept the access token there: it has ended, was revoked, or is of another cluster: 'interrex token create' makes another")
+			}
+			return nil
 		},
 		FlushInterval: -1,
 		ErrorLog:      log.New(io.Discard, "", 0), // an answer that was cut is the caller's to report
@@ -66,11 +73,14 @@ func (g *Gateway) signed(r *http.Request) (*http.Request, error) {
 		return r, interrex.Errorf(interrex.ErrUnauthenticated, "api.token-file: %v", err)
 	}
 	if token != "" {
-		r = r.Clone(r.Context())
+		r = r.Clone(context.WithValue(r.Context(), ownKey{}, true))
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	return r, nil
 }
+
+// ownKey is the key of a request's context, if it shows the agent's own token.
+type ownKey struct{}
 
 // May returns why the caller of a request may not see how this agent does; nil: it may.
 // A member decides it.
