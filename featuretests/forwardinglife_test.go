@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/internal/authority"
 )
 
 // TestAnAgentWithoutRaftStopsAndLeavesAtOnce stops one while a watch and a claim that waits
@@ -127,4 +128,22 @@ func TestAnAgentWithoutRaftThatARotationLeftOutSaysWhatBringsItBack(t *testing.T
 	if after := f.read(f.members[i].file); string(after) != string(before) {
 		t.Errorf("its configuration is another one:\n%s", after)
 	}
+}
+
+// TestAnAgentWithoutRaftRenewsItsCertificate makes its certificate older, while it runs and
+// while it does not.
+func TestAnAgentWithoutRaftRenewsItsCertificate(t *testing.T) {
+	f := enrol(t, 1)
+	i := f.addForwarder("f1", nil)
+	f.age(i, time.Now().Add(-authority.CertLife*7/10))
+	old := f.certificate(i).Leaf.SerialNumber
+	f.until("it is renewed", func() bool { return f.certificate(i).Leaf.SerialNumber.Cmp(old) != 0 })
+	f.signal(i, syscall.SIGTERM)
+	f.exit(i)
+	f.age(i, time.Now().Add(-authority.CertLife-24*time.Hour))
+	f.start(i)
+	f.until("it says that it has ended, and what brings it back", func() bool {
+		out, _ := f.command("status", "--addr", f.socket(i))
+		return strings.Contains(out, "ALARM certificate-ending") && comeBack.MatchString(out)
+	})
 }

@@ -70,7 +70,7 @@ func (s *Set) view() health.View {
 		v.Waits, v.WaitsSince = w.Waits(), w.Since()
 	}
 	if s.WithoutRaft() {
-		v.Forwards, v.Gateway = true, running[*forward.Gateway](s, gatewayName)
+		v.Forwards, v.Gateway, v.ClusterTLS = true, running[*forward.Gateway](s, gatewayName), running[transport.TLS](s, gatewayName)
 	}
 	s.viewDown(&v)
 	return v

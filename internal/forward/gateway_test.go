@@ -333,7 +333,6 @@ func TestARequestThatWasNotSentKeepsItsBody(t *testing.T) {
 func TestARequestThatMayHaveBeenSentIsNotSentAgain(t *testing.T) {
 	f := newFleet(t)
 	f.cuts = "a"
-	fine := func(string) error { return nil }
 	cuts, answers := f.member("a", fine), f.member("b", fine)
 	cut := 0
 	for sent := 0; cut < 4 && sent < 100; { // the addresses are tried in any order
@@ -385,22 +384,22 @@ func TestWhoMaySeeHowAnAgentDoesIsAskedOfAMember(t *testing.T) {
 
 func TestAddressesThatAreNotKnownAnyMoreAreForgotten(t *testing.T) {
 	join := []string{"a:1", "b:1"}
-	g := &Gateway{config: GatewayConfig{Join: func() []string { return join }}, lines: map[string]*memberLine{}}
+	g := &Gateway{config: GatewayConfig{Join: func() []string { return join }}, members: roster{lines: map[string]*memberLine{}}}
 	if got := g.addresses(); len(got) != 2 {
 		t.Errorf("there are %q", got)
 	}
-	if first := g.line("a:1"); g.line("a:1") != first || g.line("b:1") == first {
+	if first := g.members.line("a:1"); g.members.line("a:1") != first || g.members.line("b:1") == first {
 		t.Error("a member has two lines, or two have one")
 	}
-	g.demote("nowhere:1")
+	g.members.demote("nowhere:1")
 	for _, address := range join {
-		if g.demote(address); g.addresses()[1] != address {
+		if g.members.demote(address); g.addresses()[1] != address {
 			t.Errorf("%s is not the last one of %q", address, g.addresses())
 		}
 	}
 	join = join[1:]
-	if got := g.addresses(); len(got) != 1 || got[0] != "b:1" || len(g.lines) != 1 || g.lines["b:1"] == nil {
-		t.Errorf("left are %q, with %d lines", got, len(g.lines))
+	if got := g.addresses(); len(got) != 1 || got[0] != "b:1" || len(g.members.lines) != 1 || g.members.lines["b:1"] == nil {
+		t.Errorf("left are %q, with %d lines", got, len(g.members.lines))
 	}
 	for n := range 2 * maxAddresses {
 		join = append(join, fmt.Sprintf("c:%d", n))

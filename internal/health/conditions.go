@@ -50,7 +50,7 @@ func (h *Health) conditions() []alarm.Condition {
 		{Name: "ca-rotation-held", Look: h.on(View.caRotationHeld), After: rotationGrace,
 			Do: "start that agent, or leave it out: 'interrex ca rotate --without ID'; it comes back with 'interrex agent join', and with --forward if it runs without raft"},
 		{Name: "certificate-ending", Look: h.on(View.certificateEnding),
-			Do: "with the cluster's own CA see this agent's log: it renews its certificate by itself, or, if it has ended, 'interrex agent join' with a token of 'interrex join-token create --for ID' brings it back; else issue a new certificate and replace the files: they are read again without a restart"},
+			Do: "with the cluster's own CA see this agent's log: it renews its certificate by itself, or, if it has ended, 'interrex agent join' with a token of 'interrex join-token create --for ID' brings it back, with --forward if it runs without raft; else issue a new certificate and replace the files: they are read again without a restart"},
 		{Name: "certificate-unusable", Look: h.on(View.certificateUnusable), After: restartGrace,
 			Do: "fix the files: the previous ones stay in use until then, but the next start would fail"},
 		{Name: "disk-failed", Look: h.on(View.diskFailed), Keep: settled,
