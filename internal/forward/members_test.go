@@ -31,17 +31,17 @@ func TestWhatAMemberTellsOfCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, c := range map[string]struct {
-		told         Members
+		told         Orders
 		renews, gone bool // the certificate is to be renewed, and its CA is not trusted any more
 	}{
-		"nothing":                   {Members{}, false, false},
-		"its CA":                    {Members{Authorities: [][]byte{first.Raw}}, false, false},
-		"a next CA":                 {Members{Authorities: [][]byte{second.Raw, first.Raw}}, true, false},
-		"another CA":                {Members{Authorities: [][]byte{second.Raw}}, true, true},
-		"that it is to be renewed":  {Members{Authorities: [][]byte{first.Raw}, Renew: true, Key: present.RawSubjectPublicKeyInfo}, true, false},
-		"the same of its last key":  {Members{Authorities: [][]byte{first.Raw}, Renew: true, Key: second.RawSubjectPublicKeyInfo}, false, false},
-		"its key":                   {Members{Authorities: [][]byte{first.Raw}, Key: present.RawSubjectPublicKeyInfo}, false, false},
-		"what is not a certificate": {Members{Authorities: [][]byte{[]byte("x")}}, false, true},
+		"nothing":                   {Orders{}, false, false},
+		"its CA":                    {Orders{Authorities: [][]byte{first.Raw}}, false, false},
+		"a next CA":                 {Orders{Authorities: [][]byte{second.Raw, first.Raw}}, true, false},
+		"another CA":                {Orders{Authorities: [][]byte{second.Raw}}, true, true},
+		"that it is to be renewed":  {Orders{Authorities: [][]byte{first.Raw}, Renew: true, Key: present.RawSubjectPublicKeyInfo}, true, false},
+		"the same of its last key":  {Orders{Authorities: [][]byte{first.Raw}, Renew: true, Key: second.RawSubjectPublicKeyInfo}, false, false},
+		"its key":                   {Orders{Authorities: [][]byte{first.Raw}, Key: present.RawSubjectPublicKeyInfo}, false, false},
+		"what is not a certificate": {Orders{Authorities: [][]byte{[]byte("x")}}, false, true},
 	} {
 		if got := c.told.Renews(present); got != c.renews {
 			t.Errorf("told %s, it is to be renewed: %v", what, got)
