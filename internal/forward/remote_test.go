@@ -7,6 +7,7 @@ import (
 	"net/http/httputil"
 	"testing"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/peercall"
 	"github.com/interrex/interrex/internal/silent"
@@ -18,13 +19,17 @@ type direct struct{ to http.Handler }
 func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	d.to.ServeHTTP(w, r.WithContext(peercall.WithPeer(r.Context(), "f1")))
-	return w.Result(), nil
+	answer := w.Result()
+	answer.Request = r
+	return answer, nil
 }
 
 func TestAMemberLearnsWhereAForwardedRequestCameFrom(t *testing.T) {
 	var learnt string
 	callers := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { learnt = r.RemoteAddr })
-	member := Serve(http.NewServeMux(), callers, func(string) error { return nil }, nil, silent.Logger{})
+	member := Serve(http.NewServeMux(), MemberConfig{
+		Callers: callers, May: fine, Epoch: func() interrex.Epoch { return interrex.Epoch{} }, Logger: silent.Logger{},
+	})
 	proxy := new(Gateway).newProxy()
 	proxy.(*httputil.ReverseProxy).Transport = direct{member}
 	for from, want := range map[string]string{
