@@ -109,6 +109,31 @@ func TestAMemberIsRemovedWithoutItsQuorumOnlyByForce(t *testing.T) {
 	})
 }
 
+// One that has just died is not silent for long enough yet to be called so.
+func TestNoVoterGoesRightAfterAnotherHasDied(t *testing.T) {
+	c := interrextest.NewCluster(t, 3)
+	leader := c.Leader()
+	other := c.Agent((leader + 2) % 3).ID()
+	by := c.Agent(leader).Members()
+	if _, _, err := by.List(t.Context(), interrex.ReadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.Kill((leader + 1) % 3)
+	if _, err := by.SetVoter(t.Context(), other, false); err != nil { // it waits for its turn
+		t.Errorf("a living one is demoted: %v", err)
+	}
+	if _, err := by.Remove(t.Context(), other); !errors.Is(err, interrex.ErrConflict) {
+		t.Errorf("a living one is removed: %v", err)
+	}
+	all, _, err := by.List(t.Context(), interrex.ReadOptions{})
+	if err != nil || !slices.ContainsFunc(all, func(m interrex.Member) bool { return m.ID == other && m.Suffrage == "voter" }) {
+		t.Errorf("without a quorum of the others it has lost its vote: %+v, %v", all, err)
+	}
+	if _, err := c.Agent(leader).Leases().Claim(t.Context(), interrex.ClaimRequest{Key: interrex.Key{Namespace: "mine", Name: "db"}, Holder: "me"}); err != nil {
+		t.Errorf("after that: %v", err)
+	}
+}
+
 // Without a quorum nothing can be removed, and the caller is not kept waiting.
 func TestWithoutAQuorumNoForceRemoves(t *testing.T) {
 	c := interrextest.NewCluster(t, 3)

@@ -23,7 +23,7 @@ func (s *Set) vet(table state.TableID, c state.Command) func(context.Context) er
 			if err := s.recorded(ctx, c.ID); err != nil {
 				return err
 			}
-			return health.MayLeave(c.ID, s.view().Members(), c.Force)
+			return s.mayGo(ctx, c.ID, c.Force)
 		}
 	case *member.Admit:
 		return func(context.Context) error { return s.mayReplace(c) }
@@ -31,6 +31,31 @@ func (s *Set) vet(table state.TableID, c state.Command) func(context.Context) er
 		return func(ctx context.Context) error { return s.recorded(ctx, c.ID) }
 	}
 	return nil
+}
+
+// respondTimeout is how long voters have to answer before one of them goes. A leader
+// sends them something every tenth of a heartbeat timeout.
+const respondTimeout = 2 * time.Second
+
+// mayGo returns why a voter must not go. Whether the others are a quorum is asked anew: a
+// voter that has just died is not silent for long enough yet to be called so.
+func (s *Set) mayGo(ctx context.Context, id string, forced bool) error {
+	if err := health.MayLeave(id, s.view().Members(), forced); err != nil || forced {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, respondTimeout)
+	defer cancel()
+	for since := s.config.Agent.Clock.Now(); ; {
+		err := health.MayLeave(id, s.view().MembersSince(since), false)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-s.config.Agent.Clock.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // recordTimeout bounds the wait until a founder is recorded.

@@ -40,6 +40,18 @@ func (v View) Members() []interrex.Member {
 	return all
 }
 
+// MembersSince returns the members as Members does; those that have not answered anything
+// that was sent after a moment are silent.
+func (v View) MembersSince(moment time.Time) []interrex.Member {
+	all := v.Members()
+	for i := range all {
+		if m := &all[i]; m.ID != v.ID && !v.LastHeard(m.ID, v.Running()).After(moment) {
+			m.Silent = true
+		}
+	}
+	return all
+}
+
 // match returns how far a member's log matches the leader's; nil: this agent
 // does not lead.
 func (v View) match(id string, r *raft.Raft) *uint64 {

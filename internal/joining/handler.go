@@ -61,8 +61,8 @@ func NewHandler(c HandlerConfig) http.Handler {
 		if err == nil { // only then: a peer that sends nothing takes no slot
 			select {
 			case slots <- struct{}{}:
+				defer func() { <-slots }() // also if it panics
 				a, err = c.join(ctx, q)
-				<-slots
 			default:
 				err = interrex.Errorf(interrex.ErrOverloaded, "%d agents are joining here at the moment: try again", maxAtOnce)
 			}

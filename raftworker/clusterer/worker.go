@@ -197,7 +197,7 @@ func (w *Worker) look(ctx context.Context) (changed bool, err error) {
 		return true, w.record(ctx, c)
 	}
 	s := Next(w.agents(future.Configuration(), sights, commit), DeadAfter)
-	if s.Kind == None {
+	if s.Kind == None || (s.Kind == Demote || s.Kind == Remove) && !w.confirmed(ctx, s, future.Configuration(), commit) {
 		return false, nil
 	}
 	if s.Kind != w.retried.Kind || s.ID != w.retried.ID {
@@ -213,6 +213,37 @@ func (w *Worker) look(ctx context.Context) (changed bool, err error) {
 	}
 	return true, nil
 }
+
+// confirmed waits until the others have answered what was sent from now on, and reports
+// whether the step is still right then: a voter that has just died is not silent for long
+// enough yet to be called so.
+func (w *Worker) confirmed(ctx context.Context, s Step, c raft.Configuration, commit uint64) bool {
+	for began := w.config.Clock.Now(); ; {
+		took := w.config.Clock.Now().Sub(began)
+		sights := map[string]Sight{}
+		for _, one := range w.config.Look() {
+			if one.ID != w.config.ID && one.Silent > took {
+				one.Silent = max(one.Silent, silentAfter+1)
+			}
+			sights[one.ID] = one
+		}
+		if now := Next(w.agents(c, sights, commit), DeadAfter); now.Kind == s.Kind && now.ID == s.ID {
+			return true
+		}
+		if took > respondWithin {
+			return false
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-w.config.Clock.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// respondWithin is how long the others have to answer before one of them goes. A leader
+// sends them something every tenth of a heartbeat timeout.
+const respondWithin = 2 * time.Second
 
 // news returns the command that records what is new of an agent; nil: nothing is. The
 // founders of a cluster without a CA of its own are recorded once something is to be

@@ -334,6 +334,42 @@ func TestARemovedAgentLeavesRaft(t *testing.T) {
 	}
 }
 
+// One that has died a second ago does not count as silent yet.
+func TestNoVoterGoesRightAfterAnotherHasDied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "a", "b", "c")
+		config, died := w.config("a"), time.Time{}
+		look := config.Look
+		config.Look = func() []Sight {
+			all := look()
+			for i := range all {
+				switch {
+				case all[i].ID == "a":
+				case all[i].ID == "c" && !died.IsZero():
+					all[i].Silent = time.Since(died)
+				default:
+					all[i].Silent = 40 * time.Millisecond
+				}
+			}
+			return all
+		}
+		c := &Worker{config: config}
+		w.settle(c)
+		if err := w.apply(&member.Remove{ID: "b"}); err != nil {
+			t.Fatal(err)
+		}
+		died = time.Now()
+		time.Sleep(time.Second)
+		if done := w.settle(c); done != "" {
+			t.Errorf("after c has died: %s", done)
+		}
+		died = time.Time{}
+		if done := w.settle(c); done != "remove b" {
+			t.Errorf("once c answers again: %q", done)
+		}
+	})
+}
+
 // It may still be met, on the disk that was removed; one that returns comes with another.
 func TestARemovedDiskIsInNobodysWay(t *testing.T) {
 	w := newWorld(t, "a", "b", "c")
