@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -51,6 +52,7 @@ func newAgent(t testing.TB) *agent {
 	mux.Handle(interrexv1.NewStreamServiceHandler(streams{a}))
 	mux.Handle(interrexv1.NewLeaseServiceHandler(a))
 	mux.Handle(interrexv1.NewEngineServiceHandler(engine{agent: a}))
+	mux.Handle(interrexv1.NewStateServiceHandler(replicated{}))
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -124,7 +126,10 @@ func (a *agent) Operate(ctx context.Context, conn *connect.BidiStream[interrexv1
 			if err != nil {
 				return err
 			}
-			answer := a.note(op)
+			answer := opened
+			if _, opens := op.request.(*interrexv1.OpenNameRequest); !opens {
+				answer = a.note(op)
+			}
 			answering.Go(func() {
 				if v := answer(op); v != nil && ctx.Err() == nil {
 					v.Id = op.Id
@@ -158,6 +163,7 @@ func requests() map[string]proto.Message {
 		interrexv1.LeaseServiceListProcedure:     &interrexv1.ListRequest{},
 		interrexv1.LeaseServiceHistoryProcedure:  &interrexv1.HistoryRequest{},
 		interrexv1.StateServiceRetireProcedure:   &interrexv1.RetireRequest{},
+		interrexv1.StateServiceOpenNameProcedure: &interrexv1.OpenNameRequest{},
 
 		interrexv1.StateServiceGetSettingsProcedure:    &interrexv1.GetSettingsRequest{},
 		interrexv1.StateServiceProposeProcedure:        &interrexv1.ProposeRequest{},
@@ -205,6 +211,25 @@ func (o *operation) GetRetire() string {
 	return m.GetName()
 }
 
+// opened answers the opening of a name for request ids, which no test has to deal with.
+func opened(op *operation) *interrexv1.Answer {
+	bits := op.request.(*interrexv1.OpenNameRequest).Bits
+	return answered(&interrexv1.OpenNameResponse{Name: fmt.Sprintf("1-%016x", bits), Revision: 1})
+}
+
+// replicated is the agent's StateService.
+type replicated struct {
+	interrexv1.UnimplementedStateServiceHandler
+}
+
+func (replicated) GetSettings(context.Context, *connect.Request[interrexv1.GetSettingsRequest]) (*connect.Response[interrexv1.GetSettingsResponse], error) {
+	return connect.NewResponse(&interrexv1.GetSettingsResponse{Revision: 42}), nil
+}
+
+func (replicated) OpenName(_ context.Context, r *connect.Request[interrexv1.OpenNameRequest]) (*connect.Response[interrexv1.OpenNameResponse], error) {
+	return connect.NewResponse(&interrexv1.OpenNameResponse{Name: fmt.Sprintf("1-%016x", r.Msg.Bits), Revision: 1}), nil
+}
+
 // answered returns the answer of an operation.
 func answered(m proto.Message) *interrexv1.Answer {
 	body, err := proto.Marshal(m)
@@ -223,6 +248,7 @@ func (a *agent) note(op *operation) func(*operation) *interrexv1.Answer {
 
 func (a *agent) Claim(_ context.Context, r *connect.Request[interrexv1.ClaimRequest]) (*connect.Response[interrexv1.ClaimResponse], error) {
 	op := &operation{request: r.Msg, Operation: &interrexv1.Operation{RequestId: r.Msg.RequestId, Attempt: r.Msg.Attempt}}
+	op.KnownRevision, _ = strconv.ParseUint(r.Header().Get(wire.HeaderKnown), 10, 64)
 	answer := a.note(op)
 	a.mu.Lock()
 	a.unary++

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,37 +18,6 @@ type telling struct{ err error }
 
 func (s telling) call(context.Context, time.Duration, *interrexv1.Operation) ([]byte, error) {
 	return nil, s.err
-}
-
-func TestAnAnswerIsHeardAndARefusalForGoodIsOne(t *testing.T) {
-	for kind, want := range map[interrex.Kind]struct{ answered, inFlight bool }{
-		"":                         {answered: true},
-		interrex.ErrHeld:           {answered: true},
-		interrex.ErrUnavailable:    {},
-		interrex.ErrOutcomeUnknown: {inFlight: true},
-	} {
-		c, err := Dial(t.Context(), Config{Addresses: []string{"http://127.0.0.1:1"}, Timeout: time.Millisecond})
-		if err != nil {
-			t.Fatal(err)
-		}
-		id, _, err := c.names.Open(false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, _, _ := strings.Cut(id, ".")
-		before := c.clock.Now() - time.Minute
-		c.names.known[text].answeredAt = before
-		by := telling{}
-		if kind != "" {
-			by.err = interrex.Errorf(kind, "told so")
-		}
-		_, err = c.send(t.Context(), time.Minute, c.endpoint(), by, &request{}, &interrexv1.Operation{RequestId: id})
-		n := c.names.known[text]
-		if got := n.answeredAt > before; interrex.KindOf(err) != kind || got != want.answered || n.inFlight != want.inFlight {
-			t.Errorf("%q: answered %v, in flight %v: %v", kind, got, n.inFlight, err)
-		}
-		_ = c.Close()
-	}
 }
 
 func TestOfAReadNothingIsUnknown(t *testing.T) {

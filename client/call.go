@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/hold"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -68,6 +69,7 @@ type Options struct {
 	wait      time.Duration // for its key
 	asksAgain bool
 	limit     time.Duration // of a single attempt; 0: attemptTimeout
+	hear      func(interrex.Revision)
 }
 
 // Message is a pointer to a generated message T.
@@ -114,6 +116,9 @@ func callInto(ctx context.Context, do doer, procedure string, in, out proto.Mess
 	if err := (proto.UnmarshalOptions{Merge: true}).Unmarshal(body, out); err != nil {
 		return unreadable(err)
 	}
+	if m, is := out.(interface{ GetRevision() uint64 }); is && r.hear != nil {
+		r.hear(interrex.Revision(m.GetRevision()))
+	}
 	return nil
 }
 
@@ -149,6 +154,7 @@ func newRequest(procedure string, in proto.Message, o Options) (*request, error)
 
 // prepare looks up the request's method, once for each method.
 func (c *Client) prepare(r *request) error {
+	r.hear = c.hear
 	if found, is := c.methods.Load(r.procedure); is {
 		r.method = found.(wire.Method)
 		return nil
@@ -172,6 +178,9 @@ func (r *request) attempt(id string, attempt uint32) *interrexv1.Operation {
 	if r.wait > 0 {
 		op.WaitMs = wire.Millis(r.wait)
 	}
+	if known := knownIn(id); known > 0 {
+		op.KnownRevision = uint64(known)
+	}
 	return op
 }
 
@@ -192,15 +201,19 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 		return answer, err
 	}
 	for {
-		id, done, err := c.number(ctx, end)
+		id, err := c.number(ctx, end)
 		if err != nil {
 			return nil, err
 		}
-		answer, unsure, err := c.insist(ctx, end, r, id)
-		done()
-		// A recovery has dropped the name of an id under which nothing was done.
-		if unsure || interrex.KindOf(err) != interrex.ErrNameGone || !c.sleep(ctx, end, backoff.Next(minPause, maxPause, 0)) {
-			return answer, c.repeatable(err, id)
+		answer, _, err := c.insist(ctx, end, r, id.Text)
+		id.Done()
+		moves, told := id.Gone(err)
+		if !moves {
+			return answer, c.repeatable(told, id.Text)
+		}
+		c.config.Logger.Debugf("%s goes on under another request id: %v", r.procedure, err)
+		if !c.sleep(ctx, end, backoff.Next(minPause, maxPause, 0)) {
+			return nil, interrex.Errorf(interrex.ErrTimeout, "cannot call %s: nothing has happened: %v", r.procedure, err).WithCause(err)
 		}
 	}
 }
@@ -215,22 +228,28 @@ func (c *Client) begin(ctx context.Context, r *request) error {
 }
 
 // number takes an id, and waits while the window is full.
-func (c *Client) number(ctx context.Context, end time.Time) (id string, done func(), err error) {
+func (c *Client) number(ctx context.Context, end time.Time) (id hold.ID, err error) {
+	if c.config.OneShot || c.names.ready(false) == nil { // a deadline costs six allocations
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end)
+		defer cancel()
+	}
 	for {
-		id, done, err = c.ids.Open(false)
-		if err == nil || !c.sleep(ctx, end, interrex.RetryAfter(err)) {
-			return id, done, err
+		id, err = c.ids.Open(ctx, false)
+		if err == nil || interrex.KindOf(err) != interrex.ErrOverloaded || !c.sleep(ctx, end, interrex.RetryAfter(err)) {
+			return id, err
 		}
 	}
 }
 
 // insist makes attempts under one id. unsure: one of them may have taken effect.
 func (c *Client) insist(ctx context.Context, end time.Time, r *request, id string) (answer []byte, unsure bool, err error) {
+	first := c.firstAttempt(id)
 	disabled := 0  // consecutive agents that do not serve the method
 	var said error // the latest error from an agent
 	for n := 0; ; n++ {
 		p := c.endpoint()
-		answer, err := c.once(ctx, end, p, r, r.attempt(id, uint32(n)))
+		answer, err := c.once(ctx, end, p, r, r.attempt(id, first+uint32(n)))
 		kind := interrex.KindOf(err)
 		if disabled++; !absent(kind) {
 			disabled = 0
@@ -331,29 +350,14 @@ type carrier interface {
 	call(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error)
 }
 
-// send sets the mark of an attempt that is numbered by a name, and records when
-// the name was answered.
+// send sets the mark of an attempt that is numbered by a name.
 func (c *Client) send(ctx context.Context, limit time.Duration, p *endpoint, by carrier, r *request, op *interrexv1.Operation) ([]byte, error) {
-	if op.RequestId == "" {
-		answer, err := by.call(ctx, limit, op)
-		p.note(ctx, err)
-		return answer, r.known(ctx, err)
+	if op.RequestId != "" {
+		op.Mark = c.names.mark(op.RequestId)
 	}
-	mark, err := c.names.sending(op.RequestId)
-	if err != nil {
-		return nil, err
-	}
-	op.Mark = mark
-	sent := c.clock.Now()
 	answer, err := by.call(ctx, limit, op)
 	p.note(ctx, err)
-	switch {
-	case err == nil || final(err):
-		c.names.answered(op.RequestId, sent)
-	case errors.Is(err, interrex.ErrOutcomeUnknown):
-		c.names.unanswered(op.RequestId)
-	}
-	return answer, err
+	return answer, r.known(ctx, err)
 }
 
 // known converts the error of an attempt: the outcome of a read is never unknown.
@@ -385,7 +389,13 @@ func late(err error, unsure bool) error {
 // made.
 func final(err error) bool {
 	kind := interrex.KindOf(err)
-	return !kind.Retryable() && kind != interrex.ErrOutcomeUnknown
+	return !kind.Retryable() && (kind != interrex.ErrOutcomeUnknown || forgotten(err))
+}
+
+// forgotten reports whether an outcome stays unknown: its record was dropped.
+func forgotten(err error) bool {
+	var e *interrex.Error
+	return errors.As(err, &e) && e.Lost > 0
 }
 
 // absent reports whether an agent does not serve the method, and another one may.

@@ -4,9 +4,7 @@
 package client
 
 import (
-	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -21,7 +19,6 @@ import (
 // Client talks to the agents of one cluster. It is safe for concurrent use.
 type Client struct {
 	config    Config
-	clock     hold.Clock
 	endpoints []*endpoint
 	at        atomic.Int64 // index of the endpoint in use
 	epochs    epochs
@@ -54,11 +51,12 @@ func Dial(_ context.Context, c Config) (*Client, error) {
 	if c.Holder == "" {
 		c.Holder = hold.DefaultHolder()
 	}
-	d := &Client{config: c, clock: c.Clock, names: newNames(c.Clock)}
+	d := &Client{config: c}
+	d.names = newNames(d.allot)
 	d.life, d.end = context.WithCancel(context.Background())
 	d.ids = d.names
 	if c.OneShot {
-		d.ids = plainIDs{c.RequestID}
+		d.ids = plainIDs{d}
 	}
 	var err error
 	d.keeper, err = hold.New(hold.Config{
@@ -94,7 +92,7 @@ func (c *Client) open() error {
 }
 
 // Close ends the contexts of all holds without releasing them, ends all watches,
-// releases the names of the client's requests, within a second, and closes the
+// gives back the names of the client's requests, within a second, and closes the
 // connections.
 func (c *Client) Close() error {
 	c.keeper.Close()
@@ -104,9 +102,9 @@ func (c *Client) Close() error {
 	c.watches.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	for _, name := range c.names.retire() {
-		if err := c.retire(ctx, name); err != nil {
-			c.config.Logger.Debugf("cannot release the name %s, it is dropped a day after its last request: %v", name, err)
+	for name, mark := range c.names.retire() {
+		if err := c.retire(ctx, name, mark); err != nil {
+			c.config.Logger.Debugf("cannot give the name %s back, it is dropped a day after its last request: %v", name, err)
 			break
 		}
 	}
@@ -116,9 +114,18 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// retire releases a name that no request will use any more.
-func (c *Client) retire(ctx context.Context, name string) error {
-	r, err := newRequest(interrexv1.StateServiceRetireProcedure, &interrexv1.RetireRequest{Name: name}, Options{})
+// allot asks for a name for request ids.
+func (c *Client) allot(ctx context.Context, bits uint64) (string, interrex.Revision, error) {
+	m, err := ask[interrexv1.OpenNameResponse](ctx, c.do, interrexv1.StateServiceOpenNameProcedure, &interrexv1.OpenNameRequest{Bits: bits}, Options{})
+	return m.GetName(), interrex.Revision(m.GetRevision()), err
+}
+
+// hear records a revision of a response.
+func (c *Client) hear(r interrex.Revision) { c.names.hear(r) }
+
+// retire gives back a name that no request will use any more.
+func (c *Client) retire(ctx context.Context, name string, mark uint64) error {
+	r, err := newRequest(interrexv1.StateServiceRetireProcedure, &interrexv1.RetireRequest{Name: name, Mark: mark}, Options{})
 	if err != nil {
 		return err
 	}
@@ -145,11 +152,4 @@ func (c *Client) leave(p *endpoint) bool {
 		c.at.CompareAndSwap(at, (at+1)%int64(len(c.endpoints)))
 	}
 	return len(c.endpoints) > 1
-}
-
-// plainIDs numbers requests without a name: with the given id, or random ones.
-type plainIDs struct{ given string }
-
-func (i plainIDs) Open(bool) (string, func(), error) {
-	return cmp.Or(i.given, rand.Text()), func() {}, nil
 }

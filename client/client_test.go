@@ -92,33 +92,75 @@ func TestARequestIsAskedAgainUnderItsID(t *testing.T) {
 	}
 }
 
-// A recovery drops the names of request ids. If nothing can have been done under
-// one, the request continues under another id.
+// A request whose name is gone goes on under another one if nothing was done of it,
+// whatever was not answered.
 func TestARequestWhoseNameIsGone(t *testing.T) {
-	for _, before := range []interrex.Kind{interrex.ErrNoLeader, interrex.ErrOutcomeUnknown} {
+	for _, lost := range []uint64{1, 2} {
 		a := startAgent(t)
 		a.set(func(a *agent) {
-			said := []interrex.Kind{before, interrex.ErrNameGone}
+			said := []interrex.Kind{interrex.ErrOutcomeUnknown, interrex.ErrNameGone}
 			a.answer = func(op *operation) *interrexv1.Answer {
 				if len(said) == 0 {
 					return granted(op)
 				}
-				kind := said[0]
+				answer := failing(said[0])
+				if said[0] == interrex.ErrNameGone {
+					answer.GetError().Lost = lost
+				}
 				said = said[1:]
-				return failing(kind)
+				return answer
 			}
 		})
 		answer, err := claim(t, dial(t, client.Config{}, a))
 		ops := a.received()
-		if before == interrex.ErrOutcomeUnknown {
-			if interrex.KindOf(err) != interrex.ErrNameGone || len(ops) != 2 {
-				t.Errorf("after %s: %v, %d attempts", before, err, len(ops))
+		if lost == 2 { // after the name was opened
+			if interrex.KindOf(err) != interrex.ErrOutcomeUnknown || len(ops) != 2 {
+				t.Errorf("with %d lost: %v, %d attempts", lost, err, len(ops))
 			}
 			continue
 		}
 		if err != nil || answer.Attempt != 0 || len(ops) != 3 || ops[2].RequestId == ops[1].RequestId || ops[2].Attempt != 0 {
-			t.Errorf("after %s: %+v, %v, %v", before, answer, err, ops)
+			t.Errorf("with %d lost: %+v, %v, %v", lost, answer, err, ops)
 		}
+	}
+}
+
+// A claim that waits goes on, too.
+func TestAWaitWhoseNameIsGone(t *testing.T) {
+	a := startAgent(t)
+	a.set(func(a *agent) {
+		first := true
+		a.answer = func(op *operation) *interrexv1.Answer {
+			if first {
+				first = false
+				answer := failing(interrex.ErrNameGone)
+				answer.GetError().Lost = 1
+				return answer
+			}
+			return granted(op)
+		}
+	})
+	c := dial(t, client.Config{}, a)
+	if answer, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key, Wait: time.Minute}); err != nil || answer.Lease.Token != 7 {
+		t.Errorf("%+v, %v", answer, err)
+	}
+	if ops := a.received(); len(ops) != 2 || ops[0].RequestId == ops[1].RequestId || ops[1].Attempt != 1 || ops[1].Mark != 1 {
+		t.Errorf("it sent %v", ops)
+	}
+}
+
+// What an agent says of a record that was dropped is its last word.
+func TestAnOutcomeWhoseRecordWasDroppedStaysUnknown(t *testing.T) {
+	a := startAgent(t)
+	a.set(func(a *agent) {
+		a.answer = func(*operation) *interrexv1.Answer {
+			answer := failing(interrex.ErrOutcomeUnknown)
+			answer.GetError().Lost = 9
+			return answer
+		}
+	})
+	if _, err := claim(t, dial(t, client.Config{OneShot: true}, a)); !errors.Is(err, interrex.ErrOutcomeUnknown) || len(a.received()) != 1 {
+		t.Errorf("%d attempts: %v", len(a.received()), err)
 	}
 }
 
@@ -368,10 +410,10 @@ func TestOneShotCallsAreUnaryWithPlainIDs(t *testing.T) {
 	if answer, err := claim(t, dial(t, client.Config{OneShot: true}, a)); err != nil || answer.Attempt != 1 {
 		t.Errorf("got %+v, %v", answer, err)
 	}
-	plain := regexp.MustCompile("^[A-Z2-7]{26}$")
+	plain := regexp.MustCompile("^[A-Z2-7]{26}@42$")
 	for _, op := range a.received() {
-		if !plain.MatchString(op.RequestId) {
-			t.Errorf("the id is %q", op.RequestId)
+		if !plain.MatchString(op.RequestId) || op.KnownRevision != 42 {
+			t.Errorf("the id is %q, known was %d", op.RequestId, op.KnownRevision)
 		}
 	}
 	if a.unary != 2 || a.streams != 0 {
@@ -390,7 +432,8 @@ func TestAClientGivesItsNamesBack(t *testing.T) {
 	}
 	ops := a.received()
 	name, _, _ := strings.Cut(ops[0].RequestId, ".")
-	if last := ops[len(ops)-1]; last.GetRetire() != name {
+	last := ops[len(ops)-1]
+	if m, _ := last.request.(*interrexv1.RetireRequest); last.GetRetire() != name || m.GetMark() != 2 {
 		t.Errorf("the last message is %v, the name %s", last, name)
 	}
 	if _, err := claim(t, c); !errors.Is(err, interrex.ErrUnavailable) {
@@ -398,20 +441,22 @@ func TestAClientGivesItsNamesBack(t *testing.T) {
 	}
 }
 
-// A late copy of an attempt would be executed, perhaps a second time, once the mark
-// is dropped with the name.
-func TestANameWithACopyUnderWayIsLeftToAge(t *testing.T) {
-	for kind, retired := range map[interrex.Kind]bool{interrex.ErrUnavailable: true, interrex.ErrHeld: true, interrex.ErrOutcomeUnknown: false} {
+// An id that was given may have been used by an earlier command: with what was known
+// then, or else it is a repeated attempt.
+func TestAGivenIDIsPerhapsRepeated(t *testing.T) {
+	const random = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	for id, want := range map[string]struct {
+		known   uint64
+		attempt uint32
+	}{
+		"mine": {0, 1}, "job@7": {0, 1}, random + "@7": {7, 0}, random: {0, 1}, random + "@x": {0, 1}, strings.ToLower(random) + "@7": {0, 1},
+	} {
 		a := startAgent(t)
-		a.set(func(a *agent) { a.answer = first(kind) })
-		c := dial(t, client.Config{}, a)
-		_, _ = claim(t, c) // the first attempt is answered so, and a second as it should be
-		if err := c.Close(); err != nil {
+		if _, err := claim(t, dial(t, client.Config{OneShot: true, RequestID: id}, a)); err != nil {
 			t.Fatal(err)
 		}
-		ops := a.received()
-		if got := ops[len(ops)-1].GetRetire() != ""; got != retired {
-			t.Errorf("after %q the name is given back: %v", kind, got)
+		if op := a.received()[0]; op.RequestId != id || op.KnownRevision != want.known || op.Attempt != want.attempt {
+			t.Errorf("%s: sent %v", id, op)
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package client
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -12,14 +14,37 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/hold"
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// hands is a clock that a test moves.
-type hands struct{ now time.Duration }
+// allotter allots names as the state does.
+type allotter struct {
+	made map[uint64]string // by bits
+	next uint64
+	err  error
+}
 
-func (h *hands) Now() time.Duration { return h.now }
+func (a *allotter) allot(_ context.Context, bits uint64) (string, interrex.Revision, error) {
+	if a.err != nil {
+		return "", 0, a.err
+	}
+	a.next++
+	if a.made == nil {
+		a.made = map[uint64]string{}
+	}
+	if a.made[bits] == "" {
+		a.made[bits] = fmt.Sprintf("%d-%016x", a.next, bits)
+	}
+	return a.made[bits], interrex.Revision(a.next), nil
+}
+
+func gone(lost interrex.Revision) error {
+	e := interrex.Errorf(interrex.ErrNameGone, "gone")
+	e.Lost = lost
+	return e
+}
 
 func taken(t *testing.T, id string) (text string, number uint64) {
 	t.Helper()
@@ -42,25 +67,24 @@ func TestMarksKeepTheRules(t *testing.T) {
 	}
 	for seed := range uint64(20) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		clock := &hands{}
-		s := newNames(clock)
+		s := newNames(new(allotter).allot)
 		used, lowest := map[string]bool{}, map[string]uint64{}
 		var opened []open
 		for range 4_000 {
 			if rnd.IntN(100) < 52 {
 				waits := rnd.IntN(10) == 0
-				id, done, err := s.Open(waits)
+				id, err := s.Open(t.Context(), waits)
 				if err != nil {
 					if waits || !errors.Is(err, interrex.ErrOverloaded) {
 						t.Fatalf("seed %d: %v", seed, err)
 					}
 					continue
 				}
-				if used[id] {
-					t.Fatalf("seed %d: %s twice", seed, id)
+				if used[id.Text] {
+					t.Fatalf("seed %d: %s twice", seed, id.Text)
 				}
-				used[id] = true
-				opened = append(opened, open{id, waits, done})
+				used[id.Text] = true
+				opened = append(opened, open{id.Text, waits, id.Done})
 			} else if len(opened) > 0 {
 				i := rnd.IntN(len(opened))
 				opened[i].done()
@@ -80,9 +104,9 @@ func TestMarksKeepTheRules(t *testing.T) {
 			}
 			for _, o := range opened {
 				text, number := taken(t, o.id)
-				mark, err := s.sending(o.id)
-				if err != nil || mark != lowest[text] || number >= mark+window || waiting[text] > 1 {
-					t.Fatalf("seed %d: %s under mark %d (lowest open %d, %d waiting), %v", seed, o.id, mark, lowest[text], waiting[text], err)
+				mark := s.mark(o.id)
+				if mark != lowest[text] || number >= mark+window || waiting[text] > 1 {
+					t.Fatalf("seed %d: %s under mark %d (lowest open %d, %d waiting)", seed, o.id, mark, lowest[text], waiting[text])
 				}
 			}
 			if len(opened) > 40 { // keep the check quick, and the window in reach
@@ -95,98 +119,150 @@ func TestMarksKeepTheRules(t *testing.T) {
 	}
 }
 
-func TestAFullWindowNumbersNoFurther(t *testing.T) {
-	s := newNames(&hands{})
-	_, first, err := s.Open(false)
+// mustOpen numbers a request.
+func mustOpen(t *testing.T, s *names, waits bool) hold.ID {
+	t.Helper()
+	id, err := s.Open(t.Context(), waits)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return id
+}
+
+func TestAFullWindowNumbersNoFurther(t *testing.T) {
+	s := newNames(new(allotter).allot)
+	first := mustOpen(t, s, false)
 	for range window - 1 {
-		_, done, err := s.Open(false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		done()
+		mustOpen(t, s, false).Done()
 	}
-	if _, _, err := s.Open(false); !errors.Is(err, interrex.ErrOverloaded) {
+	if _, err := s.Open(t.Context(), false); !errors.Is(err, interrex.ErrOverloaded) {
 		t.Errorf("got %v", err)
 	}
-	if _, done, err := s.Open(true); err != nil {
-		t.Errorf("a waiting claim: %v", err)
-	} else {
-		done()
-	}
-	first()
-	if id, _, err := s.Open(false); err != nil || !strings.HasSuffix(id, ".1025") {
-		t.Errorf("with the mark moved: %s, %v", id, err)
+	mustOpen(t, s, true).Done()
+	first.Done()
+	if id := mustOpen(t, s, false); !strings.HasSuffix(id.Text, ".1025") {
+		t.Errorf("with the mark moved: %s", id.Text)
 	}
 }
 
 func TestANameOfAWaitingClaimIsUsedAgain(t *testing.T) {
-	s := newNames(&hands{})
-	id, done, _ := s.Open(true)
-	other, otherDone, _ := s.Open(true)
-	name, _ := taken(t, id)
-	if second, _ := taken(t, other); second == name {
+	s := newNames(new(allotter).allot)
+	first, other := mustOpen(t, s, true), mustOpen(t, s, true)
+	name, _ := taken(t, first.Text)
+	if second, _ := taken(t, other.Text); second == name {
 		t.Error("two claims wait under one name")
 	}
-	done()
-	again, againDone, _ := s.Open(true)
-	if third, n := taken(t, again); third != name || n != 2 {
-		t.Errorf("%s, then %s", id, again)
+	first.Done()
+	again := mustOpen(t, s, true)
+	if third, n := taken(t, again.Text); third != name || n != 2 {
+		t.Errorf("%s, then %s", first.Text, again.Text)
 	}
-	otherDone()
-	againDone()
-	s.answered(id, 0)
-	s.answered(other, 0)
-	if n := len(s.retire()); n != 2 {
-		t.Errorf("%d names are given back", n)
+	other.Done()
+	if marks := s.retire(); len(marks) != 2 || marks[name] != 2 {
+		t.Errorf("given back are %v", marks)
 	}
-}
-
-func TestANameUnderWhichNothingWasAnsweredIsNotGivenBack(t *testing.T) {
-	s := newNames(&hands{})
-	_, done, _ := s.Open(true)
-	done()
-	if n := len(s.retire()); n != 0 || len(s.known) != 0 {
-		t.Errorf("%d names are given back, %d are kept", n, len(s.known))
-	}
-}
-
-func TestANameThatNobodyAnswersIsGivenUp(t *testing.T) {
-	clock := &hands{}
-	s := newNames(clock)
-	old, done, _ := s.Open(false)
-	clock.now = renewAfter - 1
-	if _, err := s.sending(old); err != nil {
-		t.Errorf("too early: %v", err)
-	}
-	s.answered(old, time.Hour) // what was sent in the first hour was answered
-	clock.now = renewAfter + time.Hour - 1
-	if id, d, _ := s.Open(false); id[:26] != old[:26] {
-		t.Errorf("%s, then %s", old, id)
-	} else {
-		d()
-	}
-	clock.now++
-	id, _, _ := s.Open(false)
-	if id[:26] == old[:26] {
-		t.Error("the name is used on")
-	}
-	if _, err := s.sending(old); !errors.Is(err, interrex.ErrOutcomeUnknown) {
-		t.Errorf("an open request of a name that was given up: %v", err)
-	}
-	done()
-	if len(s.known) != 1 {
+	again.Done()
+	if len(s.known) != 0 {
 		t.Errorf("%d names are kept", len(s.known))
 	}
 }
 
-func TestANameWithOpenRequestsIsNotGivenBack(t *testing.T) {
-	s := newNames(&hands{})
-	_, _, _ = s.Open(false)
-	if got := s.retire(); len(got) != 0 {
-		t.Errorf("given back: %v", got)
+func TestAnOpeningThatWasNotAnsweredIsRepeatedWithItsBits(t *testing.T) {
+	a := &allotter{err: interrex.Errorf(interrex.ErrOutcomeUnknown, "cut")}
+	s := newNames(a.allot)
+	for range 2 {
+		if _, err := s.Open(t.Context(), false); !errors.Is(err, interrex.ErrUnavailable) { // its request was not sent
+			t.Errorf("got %v", err)
+		}
+	}
+	if len(s.bits) != 1 {
+		t.Fatalf("%d openings are not answered", len(s.bits))
+	}
+	bits := s.bits[0]
+	a.err = nil
+	if id := mustOpen(t, s, true); a.made[bits] == "" || !strings.HasPrefix(id.Text, a.made[bits]) {
+		t.Errorf("%s, and not of %x", id.Text, bits)
+	}
+	mustOpen(t, s, false)
+	if len(a.made) != 2 || len(s.bits) != 0 {
+		t.Errorf("bits are used twice: %v", a.made)
+	}
+}
+
+func TestOneCallerAtATimeOpensTheNameOfAll(t *testing.T) {
+	asked, let := make(chan struct{}, 10), make(chan struct{})
+	a := new(allotter)
+	s := newNames(func(ctx context.Context, bits uint64) (string, interrex.Revision, error) {
+		asked <- struct{}{}
+		<-let
+		return a.allot(ctx, bits)
+	})
+	ids := make(chan string, 10)
+	for range 10 {
+		go func() {
+			id, err := s.Open(t.Context(), false)
+			if err != nil {
+				t.Error(err)
+			}
+			ids <- id.Text
+		}()
+	}
+	<-asked
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Open(ended, false); !errors.Is(err, interrex.ErrTimeout) || !errors.Is(err, context.Canceled) {
+		t.Errorf("whose caller has gone: %v", err)
+	}
+	close(let)
+	for range 10 {
+		<-ids
+	}
+	if len(a.made) != 1 || len(asked) != 0 {
+		t.Errorf("%d names were opened", len(a.made))
+	}
+}
+
+// Nothing was done of a request if no record was dropped that is later than what was
+// known before its first attempt. What is heard afterwards does not count.
+func TestARequestWhoseNameIsGoneGoesOnIfNothingWasDone(t *testing.T) {
+	s := newNames(new(allotter).allot)
+	before := mustOpen(t, s, false)
+	s.hear(100)
+	s.hear(90)
+	after := mustOpen(t, s, false)
+	s.hear(200)
+	for _, test := range []struct {
+		id    hold.ID
+		lost  interrex.Revision
+		moves bool
+	}{{before, 1, true}, {before, 2, false}, {after, 100, true}, {after, 101, false}} {
+		moves, told := test.id.Gone(gone(test.lost))
+		if moves != test.moves || moves != (told == nil) || !moves && !errors.Is(told, interrex.ErrOutcomeUnknown) {
+			t.Errorf("%s, with %d lost: %v, %v", test.id.Text, test.lost, moves, told)
+		}
+	}
+	name, _ := taken(t, before.Text)
+	if again, n := taken(t, mustOpen(t, s, false).Text); again == name || n != 1 {
+		t.Error("the name is used on")
+	}
+	before.Done()
+	after.Done()
+	if len(s.known) != 1 {
+		t.Errorf("%d names are kept", len(s.known))
+	}
+	if moves, told := before.Gone(interrex.ErrHeld); moves || told != interrex.ErrHeld {
+		t.Errorf("another error: %v, %v", moves, told)
+	}
+}
+
+func TestAGoneNameIsNotGivenBackNorUsedByTheNextWaiter(t *testing.T) {
+	s := newNames(new(allotter).allot)
+	id := mustOpen(t, s, true)
+	name, _ := taken(t, id.Text)
+	id.Gone(gone(1 << 50))
+	id.Done()
+	if next, _ := taken(t, mustOpen(t, s, true).Text); next == name || len(s.retire()) != 1 {
+		t.Errorf("%s again", name)
 	}
 }
 
@@ -251,18 +327,18 @@ func TestACallWaitsForRoomInTheWindow(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	_, first, _ := d.names.Open(false)
+	d.names.allot = new(allotter).allot
+	first := mustOpen(t, d.names, false)
 	for range window - 1 {
-		_, done, _ := d.names.Open(false)
-		done()
+		mustOpen(t, d.names, false).Done()
 	}
-	if _, _, err := d.number(t.Context(), time.Now().Add(5*overloadPause)); !errors.Is(err, interrex.ErrOverloaded) {
+	if _, err := d.number(t.Context(), time.Now().Add(5*overloadPause)); !errors.Is(err, interrex.ErrOverloaded) {
 		t.Errorf("got %v", err)
 	}
-	time.AfterFunc(overloadPause, first)
-	if _, done, err := d.number(t.Context(), time.Now().Add(time.Minute)); err != nil {
+	time.AfterFunc(overloadPause, first.Done)
+	if id, err := d.number(t.Context(), time.Now().Add(time.Minute)); err != nil {
 		t.Error(err)
 	} else {
-		done()
+		id.Done()
 	}
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"connectrpc.com/connect"
@@ -36,7 +37,11 @@ func (u unary) call(ctx context.Context, limit time.Duration, op *interrexv1.Ope
 	}
 	c := connect.NewClient[[]byte, []byte](u.calls, u.url+u.request.procedure,
 		connect.WithCodec(bytesCodec{}), connect.WithInterceptors(connect.UnaryInterceptorFunc(u.epochs.unary)))
-	answer, err := c.CallUnary(ctx, connect.NewRequest(&body))
+	q := connect.NewRequest(&body)
+	if op.KnownRevision > 0 {
+		q.Header().Set(wire.HeaderKnown, strconv.FormatUint(op.KnownRevision, 10))
+	}
+	answer, err := c.CallUnary(ctx, q)
 	if err != nil {
 		return nil, wire.FromError(err, u.request.method.Writes())
 	}

@@ -2,13 +2,13 @@ package leaseapplier
 
 import (
 	"bytes"
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/state"
 )
 
 // What a fallen leader has left in the log is done by the next, which must not do it
@@ -68,11 +68,12 @@ func TestWaitThatRanOutMayBeAskedForAgain(t *testing.T) {
 // A client that has given its request up says so by its mark.
 func TestWaiterBelowItsClientsMarkIsGrantedNothing(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
-		bob, cat := r.waiting("bob", "b.1", 0, time.Hour, 0), r.waiting("cat", "c.1", 0, time.Hour, 0)
+		b, c := r.name(1), r.name(2)
+		bob, cat := r.waiting("bob", b+".1", 0, time.Hour, 0), r.waiting("cat", c+".1", 0, time.Hour, 0)
 		bob.Mark, cat.Mark = 1, 1
 		r.put(bob, cat)
 		next := r.claim(interrex.Key{Namespace: "a", Name: "b"}, "bob", time.Minute)
-		next.RequestID, next.Mark = "b.2", 2
+		next.RequestID, next.Mark = b+".2", 2
 		r.do(next).want("")
 		r.do(r.revoke(db, ann.token())).want("")
 		bob.want(interrex.ErrOutcomeUnknown)
@@ -83,28 +84,43 @@ func TestWaiterBelowItsClientsMarkIsGrantedNothing(t *testing.T) {
 	})
 }
 
-func TestWaiterWhoseRequestFindsNoRoomLeavesTheLine(t *testing.T) {
-	const names, batch = 65536, 1024
+// A waiter whose name is dropped while it stands in line is told so, but not while its
+// claim is in the log.
+func TestWaiterWhoseNameIsGoneLeavesTheLine(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
-		bob, cat := r.waiting("bob", "b.1", 0, time.Hour, 0), r.waiting("cat", "plain", 0, time.Hour, 0)
+		name := r.name(1)
+		retire := func() *call {
+			c := newCall(t, &lease.Pin{})
+			c.Table, c.Command = state.SystemTable, &state.Retire{Name: name, Mark: 1}
+			c.Data = c.Command.Append(nil)
+			return c
+		}
+		bob, cat := r.waiting("bob", name+".1", 0, time.Hour, 0), r.waiting("cat", "plain", 0, time.Hour, 0)
 		bob.Mark = 1
 		r.put(bob, cat)
-		for i := 0; i < names; i += batch {
-			var calls []*call
-			for j := i; j < i+batch; j++ {
-				c := r.claim(db, "eve", time.Second)
-				c.RequestID, c.Mark = fmt.Sprintf("n%d.1", j), 1
-				c.Command = &lease.Pin{Key: interrex.Key{Namespace: "a", Name: "free"}, Owner: "eve"}
-				c.Data = c.Command.Append(nil)
-				calls = append(calls, c)
-			}
-			r.do2(calls...)
-			calls[0].want(interrex.ErrNotFound)
-		}
-		r.do(r.revoke(db, ann.token())).want("")
-		bob.want(interrex.ErrOverloaded)
+		r.do(retire()).want("")
 		r.pass(time.Second)
-		cat.want("")
+		if bob.want(interrex.ErrNameGone); r.applier.Waiting(db) != 1 {
+			t.Error("it still stands in line")
+		}
+		again := r.waiting("bob", name+".1", 1, time.Hour, 0)
+		again.Mark = 1
+		r.put(again).want(interrex.ErrNameGone)
+
+		name = r.name(2)
+		dan := r.waiting("dan", name+".1", 0, time.Hour, 0)
+		dan.Mark = 1
+		r.put(dan)
+		close(cat.stop)
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.revoke(db, ann.token())) // with dan's claim behind it
+		r.pass(time.Second)
+		if !dan.isOpen() {
+			t.Error("it is answered while its claim is in the log")
+		}
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(time.Second)
+		dan.want("")
 	})
 }
 

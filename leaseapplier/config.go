@@ -55,6 +55,8 @@ type State interface {
 	Now() state.Time
 	Due() (state.Time, bool)
 	Recorded(*state.Operation) (state.Result, bool)
+	Over(*state.Operation, state.Command) (state.Result, bool)
+	DroppedNames() uint64
 	Passed(index uint64)
 	// Waitable returns the table whose operations may wait; nil: none may.
 	Waitable() state.Waitable

@@ -192,6 +192,6 @@ func (b *batch) has(id request) bool {
 
 func (b *batch) note(op *queue.Operation) {
 	if op.RequestID != "" {
-		b.requests[requestOf(&op.Operation)] = true
+		b.requests[requestOf(op)] = true
 	}
 }

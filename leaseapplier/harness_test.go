@@ -318,6 +318,21 @@ func (r *rig) start() {
 	synctest.Wait()
 }
 
+// name opens a name for request ids, as if an earlier leader had.
+func (r *rig) name(bits uint64) (text string) {
+	r.t.Helper()
+	e := &state.Entry{Stamp: r.state.Now(), Operations: []state.Operation{{Table: state.SystemTable, Data: (&state.OpenName{Bits: bits}).Append(nil)}}}
+	r.raft.set(func(m *memRaft) {
+		m.index++
+		results, _ := m.fsm(&raft.Log{Index: m.index, Term: m.term, Type: raft.LogCommand, Data: state.AppendEntry(nil, e)}).([]state.Result)
+		if len(results) != 1 || results[0].Err != nil {
+			r.t.Fatalf("cannot open a name: %+v", results)
+		}
+		text = results[0].Reply.(*state.OpenedName).Name
+	})
+	return text
+}
+
 // close stops everything; what raft still owes is answered then.
 func (r *rig) close() {
 	r.applier.Kill()

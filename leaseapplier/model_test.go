@@ -410,14 +410,18 @@ func (m *model) wait(c *modelCall) {
 	}
 	w := m.line[i]
 	older := w.newest()
+	replaced := interrex.ErrHeld
+	if m.inLog(c.id()) {
+		replaced = interrex.ErrOutcomeUnknown
+	}
 	switch {
 	case c.n < older.n && !m.reads("a lower attempt takes the place of a higher one"):
-		m.answer(c, interrex.ErrHeld, c.n)
+		m.answer(c, replaced, c.n)
 	case c.n == older.n && !m.reads("an equal attempt ends the earlier call"):
 		w.calls = append(w.calls, c)
 	default:
 		for _, o := range w.calls {
-			m.answer(o, interrex.ErrHeld, o.n)
+			m.answer(o, replaced, o.n)
 		}
 		w.calls, w.seen, w.fresh, w.late = []*modelCall{c}, m.now, true, 0
 		if m.reads("a retry goes to the end of the line") {

@@ -63,7 +63,7 @@ func (e *proposal) has(id request) bool {
 			if w, waits := e.waits[i]; waits {
 				e.requests[w] = true
 			} else if op.RequestID != "" {
-				e.requests[requestOf(&op.Operation)] = true
+				e.requests[requestOf(op)] = true
 			}
 		}
 	}

@@ -117,12 +117,17 @@ type modelRun struct {
 	tokens  map[string]interrex.Token
 	calls   []*call
 	sent    []*attempt
+	names   map[string]string // of request ids, by holder
 }
 
 func newModelRun(t *testing.T) *modelRun {
 	r := newRig(t, func(c *Config) { c.Logger = &logs{at: map[string]int{}} })
 	r.raft.set(func(m *memRaft) { m.latency = 0 })
-	return &modelRun{rig: r, began: time.Now(), callers: newCallers(), tokens: map[string]interrex.Token{}}
+	m := &modelRun{rig: r, began: time.Now(), callers: newCallers(), tokens: map[string]interrex.Token{}, names: map[string]string{}}
+	for i, holder := range modelHolders {
+		m.names[holder] = r.name(uint64(i + 1))
+	}
+	return m
 }
 
 func (m *modelRun) do(s step) {
@@ -153,7 +158,7 @@ func (m *modelRun) do(s step) {
 		c := newCall(m.t, m.command(a))
 		c.Attempt, c.Deadline = uint32(a.n), m.began.Add(time.Hour)
 		if a.verb != "extend" {
-			c.RequestID, c.Mark = a.id(), uint64(a.mark)
+			c.RequestID, c.Mark = fmt.Sprintf("%s.%d", m.names[a.holder], a.number), uint64(a.mark)
 		}
 		if a.until > 0 {
 			c.Wait = &queue.Wait{Until: m.began.Add(time.Duration(a.until) * time.Millisecond), Every: time.Duration(a.every) * time.Millisecond}
@@ -227,7 +232,13 @@ func (m *modelRun) label(op *state.Operation) string {
 	if op.RequestID == "" {
 		return "extend"
 	}
-	return fmt.Sprintf("%s/%d", op.RequestID, op.Attempt)
+	name, number, _ := strings.Cut(op.RequestID, ".")
+	for holder, text := range m.names {
+		if text == name {
+			return fmt.Sprintf("%s.%s/%d", holder, number, op.Attempt)
+		}
+	}
+	return op.RequestID
 }
 
 // scenario is what was seen in the real Applier after each of its steps.

@@ -53,6 +53,7 @@ type waiters struct {
 	rechecks  []*line   // whose key may be free
 	takeovers []*waiter // with a new attempt, which may be a takeover by the holder
 	serial    uint64
+	dropped   uint64 // names, when the waiters were last searched for those without one
 }
 
 // line is the waiters for one key, in the order in which they came.
@@ -83,14 +84,20 @@ func (w *waiter) endsAt() time.Time {
 	return wait.Until
 }
 
-// request identifies a request by its caller and request id, or by a unique number
-// when it has no id.
+// request identifies a request by its caller, its holder and its request id, or by a
+// unique number when it has no id.
 type request struct {
-	caller, id string
-	serial     uint64
+	caller, holder, id string
+	serial             uint64
 }
 
-func requestOf(op *state.Operation) request { return request{caller: op.Caller, id: op.RequestID} }
+func requestOf(op *queue.Operation) request {
+	r := request{caller: op.Caller, id: op.RequestID}
+	if op.Command != nil {
+		r.holder = op.Command.About().Holder
+	}
+	return r
+}
 
 func (s *waiters) len() int { return len(s.byID) }
 
@@ -100,7 +107,7 @@ func (s *waiters) add(op *queue.Operation, now time.Time) {
 		s.answers.answer(op, r)
 		return
 	}
-	id := requestOf(&op.Operation)
+	id := requestOf(op)
 	if op.RequestID == "" {
 		s.serial++
 		id = request{serial: s.serial}
@@ -131,8 +138,7 @@ func (s *waiters) join(id request, op *queue.Operation, k interrex.Key, now time
 	s.reconsider(w)
 }
 
-// retry adds a further attempt of a waiter's request. A caller believes only a
-// refusal of its newest attempt, so an older one may be answered `held`.
+// retry adds a further attempt of a waiter's request.
 func (s *waiters) retry(w *waiter, op *queue.Operation, now time.Time) {
 	newest := w.newest()
 	switch {
@@ -140,12 +146,12 @@ func (s *waiters) retry(w *waiter, op *queue.Operation, now time.Time) {
 		s.answers.refuse(op, interrex.Errorf(interrex.ErrInvalid,
 			"request_id: %q is the id of another claim that waits", op.RequestID))
 	case op.Attempt < newest.Attempt:
-		s.answers.refuse(op, s.errHeld(w.line.key, "a later attempt of this request is waiting"))
+		s.answers.refuse(op, s.errReplaced(w))
 	case op.Attempt > newest.Attempt:
 		older := w.ops
 		w.ops, w.lastSeen = []*queue.Operation{op}, now
 		for _, o := range older {
-			s.answers.refuse(o, s.errHeld(w.line.key, "a later attempt of this request is waiting"))
+			s.answers.refuse(o, s.errReplaced(w))
 		}
 		s.reconsider(w) // a transfer may have made it the holder
 	case len(w.ops) >= maxSharers:
@@ -172,7 +178,7 @@ func (s *waiters) pass(op *queue.Operation, i int, c state.Command) bool {
 	if s.table.Passes(c) {
 		return true
 	}
-	if op.RequestID != "" && s.leader.inLog(requestOf(&op.Operation)) {
+	if op.RequestID != "" && s.leader.inLog(requestOf(op)) {
 		return true
 	}
 	err := s.errHeld(k, "others are waiting for it")
@@ -266,8 +272,14 @@ func (s *waiters) applied(id request, r state.Result) {
 // when it must be called again.
 func (s *waiters) sweep(now time.Time) time.Time {
 	next := now.Add(sweepInterval)
+	dropped := s.config.State.DroppedNames()
+	search := dropped != s.dropped
+	s.dropped = dropped
 	for _, w := range s.byID {
 		s.dropCanceled(w)
+		if search && s.byID[w.id] == w {
+			s.dropNameless(w)
+		}
 		if s.byID[w.id] != w {
 			continue
 		}
@@ -349,6 +361,19 @@ func (s *waiters) dropCanceled(w *waiter) {
 	}
 }
 
+// dropNameless removes w if the name of its request id is gone. One that is in the log is
+// looked at again.
+func (s *waiters) dropNameless(w *waiter) {
+	r, over := s.config.State.Over(&w.newest().Operation, nil)
+	switch {
+	case !over:
+	case s.leader.inLog(w.id):
+		s.dropped--
+	default:
+		s.remove(w, r)
+	}
+}
+
 // remove removes w from its line and answers it.
 func (s *waiters) remove(w *waiter, r state.Result) {
 	l := w.line
@@ -382,6 +407,16 @@ func (s *waiters) errRemoved(w *waiter, err error) error {
 		return errUnknown(fmt.Sprintf("its claim is in the log, and its wait ended: %v", err), nil)
 	}
 	return err
+}
+
+// errReplaced returns the error of an attempt of w that is not the newest one. It may
+// have been granted while a claim of its request is in the log.
+func (s *waiters) errReplaced(w *waiter) error {
+	const why = "a later attempt of this request is waiting"
+	if s.leader.inLog(w.id) {
+		return errUnknown(why+", and its claim is in the log", nil)
+	}
+	return s.errHeld(w.line.key, why)
 }
 
 // errHeld returns an error with the key's holder, the remaining time, and the number

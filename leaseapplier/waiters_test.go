@@ -165,7 +165,7 @@ func TestAnswerNamesTheAttemptThatStood(t *testing.T) {
 		r.put(r.revoke(db, ann.token())) // with bob's claim of attempt 0 behind it
 		second := r.waiting("bob", "b.1", 1, time.Hour, 10*time.Second)
 		r.put(append([]*call{second}, r.many(2*limits.MaxOperations)...)...) // so many that a second entry is built
-		first.want(interrex.ErrHeld)
+		first.want(interrex.ErrOutcomeUnknown)                               // its claim is in the log
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(time.Second)
 		second.want("")
@@ -210,7 +210,25 @@ func TestEqualAttemptSharesTheAnswer(t *testing.T) {
 func TestSameRequestForAnotherClaimIsInvalid(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
-		r.put(r.waiting("cat", "b.1", 1, time.Hour, 0)).want(interrex.ErrInvalid)
+		other := r.waiting("bob", "b.1", 1, time.Hour, 0)
+		other.Command = &lease.Claim{Key: db, Holder: "bob", TTL: time.Hour}
+		other.Data = other.Command.Append(nil)
+		r.put(other).want(interrex.ErrInvalid)
+	})
+}
+
+// Ids without a name are told apart by their holder.
+func TestTwoHoldersMayWaitUnderOneID(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob, cat := r.waiting("bob", "job", 0, time.Hour, 0), r.waiting("cat", "job", 0, time.Hour, 0)
+		r.put(bob, cat)
+		if !bob.isOpen() || !cat.isOpen() || r.applier.Waiting(db) != 2 {
+			t.Fatal("they do not both wait")
+		}
+		r.do(r.revoke(db, ann.token())).want("")
+		bob.want("")
+		r.do(r.revoke(db, bob.token())).want("")
+		cat.want("")
 	})
 }
 

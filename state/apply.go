@@ -196,7 +196,7 @@ func (s *State) once(t *Turn, op *Operation) Result {
 // do applies an operation whose result no mark or record determines.
 func (s *State) do(t *Turn, op *Operation) Result {
 	if op.Fence != (interrex.Fence{}) && (s.fencer == nil || !s.fencer.Holds(op.Fence.Key, op.Fence.Token)) {
-		return refuse(op, interrex.Errorf(interrex.ErrNotHeld, "fence: %s is not held under token %d", op.Fence.Key, op.Fence.Token))
+		return refuse(op, errFence(op))
 	}
 	if len(op.Group) > 0 {
 		return s.group(t, op)
@@ -223,6 +223,10 @@ func (s *State) do(t *Turn, op *Operation) Result {
 	res := Result{Reply: reply, Revision: t.Revision, Attempt: op.Attempt}
 	s.follow(t, first)
 	return res
+}
+
+func errFence(op *Operation) error {
+	return interrex.Errorf(interrex.ErrNotHeld, "fence: %s is not held under token %d", op.Fence.Key, op.Fence.Token)
 }
 
 // follow passes the events from first on to the tables that are Followers, in their

@@ -90,7 +90,7 @@ func BenchmarkFreeze(b *testing.B) {
 	for i := range 64 {
 		ops := make([]state.Operation, 1024)
 		for j := range ops {
-			ops[j] = marked(fmt.Sprint("n", i*1024+j, ".0"), 0)
+			ops[j] = opening("ann", "", uint64(i*1024+j+1))
 		}
 		r.Do(1, ops...)
 	}

@@ -26,6 +26,12 @@ type Minter interface {
 	Mint(random io.Reader) ([]byte, error)
 }
 
+// Tokened is an optional interface of a Command. Shows returns a key and the token under
+// which it must be held, or else the command is refused with ErrNotHeld; 0: it need not.
+type Tokened interface {
+	Shows() (interrex.Key, interrex.Token)
+}
+
 // Announcer is an optional interface of a Command: webhooks may be called before
 // it enters the log. A command without it is never sent to a webhook, nor is one
 // that announces no kinds.
@@ -48,6 +54,9 @@ type About struct {
 	Name string
 	// Key is the key that the command is about; zero: none.
 	Key interrex.Key
+	// Holder is the holder in whose name it acts; empty: none. It distinguishes request
+	// ids that have no name.
+	Holder string
 	// Lane is the lane in which it waits for the log.
 	Lane Lane
 	// Spare reports whether it is let in while almost no disk space is left, as extends

@@ -56,6 +56,17 @@ func (d *decoder) varint() int64 {
 	return v
 }
 
+// uint64 reads a number of eight bytes.
+func (d *decoder) uint64() uint64 {
+	if len(d.b) < 8 {
+		d.fail(errShort)
+		return 0
+	}
+	v := binary.BigEndian.Uint64(d.b)
+	d.b = d.b[8:]
+	return v
+}
+
 // small reads a number that must not exceed limit.
 func (d *decoder) small(limit uint64) uint64 {
 	v := d.uvarint()

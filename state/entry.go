@@ -13,14 +13,17 @@ import (
 	"github.com/interrex/interrex/internal/validation"
 )
 
-const maxCaller = 256 // bytes of a caller's name
+const (
+	maxCaller = 256 // bytes of a caller's name
+	maxOrigin = 128 // bytes of an address
+)
 
 // EntryVersion is the newest version of an entry that this build knows, and
 // OldestEntry the oldest. It is the first byte of every entry, and determines how
 // Apply interprets it. A leader writes no version that a member does not know.
 const (
-	EntryVersion = 2
-	OldestEntry  = 2
+	EntryVersion = 3
+	OldestEntry  = 3
 )
 
 // The kinds of an operation.
@@ -35,14 +38,16 @@ const (
 	flagRequest
 	flagFence
 	flagMinted
-	flagsKnown = flagCaller | flagRequest | flagFence | flagMinted
+	flagOrigin
+	flagSince
+	flagsKnown = flagCaller | flagRequest | flagFence | flagMinted | flagOrigin | flagSince
 )
 
 // Size returns an upper bound of the operation's bytes in an entry.
 func (o *Operation) Size() int {
 	const numbers = 64     // kind, flags, and every number and length at its longest
 	const partNumbers = 16 // those of one operation of a group
-	size := numbers + len(o.Caller) + len(o.RequestID) + len(o.Fence.Key.Namespace) + len(o.Fence.Key.Name) + len(o.Data) + len(o.Minted)
+	size := numbers + len(o.Caller) + len(o.Origin) + len(o.RequestID) + len(o.Fence.Key.Namespace) + len(o.Fence.Key.Name) + len(o.Data) + len(o.Minted)
 	for i := range o.Group {
 		size += partNumbers + len(o.Group[i].Data) + len(o.Group[i].Minted)
 	}
@@ -54,6 +59,9 @@ func (o *Operation) Size() int {
 func (o *Operation) Validate() error {
 	if len(o.Caller) > maxCaller {
 		return interrex.Errorf(interrex.ErrInvalid, "caller: at most %d bytes are allowed, not %d", maxCaller, len(o.Caller))
+	}
+	if len(o.Origin) > maxOrigin {
+		return interrex.Errorf(interrex.ErrInvalid, "origin: at most %d bytes are allowed, not %d", maxOrigin, len(o.Origin))
 	}
 	if err := validMinted(o.Minted); err != nil {
 		return err
@@ -107,6 +115,12 @@ func appendOperation(b []byte, o *Operation) []byte {
 	if len(o.Minted) != 0 {
 		flags |= flagMinted
 	}
+	if o.Origin != "" {
+		flags |= flagOrigin
+	}
+	if o.Since != 0 {
+		flags |= flagSince
+	}
 	if len(o.Group) > 0 {
 		b = append(b, kindGroup, flags)
 	} else {
@@ -116,10 +130,16 @@ func appendOperation(b []byte, o *Operation) []byte {
 	if flags&flagCaller != 0 {
 		b = appendBytes(b, o.Caller)
 	}
+	if flags&flagOrigin != 0 {
+		b = appendBytes(b, o.Origin)
+	}
 	if flags&flagRequest != 0 {
 		b = appendBytes(b, o.RequestID)
 		b = binary.AppendUvarint(b, uint64(o.Attempt))
 		b = binary.AppendUvarint(b, o.Mark)
+	}
+	if flags&flagSince != 0 {
+		b = binary.AppendUvarint(b, uint64(o.Since))
 	}
 	if flags&flagFence != 0 {
 		b = appendBytes(b, o.Fence.Key.Namespace)
@@ -193,10 +213,16 @@ func decodeOperation(d *decoder, o *Operation) error {
 	if flags&flagCaller != 0 {
 		o.Caller = d.text()
 	}
+	if flags&flagOrigin != 0 {
+		o.Origin = d.text()
+	}
 	if flags&flagRequest != 0 {
 		o.RequestID = d.text()
 		o.Attempt = uint32(d.small(math.MaxUint32))
 		o.Mark = d.uvarint()
+	}
+	if flags&flagSince != 0 {
+		o.Since = interrex.Revision(d.uvarint())
 	}
 	if flags&flagFence != 0 {
 		o.Fence.Key.Namespace = d.text()

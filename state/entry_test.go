@@ -50,11 +50,13 @@ func exampleEntry() *state.Entry {
 		Operations: []state.Operation{
 			{Table: testtable.RegisterTable, Data: testtable.Set("a", "plain", 0)},
 			{
-				Table: testtable.RegisterTable, Caller: "ann", RequestID: "cli.7", Attempt: 2, Mark: 5,
+				Table: testtable.RegisterTable, Caller: "ann", RequestID: cliName + ".7", Attempt: 2, Mark: 5,
 				Fence: interrex.Fence{Key: interrex.Key{Namespace: "mine", Name: "leader"}, Token: 9},
 				Data:  testtable.Set("b", "all of the envelope", time.Minute),
 			},
-			{Table: state.SystemTable, Caller: "ann", Data: (&state.Retire{Name: "cli"}).Append(nil)},
+			{Table: state.SystemTable, Caller: "ann", Data: (&state.Retire{Name: cliName, Mark: 9}).Append(nil)},
+			{Table: state.SystemTable, Origin: "10.0.0.7", Data: (&state.OpenName{Bits: 0xfeed}).Append(nil)},
+			{Table: testtable.RegisterTable, Origin: "10.0.0.7", RequestID: "plain", Attempt: 1, Since: 300, Data: testtable.Set("c", "a record by itself", 0)},
 		},
 	}
 }
@@ -78,7 +80,7 @@ func exampleGroup() *state.Entry {
 		Operations: []state.Operation{
 			{Group: []state.Part{{Table: testtable.RegisterTable, Data: testtable.Set("a", "alone", 0)}}},
 			{
-				Caller: "ann", RequestID: "cli.8", Attempt: 1, Mark: 5,
+				Caller: "ann", RequestID: cliName + ".8", Attempt: 1, Mark: 5,
 				Fence: interrex.Fence{Key: interrex.Key{Namespace: "mine", Name: "leader"}, Token: 9},
 				Group: []state.Part{
 					{Table: testtable.RegisterTable, Data: testtable.Set("b", "minted", 0), Minted: []byte{1, 2, 3}},
@@ -114,7 +116,7 @@ func TestEntrySurvivesItsEncoding(t *testing.T) {
 	})
 	operation := rapid.Custom(func(t *rapid.T) state.Operation {
 		op := state.Operation{
-			Table: state.TableID(rapid.Uint16().Draw(t, "table")), Caller: text.Draw(t, "caller"),
+			Table: state.TableID(rapid.Uint16().Draw(t, "table")), Caller: text.Draw(t, "caller"), Origin: text.Draw(t, "origin"), Since: interrex.Revision(rapid.Uint64().Draw(t, "since")),
 			RequestID: text.Draw(t, "request"), Attempt: rapid.Uint32().Draw(t, "attempt"), Mark: rapid.Uint64().Draw(t, "mark"),
 			Fence: interrex.Fence{
 				Key:   interrex.Key{Namespace: text.Draw(t, "namespace"), Name: text.Draw(t, "name")},
@@ -167,8 +169,8 @@ func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
 	minted[len(minted)-5] = 0x08 // flags, count, table, lengths of minted and of the data
 	many := state.AppendEntry(nil, &state.Entry{Operations: make([]state.Operation, limits.MaxOperations+1)})
 	for want, b := range map[string][]byte{
-		"unknown version 3":     newer,
-		"unknown version 1":     older,
+		"unknown version 4":     newer,
+		"unknown version 2":     older,
 		"unknown kind 3":        kind,
 		"without operations":    empty[:len(empty)-1],
 		"of groups it has more": state.AppendEntry(nil, &state.Entry{Operations: slices.Repeat([]state.Operation{{Group: make([]state.Part, 64)}}, 17)}),

@@ -21,7 +21,6 @@ type (
 
 // The powers that only tables of our own have.
 type (
-	Replayer  = replayer
 	Keeper    = keeper
 	Recorder  = recorder
 	Recoverer = recoverer

@@ -285,21 +285,48 @@ func (ts tableSet) decodeGroupReply(b []byte) (Reply, error) {
 	return group, d.end()
 }
 
-// replayable returns why a recorded reply must not be replayed; nil if it may be.
-func (ts tableSet) replayable(table TableID, r Reply) error {
+// keep returns what the record of a request id stores in place of a reply.
+func (ts tableSet) keep(table TableID, r Reply) Reply {
 	group, is := r.(GroupReply)
 	if !is || table != SystemTable {
-		if t, may := ts.find(table).(replayer); may {
-			return t.Replay(r)
+		if k, keeps := ts.find(table).(keeper); keeps {
+			return k.Keep(r)
 		}
-		return nil
+		return r
 	}
-	for i, p := range group {
-		if err := ts.replayable(p.Table, p.Reply); err != nil {
-			return InGroup(i, err)
+	kept := slices.Clone(group)
+	for i := range kept {
+		kept[i].Reply = ts.keep(kept[i].Table, kept[i].Reply)
+	}
+	return kept
+}
+
+// kept returns the reply for what keep returned of the same operation, or why it must
+// not be repeated.
+func (ts tableSet) kept(op *Operation, r Reply) (Reply, error) {
+	if len(op.Group) == 0 {
+		return ts.keptOf(op.Table, op.Data, r)
+	}
+	reply := slices.Clone(r.(GroupReply))
+	for i := range reply {
+		var err error
+		if reply[i].Reply, err = ts.keptOf(reply[i].Table, op.Group[i].Data, reply[i].Reply); err != nil {
+			return nil, InGroup(i, err)
 		}
 	}
-	return nil
+	return reply, nil
+}
+
+func (ts tableSet) keptOf(table TableID, data []byte, r Reply) (Reply, error) {
+	k, keeps := ts.find(table).(keeper)
+	if !keeps {
+		return r, nil
+	}
+	c, err := ts.find(table).Decode(data)
+	if err != nil {
+		return nil, err
+	}
+	return k.Kept(c, r)
 }
 
 // of returns the tables of an operation's commands.

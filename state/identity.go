@@ -50,18 +50,19 @@ func (c *SetIdentity) decode(args []byte) error {
 	return nil
 }
 
-func (c *SetIdentity) check(sys *system, _ *Turn) error {
+func (c *SetIdentity) check(sys *system, _ *Turn, _ *Operation) error {
 	if mine := sys.identity.ClusterID; mine != "" && mine != c.Identity.ClusterID {
 		return interrex.Errorf(interrex.ErrConflict, "identity: this is cluster %s, and cannot become %s", mine, c.Identity.ClusterID)
 	}
 	return nil
 }
 
-func (c *SetIdentity) apply(s *State, t *Turn, _ string) {
+func (c *SetIdentity) apply(s *State, t *Turn, _ *Operation) Reply {
 	if sys := s.system; sys.identity.ClusterID == "" {
 		t.Next()
 		sys.identity = c.Identity
 	}
+	return nil
 }
 
 func appendIdentity(b []byte, id Identity) []byte {

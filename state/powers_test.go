@@ -11,7 +11,7 @@ import (
 
 // The tables have the powers that State looks for.
 var (
-	_ state.Replayer  = (*lease.Table)(nil)
+	_ state.Keeper    = (*lease.Table)(nil)
 	_ state.Fencer    = (*lease.Table)(nil)
 	_ state.Recoverer = (*lease.Table)(nil)
 	_ state.Recoverer = (*member.Table)(nil)

@@ -62,22 +62,79 @@ func (s *State) Identity() Identity { return s.at.Load().identity.clone() }
 func (s *State) Names() (kept, limit int) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return len(s.system.records.names), s.system.limits.Names
+	return len(s.system.records.names.all), s.system.limits.Names
 }
 
-// Recorded reports whether a mark or a record determines the reply to op, and
-// returns it. A leader calls it for a waiting claim at every retry.
+// Recorded reports whether a mark or a record, or that there is none, determines the
+// reply to op, and returns it. Only a leader may call it, for a waiting claim at every
+// retry: to others a record may be new.
 func (s *State) Recorded(op *Operation) (Result, bool) {
+	if op.RequestID == "" {
+		return Result{}, false
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	tables := s.tables.of(op)
 	tables.lock()
 	defer tables.unlock()
-	res, found := s.system.records.recorded(op, s.tables)
+	_, res, found := s.system.records.settled(op, s.tables.refer(op), s.Now(), s.tables)
 	if res.Err != nil && res.Revision == 0 {
 		res.Revision = s.Revision()
 	}
 	return res, found
+}
+
+// DroppedNames returns how many names this agent has dropped since it started.
+func (s *State) DroppedNames() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.system.records.names.gone
+}
+
+// Over returns the result of an operation that can no longer change anything, whatever
+// the log holds beyond this state: the state has reached the revision of its name, or of
+// the token that it needs, and has it no more. Any agent may say so: what was is in this
+// state, and what is gone never comes back.
+func (s *State) Over(op *Operation, c Command) (res Result, over bool) {
+	var token interrex.Fence
+	if t, is := c.(Tokened); is {
+		token.Key, token.Token = t.Shows()
+	}
+	numbered := op.RequestID != "" && op.Mark > 0
+	if !numbered && op.Fence.Token == 0 && token.Token == 0 {
+		return res, false
+	}
+	s.mu.RLock() // not those of the tables, which only an Apply changes
+	defer s.mu.RUnlock()
+	err := s.over(op, c, token)
+	return Result{Attempt: op.Attempt, Err: err, Revision: s.Revision()}, err != nil
+}
+
+func (s *State) over(op *Operation, c Command, token interrex.Fence) error {
+	r, at := s.system.records, s.at.Load()
+	if op.RequestID != "" {
+		ref := s.tables.refer(op)
+		if !ref.numbered || ref.name.revision > at.revision {
+			return nil // only the log knows whether it was done
+		}
+		n := r.names.find(op.Caller, ref.name)
+		if n == nil {
+			return errGone(op, r.names.lost)
+		}
+		if _, found := n.records.find(ref.number); found || ref.number < max(n.mark, op.Mark) {
+			return nil
+		}
+	}
+	gone := func(f interrex.Fence) bool {
+		return f.Token != 0 && s.fencer != nil && interrex.Revision(f.Token) <= at.revision && !s.fencer.Holds(f.Key, f.Token)
+	}
+	switch {
+	case gone(op.Fence):
+		return errFence(op)
+	case gone(token):
+		return s.tables.find(op.Table).Check(at.now, c)
+	}
+	return nil
 }
 
 // WaitApplied waits until everything up to a log index is in the state. The error

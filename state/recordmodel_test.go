@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -48,13 +49,33 @@ type ask struct {
 	acts       []act
 	group      bool
 	caller, id string
+	origin     string
 	attempt    uint32
 	mark       uint64
+	since      interrex.Revision
 	fence      string // a lease's key; empty: none
 	token      interrex.Revision
 
-	retire   string // instead of acts: the name that is given back
+	// Instead of acts:
+	open     uint64 // the bits of a name that is opened
+	retire   string // the name that is given back
 	settings map[string]string
+}
+
+// user is whose share what is kept counts in.
+func (q *ask) user() string {
+	if q.caller != "" {
+		return "=" + q.caller
+	}
+	return "@" + q.origin
+}
+
+// holder is the one that a claim by itself names.
+func (q *ask) holder() string {
+	if !q.group && q.acts[0].verb == "claim" {
+		return q.acts[0].text
+	}
+	return ""
 }
 
 func (q *ask) content() string {
@@ -86,61 +107,131 @@ type answer struct {
 	attempt  uint32
 	replayed bool
 	reply    string
+	lost     interrex.Revision // of an error
 }
 
-// modelRecord is the answer of a request that changed something.
+// modelRecord is the record of a request that changed something.
 type modelRecord struct {
 	content string
 	answer  answer
-	grants  map[string]interrex.Revision // tokens by key, which must be in force
-	at      state.Time                   // when it was made
+	parts   []modelPart // of the reply
+	group   bool
+	at      state.Time // when it was made
+}
+
+// modelPart is what was done by one act.
+type modelPart struct {
+	act      act
+	reply    string            // of a register
+	token    interrex.Revision // of a lease afterwards
+	revision interrex.Revision
+	until    state.Time // of a forced revoke
 }
 
 type modelName struct {
-	mark    uint64
-	first   uint64 // the number under which it was opened
-	last    state.Time
-	records map[uint64]modelRecord
+	caller, user string
+	bits         uint64
+	revision     interrex.Revision
+	mark         uint64
+	last         state.Time
+	records      map[uint64]modelRecord
 }
 
-// modelKey is a caller with a name or an id.
-type modelKey struct{ caller, text string }
+func (n *modelName) text() string { return fmt.Sprintf("%d-%016x", uint64(n.revision), n.bits) }
+
+// singleKey is a caller with a holder and an id.
+type singleKey struct{ caller, holder, id string }
 
 // modelSingle is a record by itself.
 type modelSingle struct {
-	key modelKey
+	key  singleKey
+	user string
 	modelRecord
 }
 
 // modelRecords are all marks and records.
 type modelRecords struct {
-	names   map[modelKey]*modelName
-	singles []modelSingle // in the order of their making
-	byID    map[modelKey]int
-	gone    int // singles that were dropped: byID counts them too
+	names   map[string]*modelName
+	lost    interrex.Revision // with names
+	singles []modelSingle     // in the order of their making
+	lostOne interrex.Revision // of singles
+	early   state.Time
 }
 
 // clone is a copy that nothing changes any more.
 func (r *modelRecords) clone() *modelRecords {
-	c := &modelRecords{names: map[modelKey]*modelName{}, singles: slices.Clone(r.singles)}
+	c := *r
+	c.names, c.singles = map[string]*modelName{}, slices.Clone(r.singles)
 	for k, n := range r.names {
-		c.names[k] = &modelName{n.mark, n.first, n.last, maps.Clone(n.records)}
+		own := *n
+		own.records = maps.Clone(n.records)
+		c.names[k] = &own
 	}
-	return c
+	return &c
 }
 
-func (r *modelRecords) single(k modelKey) (modelRecord, bool) {
-	i, found := r.byID[k]
-	if !found {
-		return modelRecord{}, false
+// name is that of a text, if a caller has opened it.
+func (r *modelRecords) name(caller, text string) *modelName {
+	if n := r.names[text]; n != nil && n.caller == caller {
+		return n
 	}
-	return r.singles[i-r.gone].modelRecord, true
+	return nil
 }
 
-func (r *modelRecords) dropOldestSingle() {
-	delete(r.byID, r.singles[0].key)
-	r.singles = r.singles[1:]
-	r.gone++
+// drop forgets a name, with records that may yet be asked for.
+func (r *modelRecords) drop(n *modelName) {
+	for _, rec := range n.records {
+		r.lost = max(r.lost, rec.answer.revision)
+	}
+	delete(r.names, n.text())
+}
+
+func (r *modelRecords) single(k singleKey) (modelRecord, bool) {
+	for _, s := range r.singles {
+		if s.key == k {
+			return s.modelRecord, true
+		}
+	}
+	return modelRecord{}, false
+}
+
+func (r *modelRecords) dropSingle(i int) {
+	r.lostOne = max(r.lostOne, r.singles[i].answer.revision)
+	r.singles = slices.Delete(slices.Clone(r.singles), i, i+1)
+}
+
+// weigh is how much each user has: names, or their records.
+func (r *modelRecords) weigh(records bool) (total int, users map[string]int) {
+	users = map[string]int{}
+	for _, n := range r.names {
+		w := 1
+		if records {
+			w = len(n.records)
+		}
+		total += w
+		users[n.user] += w
+	}
+	return total, users
+}
+
+// most is the user with most; of equals the first.
+func most(users map[string]int) (big string) {
+	for user, n := range users {
+		if big == "" || n > users[big] || n == users[big] && user < big {
+			big = user
+		}
+	}
+	return big
+}
+
+// idlest is the name of a user that was written to longest ago.
+func (r *modelRecords) idlest(user string) (first *modelName) {
+	for _, n := range r.names {
+		if n.user == user && (first == nil || n.last < first.last || n.last == first.last && n.revision < first.revision) {
+			first = n
+		}
+	}
+	return first
 }
 
 type modelLease struct {
@@ -170,7 +261,7 @@ type model struct {
 func newModel() *model {
 	m := &model{
 		leases: map[string]modelLease{}, registers: map[state.TableID]map[string]modelValue{},
-		records: &modelRecords{names: map[modelKey]*modelName{}, byID: map[modelKey]int{}}, settings: map[string]string{},
+		records: &modelRecords{names: map[string]*modelName{}}, settings: map[string]string{},
 	}
 	for t := plainTable; t <= stillTable; t++ {
 		m.registers[t] = map[string]modelValue{}
@@ -181,7 +272,7 @@ func newModel() *model {
 // The limits of request ids where nothing is set.
 var modelDefaults = map[string]string{
 	"requests.window": "1024", "requests.names": "65536", "requests.name-age": "24h",
-	"requests.records": "65536", "requests.record-age": "10m",
+	"requests.records": "65536", "requests.record-age": "10m", "requests.name-records": "1048576",
 }
 
 func (m *model) setting(name string) string { return cmp.Or(m.settings[name], modelDefaults[name]) }
@@ -220,16 +311,16 @@ func (m *model) apply(stamp state.Time, asks []ask) []answer {
 // forget drops what has had its time.
 func (m *model) forget() {
 	for len(m.records.singles) > 0 && m.now >= m.records.singles[0].at.Add(m.age("record-age")) {
-		m.records.dropOldestSingle()
+		m.records.dropSingle(0)
 	}
 	if m.now < m.quiet {
 		return
 	}
 	life := m.age("name-age")
 	m.quiet = m.now.Add(life)
-	for k, n := range m.records.names {
+	for _, n := range m.records.names {
 		if m.now >= n.last.Add(life) {
-			delete(m.records.names, k)
+			m.records.drop(n)
 			continue
 		}
 		m.quiet = min(m.quiet, n.last.Add(life))
@@ -259,8 +350,13 @@ func (m *model) endValues(t state.TableID) {
 // one does one ask, answers it from its record, or refuses it.
 func (m *model) one(q *ask) (a answer) {
 	switch {
+	case q.open != 0:
+		return m.open(q)
 	case q.retire != "":
-		delete(m.records.names, modelKey{q.caller, q.retire})
+		if n := m.records.name(q.caller, q.retire); n != nil {
+			m.raise(n, q.mark)
+			m.records.drop(n)
+		}
 		return answer{revision: m.revision, attempt: q.attempt}
 	case q.settings != nil:
 		m.set(q.settings)
@@ -269,25 +365,20 @@ func (m *model) one(q *ask) (a answer) {
 		a, _ = m.do(q)
 		return a
 	}
-	m.raise(q)
+	name, number, is := q.named()
+	n := m.records.name(q.caller, name)
+	if is && n != nil {
+		m.raise(n, q.mark)
+	}
 	if a, settled := m.settled(q); settled {
 		return a
 	}
-	name, number, is := q.named()
 	if !is {
 		a, rec := m.do(q)
 		if rec != nil {
-			m.keepSingle(modelKey{q.caller, q.id}, *rec)
+			m.keepSingle(q, *rec)
 		}
 		return a
-	}
-	n := m.records.names[modelKey{q.caller, name}]
-	if n == nil {
-		if len(m.records.names) >= m.number("names") {
-			return m.refuse(q, interrex.ErrOverloaded)
-		}
-		n = &modelName{mark: q.mark, first: number, records: map[uint64]modelRecord{}}
-		m.records.names[modelKey{q.caller, name}] = n
 	}
 	n.last = m.now // every attempt that is new is a write
 	if number-n.mark >= uint64(m.number("window")) {
@@ -296,18 +387,56 @@ func (m *model) one(q *ask) (a answer) {
 	a, rec := m.do(q)
 	if rec != nil {
 		n.records[number] = *rec
+		m.fit()
 	}
 	return a
 }
 
-// raise moves the mark of a name that is known, and forgets what is below.
-func (m *model) raise(q *ask) {
-	name, _, is := q.named()
-	n := m.records.names[modelKey{q.caller, name}]
-	if !is || n == nil {
-		return
+// open makes a name, or finds the one that was made.
+func (m *model) open(q *ask) answer {
+	for _, n := range m.records.names {
+		if n.caller == q.caller && n.bits == q.open {
+			return answer{revision: m.revision, attempt: q.attempt, reply: n.text()}
+		}
 	}
-	n.mark = max(n.mark, q.mark)
+	for more, records := range map[int]bool{1: false, 0: true} {
+		total, users := m.records.weigh(records)
+		if big := most(users); total+more > m.limit(records) && big == q.user() && m.now < m.records.idlest(big).last.Add(time.Minute) {
+			return m.refuse(q, interrex.ErrOverloaded)
+		}
+	}
+	m.revision++
+	n := &modelName{caller: q.caller, user: q.user(), bits: q.open, revision: m.revision, mark: 1, last: m.now, records: map[uint64]modelRecord{}}
+	m.records.names[n.text()] = n
+	m.quiet = min(m.quiet, n.last.Add(m.age("name-age")))
+	m.fit()
+	return answer{revision: m.revision, attempt: q.attempt, reply: n.text()}
+}
+
+// limit is how many names there may be, or records of them.
+func (m *model) limit(records bool) int {
+	if records {
+		return m.number("name-records")
+	}
+	return m.number("names")
+}
+
+// fit drops names until the limits are kept.
+func (m *model) fit() {
+	for _, records := range []bool{false, true} {
+		for {
+			total, users := m.records.weigh(records)
+			if total <= m.limit(records) {
+				break
+			}
+			m.records.drop(m.records.idlest(most(users))) // perhaps one without records
+		}
+	}
+}
+
+// raise moves the mark of a name, and forgets what is below.
+func (m *model) raise(n *modelName, mark uint64) {
+	n.mark = max(n.mark, mark)
 	for i := range n.records {
 		if i < n.mark {
 			delete(n.records, i)
@@ -315,7 +444,7 @@ func (m *model) raise(q *ask) {
 	}
 }
 
-// settled is what a mark or a record says. It changes nothing.
+// settled is what a mark or a record, or that there is none, says. It changes nothing.
 func (m *model) settled(q *ask) (answer, bool) {
 	if q.id == "" {
 		return answer{}, false
@@ -323,15 +452,26 @@ func (m *model) settled(q *ask) (answer, bool) {
 	var rec modelRecord
 	var found bool
 	if name, number, is := q.named(); is {
-		n := m.records.names[modelKey{q.caller, name}]
-		if number < q.mark || n != nil && number < n.mark {
+		n := m.records.name(q.caller, name)
+		if n == nil {
+			a := m.refuse(q, interrex.ErrNameGone)
+			a.lost = m.records.lost
+			return a, true
+		}
+		if number < max(q.mark, n.mark) {
 			return m.refuse(q, interrex.ErrOutcomeUnknown), true
 		}
-		if n != nil {
-			rec, found = n.records[number]
+		rec, found = n.records[number]
+	} else if rec, found = m.records.single(singleKey{q.caller, q.holder(), q.id}); !found {
+		lost := m.records.lostOne > q.since
+		if q.since == 0 {
+			lost = q.attempt > 0 && m.now < m.records.early
 		}
-	} else {
-		rec, found = m.records.single(modelKey{q.caller, q.id})
+		if lost {
+			a := m.refuse(q, interrex.ErrOutcomeUnknown)
+			a.lost = m.records.lostOne
+			return a, true
+		}
 	}
 	switch {
 	case !found:
@@ -339,22 +479,55 @@ func (m *model) settled(q *ask) (answer, bool) {
 	case rec.content != q.content():
 		return m.refuse(q, interrex.ErrInvalid), true
 	}
-	a := rec.answer
-	a.replayed = true
-	for k, token := range rec.grants {
-		if m.leases[k].token != token {
-			a.kind, a.reply = interrex.ErrNotHeld, ""
-		}
-	}
-	return a, true
+	return m.repeated(rec), true
 }
 
-func (m *model) keepSingle(k modelKey, rec modelRecord) {
-	for len(m.records.singles) >= m.number("records") {
-		m.records.dropOldestSingle()
+// repeated is the answer of a record.
+func (m *model) repeated(rec modelRecord) answer {
+	a := rec.answer
+	a.replayed = true
+	var parts []string
+	for _, p := range rec.parts {
+		text := p.reply
+		if p.act.table == state.LeaseTable {
+			l, held := m.leases[p.act.key]
+			held = held && l.token == p.token
+			claimed, ended := p.act.verb == "claim", p.act.verb == "revoke" || p.act.verb == "force"
+			if claimed && !held {
+				a.kind, a.reply = interrex.ErrNotHeld, ""
+				return a
+			}
+			if !held || ended {
+				l = modelLease{token: p.token}
+			}
+			text = describeLease(p.act.key, l, claimed, ended || !held, p.until)
+		}
+		parts = append(parts, p.text(text, rec.group))
 	}
-	m.records.byID[k] = m.records.gone + len(m.records.singles)
-	m.records.singles = append(m.records.singles, modelSingle{k, rec})
+	a.reply = strings.Join(parts, "; ")
+	return a
+}
+
+// text is a part of a reply; reply is its own.
+func (p modelPart) text(reply string, group bool) string {
+	if group {
+		return reply + fmt.Sprintf(" in table %d at %d", p.act.table, p.revision)
+	}
+	return reply
+}
+
+func (m *model) keepSingle(q *ask, rec modelRecord) {
+	r := m.records
+	r.singles = append(slices.Clone(r.singles), modelSingle{singleKey{q.caller, q.holder(), q.id}, q.user(), rec})
+	for len(r.singles) > m.number("records") {
+		users := map[string]int{}
+		for _, s := range r.singles {
+			users[s.user]++
+		}
+		big := most(users)
+		r.dropSingle(slices.IndexFunc(r.singles, func(s modelSingle) bool { return s.user == big }))
+		r.early = max(r.early, m.now.Add(m.age("record-age")))
+	}
 }
 
 func (m *model) set(values map[string]string) {
@@ -387,25 +560,32 @@ func (m *model) do(q *ask) (answer, *modelRecord) {
 		}
 	}
 	before := m.revision
-	rec := &modelRecord{content: q.content(), grants: map[string]interrex.Revision{}, at: m.now}
+	rec := &modelRecord{content: q.content(), group: q.group, at: m.now}
 	var parts []string
 	for _, a := range q.acts {
-		parts = append(parts, m.act(a))
-		if a.verb == "claim" {
-			rec.grants[a.key] = m.revision
+		p := modelPart{act: a}
+		if a.verb == "force" {
+			p.until = m.leases[a.key].expiry
 		}
-		if q.group {
-			parts[len(parts)-1] += fmt.Sprintf(" in table %d at %d", a.table, m.revision)
+		if a.verb == "revoke" || a.verb == "force" {
+			p.token = m.leases[a.key].token
 		}
+		p.reply = m.act(a)
+		p.revision = m.revision
+		if p.token == 0 {
+			p.token = m.revision
+		}
+		parts = append(parts, p.text(p.reply, q.group))
+		if a.table == shelfTable {
+			p.reply = describeValue(modelValue{text: "kept " + registerText(p.reply)})
+		}
+		rec.parts = append(rec.parts, p)
 	}
 	done := answer{revision: m.revision, attempt: q.attempt, reply: strings.Join(parts, "; ")}
 	if m.revision == before {
 		return done, nil
 	}
 	rec.answer = done
-	if q.acts[0].table == shelfTable {
-		rec.answer.reply = describeValue(modelValue{text: "kept " + registerText(done.reply)})
-	}
 	return done, rec
 }
 
@@ -496,8 +676,8 @@ type shelf struct{ *testtable.Register }
 
 func (shelf) Keep(r state.Reply) state.Reply { return kept(r.(*testtable.RegisterReply).Value.Text) }
 
-func (shelf) Kept(r state.Reply) state.Reply {
-	return &testtable.RegisterReply{Value: testtable.Value{Text: "kept " + string(r.(kept))}}
+func (shelf) Kept(_ state.Command, r state.Reply) (state.Reply, error) {
+	return &testtable.RegisterReply{Value: testtable.Value{Text: "kept " + string(r.(kept))}}, nil
 }
 
 func (shelf) AppendReply(b []byte, r state.Reply) []byte { return append(b, r.(kept)...) }
@@ -513,10 +693,13 @@ func modelTables() []state.Table {
 
 // operation is an ask as it goes into an entry.
 func (q *ask) operation() state.Operation {
-	op := state.Operation{Table: state.SystemTable, Caller: q.caller, RequestID: q.id, Attempt: q.attempt, Mark: q.mark}
+	op := state.Operation{Table: state.SystemTable, Caller: q.caller, Origin: q.origin, RequestID: q.id, Attempt: q.attempt, Mark: q.mark, Since: q.since}
 	switch {
+	case q.open != 0:
+		op.Data = (&state.OpenName{Bits: q.open}).Append(nil)
 	case q.retire != "":
-		op.Data = (&state.Retire{Name: q.retire}).Append(nil)
+		op.Mark = 0
+		op.Data = (&state.Retire{Name: q.retire, Mark: q.mark}).Append(nil)
 	case q.settings != nil:
 		op.Data = (&state.SetSettings{Values: q.settings}).Append(nil)
 	case q.group:
@@ -554,6 +737,10 @@ func answered(res state.Result) answer {
 	a := answer{revision: res.Revision, attempt: res.Attempt, replayed: res.Replayed}
 	if res.Err != nil {
 		a.kind = interrex.KindOf(res.Err)
+		var e *interrex.Error
+		if errors.As(res.Err, &e) {
+			a.lost = e.Lost
+		}
 	}
 	a.reply = replied(res.Reply)
 	return a
@@ -563,6 +750,8 @@ func replied(reply state.Reply) string {
 	switch r := reply.(type) {
 	case nil:
 		return ""
+	case *state.OpenedName:
+		return r.Name
 	case *testtable.RegisterReply:
 		return describeValue(modelValue{r.Value.Text, r.Value.Revision, r.Value.Expiry})
 	case *lease.Reply:

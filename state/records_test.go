@@ -46,7 +46,7 @@ func TestRecordsAreAsTheirModelSays(t *testing.T) {
 	}
 	t.Logf("%+v", all)
 	if c := &all; seeds >= 12 && (c.done == 0 || c.replayed == 0 || c.belowMark == 0 || c.overloaded == 0 || c.otherContent == 0 ||
-		c.overGrants == 0 || c.unfenced == 0 || c.retired == 0 || c.restores == 0 || c.hours < 24 || c.named < 30) {
+		c.overGrants == 0 || c.unfenced == 0 || c.retired == 0 || c.restores == 0 || c.hours < 24 || c.named < 30 || c.gone == 0 || c.lost == 0 || c.opened == 0) {
 		t.Error("that shows little")
 	}
 }
@@ -54,6 +54,7 @@ func TestRecordsAreAsTheirModelSays(t *testing.T) {
 // counts say that a run was about something.
 type counts struct {
 	operations, done, replayed, belowMark, overloaded, otherContent, overGrants, unfenced, retired int
+	opened, gone, lost                                                                             int
 
 	snapshots, restores, hours int
 	named, singles             int // at most, at once
@@ -262,7 +263,7 @@ func (w *recordWorld) probe() {
 	c := w.someCopy()
 	for range 20 {
 		q := w.load.operation()
-		if q.retire != "" || q.settings != nil {
+		if len(q.acts) == 0 {
 			continue
 		}
 		op := q.operation()
@@ -312,8 +313,14 @@ func (w *recordWorld) note(asks []ask, answers []answer) {
 			w.overGrants++
 		case a.replayed:
 			w.replayed++
+		case a.kind == interrex.ErrNameGone:
+			w.gone++
+		case a.kind == interrex.ErrOutcomeUnknown && a.lost > 0:
+			w.lost++
 		case a.kind == interrex.ErrOutcomeUnknown:
 			w.belowMark++
+		case a.kind == "" && asks[i].open != 0:
+			w.opened++
 		case a.kind == interrex.ErrOverloaded:
 			w.overloaded++
 		case a.kind == interrex.ErrInvalid:
@@ -342,6 +349,9 @@ func (w *recordWorld) add(all *counts) {
 	all.overGrants += c.overGrants
 	all.unfenced += c.unfenced
 	all.retired += c.retired
+	all.opened += c.opened
+	all.gone += c.gone
+	all.lost += c.lost
 	all.snapshots += c.snapshots
 	all.restores += c.restores
 	all.named = max(all.named, c.named)
@@ -358,19 +368,21 @@ type requests struct {
 	made    int // names, ids and texts
 	recent  []ask
 	old     []ask
-	last    map[modelKey]ask // done under each name
+	last    map[string]ask // done under each name
 	tokens  []interrex.Revision
 	pace    int  // how fast time goes
 	frozen  bool // a snapshot has just been frozen: what is written next is copied
 }
 
 type namedClient struct {
-	caller, name string
-	next, mark   uint64
+	caller, origin string
+	bits           uint64
+	name           string // empty: it has not heard of one
+	next, mark     uint64
 }
 
 func newRequests(rnd *rand.Rand, m *model) *requests {
-	l := &requests{rnd: rnd, model: m, pace: rnd.IntN(3), last: map[modelKey]ask{}}
+	l := &requests{rnd: rnd, model: m, pace: rnd.IntN(3), last: map[string]ask{}}
 	clients := 1 + rnd.IntN(3)*rnd.IntN(60) + rnd.IntN(6)
 	if l.chance(6) {
 		clients = 1000
@@ -383,7 +395,7 @@ func newRequests(rnd *rand.Rand, m *model) *requests {
 
 func (l *requests) newClient() *namedClient {
 	l.made++
-	c := &namedClient{caller: l.caller(), name: fmt.Sprint([]string{"n", "a.b", "7.", ""}[l.rnd.IntN(4)], l.made), next: 1, mark: 1}
+	c := &namedClient{caller: l.caller(), origin: l.origin(), bits: uint64(l.made), next: 1, mark: 1}
 	if l.rnd.IntN(40) == 0 {
 		c.next = math.MaxUint64 - uint64(l.rnd.IntN(20))
 		c.mark = c.next - uint64(l.rnd.IntN(20))
@@ -392,6 +404,8 @@ func (l *requests) newClient() *namedClient {
 }
 
 func (l *requests) caller() string { return []string{"", "ann", "bob"}[l.rnd.IntN(3)] }
+
+func (l *requests) origin() string { return fmt.Sprint("10.0.0.", l.rnd.IntN(3)) }
 
 // chance is true once in n times.
 func (l *requests) chance(n int) bool { return l.rnd.IntN(n) == 0 }
@@ -459,9 +473,11 @@ func (l *requests) limits() map[string]string {
 		"requests.name-age":   {"1m", "1h", "24h", "48h", "", ""},
 		"requests.records":    {"1", "4", "20", "100", ""},
 		"requests.record-age": {"1s", "1m", "10m", "24h", ""},
+
+		"requests.name-records": {"1", "10", "100", "", ""},
 	}
 	set := map[string]string{}
-	for _, name := range []string{"requests.window", "requests.names", "requests.name-age", "requests.records", "requests.record-age"} {
+	for _, name := range []string{"requests.window", "requests.names", "requests.name-age", "requests.records", "requests.record-age", "requests.name-records"} {
 		if values := all[name]; l.chance(2) || len(set) == 0 {
 			set[name] = values[l.rnd.IntN(len(values))]
 		}
@@ -504,6 +520,9 @@ func (l *requests) numbered() ask {
 		l.clients[i] = l.newClient()
 	}
 	c := l.client()
+	if c.name == "" || l.chance(40) {
+		return ask{open: c.bits, caller: c.caller, origin: c.origin}
+	}
 	q := l.request()
 	number := c.next
 	switch l.rnd.IntN(10) {
@@ -536,7 +555,10 @@ func (l *requests) numbered() ask {
 // single is a request under an id that is a record by itself.
 func (l *requests) single() ask {
 	q := l.request()
-	q.caller = l.caller()
+	q.caller, q.origin = l.caller(), l.origin()
+	if l.chance(2) {
+		q.since = l.model.revision - min(l.model.revision, interrex.Revision(l.rnd.IntN(30)))
+	}
 	l.made++
 	switch l.rnd.IntN(6) {
 	case 0:
@@ -561,7 +583,7 @@ func (l *requests) again() ask {
 	q.attempt += uint32(l.rnd.IntN(3))
 	if l.chance(4) {
 		for _, c := range l.clients {
-			if strings.HasPrefix(q.id, c.name+".") && q.caller == c.caller && q.mark > 0 {
+			if c.name != "" && strings.HasPrefix(q.id, c.name+".") && q.caller == c.caller && q.mark > 0 {
 				q.mark = c.mark
 			}
 		}
@@ -579,22 +601,21 @@ func (l *requests) again() ask {
 // nudge repeats a request of the name that was written first or last, with
 // another mark: a mark that rises where nothing is written.
 func (l *requests) nudge() ask {
-	var all []modelKey
-	for k := range l.model.records.names {
+	var all []*modelName
+	for k, n := range l.model.records.names {
 		if _, known := l.last[k]; known {
-			all = append(all, k)
+			all = append(all, n)
 		}
 	}
 	if len(all) == 0 {
 		return l.numbered()
 	}
-	slices.SortFunc(all, func(a, b modelKey) int {
-		names := l.model.records.names
-		return cmp.Or(cmp.Compare(names[a].last, names[b].last), cmp.Compare(a.caller, b.caller), cmp.Compare(a.text, b.text))
+	slices.SortFunc(all, func(a, b *modelName) int {
+		return cmp.Or(cmp.Compare(a.last, b.last), cmp.Compare(a.revision, b.revision))
 	})
-	q := l.last[all[0]]
+	q := l.last[all[0].text()]
 	if l.chance(2) {
-		q = l.last[all[len(all)-1]]
+		q = l.last[all[len(all)-1].text()]
 	}
 	_, number, _ := q.named()
 	q.mark = max(q.mark, number-min(number, uint64(l.rnd.IntN(3))))
@@ -630,7 +651,10 @@ func (l *requests) alter(q *ask) {
 
 func (l *requests) giveBack() ask {
 	c := l.client()
-	q := ask{retire: c.name, caller: c.caller}
+	if c.name == "" {
+		return ask{open: c.bits, caller: c.caller, origin: c.origin}
+	}
+	q := ask{retire: c.name, mark: c.mark, caller: c.caller}
 	if l.chance(3) {
 		q.caller = l.caller()
 	}
@@ -712,8 +736,22 @@ func (l *requests) ttl() time.Duration {
 
 // learn takes note of what was asked, and of tokens.
 func (l *requests) learn(q ask, a answer) {
+	if q.open != 0 && a.kind == "" {
+		for _, c := range l.clients {
+			if c.bits == q.open && c.caller == q.caller {
+				c.name = a.reply
+			}
+		}
+	}
 	if len(q.acts) == 0 {
 		return
+	}
+	if a.kind == interrex.ErrNameGone && l.chance(3) {
+		for i, c := range l.clients {
+			if name, _, _ := q.named(); c.name == name {
+				l.clients[i] = l.newClient()
+			}
+		}
 	}
 	if a.kind == "" && q.acts[0].table == state.LeaseTable {
 		l.tokens = append(l.tokens[max(0, len(l.tokens)-20):], a.revision)
@@ -722,7 +760,7 @@ func (l *requests) learn(q ask, a answer) {
 		return
 	}
 	if name, _, is := q.named(); is && a.kind == "" {
-		l.last[modelKey{q.caller, name}] = q
+		l.last[name] = q
 	}
 	if len(l.recent) == 60 {
 		// Some are asked again much later.

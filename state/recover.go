@@ -21,7 +21,7 @@ const (
 
 // Recover is the operation with which one survivor becomes a cluster of one: what
 // this log has lost may have been acknowledged to callers. It sets a new epoch,
-// raises the revision, drops every name and record of request ids, and lets every
+// raises the revision, ends every name and record of request ids, and lets every
 // recoverer end what others may rely on. It is not a method of the API: only
 // internal/datadir writes it, while raft is not running.
 type Recover struct {
@@ -76,7 +76,7 @@ func (c *Recover) decode(args []byte) error {
 	return nil
 }
 
-func (c *Recover) check(sys *system, t *Turn) error {
+func (c *Recover) check(sys *system, t *Turn, _ *Operation) error {
 	if mine := sys.identity.ClusterID; mine != "" && mine != c.ClusterID {
 		return interrex.Errorf(interrex.ErrConflict, "recovery: this is cluster %s, and not %s", mine, c.ClusterID)
 	}
@@ -89,10 +89,10 @@ func (c *Recover) check(sys *system, t *Turn) error {
 	return nil
 }
 
-func (c *Recover) apply(s *State, t *Turn, _ string) {
+func (c *Recover) apply(s *State, t *Turn, _ *Operation) Reply {
 	sys := s.system
 	if sys.identity.Epoch.Bits == c.Bits {
-		return // it was applied already
+		return nil // it was applied already
 	}
 	sys.records.lose(Loss{From: t.Revision, To: raised(t), At: t.Now})
 	t.Revision = sys.records.loss.To
@@ -108,6 +108,7 @@ func (c *Recover) apply(s *State, t *Turn, _ string) {
 			s.follow(t, first)
 		}
 	}
+	return nil
 }
 
 // raised returns the revision after a recovery. It is limited, so that a wall clock

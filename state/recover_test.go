@@ -123,56 +123,56 @@ func TestARecoveryOfSomethingElseIsRefused(t *testing.T) {
 	}
 }
 
-// A retry of what may have been done before a recovery is not done again: its
-// record is gone.
+// What may have been done before a recovery is not done again: every name ends with it.
 func TestARequestOfBeforeARecoveryIsNotDoneAgain(t *testing.T) {
-	for name, op := range map[string]state.Operation{"a name": marked("cli.7", 5), "an id": request("plain", "k"), "unheard of": marked("other.3", 1)} {
-		r := statetest.NewReplica(t, withLeases)
-		r.Do(1, setIdentity(identity(cluster)))
-		if name != "unheard of" { // that has been done in what is lost
-			r.Do(1, op)
+	r := statetest.NewReplica(t, withLeases)
+	r.Do(1, setIdentity(identity(cluster)))
+	marked := naming(r, "n", "idle")
+	r.Do(1, marked("n.7", 5))
+	r.Do(2, systemOperation(recovery()))
+	before := r.State.Revision()
+	claimed := claim("a", time.Minute)
+	claimed.Caller, claimed.RequestID, claimed.Mark = "ann", marked("n.1", 1).RequestID, 1
+	for range 2 {
+		for _, op := range []state.Operation{marked("n.7", 5), marked("n.9", 5), marked("idle.1", 1), claimed} {
+			wantGone(t, r.Do(3, op)[0], r.State.Loss().To)
 		}
-		r.Do(2, systemOperation(recovery()))
-		before := r.State.Revision()
-		op.Attempt = 1
-		for range 2 {
-			res := r.Do(3, op)
-			wantKinds(t, res, interrex.ErrNameGone)
-			if e := res[0].Err.(*interrex.Error); e.Lost != r.State.Loss().To || r.State.Revision() != before {
-				t.Errorf("%s: lost %d, revision %d", name, e.Lost, r.State.Revision())
-			}
-			r.Restart()
+		if kept, _ := r.State.Names(); kept != 0 || r.State.Revision() != before {
+			t.Errorf("%d names, revision %d", kept, r.State.Revision())
 		}
-		// What is asked for the first time is done, and then found again.
-		first := op
-		first.RequestID = map[bool]string{true: "cli.9", false: "fresh"}[op.Mark > 0]
-		first.Attempt = 0
-		wantKinds(t, r.Do(3, first), "")
-		first.Attempt = 1
-		if res := r.Do(3, first); res[0].Err != nil || !res[0].Replayed {
-			t.Errorf("%s: %+v", name, res[0])
-		}
-		if name == "a name" { // the one of before still is not
-			wantKinds(t, r.Do(3, op), interrex.ErrNameGone)
-			later := marked("cli.12", 5)
-			later.Attempt = 1
-			wantKinds(t, r.Do(3, later), "")
-		}
+		r.Restart()
+	}
+	// A name that is opened afterwards is another one, also with the same bits.
+	if fresh := naming(r, "n")("n.1", 1); fresh.RequestID == marked("n.1", 1).RequestID || r.Do(3, fresh)[0].Err != nil {
+		t.Errorf("under a new name: %s", fresh.RequestID)
 	}
 }
 
-func TestAfterItsTimeARecordWouldBeGoneAnyway(t *testing.T) {
-	for _, test := range []struct {
-		op   state.Operation
-		kept time.Duration
-	}{{marked("cli.7", 5), 24 * time.Hour}, {request("plain", "k"), 10 * time.Minute}} {
-		r := statetest.NewReplica(t, register)
-		r.Do(1, systemOperation(recovery()))
-		test.op.Attempt = 1
-		end := state.Time(1).Add(test.kept)
-		wantKinds(t, r.Do(end-1, test.op), interrex.ErrNameGone)
-		wantKinds(t, r.Do(end, test.op), "")
+func TestAnIdOfBeforeARecoveryIsNotUsedAgain(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	r.Do(1, setIdentity(identity(cluster)), request("plain", "k"))
+	known := r.State.Revision()
+	r.Do(2, systemOperation(recovery()))
+	again, says := request("plain", "k"), request("other", "k")
+	again.Attempt, says.Since = 1, known // it was perhaps done in what is lost
+	end := state.Time(2).Add(10 * time.Minute)
+	for _, at := range []state.Time{3, end - 1} {
+		res := r.Do(at, again, says)
+		wantKinds(t, res, interrex.ErrOutcomeUnknown, interrex.ErrOutcomeUnknown)
+		if e := res[0].Err.(*interrex.Error); e.Lost != r.State.Loss().To {
+			t.Errorf("lost %d", e.Lost)
+		}
+		r.Restart()
 	}
+	// What is asked for the first time is done, and then found again.
+	first := request("fresh", "k")
+	wantKinds(t, r.Do(end-1, first), "")
+	first.Attempt = 1
+	if res := r.Do(end-1, first); res[0].Err != nil || !res[0].Replayed {
+		t.Errorf("%+v", res[0])
+	}
+	// After its time a record would be gone anyway.
+	wantKinds(t, r.Do(end, says, again), interrex.ErrOutcomeUnknown, "")
 }
 
 // A waiter retries again and again, with nothing in the log: that is no sign
@@ -180,7 +180,7 @@ func TestAfterItsTimeARecordWouldBeGoneAnyway(t *testing.T) {
 func TestAClaimThatAsksAgainIsDoneAfterARecovery(t *testing.T) {
 	r := statetest.NewReplica(t, withLeases)
 	op := claim("a", time.Minute)
-	op.Caller, op.RequestID, op.Mark = "ann", "w.1", 1
+	op.Caller, op.RequestID, op.Since = "ann", "w", 1
 	r.Do(1, setIdentity(identity(cluster)), op)
 	r.Do(2, systemOperation(recovery()))
 	op.Attempt = 9
@@ -189,8 +189,8 @@ func TestAClaimThatAsksAgainIsDoneAfterARecovery(t *testing.T) {
 	if wantKinds(t, res, ""); res[0].Replayed || res[0].Revision <= r.State.Loss().To {
 		t.Errorf("%+v", res[0])
 	}
-	group := state.Operation{Caller: "ann", RequestID: "w.0", Attempt: 1, Group: []state.Part{{Table: state.LeaseTable, Data: claim("b", time.Minute).Data}}}
-	wantKinds(t, r.Do(state.Time(2*time.Minute), group), interrex.ErrNameGone)
+	group := state.Operation{Caller: "ann", RequestID: "g", Attempt: 1, Group: []state.Part{{Table: state.LeaseTable, Data: claim("b", time.Minute).Data}}}
+	wantKinds(t, r.Do(state.Time(2*time.Minute), group), interrex.ErrOutcomeUnknown)
 }
 
 // Tokens of one key grow over recoveries, whatever was lost, and nothing is

@@ -1,49 +1,90 @@
 package state
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/limits"
 )
 
 // reference is what a request id refers to.
 type reference struct {
-	key      recordKey // the caller with NAME, or with the whole id
+	name     nameID // of a numbered one
 	number   uint64
 	numbered bool // the id is NAME.N
+	single   singleKey
 }
 
 // refer reads an operation's request id. One of the form NAME.N is numbered when
 // a mark comes with it, which is at least 1: a caller that sends no marks may use
 // an id such as "job.20261121".
-func refer(op *Operation) reference {
-	if id, number, ok := splitRequestID(op.RequestID); ok && op.Mark > 0 {
-		return reference{recordKey{op.Caller, id}, number, true}
+func (ts tableSet) refer(op *Operation) reference {
+	if op.Mark > 0 {
+		if text, number, ok := splitRequestID(op.RequestID); ok {
+			return reference{name: parseNameID(text), number: number, numbered: true}
+		}
 	}
-	return reference{key: recordKey{op.Caller, op.RequestID}}
+	return reference{single: singleKey{op.Caller, ts.holder(op), op.RequestID}}
+}
+
+// splitRequestID reads NAME.N: a name, the last dot, and a decimal number
+// without leading zeros.
+func splitRequestID(id string) (name string, number uint64, ok bool) {
+	i := strings.LastIndexByte(id, '.')
+	if i <= 0 || i == len(id)-1 {
+		return "", 0, false
+	}
+	digits := id[i+1:]
+	if digits[0] == '0' && len(digits) > 1 {
+		return "", 0, false
+	}
+	number, err := strconv.ParseUint(digits, 10, 64)
+	return id[:i], number, err == nil
+}
+
+// holder returns the holder that an operation names; "" if it names none.
+func (ts tableSet) holder(op *Operation) string {
+	table := ts.find(op.Table)
+	if table == nil || len(op.Group) > 0 {
+		return ""
+	}
+	c, err := table.Decode(op.Data)
+	if err != nil {
+		return "" // it is refused, and leaves no record
+	}
+	return c.About().Holder
+}
+
+// records are the records of all request ids.
+type records struct {
+	names   *names
+	singles *singles
+	loss    Loss
+	reply   []byte // scratch
+}
+
+func newRecords(l *requestLimits) *records {
+	return &records{names: newNames(l), singles: newSingles(l)}
+}
+
+// age drops what has expired.
+func (r *records) age(now Time) {
+	r.names.age(now)
+	r.singles.age(now)
+}
+
+// lose drops every name and every record in a recovery.
+func (r *records) lose(l Loss) {
+	r.loss = l
+	r.names.lose(l.To)
+	r.singles.lose()
 }
 
 // ticket is where the reply to an admitted operation goes.
 type ticket struct {
 	ref  reference
 	name *name // of a numbered one
-}
-
-// find returns the name that an id belongs to, and the record of that id, or nil.
-func (r *records) find(ref reference) (*name, *record) {
-	if !ref.numbered {
-		if s := r.singles[ref.key]; s != nil {
-			return nil, &s.record
-		}
-		return nil, nil
-	}
-	n := r.names[ref.key]
-	if n == nil {
-		return nil, nil
-	}
-	if i, found := n.records.find(ref.number); found {
-		return n, &n.records.all[i]
-	}
-	return n, nil
 }
 
 // admit looks up an operation with a request id, before everything else. done reports
@@ -54,109 +95,79 @@ func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res
 	if len(op.RequestID) > limits.MaxRequestID {
 		return t, refuse(op, interrex.Errorf(interrex.ErrInvalid, "request_id: 1 to %d bytes are allowed, not %d", limits.MaxRequestID, len(op.RequestID))), true
 	}
-	t.ref = refer(op)
-	if n := r.names[t.ref.key]; n != nil && t.ref.numbered && op.Mark > n.mark {
-		n = r.writable(n)
-		n.mark = op.Mark
-		n.records.drop(n.mark)
+	t.ref = tables.refer(op)
+	if t.ref.numbered {
+		if n := r.names.find(op.Caller, t.ref.name); n != nil && op.Mark > n.mark {
+			r.names.raise(r.names.writable(n), op.Mark)
+		}
 	}
-	n, rec := r.find(t.ref)
-	if res, done := settled(op, t.ref, n, rec, tables); done {
+	n, res, done := r.settled(op, t.ref, now, tables)
+	if done || n == nil {
 		return t, res, done
 	}
-	if rec == nil && r.mayBeLost(op, t.ref, n, now, tables) {
-		return t, refuse(op, errLost(op, r.loss)), true
-	}
-	if !t.ref.numbered {
-		return t, Result{}, false
-	}
-	if n == nil {
-		if len(r.names) >= r.limits.Names {
-			return t, refuse(op, errNames(r.limits.Names)), true
-		}
-		n = r.add(&name{key: t.ref.key.clone(), mark: op.Mark, first: t.ref.number})
-	}
-	t.name = r.writable(n)
-	r.touch(t.name, now)
-	if t.ref.number-t.name.mark >= uint64(r.limits.Window) {
-		return t, refuse(op, errWindow(t.ref.number, t.name.mark, r.limits.Window)), true
+	t.name = r.names.writable(n)
+	r.names.touch(t.name, now)
+	if limit := r.names.limits.Window; t.ref.number-t.name.mark >= uint64(limit) {
+		return t, refuse(op, errWindow(t.ref.number, t.name.mark, limit)), true
 	}
 	return t, Result{}, false
 }
 
-// mayBeLost reports whether an earlier attempt of op, which has no record, may
-// have been done before a recovery that has dropped its record: for as long as
-// the record would have been kept. Requests of a name that was opened after the
-// recovery are not affected. A single claim is applied again: what it was granted has
-// ended.
-func (r *records) mayBeLost(op *Operation, ref reference, n *name, now Time, tables tableSet) bool {
-	kept := r.limits.RecordAge
-	if ref.numbered {
-		kept = r.limits.NameAge
+// settled reports whether a mark or a record, or that there is none, determines the
+// reply to op. It returns the name of a numbered one, and changes nothing.
+func (r *records) settled(op *Operation, ref reference, now Time, tables tableSet) (n *name, res Result, done bool) {
+	if !ref.numbered {
+		if x := r.singles.all[ref.single]; x != nil {
+			return nil, replay(op, &x.record, tables), true
+		}
+		if r.mayBeLost(op, now, tables) {
+			return nil, refuse(op, errLost(op, max(r.singles.lost, r.loss.To))), true
+		}
+		return nil, Result{}, false
 	}
-	switch {
-	case r.loss.To == 0 || op.Attempt == 0 || now >= r.loss.At.Add(kept):
-		return false
-	case n != nil && ref.number >= n.first:
-		return false
+	if n = r.names.find(op.Caller, ref.name); n == nil {
+		return nil, refuse(op, errGone(op, r.names.lost)), true
 	}
-	return !tables.wants(op)
+	if mark := max(op.Mark, n.mark); ref.number < mark {
+		return n, refuse(op, errBelowMark(op, mark)), true
+	}
+	if i, found := n.records.find(ref.number); found {
+		return n, replay(op, &n.records.all[i], tables), true
+	}
+	return n, Result{}, false
 }
 
-// recorded reports whether a mark or a record determines the reply to op. It
-// changes nothing. The lock of the operation's table is held.
-func (r *records) recorded(op *Operation, tables tableSet) (Result, bool) {
-	if op.RequestID == "" {
-		return Result{}, false
-	}
-	ref := refer(op)
-	n, rec := r.find(ref)
-	return settled(op, ref, n, rec, tables)
-}
-
-// settled is recorded for a name and a record that were found.
-func settled(op *Operation, ref reference, n *name, rec *record, tables tableSet) (Result, bool) {
-	mark := op.Mark
-	if n != nil {
-		mark = max(mark, n.mark)
-	}
+// mayBeLost reports whether an earlier attempt of op, whose id has neither a name nor a
+// record, may have been done: a record that was made after what its caller knew was
+// dropped. A caller that does not say what it knew is only known to repeat itself when
+// it does, and until all that was dropped early would have been dropped anyway.
+//
+// What a recovery has lost counts as dropped, but not for a claim by itself: what it was
+// granted has ended.
+func (r *records) mayBeLost(op *Operation, now Time, tables tableSet) bool {
+	recovered := r.loss.To > 0 && !tables.wants(op)
 	switch {
-	case ref.numbered && ref.number < mark:
-		return refuse(op, errBelowMark(op, mark)), true
-	case rec == nil:
-		return Result{}, false
+	case op.Since > 0:
+		return r.singles.lost > op.Since || recovered && r.loss.To > op.Since
+	case op.Attempt == 0:
+		return false
 	}
-	return replay(op, rec, tables), true
+	return now < r.singles.early || recovered && now < r.loss.At.Add(r.singles.limits.RecordAge)
 }
 
 // keep records the reply to an admitted operation.
 func (r *records) keep(t ticket, op *Operation, now Time, res *Result, tables tableSet) {
 	rec := record{
 		number: t.ref.number, content: contentOf(op), revision: res.Revision,
-		reply: res.Reply, attempt: op.Attempt, table: op.Table,
+		reply: tables.keep(op.Table, res.Reply), attempt: op.Attempt, table: op.Table,
 	}
-	if k, is := tables.find(op.Table).(keeper); is {
-		rec.reply = k.Keep(rec.reply)
-	}
+	r.reply = tables.appendReply(r.reply[:0], rec.table, rec.reply)
+	rec.bytes = uint32(len(r.reply))
 	if t.name != nil {
-		t.name.records.put(rec)
+		r.names.put(t.name, rec)
 		return
 	}
-	for len(r.singles) >= r.limits.Records {
-		// Dropping a single record affects no other: the oldest is dropped, and
-		// more of them if the limit was lowered.
-		r.dropSingle()
-	}
-	s := &single{key: t.ref.key.clone(), at: now, record: rec}
-	r.singles[s.key] = s
-	r.queue.Push(s)
-}
-
-// retire drops a name that its caller has released.
-func (r *records) retire(caller, id string) {
-	if n := r.names[recordKey{caller, id}]; n != nil {
-		r.remove(n)
-	}
+	r.singles.put(&single{key: t.ref.single.clone(), user: strings.Clone(userOf(op)), at: now, record: rec})
 }
 
 // replay answers op with its record.
@@ -165,13 +176,8 @@ func replay(op *Operation, rec *record, tables tableSet) Result {
 		return refuse(op, interrex.Errorf(interrex.ErrInvalid,
 			"request_id %q: it was used for an operation with different content: use each id for one request only", op.RequestID))
 	}
-	res := Result{Reply: rec.reply, Revision: rec.revision, Attempt: rec.attempt, Replayed: true}
-	if k, is := tables.find(rec.table).(keeper); is {
-		res.Reply = k.Kept(rec.reply)
-	}
-	if err := tables.replayable(rec.table, rec.reply); err != nil {
-		res.Reply, res.Err = nil, err
-	}
+	res := Result{Revision: rec.revision, Attempt: rec.attempt, Replayed: true}
+	res.Reply, res.Err = tables.kept(op, rec.reply)
 	return res
 }
 
@@ -180,17 +186,26 @@ func refuse(op *Operation, err error) Result {
 	return Result{Attempt: op.Attempt, Err: err}
 }
 
-func errNames(limit int) error {
-	return interrex.Errorf(interrex.ErrOverloaded, "request_id: %d names are in use, the limit: use a known name, or retry later", limit)
+func errNames(user string, has, limit weight) error {
+	e := interrex.Errorf(interrex.ErrOverloaded, "request_id: no further name for %s, which has the most: %d with %d records, of %d and %d for all; all of its names are in use: give some back, or retry in a minute",
+		user, has[inNumber], has[inRecords], limit[inNumber], limit[inRecords])
+	e.RetryAfter = overloadPause
+	return e
 }
 
 func errWindow(number, mark uint64, limit int) error {
 	return interrex.Errorf(interrex.ErrOverloaded, "request_id: number %d is not within %d of the mark %d: wait until earlier requests are answered, then raise the mark", number, limit, mark)
 }
 
-func errLost(op *Operation, l Loss) error {
-	e := interrex.Errorf(interrex.ErrNameGone, "request_id %q: the cluster was recovered, and whether an earlier attempt was applied is no longer known; this attempt did nothing: read the current state, then send it again with a new request id", op.RequestID)
-	e.Lost = l.To
+func errGone(op *Operation, lost interrex.Revision) error {
+	e := interrex.Errorf(interrex.ErrNameGone, "request_id %q: its name is gone, or was not allotted to this caller; this attempt did nothing. Up to revision %d records have gone with their names: if you knew that revision before your first attempt, nothing of this request was done: go on under another name", op.RequestID, lost)
+	e.Lost = lost
+	return e
+}
+
+func errLost(op *Operation, lost interrex.Revision) error {
+	e := interrex.Errorf(interrex.ErrOutcomeUnknown, "request_id %q: records up to revision %d were dropped, perhaps with that of an earlier attempt; this attempt did nothing: read the current state, then send it again with a new request id", op.RequestID, lost)
+	e.Lost = lost
 	return e
 }
 

@@ -1,28 +1,55 @@
 package state
 
-// Retire is the operation with which a caller releases the NAME of its request
-// ids: its mark and its records are dropped. It takes no revision, and an unknown
-// name is not an error.
+import (
+	"encoding/binary"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
+)
+
+// Retire is the operation with which a caller gives back a NAME of its request ids:
+// nothing is done under it any more. It takes no revision, and a name that is not the
+// caller's is not an error.
 type Retire struct {
 	Name string
+	// Mark is the last mark of the name: its caller has the answers of all requests
+	// below it. Records at or above it may yet be asked for.
+	Mark uint64
 }
 
 // About is part of Command.
 func (c *Retire) About() About { return About{Name: "retire", Spare: true} }
 
-// Validate is part of Command: any name may be released.
-func (c *Retire) Validate() error { return nil }
-
-// Append is part of Command.
-func (c *Retire) Append(b []byte) []byte {
-	return append(append(b, commandVersion, commandRetire), c.Name...)
-}
-
-func (c *Retire) decode(args []byte) error {
-	c.Name = string(args)
+// Validate is part of Command.
+func (c *Retire) Validate() error {
+	if len(c.Name) > limits.MaxRequestID || parseNameID(c.Name) == (nameID{}) {
+		return interrex.Errorf(interrex.ErrInvalid, "name: %.80q is not the name of request ids: give one that OpenName has returned", c.Name)
+	}
 	return nil
 }
 
-func (c *Retire) check(*system, *Turn) error { return nil }
+// Append is part of Command.
+func (c *Retire) Append(b []byte) []byte {
+	return append(binary.AppendUvarint(append(b, commandVersion, commandRetire), c.Mark), c.Name...)
+}
 
-func (c *Retire) apply(s *State, _ *Turn, caller string) { s.system.records.retire(caller, c.Name) }
+func (c *Retire) decode(args []byte) error {
+	mark, n := binary.Uvarint(args)
+	if n <= 0 {
+		return interrex.Errorf(interrex.ErrInvalid, "retire: it has a malformed mark")
+	}
+	c.Mark, c.Name = mark, string(args[n:])
+	return nil
+}
+
+func (c *Retire) check(*system, *Turn, *Operation) error { return nil }
+
+func (c *Retire) apply(s *State, _ *Turn, op *Operation) Reply {
+	all := s.system.records.names
+	if n := all.find(op.Caller, parseNameID(c.Name)); n != nil {
+		n = all.writable(n)
+		all.raise(n, c.Mark)
+		all.drop(n)
+	}
+	return nil
+}

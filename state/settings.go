@@ -197,7 +197,7 @@ func (c *SetSettings) decode(args []byte) error {
 	return nil
 }
 
-func (c *SetSettings) check(sys *system, _ *Turn) error {
+func (c *SetSettings) check(sys *system, _ *Turn, _ *Operation) error {
 	for _, name := range slices.Sorted(maps.Keys(c.Values)) {
 		if err := sys.settings.check(name, c.Values[name]); err != nil {
 			return err
@@ -206,7 +206,7 @@ func (c *SetSettings) check(sys *system, _ *Turn) error {
 	return nil
 }
 
-func (c *SetSettings) apply(s *State, t *Turn, _ string) {
+func (c *SetSettings) apply(s *State, t *Turn, _ *Operation) Reply {
 	sys := s.system
 	next := maps.Clone(sys.settings.set)
 	if next == nil {
@@ -219,12 +219,12 @@ func (c *SetSettings) apply(s *State, t *Turn, _ string) {
 		}
 		next[name] = value
 	}
-	if maps.Equal(next, sys.settings.set) {
-		return
+	if !maps.Equal(next, sys.settings.set) {
+		t.Next()
+		sys.settings.set = next
+		sys.settings.configure()
 	}
-	t.Next()
-	sys.settings.set = next
-	sys.settings.configure()
+	return nil
 }
 
 // appendTexts appends names and values, in the order of the names.

@@ -86,6 +86,7 @@ func TestSettingsAreSetOnEveryTableAndStay(t *testing.T) {
 	want := map[string]string{
 		"register-256.size": "20", "register-256.age": "90m", "requests.window": "7", "requests.names": "65536",
 		"requests.name-age": "24h", "requests.records": "65536", "requests.record-age": "10m",
+		"requests.name-records": "1048576", "requests.name-bytes": "268435456", "requests.record-bytes": "67108864",
 	}
 	for range 2 {
 		if got := settingsOf(r.State); !reflect.DeepEqual(got, want) {
@@ -97,8 +98,7 @@ func TestSettingsAreSetOnEveryTableAndStay(t *testing.T) {
 		r.Restart()
 	}
 	// A name of request ids is held to it.
-	results = r.Do(2, state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("a", "b", time.Hour), RequestID: "n.8", Mark: 1})
-	wantKinds(t, results, interrex.ErrOverloaded)
+	wantKinds(t, r.Do(2, naming(r, "n")("n.8", 1)), interrex.ErrOverloaded)
 }
 
 func TestASettingKeepsNothingOfItsEntry(t *testing.T) {
@@ -126,7 +126,7 @@ func TestSettingsAreEncodedByName(t *testing.T) {
 func TestEachLimitOfRequestIDsHasItsSetting(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	r.Do(1, setSettings(map[string]string{"requests.names": "2", "requests.records": "1"}))
-	wantKinds(t, r.Do(1, marked("a.1", 1), marked("b.1", 1), marked("c.1", 1)), "", "", interrex.ErrOverloaded)
+	wantKinds(t, r.Do(1, opening("ann", "", 1), opening("ann", "", 2), opening("ann", "", 3)), "", "", interrex.ErrOverloaded)
 	results := r.Do(1, request("x", "a"), request("y", "a"), request("y", "a"), request("x", "a"))
 	if !results[2].Replayed || results[3].Replayed {
 		t.Errorf("of two answers, one is to be kept: %+v", results)

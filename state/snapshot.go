@@ -171,6 +171,7 @@ func (s *State) replace(h header, parts []part) error {
 	if s.recorder != nil && !slices.ContainsFunc(parts, func(p part) bool { return p.Table == s.recorder.ID() }) {
 		s.recorder.Skip(h.Revision)
 	}
+	sys.records.names.gone += s.system.records.names.gone + 1 // some may be gone now
 	s.system = sys
 	sys.settings.configure()
 	m := moment{index: h.Index, term: h.Term, revision: h.Revision, floor: h.Floor, loss: sys.records.loss, now: h.Time, since: s.clock.Now(), identity: sys.identity}

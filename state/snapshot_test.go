@@ -15,10 +15,20 @@ import (
 	"github.com/interrex/interrex/state/statetest"
 )
 
+// cliName is the name of request ids that exampleReplica has.
+const cliName = "2-0000000000000001"
+
+// cli is a write under that name.
+func cli(number, mark uint64) state.Operation { return under("ann", cliName, number, mark, "k") }
+
 // exampleReplica is one that has something of everything.
 func exampleReplica(t testing.TB) *statetest.Replica {
 	r := statetest.NewReplica(t, register)
-	r.Do(1, setIdentity(identity(cluster)), marked("cli.7", 5), marked("cli.9", 6), request("plain", "b"))
+	r.Do(1, setIdentity(identity(cluster)))
+	if name := r.OpenName("ann", 1); name != cliName {
+		t.Fatalf("its name is %s", name)
+	}
+	r.Do(1, cli(7, 5), cli(9, 6), request("plain", "b"))
 	r.Do(state.Time(time.Second), state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("c", "short", time.Minute)})
 	return r
 }
@@ -26,7 +36,7 @@ func exampleReplica(t testing.TB) *statetest.Replica {
 func TestSnapshotEncodingIsFixed(t *testing.T) {
 	r := exampleReplica(t)
 	golden(t, "snapshot.golden", r.Snapshot())
-	r.Do(state.Time(time.Minute), systemOperation(recovery()), marked("cli.9", 6))
+	r.Do(state.Time(time.Minute), systemOperation(recovery()), cli(9, 6))
 	golden(t, "recovered.golden", r.Snapshot())
 }
 
@@ -35,7 +45,7 @@ func TestInspectSaysWhatIsInASnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := state.Header{ClusterID: cluster, Epoch: identity(cluster).Epoch, Index: 2, Term: 1, Revision: 5, Time: state.Time(time.Second)}
+	want := state.Header{ClusterID: cluster, Epoch: identity(cluster).Epoch, Index: 4, Term: 1, Revision: 6, Time: state.Time(time.Second)}
 	if h != want {
 		t.Errorf("header: %+v", h)
 	}
@@ -97,7 +107,7 @@ func TestASnapshotNeverTakesTheStateBack(t *testing.T) {
 
 func TestANewerSnapshotReplacesEverything(t *testing.T) {
 	ahead, behind := exampleReplica(t), exampleReplica(t)
-	ahead.Do(state.Time(time.Hour), set("new", ""), marked("cli.10", 9))
+	ahead.Do(state.Time(time.Hour), set("new", ""), cli(10, 9))
 	behind.Events = nil
 	want := ahead.Snapshot()
 	if err := behind.Restore(want); err != nil {
@@ -109,7 +119,7 @@ func TestANewerSnapshotReplacesEverything(t *testing.T) {
 	if !bytes.Equal(behind.Snapshot(), want) {
 		t.Error("it is another state")
 	}
-	if index, term := behind.State.Applied(); index != 3 || term != 1 {
+	if index, term := behind.State.Applied(); index != 5 || term != 1 {
 		t.Errorf("applied %d, term %d", index, term)
 	}
 }
@@ -227,9 +237,8 @@ func TestRecordsStayAsTheyWereFrozen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Do(state.Time(2*time.Second), marked("cli.8", 8), marked("cli.12", 9), marked("new.1", 1), request("plain2", "x"))
-	retire := state.Operation{Table: state.SystemTable, Caller: "ann", Data: (&state.Retire{Name: "cli"}).Append(nil)}
-	r.Do(state.Time(3*time.Second), retire)
+	r.Do(state.Time(2*time.Second), cli(8, 8), cli(12, 9), opening("ann", "", 2), request("plain2", "x"))
+	r.Do(state.Time(3*time.Second), retire(cli(12, 9)))
 	r.Do(state.Time(48 * time.Hour))
 	var sink testtable.Sink
 	if err := f.Persist(&sink); err != nil {
@@ -244,6 +253,7 @@ func TestRecordsStayAsTheyWereFrozen(t *testing.T) {
 
 func TestANameWhoseMarkStaysIsFrozenToo(t *testing.T) {
 	r := statetest.NewReplica(t, register)
+	marked := naming(r, "n")
 	r.Do(1, marked("n.1", 1))
 	want := r.Snapshot()
 	f, err := r.State.Snapshot()
@@ -295,13 +305,13 @@ func FuzzRestoreContent(f *testing.F) {
 		if !bytes.Equal(first, r.Snapshot()) {
 			t.Fatal("it restores to something else")
 		}
-		r.Do(header.Time, marked("cli.8", 7), request("plain", "b"), request("more", "b"))
+		r.Do(header.Time, cli(8, 7), opening("ann", "", 1), opening("ann", "", 2), request("plain", "b"), request("more", "b"))
 	})
 }
 
 func TestTwoRecordsOfOneIdAreRefused(t *testing.T) {
 	h, sections, contents := state.Unframe(exampleReplica(t).Snapshot())
-	twice := bytes.ReplaceAll(contents[0], []byte{9, 0x80, 2}, []byte{7, 0x80, 2}) // cli.9 becomes cli.7
+	twice := bytes.ReplaceAll(contents[0], []byte{9, 0x80, 2}, []byte{7, 0x80, 2}) // 9 becomes 7
 	if bytes.Equal(twice, contents[0]) {
 		t.Fatal("the example has no such record")
 	}
@@ -314,8 +324,12 @@ func TestTwoRecordsOfOneIdAreRefused(t *testing.T) {
 // TestASnapshotIsWrittenBesideApplies is for the race detector.
 func TestASnapshotIsWrittenBesideApplies(t *testing.T) {
 	r := statetest.NewReplica(t, register)
+	var names []string
+	for i := range uint64(50) {
+		names = append(names, r.OpenName("ann", i+1))
+	}
 	for i := range 500 {
-		r.Do(state.Time(i), marked(fmt.Sprint("n", i%50, ".", i), 0), request(fmt.Sprint("id", i), "a"))
+		r.Do(state.Time(i), under("ann", names[i%50], uint64(i), 1, "k"), request(fmt.Sprint("id", i), "a"))
 	}
 	want := r.Snapshot()
 	f, err := r.State.Snapshot()
@@ -331,7 +345,7 @@ func TestASnapshotIsWrittenBesideApplies(t *testing.T) {
 		f.Release()
 	}()
 	for i := range 500 {
-		op := marked(fmt.Sprint("n", i%50, ".", 500+i), uint64(i))
+		op := under("ann", names[i%50], uint64(500+i), uint64(i), "k")
 		r.Do(state.Time(500+i), op)
 		r.State.Recorded(&op)
 	}

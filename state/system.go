@@ -9,8 +9,8 @@ import (
 // The name and the versions of the system's section of a snapshot.
 const (
 	systemName    = "state"
-	systemVersion = 4
-	oldestSystem  = 4 // an older one is refused
+	systemVersion = 5
+	oldestSystem  = 5 // an older one is refused
 )
 
 // A system command begins with a version, then one of these numbers, which are
@@ -21,6 +21,9 @@ const (
 	commandRetire      = 2
 	commandSetSettings = 3
 	commandRecover     = 4
+
+	commandOpenName     = 5
+	commandDropRequests = 6
 )
 
 // systemCommands are the constructors of the commands, by number.
@@ -29,6 +32,9 @@ var systemCommands = [...]func() systemCommand{
 	commandRetire:      func() systemCommand { return new(Retire) },
 	commandSetSettings: func() systemCommand { return new(SetSettings) },
 	commandRecover:     func() systemCommand { return new(Recover) },
+
+	commandOpenName:     func() systemCommand { return new(OpenName) },
+	commandDropRequests: func() systemCommand { return new(DropRequests) },
 }
 
 // systemCommand is an operation on the state itself. It has no record: applying it
@@ -38,28 +44,45 @@ type systemCommand interface {
 	// decode reads what Append wrote after version and number; the error is of kind
 	// ErrInvalid.
 	decode(args []byte) error
-	// check returns why it cannot be applied now, as an *interrex.Error.
-	check(sys *system, t *Turn) error
-	// apply executes a command that check has allowed, for a caller.
-	apply(s *State, t *Turn, caller string)
+	// check returns why an operation with it cannot be applied now, as an
+	// *interrex.Error.
+	check(sys *system, t *Turn, op *Operation) error
+	// apply executes a command that check has allowed; nil: it has no reply.
+	apply(s *State, t *Turn, op *Operation) Reply
 }
 
 // requestLimits are the limits of request ids, which are settings.
 type requestLimits struct {
-	Window    int           // records of one name above its mark
-	Names     int           // names of all callers
-	NameAge   time.Duration // of cluster time after a name's last write
-	Records   int           // records of other request ids
-	RecordAge time.Duration // of cluster time after such a record was made
+	Window      int           // records of one name above its mark
+	Names       int           // names of all callers
+	NameRecords int           // their records
+	NameBytes   int64         // of both
+	NameAge     time.Duration // of cluster time after a name's last write
+	Records     int           // records of other request ids
+	RecordBytes int64         // of these
+	RecordAge   time.Duration // of cluster time after such a record was made
+}
+
+// names returns the limits of names and their records.
+func (l *requestLimits) names() weight {
+	return weight{inNumber: int64(l.Names), inRecords: int64(l.NameRecords), inBytes: l.NameBytes}
+}
+
+// singles returns the limits of the records of other ids.
+func (l *requestLimits) singles() weight {
+	return weight{inNumber: int64(l.Records), inRecords: int64(l.Records), inBytes: l.RecordBytes}
 }
 
 // The settings of request ids.
 const (
-	settingWindow    = "requests.window"
-	settingNames     = "requests.names"
-	settingNameAge   = "requests.name-age"
-	settingRecords   = "requests.records"
-	settingRecordAge = "requests.record-age"
+	settingWindow      = "requests.window"
+	settingNames       = "requests.names"
+	settingNameRecords = "requests.name-records"
+	settingNameBytes   = "requests.name-bytes"
+	settingNameAge     = "requests.name-age"
+	settingRecords     = "requests.records"
+	settingRecordBytes = "requests.record-bytes"
+	settingRecordAge   = "requests.record-age"
 )
 
 // Settings is part of Configurable.
@@ -67,8 +90,11 @@ func (l *requestLimits) Settings() []Setting {
 	return []Setting{
 		IntSetting(settingWindow, "how many answers are kept for one client, a name of request ids, until it acknowledges them", 1024, 1, 65_536),
 		IntSetting(settingNames, "how many names of request ids are kept, over all callers", 65_536, 1, 1<<20),
+		IntSetting(settingNameRecords, "how many answers are kept for all names", 1<<20, 1, 1<<24),
+		IntSetting(settingNameBytes, "bytes of all names and their answers", 256<<20, 64<<10, 16<<30),
 		DurationSetting(settingNameAge, "how long a name is kept after its last write", 24*time.Hour, time.Minute, 30*24*time.Hour),
 		IntSetting(settingRecords, "answers kept of request ids without a name", 65_536, 1, 1<<20),
+		IntSetting(settingRecordBytes, "bytes of the answers of request ids without a name", 64<<20, 64<<10, 16<<30),
 		DurationSetting(settingRecordAge, "how long an answer of a request id without a name is kept", 10*time.Minute, time.Second, 24*time.Hour),
 	}
 }
@@ -77,8 +103,9 @@ func (l *requestLimits) Settings() []Setting {
 func (l *requestLimits) Configure(value func(name string) string) {
 	*l = requestLimits{
 		Window: int(SettingInt(value(settingWindow))), Names: int(SettingInt(value(settingNames))),
+		NameRecords: int(SettingInt(value(settingNameRecords))), NameBytes: SettingInt(value(settingNameBytes)),
 		NameAge: SettingDuration(value(settingNameAge)), Records: int(SettingInt(value(settingRecords))),
-		RecordAge: SettingDuration(value(settingRecordAge)),
+		RecordBytes: SettingInt(value(settingRecordBytes)), RecordAge: SettingDuration(value(settingRecordAge)),
 	}
 }
 
@@ -125,11 +152,11 @@ func decodeSystemCommand(data []byte) (systemCommand, error) {
 func (s *State) systemOperation(t *Turn, op *Operation) Result {
 	c, err := decodeSystemCommand(op.Data)
 	if err == nil {
-		err = c.check(s.system, t)
+		err = c.check(s.system, t, op)
 	}
 	if err != nil {
 		return refuse(op, err)
 	}
-	c.apply(s, t, op.Caller)
-	return Result{Revision: t.Revision, Attempt: op.Attempt}
+	reply := c.apply(s, t, op)
+	return Result{Reply: reply, Revision: t.Revision, Attempt: op.Attempt}
 }

@@ -28,8 +28,11 @@ func setIdentity(id state.Identity) state.Operation {
 // systemBytes are the state's own operations as they are in logs.
 var systemBytes = map[string]state.Command{
 	"010120303030313032303330343035303630373038303930613062306330643065306601edfd0303036f6e650269310574687265650269330374776f026932": &state.SetIdentity{Identity: identity(cluster)},
-	"0102636c69":             &state.Retire{Name: "cli"},
-	"0103020161013101620132": &state.SetSettings{Values: map[string]string{"a": "1", "b": "2"}},
+	"010209322d30303030303030303030303030303031": &state.Retire{Name: cliName, Mark: 9},
+	"0105000000000000feed":                       &state.OpenName{Bits: 0xfeed},
+	"01063d616e6e":                               &state.DropRequests{User: state.RequestUser{Caller: "ann"}},
+	"01064031302e302e302e37":                     &state.DropRequests{User: state.RequestUser{Address: "10.0.0.7"}},
+	"0103020161013101620132":                     &state.SetSettings{Values: map[string]string{"a": "1", "b": "2"}},
 	"010420303030313032303330343035303630373038303930613062306330643065306600effd020374776f026932": recovery(),
 }
 
@@ -67,7 +70,7 @@ func TestDecodeFindsTheTable(t *testing.T) {
 			t.Errorf("%v, %v, want an error with %q", c, err, why)
 		}
 	}
-	for _, data := range [][]byte{nil, {1}, {1, 0}, {1, 5}} { // too short, and beside the numbers
+	for _, data := range [][]byte{nil, {1}, {1, 0}, {1, 7}} { // too short, and beside the numbers
 		if c, err := s.Decode(state.SystemTable, data); c != nil || interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("%v is %v, %v", data, c, err)
 		}

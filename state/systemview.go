@@ -2,7 +2,6 @@ package state
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -19,35 +18,38 @@ type systemView struct {
 	identity Identity
 	settings map[string]string
 	loss     Loss
-	names    []*name
-	singles  []*single
-	tables   tableSet
-	buffer   []byte
-	reply    []byte
+
+	lostName   interrex.Revision
+	names      []*name
+	lostSingle interrex.Revision
+	early      Time
+	singles    []*single
+
+	tables tableSet
+	buffer []byte
+	reply  []byte
 }
 
 func (s *system) freeze(tables tableSet) *systemView {
 	r := s.records
-	r.generation++
 	return &systemView{
 		identity: s.identity,     // its map is never changed
 		settings: s.settings.set, // nor is this
 		loss:     r.loss,
-		names:    slices.Clone(r.all),
-		singles:  slices.Clone(r.queue.Items()),
-		tables:   tables,
+		lostName: r.names.lost, names: r.names.freeze(),
+		lostSingle: r.singles.lost, early: r.singles.early, singles: r.singles.freeze(),
+		tables: tables,
 	}
 }
 
 func (v *systemView) write(w io.Writer) error {
-	slices.SortFunc(v.names, func(a, b *name) int {
-		return cmp.Or(strings.Compare(a.key.caller, b.key.caller), strings.Compare(a.key.id, b.key.id))
-	})
+	slices.SortFunc(v.names, (*name).idle)
 	b := appendIdentity(nil, v.identity)
 	b = appendTexts(b, v.settings)
 	b = binary.AppendUvarint(b, uint64(v.loss.From))
 	b = binary.AppendUvarint(b, uint64(v.loss.To))
 	b = binary.AppendVarint(b, int64(v.loss.At))
+	b = binary.AppendUvarint(b, uint64(v.lostName))
 	b = binary.AppendUvarint(b, uint64(len(v.names)))
 	if _, err := w.Write(b); err != nil {
 		return err
@@ -57,7 +59,9 @@ func (v *systemView) write(w io.Writer) error {
 			return err
 		}
 	}
-	if _, err := w.Write(binary.AppendUvarint(nil, uint64(len(v.singles)))); err != nil {
+	b = binary.AppendUvarint(b[:0], uint64(v.lostSingle))
+	b = binary.AppendVarint(b, int64(v.early))
+	if _, err := w.Write(binary.AppendUvarint(b, uint64(len(v.singles)))); err != nil {
 		return err
 	}
 	for _, s := range v.singles {
@@ -70,10 +74,11 @@ func (v *systemView) write(w io.Writer) error {
 
 func (v *systemView) appendName(b []byte, n *name) []byte {
 	live := n.records.live()
-	b = appendBytes(b, n.key.caller)
-	b = appendBytes(b, n.key.id)
+	b = appendBytes(b, n.caller)
+	b = binary.BigEndian.AppendUint64(b, n.bits)
+	b = binary.AppendUvarint(b, uint64(n.revision))
+	b = appendBytes(b, n.user)
 	b = binary.AppendUvarint(b, n.mark)
-	b = binary.AppendUvarint(b, n.first)
 	b = binary.AppendVarint(b, int64(n.last))
 	b = binary.AppendUvarint(b, uint64(len(live)))
 	for i := range live {
@@ -85,7 +90,9 @@ func (v *systemView) appendName(b []byte, n *name) []byte {
 
 func (v *systemView) appendSingle(b []byte, s *single) []byte {
 	b = appendBytes(b, s.key.caller)
+	b = appendBytes(b, s.key.holder)
 	b = appendBytes(b, s.key.id)
+	b = appendBytes(b, s.user)
 	b = binary.AppendVarint(b, int64(s.at))
 	b = v.appendRecord(b, &s.record)
 	v.buffer = b
@@ -108,48 +115,61 @@ func decodeSystem(chunks [][]byte, tables tableSet) (*system, error) {
 	sys := newSystem(declare(tables))
 	sys.identity = d.identity()
 	sys.settings.set = d.texts()
-	sys.records.loss = Loss{From: interrex.Revision(d.uvarint()), To: interrex.Revision(d.uvarint()), At: Time(d.varint())}
+	r := sys.records
+	r.loss = Loss{From: interrex.Revision(d.uvarint()), To: interrex.Revision(d.uvarint()), At: Time(d.varint())}
+	r.names.lost = interrex.Revision(d.uvarint())
 	var names []*name
 	for n := d.count(); n > 0 && d.err == nil; n-- {
 		names = append(names, d.name(tables))
 	}
+	r.singles.lost, r.singles.early = interrex.Revision(d.uvarint()), Time(d.varint())
 	var singles []*single
 	for n := d.count(); n > 0 && d.err == nil; n-- {
-		s := &single{key: d.recordKey(), at: Time(d.varint())}
-		s.record = d.record(tables)
-		singles = append(singles, s)
+		singles = append(singles, d.single(tables))
 	}
 	if err := d.end(); err != nil {
 		return nil, err
 	}
-	return sys, sys.records.restore(names, singles)
-}
-
-func (d *decoder) recordKey() recordKey {
-	caller, id := d.text(), d.text()
-	return recordKey{caller, id}.clone()
+	if err := r.names.restore(names); err != nil {
+		return nil, err
+	}
+	return sys, r.singles.restore(singles)
 }
 
 func (d *decoder) name(tables tableSet) *name {
-	n := &name{key: d.recordKey(), mark: d.uvarint(), first: d.uvarint(), last: Time(d.varint())}
+	o := opener{strings.Clone(d.text()), d.uint64()}
+	revision, user, mark, last := interrex.Revision(d.uvarint()), d.user(), d.uvarint(), Time(d.varint())
+	n := newName(o, revision, user, last)
+	n.mark = mark
 	for i := d.count(); i > 0 && d.err == nil; i-- {
 		r := d.record(tables)
 		if last := len(n.records.all) - 1; r.number < n.mark || last >= 0 && r.number <= n.records.all[last].number {
-			d.fail(fmt.Errorf("record %d of name %q is out of order", r.number, n.key.id))
+			d.fail(fmt.Errorf("record %d of the name of revision %d is out of order", r.number, n.revision))
 		}
 		n.records.all = append(n.records.all, r)
+		n.weight = n.weight.plus(r.weight())
 	}
 	return n
 }
 
+func (d *decoder) single(tables tableSet) *single {
+	s := &single{key: singleKey{d.text(), d.text(), d.text()}.clone(), user: d.user(), at: Time(d.varint())}
+	s.record = d.record(tables)
+	return s
+}
+
+// user reads and copies a user.
+func (d *decoder) user() string {
+	text := strings.Clone(d.text())
+	if d.err == nil && (text == "" || text[:1] != userCaller && text[:1] != userAddress) {
+		d.fail(fmt.Errorf("%.80q is not a user", text))
+	}
+	return text
+}
+
 func (d *decoder) record(tables tableSet) record {
 	r := record{number: d.uvarint(), table: TableID(d.small(math.MaxUint16)), attempt: uint32(d.small(math.MaxUint32))}
-	if len(d.b) < 8 {
-		d.fail(errShort)
-		return r
-	}
-	r.content = binary.BigEndian.Uint64(d.b)
-	d.b = d.b[8:]
+	r.content = d.uint64()
 	r.revision = interrex.Revision(d.uvarint())
 	reply := d.bytes()
 	if d.err != nil {
@@ -159,5 +179,6 @@ func (d *decoder) record(tables tableSet) record {
 	if r.reply, err = tables.decodeReply(reply, r.table); err != nil {
 		d.fail(err)
 	}
+	r.bytes = uint32(len(reply))
 	return r
 }

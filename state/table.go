@@ -82,7 +82,9 @@ type Table interface {
 	Restore(version uint16, r io.Reader) error
 
 	// AppendReply and DecodeReply are the codec of the replies that are stored in
-	// records of request ids. They are safe for concurrent use.
+	// records of request ids. They are safe for concurrent use. The length of what
+	// AppendReply appends counts in the limits of these records, so it must be the same
+	// on every agent.
 	AppendReply(b []byte, r Reply) []byte
 	DecodeReply(b []byte) (Reply, error)
 }
@@ -95,22 +97,17 @@ type View interface {
 	Release()
 }
 
-// replayer is an optional interface of a table that decides whether a recorded
-// reply may still be returned. A grant whose token is no longer in force is
-// refused with ErrNotHeld.
-type replayer interface {
-	Replay(r Reply) error
-}
-
-// keeper is an optional interface of a table that keeps its replies itself, in
-// its own section of the snapshot, because they may differ between agents. It is
-// for a table that refuses groups: see Grouper.
+// keeper is an optional interface of a table that makes a recorded reply again from
+// what it has: a reply need not be stored in every record, and may differ between
+// agents. AppendReply takes a reply, or what Keep returned; DecodeReply returns the
+// latter.
 type keeper interface {
 	// Keep returns what the record of a request id stores in place of a reply. It
 	// must be the same on every agent.
 	Keep(r Reply) Reply
-	// Kept returns the reply for what Keep returned.
-	Kept(r Reply) Reply
+	// Kept returns the reply to a command for what Keep returned, or why it must not
+	// be repeated: a grant whose token is no longer in force is ErrNotHeld.
+	Kept(c Command, r Reply) (Reply, error)
 }
 
 // Follower is an optional interface of a table: after each operation or group,
@@ -240,13 +237,20 @@ func (t *Turn) Events() []Event { return t.events }
 // Operation is one command to one table, or a group of commands, in the envelope
 // that every table shares.
 type Operation struct {
-	Table     TableID
-	Caller    string // the authenticated name; empty on an open API
+	Table  TableID
+	Caller string // the authenticated name; empty on an open API
+	// Origin is the address from which a caller without a name has sent it: names and
+	// records of request ids count in its share. It never finds a record.
+	Origin    string
 	RequestID string // empty: no record is kept
 	Attempt   uint32
 	// Mark, for a RequestID of the form NAME.N: every request of NAME below it
 	// has been answered, or given up by its caller.
-	Mark  uint64
+	Mark uint64
+	// Since, for another RequestID, is a revision that its caller knew before its first
+	// attempt; 0: it does not say.
+	Since interrex.Revision
+
 	Fence interrex.Fence
 	Data  []byte // the command, in the table's encoding
 	// Minted was generated for the operation when the leader accepted it: see

@@ -34,8 +34,16 @@ const (
 const (
 	// StateServiceReadIndexProcedure is the fully-qualified name of the StateService's ReadIndex RPC.
 	StateServiceReadIndexProcedure = "/interrex.v1.StateService/ReadIndex"
+	// StateServiceOpenNameProcedure is the fully-qualified name of the StateService's OpenName RPC.
+	StateServiceOpenNameProcedure = "/interrex.v1.StateService/OpenName"
 	// StateServiceRetireProcedure is the fully-qualified name of the StateService's Retire RPC.
 	StateServiceRetireProcedure = "/interrex.v1.StateService/Retire"
+	// StateServiceListRequestsProcedure is the fully-qualified name of the StateService's ListRequests
+	// RPC.
+	StateServiceListRequestsProcedure = "/interrex.v1.StateService/ListRequests"
+	// StateServiceDropRequestsProcedure is the fully-qualified name of the StateService's DropRequests
+	// RPC.
+	StateServiceDropRequestsProcedure = "/interrex.v1.StateService/DropRequests"
 	// StateServiceGetSettingsProcedure is the fully-qualified name of the StateService's GetSettings
 	// RPC.
 	StateServiceGetSettingsProcedure = "/interrex.v1.StateService/GetSettings"
@@ -52,9 +60,19 @@ const (
 type StateServiceClient interface {
 	// ReadIndex returns the log index that a linearizable read must wait for.
 	ReadIndex(context.Context, *connect.Request[ReadIndexRequest]) (*connect.Response[ReadIndexResponse], error)
-	// Retire releases the NAME of request ids NAME.N: its mark and its records
-	// are forgotten. An unknown name is no error.
+	// OpenName allots a NAME for request ids NAME.N to its caller. Repeated with the same
+	// bits it returns the name that it made.
+	OpenName(context.Context, *connect.Request[OpenNameRequest]) (*connect.Response[OpenNameResponse], error)
+	// Retire gives back a NAME: nothing is done under it any more. An unknown name is no
+	// error.
 	Retire(context.Context, *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error)
+	// ListRequests returns how many names and records of request ids each caller has. It
+	// is for operators.
+	ListRequests(context.Context, *connect.Request[ListRequestsRequest]) (*connect.Response[ListRequestsResponse], error)
+	// DropRequests drops all names and records of request ids of one caller. Its clients
+	// go on under other names; a request that was under way may end as `outcome unknown`.
+	// It is for operators.
+	DropRequests(context.Context, *connect.Request[DropRequestsRequest]) (*connect.Response[DropRequestsResponse], error)
 	// GetSettings returns the replicated settings.
 	GetSettings(context.Context, *connect.Request[GetSettingsRequest]) (*connect.Response[GetSettingsResponse], error)
 	// SetSettings sets some of them, all or none. It is for operators.
@@ -83,10 +101,28 @@ func NewStateServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(stateServiceMethods.ByName("ReadIndex")),
 			connect.WithClientOptions(opts...),
 		),
+		openName: connect.NewClient[OpenNameRequest, OpenNameResponse](
+			httpClient,
+			baseURL+StateServiceOpenNameProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("OpenName")),
+			connect.WithClientOptions(opts...),
+		),
 		retire: connect.NewClient[RetireRequest, RetireResponse](
 			httpClient,
 			baseURL+StateServiceRetireProcedure,
 			connect.WithSchema(stateServiceMethods.ByName("Retire")),
+			connect.WithClientOptions(opts...),
+		),
+		listRequests: connect.NewClient[ListRequestsRequest, ListRequestsResponse](
+			httpClient,
+			baseURL+StateServiceListRequestsProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("ListRequests")),
+			connect.WithClientOptions(opts...),
+		),
+		dropRequests: connect.NewClient[DropRequestsRequest, DropRequestsResponse](
+			httpClient,
+			baseURL+StateServiceDropRequestsProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("DropRequests")),
 			connect.WithClientOptions(opts...),
 		),
 		getSettings: connect.NewClient[GetSettingsRequest, GetSettingsResponse](
@@ -118,12 +154,15 @@ func NewStateServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 
 // stateServiceClient implements StateServiceClient.
 type stateServiceClient struct {
-	readIndex   *connect.Client[ReadIndexRequest, ReadIndexResponse]
-	retire      *connect.Client[RetireRequest, RetireResponse]
-	getSettings *connect.Client[GetSettingsRequest, GetSettingsResponse]
-	setSettings *connect.Client[SetSettingsRequest, SetSettingsResponse]
-	propose     *connect.Client[ProposeRequest, ProposeResponse]
-	group       *connect.Client[GroupRequest, GroupResponse]
+	readIndex    *connect.Client[ReadIndexRequest, ReadIndexResponse]
+	openName     *connect.Client[OpenNameRequest, OpenNameResponse]
+	retire       *connect.Client[RetireRequest, RetireResponse]
+	listRequests *connect.Client[ListRequestsRequest, ListRequestsResponse]
+	dropRequests *connect.Client[DropRequestsRequest, DropRequestsResponse]
+	getSettings  *connect.Client[GetSettingsRequest, GetSettingsResponse]
+	setSettings  *connect.Client[SetSettingsRequest, SetSettingsResponse]
+	propose      *connect.Client[ProposeRequest, ProposeResponse]
+	group        *connect.Client[GroupRequest, GroupResponse]
 }
 
 // ReadIndex calls interrex.v1.StateService.ReadIndex.
@@ -131,9 +170,24 @@ func (c *stateServiceClient) ReadIndex(ctx context.Context, req *connect.Request
 	return c.readIndex.CallUnary(ctx, req)
 }
 
+// OpenName calls interrex.v1.StateService.OpenName.
+func (c *stateServiceClient) OpenName(ctx context.Context, req *connect.Request[OpenNameRequest]) (*connect.Response[OpenNameResponse], error) {
+	return c.openName.CallUnary(ctx, req)
+}
+
 // Retire calls interrex.v1.StateService.Retire.
 func (c *stateServiceClient) Retire(ctx context.Context, req *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error) {
 	return c.retire.CallUnary(ctx, req)
+}
+
+// ListRequests calls interrex.v1.StateService.ListRequests.
+func (c *stateServiceClient) ListRequests(ctx context.Context, req *connect.Request[ListRequestsRequest]) (*connect.Response[ListRequestsResponse], error) {
+	return c.listRequests.CallUnary(ctx, req)
+}
+
+// DropRequests calls interrex.v1.StateService.DropRequests.
+func (c *stateServiceClient) DropRequests(ctx context.Context, req *connect.Request[DropRequestsRequest]) (*connect.Response[DropRequestsResponse], error) {
+	return c.dropRequests.CallUnary(ctx, req)
 }
 
 // GetSettings calls interrex.v1.StateService.GetSettings.
@@ -160,9 +214,19 @@ func (c *stateServiceClient) Group(ctx context.Context, req *connect.Request[Gro
 type StateServiceHandler interface {
 	// ReadIndex returns the log index that a linearizable read must wait for.
 	ReadIndex(context.Context, *connect.Request[ReadIndexRequest]) (*connect.Response[ReadIndexResponse], error)
-	// Retire releases the NAME of request ids NAME.N: its mark and its records
-	// are forgotten. An unknown name is no error.
+	// OpenName allots a NAME for request ids NAME.N to its caller. Repeated with the same
+	// bits it returns the name that it made.
+	OpenName(context.Context, *connect.Request[OpenNameRequest]) (*connect.Response[OpenNameResponse], error)
+	// Retire gives back a NAME: nothing is done under it any more. An unknown name is no
+	// error.
 	Retire(context.Context, *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error)
+	// ListRequests returns how many names and records of request ids each caller has. It
+	// is for operators.
+	ListRequests(context.Context, *connect.Request[ListRequestsRequest]) (*connect.Response[ListRequestsResponse], error)
+	// DropRequests drops all names and records of request ids of one caller. Its clients
+	// go on under other names; a request that was under way may end as `outcome unknown`.
+	// It is for operators.
+	DropRequests(context.Context, *connect.Request[DropRequestsRequest]) (*connect.Response[DropRequestsResponse], error)
 	// GetSettings returns the replicated settings.
 	GetSettings(context.Context, *connect.Request[GetSettingsRequest]) (*connect.Response[GetSettingsResponse], error)
 	// SetSettings sets some of them, all or none. It is for operators.
@@ -187,10 +251,28 @@ func NewStateServiceHandler(svc StateServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(stateServiceMethods.ByName("ReadIndex")),
 		connect.WithHandlerOptions(opts...),
 	)
+	stateServiceOpenNameHandler := connect.NewUnaryHandler(
+		StateServiceOpenNameProcedure,
+		svc.OpenName,
+		connect.WithSchema(stateServiceMethods.ByName("OpenName")),
+		connect.WithHandlerOptions(opts...),
+	)
 	stateServiceRetireHandler := connect.NewUnaryHandler(
 		StateServiceRetireProcedure,
 		svc.Retire,
 		connect.WithSchema(stateServiceMethods.ByName("Retire")),
+		connect.WithHandlerOptions(opts...),
+	)
+	stateServiceListRequestsHandler := connect.NewUnaryHandler(
+		StateServiceListRequestsProcedure,
+		svc.ListRequests,
+		connect.WithSchema(stateServiceMethods.ByName("ListRequests")),
+		connect.WithHandlerOptions(opts...),
+	)
+	stateServiceDropRequestsHandler := connect.NewUnaryHandler(
+		StateServiceDropRequestsProcedure,
+		svc.DropRequests,
+		connect.WithSchema(stateServiceMethods.ByName("DropRequests")),
 		connect.WithHandlerOptions(opts...),
 	)
 	stateServiceGetSettingsHandler := connect.NewUnaryHandler(
@@ -221,8 +303,14 @@ func NewStateServiceHandler(svc StateServiceHandler, opts ...connect.HandlerOpti
 		switch r.URL.Path {
 		case StateServiceReadIndexProcedure:
 			stateServiceReadIndexHandler.ServeHTTP(w, r)
+		case StateServiceOpenNameProcedure:
+			stateServiceOpenNameHandler.ServeHTTP(w, r)
 		case StateServiceRetireProcedure:
 			stateServiceRetireHandler.ServeHTTP(w, r)
+		case StateServiceListRequestsProcedure:
+			stateServiceListRequestsHandler.ServeHTTP(w, r)
+		case StateServiceDropRequestsProcedure:
+			stateServiceDropRequestsHandler.ServeHTTP(w, r)
 		case StateServiceGetSettingsProcedure:
 			stateServiceGetSettingsHandler.ServeHTTP(w, r)
 		case StateServiceSetSettingsProcedure:
@@ -244,8 +332,20 @@ func (UnimplementedStateServiceHandler) ReadIndex(context.Context, *connect.Requ
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StateService.ReadIndex is not implemented"))
 }
 
+func (UnimplementedStateServiceHandler) OpenName(context.Context, *connect.Request[OpenNameRequest]) (*connect.Response[OpenNameResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StateService.OpenName is not implemented"))
+}
+
 func (UnimplementedStateServiceHandler) Retire(context.Context, *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StateService.Retire is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) ListRequests(context.Context, *connect.Request[ListRequestsRequest]) (*connect.Response[ListRequestsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StateService.ListRequests is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) DropRequests(context.Context, *connect.Request[DropRequestsRequest]) (*connect.Response[DropRequestsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StateService.DropRequests is not implemented"))
 }
 
 func (UnimplementedStateServiceHandler) GetSettings(context.Context, *connect.Request[GetSettingsRequest]) (*connect.Response[GetSettingsResponse], error) {

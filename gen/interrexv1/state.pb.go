@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	anypb "google.golang.org/protobuf/types/known/anypb"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -102,17 +103,117 @@ func (x *ReadIndexResponse) GetLogIndex() uint64 {
 	return 0
 }
 
+type OpenNameRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 64 random bits, new ones for each name; not 0. Nobody else may know them.
+	Bits          uint64 `protobuf:"fixed64,1,opt,name=bits,proto3" json:"bits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenNameRequest) Reset() {
+	*x = OpenNameRequest{}
+	mi := &file_interrex_v1_state_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenNameRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenNameRequest) ProtoMessage() {}
+
+func (x *OpenNameRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenNameRequest.ProtoReflect.Descriptor instead.
+func (*OpenNameRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *OpenNameRequest) GetBits() uint64 {
+	if x != nil {
+		return x.Bits
+	}
+	return 0
+}
+
+type OpenNameResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The revision at which it was allotted.
+	Revision      uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenNameResponse) Reset() {
+	*x = OpenNameResponse{}
+	mi := &file_interrex_v1_state_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenNameResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenNameResponse) ProtoMessage() {}
+
+func (x *OpenNameResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenNameResponse.ProtoReflect.Descriptor instead.
+func (*OpenNameResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *OpenNameResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OpenNameResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type RetireRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One of the caller's names.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its last mark.
+	Mark          uint64 `protobuf:"varint,2,opt,name=mark,proto3" json:"mark,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RetireRequest) Reset() {
 	*x = RetireRequest{}
-	mi := &file_interrex_v1_state_proto_msgTypes[2]
+	mi := &file_interrex_v1_state_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -124,7 +225,7 @@ func (x *RetireRequest) String() string {
 func (*RetireRequest) ProtoMessage() {}
 
 func (x *RetireRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[2]
+	mi := &file_interrex_v1_state_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -137,7 +238,7 @@ func (x *RetireRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireRequest.ProtoReflect.Descriptor instead.
 func (*RetireRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{2}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RetireRequest) GetName() string {
@@ -145,6 +246,13 @@ func (x *RetireRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *RetireRequest) GetMark() uint64 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
 }
 
 type RetireResponse struct {
@@ -155,7 +263,7 @@ type RetireResponse struct {
 
 func (x *RetireResponse) Reset() {
 	*x = RetireResponse{}
-	mi := &file_interrex_v1_state_proto_msgTypes[3]
+	mi := &file_interrex_v1_state_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -167,7 +275,7 @@ func (x *RetireResponse) String() string {
 func (*RetireResponse) ProtoMessage() {}
 
 func (x *RetireResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[3]
+	mi := &file_interrex_v1_state_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -180,7 +288,353 @@ func (x *RetireResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireResponse.ProtoReflect.Descriptor instead.
 func (*RetireResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{3}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{5}
+}
+
+type ListRequestsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Default: strong.
+	Consistency Consistency `protobuf:"varint,1,opt,name=consistency,proto3,enum=interrex.v1.Consistency" json:"consistency,omitempty"`
+	MinRevision uint64      `protobuf:"varint,2,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// At most 1 000, the default.
+	PageSize uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the previous page.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRequestsRequest) Reset() {
+	*x = ListRequestsRequest{}
+	mi := &file_interrex_v1_state_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRequestsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRequestsRequest) ProtoMessage() {}
+
+func (x *ListRequestsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRequestsRequest.ProtoReflect.Descriptor instead.
+func (*ListRequestsRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListRequestsRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+func (x *ListRequestsRequest) GetMinRevision() uint64 {
+	if x != nil {
+		return x.MinRevision
+	}
+	return 0
+}
+
+func (x *ListRequestsRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRequestsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListRequestsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sorted by caller, then by address.
+	Items []*RequestShare `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	// Empty: there are no more.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The greatest revision of a record that was dropped with its name, while it could
+	// still be asked for.
+	Lost          uint64 `protobuf:"varint,4,opt,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRequestsResponse) Reset() {
+	*x = ListRequestsResponse{}
+	mi := &file_interrex_v1_state_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRequestsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRequestsResponse) ProtoMessage() {}
+
+func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRequestsResponse.ProtoReflect.Descriptor instead.
+func (*ListRequestsResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListRequestsResponse) GetItems() []*RequestShare {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *ListRequestsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListRequestsResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ListRequestsResponse) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+// RequestShare is what is kept for the request ids of one caller.
+type RequestShare struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The caller's name, or else the address of callers without one.
+	Caller  string `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// Names of ids NAME.N, their records, and the bytes of both.
+	Names       uint64 `protobuf:"varint,3,opt,name=names,proto3" json:"names,omitempty"`
+	NameRecords uint64 `protobuf:"varint,4,opt,name=name_records,json=nameRecords,proto3" json:"name_records,omitempty"`
+	NameBytes   uint64 `protobuf:"varint,5,opt,name=name_bytes,json=nameBytes,proto3" json:"name_bytes,omitempty"`
+	// How long the name that was written to longest ago has been idle; absent: there is
+	// no name.
+	LongestIdle *durationpb.Duration `protobuf:"bytes,6,opt,name=longest_idle,json=longestIdle,proto3" json:"longest_idle,omitempty"`
+	// Records of other ids, and their bytes.
+	Records       uint64 `protobuf:"varint,7,opt,name=records,proto3" json:"records,omitempty"`
+	RecordBytes   uint64 `protobuf:"varint,8,opt,name=record_bytes,json=recordBytes,proto3" json:"record_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestShare) Reset() {
+	*x = RequestShare{}
+	mi := &file_interrex_v1_state_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestShare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestShare) ProtoMessage() {}
+
+func (x *RequestShare) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestShare.ProtoReflect.Descriptor instead.
+func (*RequestShare) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RequestShare) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *RequestShare) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *RequestShare) GetNames() uint64 {
+	if x != nil {
+		return x.Names
+	}
+	return 0
+}
+
+func (x *RequestShare) GetNameRecords() uint64 {
+	if x != nil {
+		return x.NameRecords
+	}
+	return 0
+}
+
+func (x *RequestShare) GetNameBytes() uint64 {
+	if x != nil {
+		return x.NameBytes
+	}
+	return 0
+}
+
+func (x *RequestShare) GetLongestIdle() *durationpb.Duration {
+	if x != nil {
+		return x.LongestIdle
+	}
+	return nil
+}
+
+func (x *RequestShare) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *RequestShare) GetRecordBytes() uint64 {
+	if x != nil {
+		return x.RecordBytes
+	}
+	return 0
+}
+
+type DropRequestsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of them, as ListRequests returns it.
+	Caller        string `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
+	Address       string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropRequestsRequest) Reset() {
+	*x = DropRequestsRequest{}
+	mi := &file_interrex_v1_state_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropRequestsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropRequestsRequest) ProtoMessage() {}
+
+func (x *DropRequestsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropRequestsRequest.ProtoReflect.Descriptor instead.
+func (*DropRequestsRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DropRequestsRequest) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *DropRequestsRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+type DropRequestsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropRequestsResponse) Reset() {
+	*x = DropRequestsResponse{}
+	mi := &file_interrex_v1_state_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropRequestsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropRequestsResponse) ProtoMessage() {}
+
+func (x *DropRequestsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropRequestsResponse.ProtoReflect.Descriptor instead.
+func (*DropRequestsResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DropRequestsResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 type GetSettingsRequest struct {
@@ -194,7 +648,7 @@ type GetSettingsRequest struct {
 
 func (x *GetSettingsRequest) Reset() {
 	*x = GetSettingsRequest{}
-	mi := &file_interrex_v1_state_proto_msgTypes[4]
+	mi := &file_interrex_v1_state_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -206,7 +660,7 @@ func (x *GetSettingsRequest) String() string {
 func (*GetSettingsRequest) ProtoMessage() {}
 
 func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[4]
+	mi := &file_interrex_v1_state_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -219,7 +673,7 @@ func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettingsRequest.ProtoReflect.Descriptor instead.
 func (*GetSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{4}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetSettingsRequest) GetConsistency() Consistency {
@@ -247,7 +701,7 @@ type GetSettingsResponse struct {
 
 func (x *GetSettingsResponse) Reset() {
 	*x = GetSettingsResponse{}
-	mi := &file_interrex_v1_state_proto_msgTypes[5]
+	mi := &file_interrex_v1_state_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -259,7 +713,7 @@ func (x *GetSettingsResponse) String() string {
 func (*GetSettingsResponse) ProtoMessage() {}
 
 func (x *GetSettingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[5]
+	mi := &file_interrex_v1_state_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -272,7 +726,7 @@ func (x *GetSettingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettingsResponse.ProtoReflect.Descriptor instead.
 func (*GetSettingsResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{5}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetSettingsResponse) GetItems() []*Setting {
@@ -304,7 +758,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_interrex_v1_state_proto_msgTypes[6]
+	mi := &file_interrex_v1_state_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -316,7 +770,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[6]
+	mi := &file_interrex_v1_state_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -329,7 +783,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{6}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Setting) GetName() string {
@@ -370,7 +824,7 @@ type SetSettingsRequest struct {
 
 func (x *SetSettingsRequest) Reset() {
 	*x = SetSettingsRequest{}
-	mi := &file_interrex_v1_state_proto_msgTypes[7]
+	mi := &file_interrex_v1_state_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -382,7 +836,7 @@ func (x *SetSettingsRequest) String() string {
 func (*SetSettingsRequest) ProtoMessage() {}
 
 func (x *SetSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[7]
+	mi := &file_interrex_v1_state_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -395,7 +849,7 @@ func (x *SetSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSettingsRequest.ProtoReflect.Descriptor instead.
 func (*SetSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{7}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetSettingsRequest) GetValues() map[string]string {
@@ -414,7 +868,7 @@ type SetSettingsResponse struct {
 
 func (x *SetSettingsResponse) Reset() {
 	*x = SetSettingsResponse{}
-	mi := &file_interrex_v1_state_proto_msgTypes[8]
+	mi := &file_interrex_v1_state_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -426,7 +880,7 @@ func (x *SetSettingsResponse) String() string {
 func (*SetSettingsResponse) ProtoMessage() {}
 
 func (x *SetSettingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[8]
+	mi := &file_interrex_v1_state_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -439,7 +893,7 @@ func (x *SetSettingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetSettingsResponse.ProtoReflect.Descriptor instead.
 func (*SetSettingsResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{8}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetSettingsResponse) GetRevision() uint64 {
@@ -466,7 +920,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_interrex_v1_state_proto_msgTypes[9]
+	mi := &file_interrex_v1_state_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +932,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[9]
+	mi := &file_interrex_v1_state_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +945,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{9}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ProposeRequest) GetTable() uint32 {
@@ -544,7 +998,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_interrex_v1_state_proto_msgTypes[10]
+	mi := &file_interrex_v1_state_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +1010,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[10]
+	mi := &file_interrex_v1_state_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +1023,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{10}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ProposeResponse) GetReply() []byte {
@@ -617,7 +1071,7 @@ type GroupRequest struct {
 
 func (x *GroupRequest) Reset() {
 	*x = GroupRequest{}
-	mi := &file_interrex_v1_state_proto_msgTypes[11]
+	mi := &file_interrex_v1_state_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +1083,7 @@ func (x *GroupRequest) String() string {
 func (*GroupRequest) ProtoMessage() {}
 
 func (x *GroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[11]
+	mi := &file_interrex_v1_state_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +1096,7 @@ func (x *GroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRequest.ProtoReflect.Descriptor instead.
 func (*GroupRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{11}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GroupRequest) GetOperations() []*anypb.Any {
@@ -686,7 +1140,7 @@ type GroupResponse struct {
 
 func (x *GroupResponse) Reset() {
 	*x = GroupResponse{}
-	mi := &file_interrex_v1_state_proto_msgTypes[12]
+	mi := &file_interrex_v1_state_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +1152,7 @@ func (x *GroupResponse) String() string {
 func (*GroupResponse) ProtoMessage() {}
 
 func (x *GroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[12]
+	mi := &file_interrex_v1_state_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +1165,7 @@ func (x *GroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupResponse.ProtoReflect.Descriptor instead.
 func (*GroupResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{12}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GroupResponse) GetAnswers() []*anypb.Any {
@@ -739,13 +1193,45 @@ var File_interrex_v1_state_proto protoreflect.FileDescriptor
 
 const file_interrex_v1_state_proto_rawDesc = "" +
 	"\n" +
-	"\x17interrex/v1/state.proto\x12\vinterrex.v1\x1a\x19google/protobuf/any.proto\x1a\x17interrex/v1/error.proto\x1a\x17interrex/v1/lease.proto\x1a\x18interrex/v1/method.proto\"\x12\n" +
+	"\x17interrex/v1/state.proto\x12\vinterrex.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17interrex/v1/error.proto\x1a\x17interrex/v1/lease.proto\x1a\x18interrex/v1/method.proto\"\x12\n" +
 	"\x10ReadIndexRequest\"0\n" +
 	"\x11ReadIndexResponse\x12\x1b\n" +
-	"\tlog_index\x18\x01 \x01(\x04R\blogIndex\"#\n" +
+	"\tlog_index\x18\x01 \x01(\x04R\blogIndex\"%\n" +
+	"\x0fOpenNameRequest\x12\x12\n" +
+	"\x04bits\x18\x01 \x01(\x06R\x04bits\"B\n" +
+	"\x10OpenNameResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"7\n" +
 	"\rRetireRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\x10\n" +
-	"\x0eRetireResponse\"s\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04mark\x18\x02 \x01(\x04R\x04mark\"\x10\n" +
+	"\x0eRetireResponse\"\xb0\x01\n" +
+	"\x13ListRequestsRequest\x12:\n" +
+	"\vconsistency\x18\x01 \x01(\x0e2\x18.interrex.v1.ConsistencyR\vconsistency\x12!\n" +
+	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"\x9f\x01\n" +
+	"\x14ListRequestsResponse\x12/\n" +
+	"\x05items\x18\x01 \x03(\v2\x19.interrex.v1.RequestShareR\x05items\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12\x12\n" +
+	"\x04lost\x18\x04 \x01(\x04R\x04lost\"\x93\x02\n" +
+	"\fRequestShare\x12\x16\n" +
+	"\x06caller\x18\x01 \x01(\tR\x06caller\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05names\x18\x03 \x01(\x04R\x05names\x12!\n" +
+	"\fname_records\x18\x04 \x01(\x04R\vnameRecords\x12\x1d\n" +
+	"\n" +
+	"name_bytes\x18\x05 \x01(\x04R\tnameBytes\x12<\n" +
+	"\flongest_idle\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\vlongestIdle\x12\x18\n" +
+	"\arecords\x18\a \x01(\x04R\arecords\x12!\n" +
+	"\frecord_bytes\x18\b \x01(\x04R\vrecordBytes\"G\n" +
+	"\x13DropRequestsRequest\x12\x16\n" +
+	"\x06caller\x18\x01 \x01(\tR\x06caller\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"2\n" +
+	"\x14DropRequestsResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"s\n" +
 	"\x12GetSettingsRequest\x12:\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x18.interrex.v1.ConsistencyR\vconsistency\x12!\n" +
 	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"]\n" +
@@ -787,10 +1273,13 @@ const file_interrex_v1_state_proto_rawDesc = "" +
 	"\rGroupResponse\x12.\n" +
 	"\aanswers\x18\x01 \x03(\v2\x14.google.protobuf.AnyR\aanswers\x12\x1a\n" +
 	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision2\x83\x04\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision2\x94\x06\n" +
 	"\fStateService\x12T\n" +
-	"\tReadIndex\x12\x1d.interrex.v1.ReadIndexRequest\x1a\x1e.interrex.v1.ReadIndexResponse\"\b¹\x19\x04\b\x01\x10\x01\x12K\n" +
-	"\x06Retire\x12\x1a.interrex.v1.RetireRequest\x1a\x1b.interrex.v1.RetireResponse\"\b¹\x19\x04\b\x02\x10\x02\x12Z\n" +
+	"\tReadIndex\x12\x1d.interrex.v1.ReadIndexRequest\x1a\x1e.interrex.v1.ReadIndexResponse\"\b¹\x19\x04\b\x01\x10\x01\x12Q\n" +
+	"\bOpenName\x12\x1c.interrex.v1.OpenNameRequest\x1a\x1d.interrex.v1.OpenNameResponse\"\b¹\x19\x04\b\a\x10\x02\x12K\n" +
+	"\x06Retire\x12\x1a.interrex.v1.RetireRequest\x1a\x1b.interrex.v1.RetireResponse\"\b¹\x19\x04\b\x02\x10\x02\x12]\n" +
+	"\fListRequests\x12 .interrex.v1.ListRequestsRequest\x1a!.interrex.v1.ListRequestsResponse\"\b¹\x19\x04\b\b\x10\x01\x12]\n" +
+	"\fDropRequests\x12 .interrex.v1.DropRequestsRequest\x1a!.interrex.v1.DropRequestsResponse\"\b¹\x19\x04\b\t\x10\x02\x12Z\n" +
 	"\vGetSettings\x12\x1f.interrex.v1.GetSettingsRequest\x1a .interrex.v1.GetSettingsResponse\"\b¹\x19\x04\b\x04\x10\x01\x12Z\n" +
 	"\vSetSettings\x12\x1f.interrex.v1.SetSettingsRequest\x1a .interrex.v1.SetSettingsResponse\"\b¹\x19\x04\b\x05\x10\x02\x12N\n" +
 	"\aPropose\x12\x1b.interrex.v1.ProposeRequest\x1a\x1c.interrex.v1.ProposeResponse\"\b¹\x19\x04\b\x03\x10\x03\x12H\n" +
@@ -808,53 +1297,70 @@ func file_interrex_v1_state_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_state_proto_rawDescData
 }
 
-var file_interrex_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_interrex_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_interrex_v1_state_proto_goTypes = []any{
-	(*ReadIndexRequest)(nil),    // 0: interrex.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),   // 1: interrex.v1.ReadIndexResponse
-	(*RetireRequest)(nil),       // 2: interrex.v1.RetireRequest
-	(*RetireResponse)(nil),      // 3: interrex.v1.RetireResponse
-	(*GetSettingsRequest)(nil),  // 4: interrex.v1.GetSettingsRequest
-	(*GetSettingsResponse)(nil), // 5: interrex.v1.GetSettingsResponse
-	(*Setting)(nil),             // 6: interrex.v1.Setting
-	(*SetSettingsRequest)(nil),  // 7: interrex.v1.SetSettingsRequest
-	(*SetSettingsResponse)(nil), // 8: interrex.v1.SetSettingsResponse
-	(*ProposeRequest)(nil),      // 9: interrex.v1.ProposeRequest
-	(*ProposeResponse)(nil),     // 10: interrex.v1.ProposeResponse
-	(*GroupRequest)(nil),        // 11: interrex.v1.GroupRequest
-	(*GroupResponse)(nil),       // 12: interrex.v1.GroupResponse
-	nil,                         // 13: interrex.v1.SetSettingsRequest.ValuesEntry
-	(Consistency)(0),            // 14: interrex.v1.Consistency
-	(*Fence)(nil),               // 15: interrex.v1.Fence
-	(*Error)(nil),               // 16: interrex.v1.Error
-	(*anypb.Any)(nil),           // 17: google.protobuf.Any
+	(*ReadIndexRequest)(nil),     // 0: interrex.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),    // 1: interrex.v1.ReadIndexResponse
+	(*OpenNameRequest)(nil),      // 2: interrex.v1.OpenNameRequest
+	(*OpenNameResponse)(nil),     // 3: interrex.v1.OpenNameResponse
+	(*RetireRequest)(nil),        // 4: interrex.v1.RetireRequest
+	(*RetireResponse)(nil),       // 5: interrex.v1.RetireResponse
+	(*ListRequestsRequest)(nil),  // 6: interrex.v1.ListRequestsRequest
+	(*ListRequestsResponse)(nil), // 7: interrex.v1.ListRequestsResponse
+	(*RequestShare)(nil),         // 8: interrex.v1.RequestShare
+	(*DropRequestsRequest)(nil),  // 9: interrex.v1.DropRequestsRequest
+	(*DropRequestsResponse)(nil), // 10: interrex.v1.DropRequestsResponse
+	(*GetSettingsRequest)(nil),   // 11: interrex.v1.GetSettingsRequest
+	(*GetSettingsResponse)(nil),  // 12: interrex.v1.GetSettingsResponse
+	(*Setting)(nil),              // 13: interrex.v1.Setting
+	(*SetSettingsRequest)(nil),   // 14: interrex.v1.SetSettingsRequest
+	(*SetSettingsResponse)(nil),  // 15: interrex.v1.SetSettingsResponse
+	(*ProposeRequest)(nil),       // 16: interrex.v1.ProposeRequest
+	(*ProposeResponse)(nil),      // 17: interrex.v1.ProposeResponse
+	(*GroupRequest)(nil),         // 18: interrex.v1.GroupRequest
+	(*GroupResponse)(nil),        // 19: interrex.v1.GroupResponse
+	nil,                          // 20: interrex.v1.SetSettingsRequest.ValuesEntry
+	(Consistency)(0),             // 21: interrex.v1.Consistency
+	(*durationpb.Duration)(nil),  // 22: google.protobuf.Duration
+	(*Fence)(nil),                // 23: interrex.v1.Fence
+	(*Error)(nil),                // 24: interrex.v1.Error
+	(*anypb.Any)(nil),            // 25: google.protobuf.Any
 }
 var file_interrex_v1_state_proto_depIdxs = []int32{
-	14, // 0: interrex.v1.GetSettingsRequest.consistency:type_name -> interrex.v1.Consistency
-	6,  // 1: interrex.v1.GetSettingsResponse.items:type_name -> interrex.v1.Setting
-	13, // 2: interrex.v1.SetSettingsRequest.values:type_name -> interrex.v1.SetSettingsRequest.ValuesEntry
-	15, // 3: interrex.v1.ProposeRequest.fence:type_name -> interrex.v1.Fence
-	16, // 4: interrex.v1.ProposeResponse.refused:type_name -> interrex.v1.Error
-	17, // 5: interrex.v1.GroupRequest.operations:type_name -> google.protobuf.Any
-	15, // 6: interrex.v1.GroupRequest.fence:type_name -> interrex.v1.Fence
-	17, // 7: interrex.v1.GroupResponse.answers:type_name -> google.protobuf.Any
-	0,  // 8: interrex.v1.StateService.ReadIndex:input_type -> interrex.v1.ReadIndexRequest
-	2,  // 9: interrex.v1.StateService.Retire:input_type -> interrex.v1.RetireRequest
-	4,  // 10: interrex.v1.StateService.GetSettings:input_type -> interrex.v1.GetSettingsRequest
-	7,  // 11: interrex.v1.StateService.SetSettings:input_type -> interrex.v1.SetSettingsRequest
-	9,  // 12: interrex.v1.StateService.Propose:input_type -> interrex.v1.ProposeRequest
-	11, // 13: interrex.v1.StateService.Group:input_type -> interrex.v1.GroupRequest
-	1,  // 14: interrex.v1.StateService.ReadIndex:output_type -> interrex.v1.ReadIndexResponse
-	3,  // 15: interrex.v1.StateService.Retire:output_type -> interrex.v1.RetireResponse
-	5,  // 16: interrex.v1.StateService.GetSettings:output_type -> interrex.v1.GetSettingsResponse
-	8,  // 17: interrex.v1.StateService.SetSettings:output_type -> interrex.v1.SetSettingsResponse
-	10, // 18: interrex.v1.StateService.Propose:output_type -> interrex.v1.ProposeResponse
-	12, // 19: interrex.v1.StateService.Group:output_type -> interrex.v1.GroupResponse
-	14, // [14:20] is the sub-list for method output_type
-	8,  // [8:14] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	21, // 0: interrex.v1.ListRequestsRequest.consistency:type_name -> interrex.v1.Consistency
+	8,  // 1: interrex.v1.ListRequestsResponse.items:type_name -> interrex.v1.RequestShare
+	22, // 2: interrex.v1.RequestShare.longest_idle:type_name -> google.protobuf.Duration
+	21, // 3: interrex.v1.GetSettingsRequest.consistency:type_name -> interrex.v1.Consistency
+	13, // 4: interrex.v1.GetSettingsResponse.items:type_name -> interrex.v1.Setting
+	20, // 5: interrex.v1.SetSettingsRequest.values:type_name -> interrex.v1.SetSettingsRequest.ValuesEntry
+	23, // 6: interrex.v1.ProposeRequest.fence:type_name -> interrex.v1.Fence
+	24, // 7: interrex.v1.ProposeResponse.refused:type_name -> interrex.v1.Error
+	25, // 8: interrex.v1.GroupRequest.operations:type_name -> google.protobuf.Any
+	23, // 9: interrex.v1.GroupRequest.fence:type_name -> interrex.v1.Fence
+	25, // 10: interrex.v1.GroupResponse.answers:type_name -> google.protobuf.Any
+	0,  // 11: interrex.v1.StateService.ReadIndex:input_type -> interrex.v1.ReadIndexRequest
+	2,  // 12: interrex.v1.StateService.OpenName:input_type -> interrex.v1.OpenNameRequest
+	4,  // 13: interrex.v1.StateService.Retire:input_type -> interrex.v1.RetireRequest
+	6,  // 14: interrex.v1.StateService.ListRequests:input_type -> interrex.v1.ListRequestsRequest
+	9,  // 15: interrex.v1.StateService.DropRequests:input_type -> interrex.v1.DropRequestsRequest
+	11, // 16: interrex.v1.StateService.GetSettings:input_type -> interrex.v1.GetSettingsRequest
+	14, // 17: interrex.v1.StateService.SetSettings:input_type -> interrex.v1.SetSettingsRequest
+	16, // 18: interrex.v1.StateService.Propose:input_type -> interrex.v1.ProposeRequest
+	18, // 19: interrex.v1.StateService.Group:input_type -> interrex.v1.GroupRequest
+	1,  // 20: interrex.v1.StateService.ReadIndex:output_type -> interrex.v1.ReadIndexResponse
+	3,  // 21: interrex.v1.StateService.OpenName:output_type -> interrex.v1.OpenNameResponse
+	5,  // 22: interrex.v1.StateService.Retire:output_type -> interrex.v1.RetireResponse
+	7,  // 23: interrex.v1.StateService.ListRequests:output_type -> interrex.v1.ListRequestsResponse
+	10, // 24: interrex.v1.StateService.DropRequests:output_type -> interrex.v1.DropRequestsResponse
+	12, // 25: interrex.v1.StateService.GetSettings:output_type -> interrex.v1.GetSettingsResponse
+	15, // 26: interrex.v1.StateService.SetSettings:output_type -> interrex.v1.SetSettingsResponse
+	17, // 27: interrex.v1.StateService.Propose:output_type -> interrex.v1.ProposeResponse
+	19, // 28: interrex.v1.StateService.Group:output_type -> interrex.v1.GroupResponse
+	20, // [20:29] is the sub-list for method output_type
+	11, // [11:20] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_state_proto_init() }
@@ -871,7 +1377,7 @@ func file_interrex_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_state_proto_rawDesc), len(file_interrex_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

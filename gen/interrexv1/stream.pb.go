@@ -89,8 +89,8 @@ type Operation struct {
 	// At most 64 bytes; for methods that are recorded.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Attempt   uint32 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	// For a request_id of the form NAME.N: every request of NAME below the mark has
-	// been answered, or abandoned by its caller.
+	// For a request_id of the form NAME.N, whose NAME StateService/OpenName has returned:
+	// every request of NAME below the mark has been answered, or abandoned by its caller.
 	Mark uint64 `protobuf:"varint,6,opt,name=mark,proto3" json:"mark,omitempty"`
 	// For methods that write.
 	Fence *Fence `protobuf:"bytes,7,opt,name=fence,proto3" json:"fence,omitempty"`
@@ -102,7 +102,13 @@ type Operation struct {
 	// While it waits, its caller retries at least every quarter of its ttl.
 	AsksAgain bool `protobuf:"varint,10,opt,name=asks_again,json=asksAgain,proto3" json:"asks_again,omitempty"`
 	// The caller's name, on the hop between agents.
-	Caller        string `protobuf:"bytes,11,opt,name=caller,proto3" json:"caller,omitempty"`
+	Caller string `protobuf:"bytes,11,opt,name=caller,proto3" json:"caller,omitempty"`
+	// The address of a caller without a name, on the hop between agents.
+	Origin string `protobuf:"bytes,12,opt,name=origin,proto3" json:"origin,omitempty"`
+	// For a request_id without a mark: a revision that the caller knew before its first
+	// attempt, the same with every attempt. A unary call has it in the header
+	// Interrex-Known-Revision.
+	KnownRevision uint64 `protobuf:"varint,13,opt,name=known_revision,json=knownRevision,proto3" json:"known_revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -212,6 +218,20 @@ func (x *Operation) GetCaller() string {
 		return x.Caller
 	}
 	return ""
+}
+
+func (x *Operation) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *Operation) GetKnownRevision() uint64 {
+	if x != nil {
+		return x.KnownRevision
+	}
+	return 0
 }
 
 type OperateResponse struct {
@@ -358,7 +378,7 @@ const file_interrex_v1_stream_proto_rawDesc = "" +
 	"\n" +
 	"operations\x18\x01 \x03(\v2\x16.interrex.v1.OperationR\n" +
 	"operations\x12\x18\n" +
-	"\acancels\x18\x02 \x03(\x04R\acancels\"\xad\x02\n" +
+	"\acancels\x18\x02 \x03(\x04R\acancels\"\xec\x02\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\rR\x06method\x12\x12\n" +
@@ -374,7 +394,9 @@ const file_interrex_v1_stream_proto_rawDesc = "" +
 	"\n" +
 	"asks_again\x18\n" +
 	" \x01(\bR\tasksAgain\x12\x16\n" +
-	"\x06caller\x18\v \x01(\tR\x06caller\"@\n" +
+	"\x06caller\x18\v \x01(\tR\x06caller\x12\x16\n" +
+	"\x06origin\x18\f \x01(\tR\x06origin\x12%\n" +
+	"\x0eknown_revision\x18\r \x01(\x04R\rknownRevision\"@\n" +
 	"\x0fOperateResponse\x12-\n" +
 	"\aanswers\x18\x01 \x03(\v2\x13.interrex.v1.AnswerR\aanswers\"d\n" +
 	"\x06Answer\x12\x0e\n" +

@@ -26,7 +26,13 @@ const (
 type Caller struct {
 	// Name is the authenticated name under which records of request ids are
 	// kept; empty on an open API.
-	Name     string
+	Name string
+	// Origin is the address at which a caller without a name was first seen; empty: it
+	// is on the same machine. What is kept for its request ids counts in its share.
+	Origin string
+	// Known is a revision that the caller knew before the first attempt of this request,
+	// as it says itself; 0: it does not.
+	Known    interrex.Revision
 	Operator bool
 	Door     Door
 	// Remote is where the request came from, for the audit: an address, or "socket". Of a
@@ -66,11 +72,11 @@ func CallerOf(ctx context.Context) Caller {
 	return Caller{Operator: true}
 }
 
-// OnBehalf returns the caller of one operation: the named one if another agent
-// forwards it, else c itself.
-func (c Caller) OnBehalf(name string) Caller {
+// OnBehalf returns the caller of one operation: the named one, or the one at an origin,
+// if another agent forwards it, else c itself.
+func (c Caller) OnBehalf(name, origin string) Caller {
 	if c.Door == Peer {
-		c.Name = name
+		c.Name, c.Origin = name, origin
 	}
 	return c
 }

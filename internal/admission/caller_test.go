@@ -30,8 +30,11 @@ func TestWhatACallerMayDoDependsOnItsDoor(t *testing.T) {
 		if got := interrex.KindOf(caller.MayManage("stop")); got != c.run {
 			t.Errorf("%+v may manage: %q, want %q", caller, got, c.run)
 		}
-		if got := caller.OnBehalf("ann").Name; got != c.name {
-			t.Errorf("%+v on behalf of ann is %q, want %q", caller, got, c.name)
+		if got := caller.OnBehalf("ann", ""); got.Name != c.name {
+			t.Errorf("%+v on behalf of ann is %q, want %q", caller, got.Name, c.name)
+		}
+		if got := caller.OnBehalf("", "10.0.0.1"); (got.Origin != "") != (c.door == Peer) {
+			t.Errorf("%+v on behalf of an address is at %q", caller, got.Origin)
 		}
 	}
 }

@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -58,6 +60,10 @@ func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) ht
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, valid, err := g.identify(d, r)
 		c.Remote = RemoteOf(d, r)
+		if err == nil {
+			c.Origin = origin(d, r)
+			c.Known, err = knownBy(r)
+		}
 		switch {
 		case err != nil && free(r.URL.Path):
 			c = Caller{Door: d, Remote: c.Remote, Grant: &accesstoken.Grant{Name: "anonymous"}}
@@ -74,6 +80,36 @@ func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) ht
 			next.ServeHTTP(w, r.WithContext(ctx))
 		}
 	})
+}
+
+// origin returns the address of a request's caller; of IPv6 the network, of which one
+// host may use every address. It is empty for one on the same machine.
+func origin(d Door, r *http.Request) string {
+	if d != Public && d != Forwarded {
+		return ""
+	}
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	address := at.Addr().Unmap().WithZone("")
+	if network, err := address.Prefix(64); err == nil && address.Is6() {
+		return network.String()
+	}
+	return address.String()
+}
+
+// knownBy returns the revision that a request says its caller knew.
+func knownBy(r *http.Request) (interrex.Revision, error) {
+	texts := r.Header[wire.HeaderKnown]
+	if len(texts) == 0 {
+		return 0, nil
+	}
+	revision, err := strconv.ParseUint(texts[0], 10, 64)
+	if err != nil || len(texts) > 1 {
+		return 0, interrex.Errorf(interrex.ErrInvalid, "%s: %.40q is not a revision: send one whole number", wire.HeaderKnown, texts)
+	}
+	return interrex.Revision(revision), nil
 }
 
 // Refuse answers a request with an error, in the form that its caller understands.

@@ -43,8 +43,9 @@ func TestACallThatCameAloneGoesOnAsOneOfAStream(t *testing.T) {
 	alone := &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", RequestId: "mine", Attempt: 2, Wait: durationpb.New(time.Minute), Fence: fence}
 	want := waitOp(0, "a/b", "ann", time.Minute)
 	want.RequestId, want.Attempt, want.Fence, want.TimeoutMs = "mine", 2, fence, wire.Millis(queue.EnqueueTimeout)
+	want.Origin, want.KnownRevision = "10.0.0.7", 8
 	r := &method.Call{}
-	if err := r.Open(nd.server.methods, admission.Caller{}, nd.server.methods.Methods[want.Method], nil, alone, now); err != nil {
+	if err := r.Open(nd.server.methods, admission.Caller{Origin: "10.0.0.7", Known: 8}, nd.server.methods.Methods[want.Method], nil, alone, now); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // it may be sent again

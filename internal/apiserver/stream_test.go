@@ -125,7 +125,7 @@ func mixed(id uint64) *interrexv1.Operation {
 	case 4:
 		return op(id, interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{Key: "mixed/free", Token: 1})
 	case 5:
-		return op(id, interrexv1.StateServiceRetireProcedure, &interrexv1.RetireRequest{Name: "name"})
+		return op(id, interrexv1.StateServiceRetireProcedure, &interrexv1.RetireRequest{Name: "1-0000000000000001"})
 	case 6:
 		return op(id, interrexv1.StateServiceReadIndexProcedure, &interrexv1.ReadIndexRequest{})
 	}
@@ -226,9 +226,11 @@ func TestTooManyOperationsInAMessageEndTheStream(t *testing.T) {
 func TestAReplayIsMarkedOnTheStream(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	s := nd.stream(t.Context(), nd.url)
+	s.send(op(9, interrexv1.StateServiceOpenNameProcedure, &interrexv1.OpenNameRequest{Bits: 7}))
+	name := as[interrexv1.OpenNameResponse](t, s.answers(1)[9]).GetName()
 	op := func(id uint64, attempt uint32) *interrexv1.Operation {
 		c := claimOp(id, "jobs/once", "ann")
-		c.Mark, c.RequestId, c.Attempt = 1, "name.1", attempt
+		c.Mark, c.RequestId, c.Attempt = 1, name+".1", attempt
 		return c
 	}
 	s.send(op(1, 0))

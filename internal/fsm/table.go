@@ -192,7 +192,7 @@ func (t *Table) compare(minted []byte) {
 func (t *Table) Keep(r state.Reply) state.Reply { return &Reply{Revision: r.(*Reply).Revision} }
 
 // Kept implements state's keeper.
-func (t *Table) Kept(r state.Reply) state.Reply {
+func (t *Table) Kept(_ state.Command, r state.Reply) (state.Reply, error) {
 	reply := &Reply{Revision: r.(*Reply).Revision}
 	i := sort.Search(len(t.answers), func(i int) bool { return t.answers[i].revision >= reply.Revision })
 	switch {
@@ -204,7 +204,7 @@ func (t *Table) Kept(r state.Reply) state.Reply {
 	default:
 		reply.answer = t.answers[i]
 	}
-	return reply
+	return reply, nil
 }
 
 // Due implements state.Table: nothing ends by time.

@@ -242,13 +242,13 @@ var troubles = map[string][]trouble{
 			names := (8*limit + 9) / 10
 			var ops []state.Operation
 			for i := range names {
-				ops = append(ops, state.Operation{Table: state.LeaseTable, RequestID: fmt.Sprintf("n%d.1", i), Mark: 1})
+				ops = append(ops, state.Operation{Table: state.SystemTable, Data: (&state.OpenName{Bits: uint64(i + 1)}).Append(nil)})
 			}
 			for some := range slices.Chunk(ops, limits.MaxOperations) {
 				r.Do(1, some...)
 			}
 			return func() {
-				r.Do(2, state.Operation{Table: state.SystemTable, Data: (&state.Retire{Name: "n0"}).Append(nil)})
+				r.Do(2, state.Operation{Table: state.SystemTable, Data: (&state.Retire{Name: "1-0000000000000001"}).Append(nil)})
 			}
 		}, "52429 of 65536"},
 		{func(t *testing.T, a *agent) func() {

@@ -17,11 +17,14 @@ type grant struct {
 	sent time.Duration
 }
 
-// claiming is one claim under way: one request id, many attempts.
+// claiming is one claim under way: one request id, many attempts. Its id is replaced when
+// its name is gone and nothing was done under it.
 type claiming struct {
 	k        *Keeper
 	request  interrex.ClaimRequest
+	id       ID
 	attempts *attempts[interrex.LeaseAnswer]
+	from     uint32                   // the first attempt under the present id
 	sent     map[uint32]time.Duration // of the attempts whose grant could still be used
 	until    time.Duration            // the end of attempts
 	giveUp   time.Duration            // the end of waiting for answers
@@ -54,14 +57,8 @@ func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest, limit time.
 	if r.TTL == 0 {
 		r.TTL = interrex.DefaultTTL
 	}
-	id, done, err := k.config.IDs.Open(r.Wait > 0)
-	if err != nil {
-		return grant{}, err
-	}
-	defer done()
 	ctx, cancel := k.bound(ctx)
 	defer cancel(nil)
-	r.RequestID = id
 	now := k.config.Clock.Now()
 	c := &claiming{
 		k: k, request: r,
@@ -69,15 +66,55 @@ func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest, limit time.
 		sent:     map[uint32]time.Duration{},
 		until:    now + r.Wait,
 		giveUp:   now + r.Wait + grace(r.TTL),
-		ask:      now,
 	}
+	if r.Wait == 0 {
+		c.giveUp = now + limit
+	}
+	if err := c.open(ctx); err != nil {
+		return grant{}, err
+	}
+	defer func() { c.id.Done() }()
+	c.ask = k.config.Clock.Now()
 	if r.Wait == 0 { // a grant that arrives after its ttl is of no use
 		limit = min(limit, r.TTL-Margin(r.TTL))
-		c.giveUp = now + limit
+		c.giveUp = c.ask + limit
 		c.until = c.giveUp - limit/4 // the last attempt can still be answered
 	}
 	g, err := c.run(ctx)
 	return g, c.end(ctx, g, err)
+}
+
+// open gives the claim a new id. An error means that there is none.
+func (c *claiming) open(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, max(0, c.giveUp-c.k.config.Clock.Now()))
+	defer cancel()
+	id, err := c.k.config.IDs.Open(bounded, c.request.Wait > 0)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return unsent(ctx, c.request)
+	case err != nil:
+		return err
+	}
+	c.id, c.request.RequestID, c.from = id, id.Text, c.attempts.next
+	return nil
+}
+
+// move goes on under another id, if nothing was done under the present one, whose name
+// is gone.
+func (c *claiming) move(ctx context.Context, gone error) error {
+	if moves, told := c.id.Gone(gone); !moves {
+		return told
+	}
+	c.k.config.Logger.Debugf("claim of %s goes on under another request id: the name of the former one is gone", c.request.Key)
+	c.nothing = c.made
+	former := c.id
+	err := c.open(ctx)
+	if err == nil {
+		former.Done()
+		clear(c.sent)
+		c.ask = c.k.config.Clock.Now()
+	}
+	return err
 }
 
 // unsent is the error of a claim whose context had ended before it began.
@@ -115,7 +152,7 @@ func (c *claiming) run(ctx context.Context) (grant, error) {
 			return grant{}, unanswered{why: gone(ctx), cause: context.Cause(ctx)}
 		case a := <-c.attempts.answers:
 			c.attempts.take()
-			if g, err, final := c.receive(a); final {
+			if g, err, final := c.receive(ctx, a); final {
 				return g, err
 			}
 		case <-timer.C:
@@ -155,9 +192,15 @@ func (c *claiming) attempt(ctx context.Context) {
 }
 
 // receive handles the answer to one attempt; final reports whether it ends the claim.
-func (c *claiming) receive(a attempt[interrex.LeaseAnswer]) (g grant, err error, final bool) {
-	if a.err == nil {
+func (c *claiming) receive(ctx context.Context, a attempt[interrex.LeaseAnswer]) (g grant, err error, final bool) {
+	switch {
+	case a.err == nil:
 		return c.granted(a.answer), nil, true
+	case a.number < c.from:
+		return grant{}, nil, false
+	case interrex.KindOf(a.err) == interrex.ErrNameGone: // of whichever attempt
+		err := c.move(ctx, a.err)
+		return grant{}, err, err != nil
 	}
 	c.count(a.err)
 	if !c.attempts.newest(a) {
@@ -182,7 +225,7 @@ func (c *claiming) receive(a attempt[interrex.LeaseAnswer]) (g grant, err error,
 func (c *claiming) granted(a interrex.LeaseAnswer) grant {
 	number := a.Attempt
 	if c.request.Wait == 0 {
-		number = 0
+		number = c.from
 	}
 	sent, known := c.sent[number]
 	if !known {
@@ -262,8 +305,9 @@ func gone(ctx context.Context) string {
 func (c *claiming) late(g grant) (granted *interrex.Lease) {
 	for _, a := range c.attempts.close() {
 		switch {
-		case a.err != nil:
+		case a.err != nil && a.number >= c.from:
 			c.count(a.err)
+		case a.err != nil:
 		case a.answer.Lease.Token > g.Lease.Token:
 			granted = &a.answer.Lease
 		}
@@ -288,7 +332,8 @@ func (c *claiming) settle() (granted *interrex.Lease, none bool) {
 	case errors.Is(err, interrex.ErrHeld), errors.Is(err, interrex.ErrNotHeld):
 		return nil, true
 	}
-	return nil, false
+	moves, _ := c.id.Gone(err)
+	return nil, moves
 }
 
 // moreSpecific returns the more specific error: the newer one, unless it only says that

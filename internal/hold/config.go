@@ -27,9 +27,32 @@ type Backend interface {
 
 // IDs makes the ids of requests.
 type IDs interface {
-	// Open returns the id of a new request. done is called once, when the request
-	// was answered or abandoned: no attempt follows.
-	Open(waits bool) (id string, done func(), err error)
+	// Open returns the id of a new request. An error means that there is none, and so
+	// nothing has happened.
+	Open(ctx context.Context, waits bool) (ID, error)
+}
+
+// ID is the id of one request.
+type ID struct {
+	Text string
+	// Done is called once, when the request was answered or abandoned, or goes on under
+	// another id: no attempt follows under this one.
+	Done func()
+	// Moves reports whether an error of kind interrex.ErrNameGone means that nothing of the
+	// request was done, so that it goes on under another id. nil: no error does.
+	Moves func(error) bool
+}
+
+// Gone reports whether a request goes on under another id after an error of an attempt.
+// If not, told is what its caller is told.
+func (id ID) Gone(err error) (moves bool, told error) {
+	switch {
+	case interrex.KindOf(err) != interrex.ErrNameGone:
+		return false, err
+	case id.Moves != nil && id.Moves(err):
+		return true, nil
+	}
+	return false, interrex.Errorf(interrex.ErrOutcomeUnknown, "the records of the client's requests were dropped, and whether this one was done is not known any more: read the current state (%v)", err).WithCause(err)
 }
 
 // DefaultTimeout bounds a claim that does not wait.
@@ -113,4 +136,6 @@ func DefaultHolder() string {
 // is kept, by default ten minutes of cluster time.
 type randomIDs struct{}
 
-func (randomIDs) Open(bool) (string, func(), error) { return rand.Text(), func() {}, nil }
+func (randomIDs) Open(context.Context, bool) (ID, error) {
+	return ID{Text: rand.Text(), Done: func() {}}, nil
+}

@@ -55,7 +55,7 @@ func (h *held) Transfer(ctx context.Context, to string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.releaseTime())
 	defer cancel()
-	err := h.k.insist(ctx, "transfer", func(ctx context.Context, id string, attempt uint32) error {
+	err := h.k.identified(ctx, "transfer", func(ctx context.Context, id string, attempt uint32) error {
 		_, err := h.k.config.Backend.Transfer(ctx, interrex.TransferRequest{
 			Key: h.key, Token: h.token, To: to, TTL: h.ttl, RequestID: id, Attempt: attempt,
 		})
@@ -84,10 +84,11 @@ func (h *held) setGone() {
 	h.gone = true
 }
 
-// revoke revokes a token; that the lease has ended already is not an error.
+// revoke revokes a token; that the lease has ended already is not an error. It needs no
+// request id: an attempt that finds the lease ended is as good as one that ends it.
 func (k *Keeper) revoke(ctx context.Context, key interrex.Key, token interrex.Token) error {
-	err := k.insist(ctx, "revoke", func(ctx context.Context, id string, attempt uint32) error {
-		_, err := k.config.Backend.Revoke(ctx, interrex.RevokeRequest{Key: key, Token: token, RequestID: id, Attempt: attempt})
+	err := k.insist(ctx, "revoke", func(ctx context.Context, _ uint32) error {
+		_, err := k.config.Backend.Revoke(ctx, interrex.RevokeRequest{Key: key, Token: token})
 		return err
 	})
 	if errors.Is(err, interrex.ErrNotHeld) {
@@ -96,17 +97,29 @@ func (k *Keeper) revoke(ctx context.Context, key interrex.Key, token interrex.To
 	return err
 }
 
-// insist makes attempts under one request id until one has a final answer, or ctx
-// ends: then the outcome is unknown.
-func (k *Keeper) insist(ctx context.Context, what string, attempt func(ctx context.Context, id string, n uint32) error) error {
-	id, done, err := k.config.IDs.Open(false)
-	if err != nil {
-		return err
+// identified is insist for a request with an id, which goes on under another one when its
+// name is gone and nothing of it was done.
+func (k *Keeper) identified(ctx context.Context, what string, attempt func(ctx context.Context, id string, n uint32) error) error {
+	for {
+		id, err := k.config.IDs.Open(ctx, false)
+		if err != nil {
+			return err
+		}
+		err = k.insist(ctx, what, func(ctx context.Context, n uint32) error { return attempt(ctx, id.Text, n) })
+		id.Done()
+		moves, told := id.Gone(err)
+		if !moves {
+			return told
+		}
 	}
-	defer done()
+}
+
+// insist makes attempts until one has a final answer, or ctx ends: then the outcome is
+// unknown.
+func (k *Keeper) insist(ctx context.Context, what string, attempt func(ctx context.Context, n uint32) error) error {
 	for n := uint32(0); ; n++ {
 		one, cancel := context.WithTimeout(ctx, oneAttempt)
-		err := attempt(one, id, n)
+		err := attempt(one, n)
 		cancel()
 		if err == nil || !again(interrex.KindOf(err)) {
 			return err

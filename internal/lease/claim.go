@@ -21,7 +21,9 @@ type Claim struct {
 }
 
 // About is part of state.Command.
-func (c *Claim) About() state.About { return state.About{Name: "claim", Key: c.Key} }
+func (c *Claim) About() state.About {
+	return state.About{Name: "claim", Key: c.Key, Holder: c.Holder}
+}
 
 // Announce is part of state.Announcer.
 func (c *Claim) Announce() state.Announcement {

@@ -21,7 +21,7 @@ func (c *Extend) About() state.About {
 	return state.About{Name: "extend", Key: c.Key, Lane: state.LaneExtend}
 }
 
-// Shows returns the key and the token that the caller shows.
+// Shows is part of state.Tokened.
 func (c *Extend) Shows() (interrex.Key, interrex.Token) { return c.Key, c.Token }
 
 // Validate reports which field is not allowed. It does not check the key: see

@@ -74,6 +74,9 @@ func TestAboutSaysWhereACommandGoesAndWhoMayDoIt(t *testing.T) {
 	for i, c := range goldenCommands() {
 		want := state.About{Name: names[i], Key: key("team/db/1")}
 		want.Spare = names[i] == "revoke"
+		if names[i] == "claim" {
+			want.Holder = "ann"
+		}
 		if want.Privileged = names[i] == "revoke"; names[i] == "extend" { // the revoke is one by force
 			want.Lane = state.LaneExtend
 		}

@@ -39,10 +39,14 @@ func (s *story) look(verb string, a arguments) string {
 	case "counts":
 		return fmt.Sprintf("%d: %v", s.table.Count(), s.table.Counts())
 	case "replay":
-		if err := s.table.Replay(s.last); err != nil {
+		again, err := s.table.Kept(s.did, s.table.Keep(s.last))
+		if err != nil {
 			return tellError(err)
 		}
-		return "the same: " + s.tell(s.last.Lease)
+		if reply := again.(*lease.Reply); reply.Ended {
+			return fmt.Sprintf("done: token %d, the holder may go on until %v", reply.Lease.Token, time.Duration(reply.HolderUntil))
+		}
+		return "the same: " + s.tell(again.(*lease.Reply).Lease)
 	case "restart":
 		s.restart()
 		return "ok"

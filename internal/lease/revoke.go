@@ -28,8 +28,13 @@ func (c *Revoke) Announce() state.Announcement {
 	return state.Announcement{Kinds: []string{interrex.LeaseReleased}, Key: c.Key.String()}
 }
 
-// Shows returns the key and the token that the caller shows.
-func (c *Revoke) Shows() (interrex.Key, interrex.Token) { return c.Key, c.Token }
+// Shows is part of state.Tokened: with Force no token is needed.
+func (c *Revoke) Shows() (interrex.Key, interrex.Token) {
+	if c.Force {
+		return c.Key, 0
+	}
+	return c.Key, c.Token
+}
 
 // Validate reports which field is not allowed. It does not check the key: see
 // state.Command.

@@ -51,6 +51,7 @@ func TestStories(t *testing.T) {
 
 type story struct {
 	*world
+	did  command
 	last *lease.Reply
 }
 
@@ -168,6 +169,7 @@ func (a arguments) fence() interrex.Fence {
 // command applies and tells the answer.
 func (s *story) command(c command, err error) string {
 	if err == nil {
+		s.did = c
 		s.last, err = s.do(c)
 	}
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/tidwall/btree"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/state"
 )
 
@@ -17,7 +16,7 @@ import (
 // Apply reads must be equal on every agent, so it is a constant or replicated.
 //
 // Lock and Unlock are for State, which takes the lock once an entry. Check,
-// Apply, Due, Tick, Freeze, Restore, Replay and Holds are called with it held;
+// Apply, Due, Tick, Freeze, Restore, Kept and Holds are called with it held;
 // every other method that reads the content takes the read lock itself.
 type Table struct {
 	mu sync.RWMutex
@@ -58,18 +57,6 @@ func (t *Table) Lock() { t.mu.Lock() }
 
 // Unlock releases the table.
 func (t *Table) Unlock() { t.mu.Unlock() }
-
-// Replay refuses, as ErrNotHeld, to repeat the grant of a claim whose token is
-// no longer in force: its caller would work under a lease that has ended. Every
-// other reply only reports what was done, which stays true.
-func (t *Table) Replay(r state.Reply) error {
-	reply := r.(*Reply)
-	if !reply.Granted || t.Holds(reply.Lease.Key, reply.Lease.Token) {
-		return nil
-	}
-	return interrex.Errorf(interrex.ErrNotHeld, "cannot repeat the grant of %s under token %d: that lease has since ended; claim it again with a new request id",
-		reply.Lease.Key, reply.Lease.Token)
-}
 
 // insert adds a row whose key is free.
 func (t *Table) insert(l *row) {

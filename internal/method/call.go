@@ -48,7 +48,10 @@ type write struct {
 // Open prepares a call; e is nil if it did not arrive on a stream. The error is of
 // ErrInvalid, ErrTooLarge, ErrDenied or ErrDisabled and names the field.
 func (r *Call) Open(in *Registry, c admission.Caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) error {
-	r.Method, r.Caller, r.Envelope, r.Message, r.Began = m, c.OnBehalf(e.GetCaller()), e, message, now
+	r.Method, r.Caller, r.Envelope, r.Message, r.Began = m, c.OnBehalf(e.GetCaller(), e.GetOrigin()), e, message, now
+	if r.Caller.Origin == "" && c.Door != admission.Peer {
+		r.Caller.Origin = in.origin
+	}
 	if err := in.Served(m.setting, c); err != nil {
 		return err
 	}
@@ -79,7 +82,7 @@ func ToLeader(m *Method, c admission.Caller, message proto.Message, until time.T
 func (r *Call) fits() error {
 	e, name := r.Envelope, r.Method.Name()
 	switch {
-	case r.Method.Class != interrexv1.Class_CLASS_RECORDED && (e.GetRequestId() != "" || e.GetMark() != 0):
+	case r.Method.Class != interrexv1.Class_CLASS_RECORDED && (e.GetRequestId() != "" || e.GetMark() != 0 || e.GetKnownRevision() != 0):
 		return interrex.Errorf(interrex.ErrInvalid, "request_id: not allowed for %s", name)
 	case !r.Method.Writes() && e.GetFence() != nil:
 		return interrex.Errorf(interrex.ErrInvalid, "fence: not allowed, because %s changes nothing", name)
@@ -93,7 +96,9 @@ func (r *Call) fits() error {
 func (r *Call) prepare(in *Registry, now time.Time) error {
 	err := r.see(in)
 	if err == nil && r.Envelope == nil {
-		r.Envelope, err = lift(r.Message)
+		if r.Envelope, err = lift(r.Message); err == nil && r.Envelope.GetRequestId() != "" {
+			r.Envelope.KnownRevision = uint64(r.Caller.Known)
+		}
 	}
 	if err == nil {
 		err = r.fits()
@@ -134,7 +139,34 @@ func (r *Call) address() error {
 // Addressed returns the operation without its commands, which Load adds.
 func (r *Call) Addressed() state.Operation {
 	e := r.Envelope
-	return state.Operation{Caller: r.Caller.Name, RequestID: e.GetRequestId(), Attempt: e.GetAttempt(), Mark: e.GetMark(), Fence: r.Fence}
+	return state.Operation{
+		Caller: r.Caller.Name, Origin: r.origin(), RequestID: e.GetRequestId(), Attempt: e.GetAttempt(),
+		Mark: e.GetMark(), Since: interrex.Revision(e.GetKnownRevision()), Fence: r.Fence,
+	}
+}
+
+// origin returns the caller's address if the operation may make a name or a record that
+// counts in its share: a numbered one counts in that of its name's opener.
+func (r *Call) origin() string {
+	numbered := r.Envelope.GetMark() > 0
+	if r.Caller.Name != "" || numbered || r.Envelope.GetRequestId() == "" && (len(r.parts) == 0 || r.parts[0].table != state.SystemTable) {
+		return ""
+	}
+	return r.Caller.Origin
+}
+
+// Over returns the result of a request that can no longer change anything, as far as
+// this agent knows: see state.State.Over.
+func (r *Call) Over(s *state.State) (res state.Result, over bool) {
+	if !r.Method.Writes() {
+		return res, false
+	}
+	op := r.Addressed()
+	if r.Method.group {
+		return s.Over(&op, nil)
+	}
+	op.Table = r.parts[0].table
+	return s.Over(&op, r.parts[0].command)
 }
 
 // waitFor makes the operation wait for its key, if the envelope requests it.
@@ -167,9 +199,9 @@ func (r *Call) keep() error {
 	if n := proto.Size(r.Message); n > maxWaitBody {
 		return interrex.Errorf(interrex.ErrTooLarge, "wait: a request of %d bytes does not wait, %d are allowed", n, maxWaitBody)
 	}
-	r.Caller.Name = strings.Clone(r.Caller.Name)
+	r.Caller.Name, r.Caller.Origin = strings.Clone(r.Caller.Name), strings.Clone(r.Caller.Origin)
 	r.Envelope = proto.CloneOf(r.Envelope)
-	r.Envelope.RequestId, r.Envelope.Caller = strings.Clone(r.Envelope.RequestId), r.Caller.Name
+	r.Envelope.RequestId, r.Envelope.Caller, r.Envelope.Origin = strings.Clone(r.Envelope.RequestId), r.Caller.Name, r.Caller.Origin
 	return nil
 }
 
@@ -213,6 +245,7 @@ func (r *Call) Hop(now time.Time) (*interrexv1.Operation, error) {
 	out := &interrexv1.Operation{
 		Method: r.Method.Number, Body: body, RequestId: e.GetRequestId(), Attempt: e.GetAttempt(), Mark: e.GetMark(),
 		Fence: e.GetFence(), TimeoutMs: wire.Millis(left), AsksAgain: e.GetAsksAgain(), Caller: r.Caller.Name,
+		Origin: r.origin(), KnownRevision: e.GetKnownRevision(),
 	}
 	if r.Waits() {
 		out.WaitMs = wire.Millis(r.Wait.Until.Sub(now))
@@ -283,6 +316,14 @@ func (r *Call) admit(in *Registry) error {
 type owned interface {
 	// Owners calls named for each of them, with its table and key, until that fails.
 	Owners(named func(table, key string) error) error
+}
+
+// Holder returns the holder in whose name the request acts; "": none, or it is a group.
+func (r *Call) Holder() string {
+	if r.Method.group {
+		return ""
+	}
+	return r.parts[0].command.About().Holder
 }
 
 // of returns the error of one of the request's commands, which names it in a group.

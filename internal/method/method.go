@@ -129,6 +129,12 @@ func Act[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure, what strin
 	return m
 }
 
+// Privileged makes a read one for operators; what is what they do.
+func Privileged(what string, m Method) Method {
+	m.use.act = what
+	return m
+}
+
 // Await returns an eventual read that may wait until ctx ends, which it does
 // when the server drains.
 func Await[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, wait func(context.Context, PQ, *state.State) (PA, error)) Method {

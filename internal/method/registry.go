@@ -110,6 +110,7 @@ func (s Service) Validate(table state.TableID) error {
 // Registry has the methods that one agent serves.
 type Registry struct {
 	id         string // the agent's
+	origin     string // of callers on the same machine
 	Switches   *Switches
 	state      *state.State
 	Procedures []wire.Method // all, unary methods and watches
@@ -124,7 +125,7 @@ type Registry struct {
 
 // NewRegistry returns a registry. The error names the method that does not fit.
 func NewRegistry(id string, s *state.State, switches *Switches, services ...Service) (*Registry, error) {
-	r := &Registry{id: id, Switches: switches, state: s, Methods: map[uint32]*Method{}, Watches: map[uint32]*Watch{}, takers: takers{}}
+	r := &Registry{id: id, origin: "agent " + id, Switches: switches, state: s, Methods: map[uint32]*Method{}, Watches: map[uint32]*Watch{}, takers: takers{}}
 	for _, one := range services {
 		if err := r.add(one); err != nil {
 			return nil, err

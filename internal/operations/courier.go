@@ -95,12 +95,20 @@ func (c *courier) close() {
 	c.work.Wait()
 }
 
-// send passes requests to the current leader.
+// send passes requests to the current leader. It answers those that can no longer change
+// anything itself.
 func (c *courier) send(requests []*request) {
+	s := c.server
+	requests = slices.DeleteFunc(requests, func(r *request) bool {
+		res, over := r.Over(s.checker.State)
+		if over {
+			c.finished(r, outcome{err: res.Err})
+		}
+		return over
+	})
 	if len(requests) == 0 {
 		return
 	}
-	s := c.server
 	l, now := s.checker.Leadership.Current(), s.config.Clock.Now()
 	for _, r := range requests {
 		r.sent, r.hopped = now, false
@@ -140,7 +148,7 @@ func (c *courier) enqueue(requests []*request, now time.Time) {
 			c.finished(r, outcome{err: err})
 			continue
 		}
-		v := c.server.config.Visitors.enter(r.Caller.Name, r.Envelope.GetRequestId())
+		v := c.server.config.Visitors.enter(visitorKey{r.Caller.Name, r.Holder(), r.Envelope.GetRequestId()})
 		hooks, ask := c.server.hooksFor(r), hookCheck{c, r, v}
 		if vet := c.server.vet(r); vet != nil {
 			if !c.start(func() { ask.examine(vet, hooks) }) {

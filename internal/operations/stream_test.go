@@ -349,8 +349,8 @@ func TestAVisitEndsWithItsAnswer(t *testing.T) {
 		"recorded": func(v *visit) { c.recorded(c.request(false), v, state.Result{}) },
 		"refused":  func(v *visit) { c.refuseOne(c.request(false), v, errors.New("no")) },
 	} {
-		first := all.enter("ann", "1")
-		second := all.enter("ann", "1")
+		first := all.enter(visitorKey{caller: "ann", id: "1"})
+		second := all.enter(visitorKey{caller: "ann", id: "1"})
 		if first.alone() {
 			t.Error("it does not know of the other attempt")
 		}
@@ -365,7 +365,7 @@ func TestAVisitEndsWithItsAnswer(t *testing.T) {
 
 func TestConsentIsForTheSameContent(t *testing.T) {
 	one := state.Operation{Table: 1, Data: []byte("a"), Fence: interrex.Fence{Token: 1}}
-	v := (&Visitors{}).enter("ann", "1")
+	v := (&Visitors{}).enter(visitorKey{caller: "ann", id: "1"})
 	v.allow(contentOf(&one))
 	if !v.allowed(contentOf(&one)) {
 		t.Error("the same is asked again")

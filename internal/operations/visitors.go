@@ -15,7 +15,8 @@ type visit struct {
 	key      visitorKey
 }
 
-type visitorKey struct{ caller, id string }
+// visitorKey is what tells requests apart: see state.About.Holder.
+type visitorKey struct{ caller, holder, id string }
 
 // Visitors records the unanswered attempts of requests with an id, so that a later
 // attempt of a request knows of earlier ones. It lives as long as the queue, which
@@ -48,11 +49,10 @@ func contentOf(op *state.Operation) (c content) {
 
 // enter records an attempt, which ends with leave. It returns nil if the request has
 // no id.
-func (v *Visitors) enter(caller, id string) *visit {
-	if id == "" {
+func (v *Visitors) enter(k visitorKey) *visit {
+	if k.id == "" {
 		return nil
 	}
-	k := visitorKey{caller, id}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.all == nil {

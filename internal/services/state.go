@@ -18,7 +18,10 @@ import (
 func State() method.Service {
 	return method.Service{Methods: []method.Method{
 		method.ReadIndex(),
+		method.Write(interrexv1.StateServiceOpenNameProcedure, state.SystemTable, openName, nameOpened),
 		method.Write(interrexv1.StateServiceRetireProcedure, state.SystemTable, retire, retired),
+		method.Privileged("list the request ids of all callers", method.Read(interrexv1.StateServiceListRequestsProcedure, listRequests)),
+		method.Write(interrexv1.StateServiceDropRequestsProcedure, state.SystemTable, dropRequests, requestsDropped),
 		method.Read(interrexv1.StateServiceGetSettingsProcedure, getSettings),
 		method.Write(interrexv1.StateServiceSetSettingsProcedure, state.SystemTable, setSettings, settingsSet),
 		method.Propose(interrexv1.StateServiceProposeProcedure, propose, wasProposed),
@@ -27,7 +30,7 @@ func State() method.Service {
 }
 
 func retire(m *interrexv1.RetireRequest) (state.Command, error) {
-	return &state.Retire{Name: m.GetName()}, nil
+	return &state.Retire{Name: m.GetName(), Mark: m.GetMark()}, nil
 }
 
 func retired(state.Result, *state.State) (*interrexv1.RetireResponse, error) {

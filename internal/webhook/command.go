@@ -73,11 +73,12 @@ func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 	after := New()
 	after.hooks.Store(t.hooks.Load())
+	const unheard = interrex.Revision(1) << 62 // no command knows the revision of one before it
 	for _, c := range all {
 		if err := after.Check(now, c); err != nil {
 			return err
 		}
-		c.(command).apply(after, &state.Turn{})
+		c.(command).apply(after, &state.Turn{Revision: unheard})
 	}
 	return nil
 }

@@ -188,6 +188,8 @@ func readOperation(f field, op *interrexv1.Operation) (err error) {
 			op.WaitMs = uint32(f.value)
 		case 10:
 			op.AsksAgain = f.value != 0
+		case 13:
+			op.KnownRevision = f.value
 		}
 	}
 	if f.kind == protowire.BytesType {
@@ -203,6 +205,8 @@ func readOperation(f field, op *interrexv1.Operation) (err error) {
 			err = proto.UnmarshalOptions{Merge: true}.Unmarshal(f.bytes, op.Fence)
 		case 11:
 			op.Caller, err = f.text()
+		case 12:
+			op.Origin, err = f.text()
 		}
 	}
 	return err

@@ -84,24 +84,32 @@ func Run(t *testing.T, c Config) {
 	}
 }
 
-// load makes entries: commands and groups, with and without request ids,
-// repeated and retired ones among them.
+// load makes entries: commands and groups, with and without request ids, repeated ones
+// among them.
 type load struct {
-	c    Config
-	r    *rand.Rand
-	now  state.Time
-	next uint64
-	old  []state.Operation
-	seen []state.Reply
+	c     Config
+	r     *rand.Rand
+	now   state.Time
+	next  uint64
+	old   []state.Operation
+	seen  []state.Reply
+	asked bool
+	names map[string]string // of request ids, by caller
 }
 
+const callers = 3
+
 func newLoad(c Config, seed uint64) *load {
-	return &load{c: c, r: rand.New(rand.NewPCG(seed, 7))}
+	return &load{c: c, r: rand.New(rand.NewPCG(seed, 7)), names: map[string]string{}}
 }
 
 func (l *load) entry(table state.TableID) *state.Entry {
 	l.now = l.now.Add(time.Duration(l.r.Int64N(2*int64(l.c.Step) + 1)))
 	e := &state.Entry{Stamp: l.now, Wall: Wall(l.now)}
+	for i := uint64(1); !l.asked && i <= callers; i++ {
+		e.Operations = append(e.Operations, state.Operation{Table: state.SystemTable, Caller: callerOf(i), Data: (&state.OpenName{Bits: i}).Append(nil)})
+	}
+	l.asked = true
 	for range l.r.IntN(6) {
 		e.Operations = append(e.Operations, l.operation(table))
 	}
@@ -118,17 +126,20 @@ func (l *load) operation(table state.TableID) state.Operation {
 	if l.r.IntN(4) == 0 {
 		op = l.group(table)
 	}
-	op.Caller = fmt.Sprint("caller", l.r.IntN(3))
+	op.Caller = callerOf(1 + l.r.Uint64N(callers))
 	l.next++
-	switch l.r.IntN(3) {
-	case 0:
-		op.RequestID, op.Mark = fmt.Sprint("name", l.r.IntN(3), ".", l.next), max(l.next, 20)-20
-	case 1:
+	name, named := l.names[op.Caller]
+	switch n := l.r.IntN(3); {
+	case n == 0 && named:
+		op.RequestID, op.Mark = fmt.Sprint(name, ".", l.next), max(l.next, 21)-20
+	case n == 1:
 		op.RequestID = fmt.Sprint("id", l.next)
 	}
 	l.old = append(l.old[max(0, len(l.old)-32):], op)
 	return op
 }
+
+func callerOf(i uint64) string { return fmt.Sprint("caller", i) }
 
 // group makes a group of a few commands.
 func (l *load) group(table state.TableID) (op state.Operation) {
@@ -140,6 +151,9 @@ func (l *load) group(table state.TableID) (op state.Operation) {
 
 // replies are those of a result: one, those of a group, or none.
 func replies(r state.Result) []state.Reply {
+	if _, opened := r.Reply.(*state.OpenedName); opened {
+		return nil
+	}
 	group, is := r.Reply.(state.GroupReply)
 	switch {
 	case is:
@@ -157,6 +171,9 @@ func replies(r state.Result) []state.Reply {
 // learn takes note of replies.
 func (l *load) learn(results []state.Result) {
 	for _, r := range results {
+		if o, opened := r.Reply.(*state.OpenedName); opened {
+			l.names[callerOf(uint64(len(l.names))+1)] = o.Name
+		}
 		l.seen = append(l.seen[max(0, len(l.seen)-32):], replies(r)...)
 	}
 }

@@ -72,6 +72,16 @@ func (r *Replica) Do(now state.Time, ops ...state.Operation) []state.Result {
 	return r.Apply(&state.Entry{Stamp: now, Wall: Wall(now), Operations: ops})
 }
 
+// OpenName opens a name for request ids, and returns it.
+func (r *Replica) OpenName(caller string, bits uint64) string {
+	r.t.Helper()
+	results := r.Do(r.State.Now(), state.Operation{Table: state.SystemTable, Caller: caller, Data: (&state.OpenName{Bits: bits}).Append(nil)})
+	if len(results) != 1 || results[0].Err != nil {
+		r.t.Fatalf("cannot open a name: %+v, halted: %v", results, r.State.Halted())
+	}
+	return results[0].Reply.(*state.OpenedName).Name
+}
+
 // Wall returns the leader's wall clock for a cluster time.
 func Wall(now state.Time) time.Time {
 	return time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(now))

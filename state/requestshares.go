@@ -1,0 +1,66 @@
+package state
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/interrex/interrex"
+)
+
+// RequestShare is what is kept for the request ids of one user.
+type RequestShare struct {
+	User        RequestUser
+	Names       int64
+	NameRecords int64
+	NameBytes   int64 // of both
+	LastWrite   Time  // to the name that was written to longest ago
+	Records     int64 // of ids without a name
+	RecordBytes int64
+}
+
+// RequestShares are some of all shares, callers first, each by name.
+type RequestShares struct {
+	Items    []RequestShare
+	Next     string // where the next ones begin; empty: there are no more
+	Revision interrex.Revision
+	Now      Time
+	// Lost is the greatest revision of a record that was dropped with its name.
+	Lost interrex.Revision
+}
+
+// RequestShares returns at most limit shares: those from a Next on, or the first.
+func (s *State) RequestShares(from string, limit int) RequestShares {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	r, at := s.system.records, s.at.Load()
+	page := RequestShares{Revision: at.revision, Now: at.now, Lost: r.names.lost}
+	users := slices.Collect(maps.Keys(r.names.shares.byUser))
+	for user := range r.singles.shares.byUser {
+		if r.names.shares.byUser[user] == nil {
+			users = append(users, user)
+		}
+	}
+	users = slices.DeleteFunc(users, func(user string) bool { return user < from })
+	slices.Sort(users)
+	for i, user := range users {
+		if i == limit {
+			page.Next = user
+			break
+		}
+		page.Items = append(page.Items, r.share(user))
+	}
+	return page
+}
+
+func (r *records) share(user string) RequestShare {
+	one := RequestShare{User: userNamed(user)}
+	if sh := r.names.shares.byUser[user]; sh != nil {
+		w := sh.weight
+		one.Names, one.NameRecords, one.NameBytes = w[inNumber], w[inRecords], w[inBytes]
+		one.LastWrite = sh.order.Front().Value.(*name).last
+	}
+	if sh := r.singles.shares.byUser[user]; sh != nil {
+		one.Records, one.RecordBytes = sh.weight[inNumber], sh.weight[inBytes]
+	}
+	return one
+}
