@@ -59,7 +59,7 @@ const (
 	ErrTimeout Kind = "timeout"
 	// ErrOutcomeUnknown: it may or may not have happened: repeat it with the same request id.
 	ErrOutcomeUnknown Kind = "outcome unknown"
-	// ErrNameGone: a recovery has dropped the record of the request id: an earlier attempt may have happened.
+	// ErrNameGone: the name of the request id is not known any more: this attempt did nothing, an earlier one may have.
 	ErrNameGone Kind = "name gone"
 	// ErrCompacted: the events from that revision on are no longer all kept.
 	ErrCompacted Kind = "compacted"
@@ -132,7 +132,7 @@ type Error struct {
 	Remaining     time.Duration // for ErrHeld: the estimate until it is due
 	Waiting       int           // for ErrHeld: number of waiters
 	FirstRevision Revision      // for ErrCompacted: the first one to request
-	Lost          Revision      // for ErrNameGone: this request id may have been used before this revision
+	Lost          Revision      // for ErrNameGone, and ErrOutcomeUnknown of a dropped record: who knew it before the first attempt did nothing
 	RetryAfter    time.Duration // for kinds that are Retryable
 	Stored        []byte        // for ErrGroupVersionMismatch: the stored resource
 	// RequestID, for ErrOutcomeUnknown of a client.Config.OneShot client, is the

@@ -44,8 +44,8 @@ type Error struct {
 	Stored []byte `protobuf:"bytes,10,opt,name=stored,proto3" json:"stored,omitempty"`
 	// What failed, what is known, what to do next.
 	Message string `protobuf:"bytes,11,opt,name=message,proto3" json:"message,omitempty"`
-	// For "name gone": what was done under the request id up to this revision may
-	// have been lost.
+	// For "name gone", and "outcome unknown" of a record that was dropped: records up to
+	// this revision were. A caller that knew it before its first attempt did nothing.
 	Lost          uint64 `protobuf:"varint,12,opt,name=lost,proto3" json:"lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
