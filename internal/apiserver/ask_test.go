@@ -288,7 +288,8 @@ func TestAWaitingClaimIsAskedAboutOnce(t *testing.T) {
 		k, _ := interrex.ParseKey("a/b")
 		nd.waitFor(func() bool { return nd.applier.Waiting(k) == 1 })
 	}
-	other := waitOp(9, "a/b", "eve", 30*time.Second)
+	other := op(9, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "bob", Metadata: map[string]string{"for": "eve"}})
+	other.WaitMs = 30_000
 	other.RequestId, other.Attempt, other.AsksAgain = "bobs", 4, true
 	s.send(other)
 	if got := s.answers(1); got[9].GetError().GetKind() != "outcome unknown" {

@@ -87,8 +87,8 @@ func (h *held) setGone() {
 // revoke revokes a token; that the lease has ended already is not an error. It needs no
 // request id: an attempt that finds the lease ended is as good as one that ends it.
 func (k *Keeper) revoke(ctx context.Context, key interrex.Key, token interrex.Token) error {
-	err := k.insist(ctx, "revoke", func(ctx context.Context, _ uint32) error {
-		_, err := k.config.Backend.Revoke(ctx, interrex.RevokeRequest{Key: key, Token: token})
+	err := k.insist(ctx, "revoke", func(ctx context.Context, attempt uint32) error {
+		_, err := k.config.Backend.Revoke(ctx, interrex.RevokeRequest{Key: key, Token: token, Attempt: attempt})
 		return err
 	})
 	if errors.Is(err, interrex.ErrNotHeld) {

@@ -162,13 +162,15 @@ func (s *server) Revoke(ctx context.Context, r interrex.RevokeRequest) (interrex
 	return serve(ctx, s, c, func() (interrex.RevokeAnswer, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if _, done := s.granted[r.RequestID]; done {
+		if _, done := s.granted[r.RequestID]; done && r.RequestID != "" {
 			return interrex.RevokeAnswer{Replayed: true}, nil
 		}
 		if _, err := s.held(r.Key, r.Token); err != nil {
 			return interrex.RevokeAnswer{}, err
 		}
-		s.granted[r.RequestID] = interrex.LeaseAnswer{}
+		if r.RequestID != "" {
+			s.granted[r.RequestID] = interrex.LeaseAnswer{}
+		}
 		s.free(r.Key)
 		return interrex.RevokeAnswer{}, nil
 	})
