@@ -31,6 +31,8 @@ func (m *members) May(*http.Request) error {
 	return nil
 }
 
+func (*members) Epoch() interrex.Epoch { return interrex.Epoch{Number: 7} }
+
 func (m *members) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.began <- r.URL.Path
 	select {
@@ -76,7 +78,7 @@ func TestAMemberSaysWhoMaySeeAnAgentWithoutRaft(t *testing.T) {
 		t.Errorf("the probe tells everybody: %s", r.body)
 	}
 	m.may.Store(nil)
-	if r := status(nd.url); r.status != 200 || r.at("state") != "forwarding" {
+	if r := status(nd.url); r.status != 200 || r.at("state") != "forwarding" || r.at("epoch") != "7" {
 		t.Errorf("the status: %d %s", r.status, r.body)
 	}
 	if r := nd.curl("EngineService/Config", `{}`); r.kind() != "disabled" {

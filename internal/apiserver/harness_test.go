@@ -289,6 +289,7 @@ type fakeEngine struct {
 	status  interrex.Status
 	err     error
 	drained int
+	left    int
 	end     time.Time // until when the last drain may take
 }
 
@@ -296,7 +297,11 @@ func (e *fakeEngine) Report() map[string]any                   { return e.report
 func (e *fakeEngine) Status() interrex.Status                  { return e.status }
 func (e *fakeEngine) Config() (string, error)                  { return "agent: {id: a}\n", e.err }
 func (e *fakeEngine) Reload(context.Context) ([]string, error) { return []string{"logging"}, e.err }
-func (e *fakeEngine) Leave(context.Context, bool) error        { return nil }
+
+func (e *fakeEngine) Leave(context.Context, bool) error {
+	e.left++
+	return nil
+}
 
 func (e *fakeEngine) Drain(ctx context.Context) error {
 	e.drained++

@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/lives"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
@@ -139,14 +140,17 @@ func TestReportIsTheEngines(t *testing.T) {
 		"manifolds": map[string]any{
 			"raft": map[string]any{
 				"state": "started", "inputs": []string{"clock", "transport"}, "start-count": 2,
-				"started": "2026-01-02 03:04:05",
-				"report":  map[string]any{"term": uint64(3), "last-contact": 20 * time.Millisecond, "error": errors.New("none")},
+				"started": "2026-01-02 03:04:05", lives.KeyFailures: 4, lives.KeyNextStart: time.Unix(1, 0),
+				"report": map[string]any{"term": uint64(3), "last-contact": 20 * time.Millisecond, "error": errors.New("none")},
 			},
 			"clock": map[string]any{"state": "stopped", "error": errors.New("off by configuration")},
 		},
 	}
 	r := nd.curl("EngineService/Report", `{}`)
 	if r.at("agent_id") != "a" || r.at("state") != "started" || r.at("workers", 0, "name") != "clock" || r.at("workers", 0, "error") != "off by configuration" {
+		t.Errorf("%s", r.body)
+	}
+	if r.at("workers", 1, "failures") != 4.0 || r.at("workers", 1, "next_start_at") != "1970-01-01T00:00:01Z" {
 		t.Errorf("%s", r.body)
 	}
 	if r.at("workers", 1, "starts") != 2.0 || r.at("workers", 1, "inputs", 1) != "transport" || r.at("workers", 1, "started_at") == nil ||
@@ -251,28 +255,6 @@ func TestDrainGivesUpWithItsContext(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestLivezNoticesAnEngineThatHangs(t *testing.T) {
-	nd := cluster(t, 1)[0]
-	hang := make(chan struct{})
-	r := &reporter{engine: hanging{nd.engine, hang}}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if _, err := r.get(ctx); interrex.KindOf(err) != interrex.ErrTimeout {
-		t.Errorf("%v", err)
-	}
-	close(hang)
-	if _, err := r.get(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
-
-type hanging struct {
-	Engine
-	until chan struct{}
-}
-
-func (h hanging) Report() map[string]any { <-h.until; return nil }
 
 func TestConfigSaysWhatIsMissing(t *testing.T) {
 	if _, err := New(Config{ID: "a"}); err == nil || !strings.Contains(err.Error(), "nil State not valid") {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/certificates"
@@ -600,18 +601,38 @@ func TestARestartForWantOfALeaderLeavesTheAlarms(t *testing.T) {
 }
 
 func TestAnAPIThatIsAsItShouldBeIsNoAlarm(t *testing.T) {
-	for what, section := range map[string]config.API{
+	everyone := config.API{Listen: "10.0.0.1:7400", Open: true, TLS: config.APITLS{Cert: "c.pem", Key: "k.pem"}}
+	known := everyone
+	known.TLS.ClientCA = "ca.pem"
+	closed := everyone
+	closed.Open = false
+	local := everyone
+	local.Listen = "127.0.0.1:7400"
+	for what, c := range map[string]struct {
+		api    config.API
+		change func(*View)
+	}{
 		"none": {},
-		"one that lets in only whom it knows": {
-			Listen: "10.0.0.1:7400", Open: true, TLS: config.APITLS{Cert: "c.pem", Key: "k.pem", ClientCA: "ca.pem"},
-		},
-		"one that lets in nobody yet": {Listen: "10.0.0.1:7400", TLS: config.APITLS{Cert: "c.pem", Key: "k.pem"}},
+		"one that lets in only callers that it knows": {api: known},
+		"one that lets in nobody yet":                 {api: closed},
+		"one that only this machine reaches":          {api: local},
+		"one that has tokens":                         {everyone, func(v *View) { v.Access = closedAccess(t) }},
+		"one of an agent without raft":                {everyone, func(v *View) { v.Forwards = true }},
+		"one that has no certificate yet":             {everyone, func(v *View) { v.Waits, v.BoundAPI = "for a certificate", "" }},
 	} {
 		a := newAgent(t)
-		a.view.Config.API, a.view.BoundAPI = section, section.Listen
+		a.view.Config.API, a.view.BoundAPI, a.view.Leadership.LeaderID = c.api, c.api.Listen, "n2"
+		if c.change != nil {
+			c.change(&a.view)
+		}
 		if found := append(a.find("api-down"), a.find("api-open")...); len(found) > 0 {
 			t.Errorf("%s: %v", what, found)
 		}
+	}
+	a := newAgent(t)
+	a.view.Config.API, a.view.Leadership.LeaderID, a.view.Access = everyone, "n2", access.New()
+	if found := a.find("api-open"); len(found) != 1 {
+		t.Errorf("one that lets in everyone, without a token: %v", found)
 	}
 }
 
