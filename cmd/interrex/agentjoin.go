@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -34,6 +35,9 @@ An agent that is in the cluster already, and was off until its certificate ended
 a new one with a token that was made for it by name: 'interrex join-token create
 --for ID'. All else in its directory stays as it is.
 
+A configuration DIR/interrex.yaml that is there already is kept: only cluster.join, what
+the flags give, and what the new certificate needs are changed in it.
+
 With --forward the agent runs without raft: it has no log, no data and no vote, and
 forwards every request to the members. So do the many machines of a cluster whose
 programs need it, and that need no vote. Its callers need access tokens; for those on
@@ -49,6 +53,12 @@ caught up, where that keeps the number of voters odd.`,
 			limit := joinTimeout
 			if c.Flags().Changed("timeout") {
 				limit = a.timeout
+			}
+			if !c.Flags().Changed("api") {
+				j.agent.API = "" // the configuration that is there may have one
+			}
+			if !c.Flags().Changed("cluster") {
+				j.agent.Cluster = ""
 			}
 			ctx, cancel := context.WithTimeout(c.Context(), limit)
 			defer cancel()
@@ -80,20 +90,24 @@ func (j *joiner) join(ctx context.Context, addresses []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	j.agent.ID = check.ID(j.agent.ID, j.agent.DataDir)
 	if j.agent.DataDir != "" {
 		if j.agent.DataDir, err = filepath.Abs(j.agent.DataDir); err != nil {
 			return usageError{err}
 		}
 	}
-	id, err := enrolment.Join(ctx, enrolment.JoinConfig{
+	j.agent.ID = check.ID(cmp.Or(j.agent.ID, enrolment.ConfiguredID(j.agent.DataDir)), j.agent.DataDir)
+	joined, err := enrolment.Join(ctx, enrolment.JoinConfig{
 		Agent: j.agent, Addresses: addresses, Token: token, Clock: clock.WallClock, Logger: progress{say: j.app.say},
 	})
 	if err != nil {
 		return err
 	}
 	config := filepath.Join(j.agent.DataDir, enrolment.ConfigName)
-	return j.app.done(map[string]any{"id": id, "config": config}, "agent %s may join; start it:\n  interrex agent run --config %s", id, config)
+	document := map[string]any{"id": joined.ID, "config": config}
+	if joined.Runs {
+		return j.app.done(document, "agent %s has a new certificate, and takes it without a restart; all else in %s stays as it is", joined.ID, j.agent.DataDir)
+	}
+	return j.app.done(document, "agent %s may join; start it:\n  interrex agent run --config %s", joined.ID, config)
 }
 
 // progress shows what a join is waiting for.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/signal"
@@ -24,8 +25,15 @@ import (
 	"github.com/interrex/interrex/internal/logs"
 )
 
-// defaultConfig is read if it exists and --config is not given.
-const defaultConfig = "/etc/interrex/interrex.yaml"
+// defaultConfig is read if it exists and --config is not given; else ownConfig, which
+// 'agent init' and 'agent join' make, unless another data directory is given.
+const (
+	defaultConfig = "/etc/interrex/interrex.yaml"
+	ownConfig     = "/var/lib/interrex/interrex.yaml"
+)
+
+// configUsage is the text of --config.
+const configUsage = "the configuration file (default " + defaultConfig + ", else " + ownConfig + ", if it exists)"
 
 // running is one `interrex agent run`.
 type running struct {
@@ -56,7 +64,7 @@ the log says why.`,
 		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context()) },
 	}
 	flags := c.Flags()
-	flags.StringVar(&r.path, "config", "", "the configuration file (default "+defaultConfig+", if it exists)")
+	flags.StringVar(&r.path, "config", "", configUsage)
 	flags.StringVar(&r.id, "id", "", "agent.id: a DNS label")
 	flags.StringVar(&r.dataDir, "data-dir", "", "agent.data-dir")
 	flags.StringVar(&r.api, "api", "", "api.listen: HOST:PORT")
@@ -68,11 +76,21 @@ the log says why.`,
 // source is where the configuration is read from, also by a reload.
 func (r *running) source() config.Source {
 	return config.Source{
-		Path: cmp.Or(r.path, defaultConfig), Optional: r.path == "",
+		Path: cmp.Or(r.path, r.defaultPath(defaultConfig, ownConfig)), Optional: r.path == "",
 		Environ: os.Environ(), Flags: r.overlay, FlagNames: map[string]string{
 			"agent.id": "--id", "agent.data-dir": "--data-dir", "api.listen": "--api", "cluster.listen": "--cluster", "cluster.join": "--join",
 		},
 	}
+}
+
+// defaultPath returns the file to read where none is given.
+func (r *running) defaultPath(first, own string) string {
+	_, err := os.Stat(first)
+	_, failed := os.Stat(own)
+	if errors.Is(err, fs.ErrNotExist) && failed == nil && cmp.Or(r.dataDir, os.Getenv("INTERREX_AGENT_DATA_DIR")) == "" {
+		return own
+	}
+	return first
 }
 
 func (r *running) overlay(c *config.Config) {

@@ -48,7 +48,7 @@ The exit code is 1 if a check failed, and 0 with warnings only.`,
 			return a.printFindings(append(doctor.Machine(c.Context(), conf), a.quorum(c.Context(), conf)...))
 		},
 	}
-	c.Flags().StringVar(&r.path, "config", "", "the configuration file (default "+defaultConfig+", if it exists)")
+	c.Flags().StringVar(&r.path, "config", "", configUsage)
 	return c
 }
 

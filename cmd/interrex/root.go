@@ -78,7 +78,7 @@ func newRoot(out, messages io.Writer) *cobra.Command {
 
 func (a *app) globalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.addr, "addr", "", "agents to connect to, comma separated: HOST:PORT, http://, https:// or unix:///PATH (default $INTERREX_ADDR, else "+defaultAddress+")")
+	flags.StringVar(&a.addr, "addr", "", "agents to connect to, comma separated: HOST:PORT, http://, https:// or unix:///PATH (default $INTERREX_ADDR, else "+defaultSocket+" if it exists, else "+defaultAddress+")")
 	flags.StringVarP(&a.output, "output", "o", cmp.Or(os.Getenv("INTERREX_OUTPUT"), "table"), "table, json, yaml or name")
 	fixedFlag(root, "output", outputs...)
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only names, or the one value that a script needs")

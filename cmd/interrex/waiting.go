@@ -107,6 +107,8 @@ func probeLease(key interrex.Key) probe {
 		switch {
 		case interrex.KindOf(err) == interrex.ErrNotFound:
 			return "", ""
+		case interrex.KindOf(err) == interrex.ErrDenied:
+			return "denied", key.String() + ": it is held, and this access token may not read by whom"
 		case err != nil:
 			return string(interrex.KindOf(err)), key.String() + ": " + err.Error()
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
@@ -45,16 +46,11 @@ func (s *Set) startGateway(u *unit.Unit) (worker.Worker, error) {
 	if err := s.fitsGateway(given, dir); err != nil {
 		return nil, err
 	}
-	token, is := &accesstoken.File{Path: s.section().API.TokenFile}, dir.Present()
+	is := dir.Present()
 	c := forward.GatewayConfig{
 		TLS: given, Dialer: s.config.Agent.Dialer, Join: func() []string { return section.Join },
-		Token: func() (string, error) {
-			if token.Path == "" {
-				return "", nil
-			}
-			return token.Token()
-		},
-		Lead: s.Leadership.Set, Version: s.config.Agent.Version, Clock: now, Logger: logs.NewRepeats(now, s.logger("forward")),
+		Token: (&configuredToken{path: func() string { return s.section().API.TokenFile }}).token,
+		Lead:  s.Leadership.Set, Version: s.config.Agent.Version, Clock: now, Logger: logs.NewRepeats(now, s.logger("forward")),
 		Known: forward.Cluster{ID: is.Joins, Epoch: is.Epoch},
 		Note:  func(c forward.Cluster) error { return dir.NoteForwards(c.ID, c.Epoch) },
 	}
@@ -66,6 +62,29 @@ func (s *Set) startGateway(u *unit.Unit) (worker.Worker, error) {
 	slot.Offer(u, g)
 	u.Give(g, given)
 	return g, nil
+}
+
+// configuredToken reads the file that api.token-file names now.
+type configuredToken struct {
+	path func() string
+
+	mu   sync.Mutex
+	file *accesstoken.File
+}
+
+// token returns the token, "" if no file is named.
+func (c *configuredToken) token() (string, error) {
+	path := c.path()
+	if path == "" {
+		return "", nil
+	}
+	c.mu.Lock()
+	if c.file == nil || c.file.Path != path {
+		c.file = &accesstoken.File{Path: path}
+	}
+	file := c.file
+	c.mu.Unlock()
+	return file.Token()
 }
 
 // fitsGateway returns why an agent cannot run without raft.

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/disk"
 )
 
@@ -35,7 +37,7 @@ func certificates(c config.Config, now time.Time) (all []Finding) {
 		text, err := disk.ReadSmall(f.path)
 		switch {
 		case err == nil:
-			all = append(all, validity(f.key, f.path, text, now))
+			all = append(all, validity(f.key, f.path, text, now, returning(f.path, c)))
 		case f.key != "ca.pem" || !errors.Is(err, fs.ErrNotExist):
 			all = append(all, found("certificate", Fail, "bring the file back, and let the agent's user read it", "%s: %v", f.key, err))
 		}
@@ -44,6 +46,16 @@ func certificates(c config.Config, now time.Time) (all []Finding) {
 		return []Finding{ok("certificate", "the configuration names none")}
 	}
 	return append(append(all, pair("cluster.tls", c.Cluster.TLS.Cert, c.Cluster.TLS.Key)...), pair("api.tls", c.API.TLS.Cert, c.API.TLS.Key)...)
+}
+
+// returning says what gives an agent another certificate in place of one that it renews by
+// itself; empty: it does not.
+func returning(path string, c config.Config) string {
+	if path != filepath.Join(c.Agent.DataDir, authority.AgentCertName) {
+		return ""
+	}
+	return "start the agent: a voter renews it by itself, also after its end, and any other agent before; after it " +
+		authority.HowToReturn(cmp.Or(c.Agent.ID, "ID"), c.Agent.DataDir, c.Raft.Enabled == config.Off)
 }
 
 // pair reports that a certificate's private key cannot be used.
@@ -65,8 +77,9 @@ func pair(key, cert, private string) []Finding {
 	return nil
 }
 
-// validity reports on the certificate of a file that ends first.
-func validity(key, path string, text []byte, now time.Time) Finding {
+// validity reports on the certificate of a file that ends first. returning says what gives
+// the agent another one; empty: its operator does.
+func validity(key, path string, text []byte, now time.Time, returning string) Finding {
 	var first *x509.Certificate
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
@@ -88,9 +101,9 @@ func validity(key, path string, text []byte, now time.Time) Finding {
 	case now.Before(first.NotBefore):
 		return found("certificate", Fail, "correct the clock of this machine, or of the one that issued it", "%s: %s is valid only from %s on", key, path, first.NotBefore.UTC().Format(time.RFC3339))
 	case now.After(first.NotAfter):
-		return found("certificate", Fail, "issue a new one, or correct the clock: with this one nobody accepts a connection", "%s: %s expired at %s", key, path, end)
+		return found("certificate", Fail, cmp.Or(returning, "issue a new one")+"; or correct the clock: with this one nobody accepts a connection", "%s: %s expired at %s", key, path, end)
 	case first.NotAfter.Sub(now) < endsSoon:
-		return found("certificate", Warn, "issue a new one and replace the file: it is read again without a restart", "%s: %s expires in %d days, at %s", key, path, days, end)
+		return found("certificate", Warn, cmp.Or(returning, "issue a new one and replace the file: it is read again without a restart"), "%s: %s expires in %d days, at %s", key, path, days, end)
 	}
 	return ok("certificate", "%s: %s is valid for %d more days", key, path, days)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/authority"
 	devca "github.com/interrex/interrex/internal/certificates"
 )
 
@@ -174,6 +175,31 @@ func TestCertificatesAreJudgedByTheirEnd(t *testing.T) {
 	is(t, all[2], Fail, "no certificate")
 	is(t, all[3], Fail, "api.tls.client-ca")
 	is(t, certificates(config.Config{}, time.Now())[0], OK, "none")
+}
+
+func TestACertificateThatTheAgentRenewsIsNotIssuedByHand(t *testing.T) {
+	ca, err := devca.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c config.Config
+	c.Agent.ID, c.Agent.DataDir = "n1", t.TempDir()
+	files, err := ca.Write(c.Agent.DataDir, "n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Cluster.TLS = config.TLSFiles{Cert: filepath.Join(c.Agent.DataDir, authority.AgentCertName), Key: files.Key}
+	if err := os.Rename(files.Cert, c.Cluster.TLS.Cert); err != nil {
+		t.Fatal(err)
+	}
+	const day = 24 * time.Hour
+	for after, want := range map[time.Duration]Level{340 * day: Warn, 366 * day: Fail} {
+		is(t, certificates(c, time.Now().Add(after))[0], want, "start the agent", "join-token create --for n1")
+	}
+	f := certificates(c, time.Now().Add(-2*time.Hour))[0]
+	if is(t, f, Fail, "correct the clock"); strings.Contains(f.Do, "start the agent") {
+		t.Error(f)
+	}
 }
 
 func TestTheFileCAPemIsExaminedWithoutBeingNamed(t *testing.T) {

@@ -50,7 +50,7 @@ const foundingUses = 4
 type Agent struct {
 	DataDir      string
 	ID           string   // a DNS label
-	API, Cluster string   // the addresses that it listens on, host:port
+	API, Cluster string   // the addresses that it listens on, host:port; empty: those of its configuration
 	Names        []string // further host names and IP addresses for its certificate
 	Forwards     bool     // it is to run without raft
 }
@@ -158,7 +158,7 @@ func Found(a Agent, now time.Time) (*Founded, error) {
 		ca.Save(a.DataDir), authority.SaveAgent(a.DataDir, key, cert, [][]byte{ca.Cert()}), charter.Save(a.DataDir),
 		disk.ReplaceFile("the join token", file, []byte(token.String()+"\n")),
 		disk.ReplaceFile("the operator's token", operatorFile, []byte(operator.String()+"\n")),
-		a.saveConfig(nil),
+		(&configFile{}).save(a, a, nil),
 	)
 	if err != nil {
 		return nil, err
@@ -192,42 +192,6 @@ func (a Agent) reachable() string {
 	return net.JoinHostPort(host, port)
 }
 
-// saveConfig writes the configuration file. join are the cluster addresses of other
-// agents; none: the agent founds a cluster.
-func (a Agent) saveConfig(join []string) error {
-	q := strconv.Quote
-	file := func(name string) string { return q(filepath.Join(a.DataDir, name)) }
-	var quoted []string
-	for _, address := range join {
-		quoted = append(quoted, q(address))
-	}
-	expect, raft := "  bootstrap-expect: 1\n", ""
-	if len(join) > 0 {
-		expect = ""
-	}
-	if a.Forwards {
-		raft = "raft:\n  enabled: false\n"
-	}
-	text := fmt.Sprintf(`agent:
-  id: %s
-  data-dir: %s
-api:
-  listen: %s
-  tls:
-    cert: %s
-    key: %s
-cluster:
-  listen: %s
-  join: [%s]
-%s  tls:
-    ca: %s
-    cert: %s
-    key: %s
-%s`, q(a.ID), q(a.DataDir), q(a.API), file(authority.AgentCertName), file(authority.AgentKeyName),
-		q(a.Cluster), strings.Join(quoted, ", "), expect, file(authority.CertName), file(authority.AgentCertName), file(authority.AgentKeyName), raft)
-	return disk.ReplaceFile("the configuration", filepath.Join(a.DataDir, ConfigName), []byte(text))
-}
-
 // JoinConfig is what Join needs besides the agent.
 type JoinConfig struct {
 	Agent     Agent
@@ -235,6 +199,15 @@ type JoinConfig struct {
 	Token     jointoken.Token
 	Clock     clock.Clock
 	Logger    interrex.Logger
+
+	file  *configFile // what is in the directory already
+	given Agent       // Agent, before it was completed with that
+}
+
+// Joined is what Join has done.
+type Joined struct {
+	ID   string
+	Runs bool // the agent runs, and takes its new certificate without a restart
 }
 
 // Join asks the cluster for a certificate, and makes the directory of an agent that it
@@ -242,40 +215,48 @@ type JoinConfig struct {
 // same, so that it counts as one use of the token. An agent that is in the cluster
 // already gets a new certificate: all else in its directory stays as it is. What an
 // agent has that was removed from the cluster, or left behind by a recovery of it, is
-// set aside. It returns the agent's ID.
-func Join(ctx context.Context, c JoinConfig) (id string, err error) {
+// set aside. A configuration file that is there is kept, except for what must change.
+func Join(ctx context.Context, c JoinConfig) (Joined, error) {
+	file, err := readConfigFile(c.Agent.DataDir)
+	if err != nil {
+		return Joined{}, err
+	}
 	if c.Agent.ID == "" && c.Agent.DataDir != "" { // the directory has one
 		known, err := datadir.OpenIdentity(c.Agent.DataDir, "")
 		if err != nil {
-			return "", err
+			return Joined{}, err
 		}
 		c.Agent.ID = known.ID
 	}
+	c.file = file
+	c.given, c.Agent = c.Agent, file.complete(c.Agent)
 	if err := c.Agent.validate(); err != nil {
-		return "", err
+		return Joined{}, err
 	}
 	for _, address := range c.Addresses {
 		if err := inbound.CheckAddress(address); err != nil {
-			return "", fmt.Errorf("the address %q is not valid: %w", address, err)
+			return Joined{}, fmt.Errorf("the address %q is not valid: %w", address, err)
 		}
 	}
-	return c.Agent.ID, c.locked(ctx)
+	runs, err := c.locked(ctx)
+	return Joined{ID: c.Agent.ID, Runs: runs}, err
 }
 
-// locked does what Join does, with the directory locked where no agent runs in it.
-func (c JoinConfig) locked(ctx context.Context) error {
+// locked does what Join does, with the directory locked where no agent runs in it, and
+// reports whether one does.
+func (c JoinConfig) locked(ctx context.Context) (runs bool, err error) {
 	a := c.Agent
 	if err := disk.MakePrivate(a.DataDir); err != nil {
-		return fmt.Errorf("cannot make the data directory: %w", err)
+		return false, fmt.Errorf("cannot make the data directory: %w", err)
 	}
 	lock, err := disk.LockDir(a.DataDir, "interrex agent join")
 	if errors.Is(err, disk.ErrInUse) {
-		return c.join(ctx, err)
+		return true, c.join(ctx, err)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	return errors.Join(c.join(ctx, nil), lock.Unlock())
+	return false, errors.Join(c.join(ctx, nil), lock.Unlock())
 }
 
 // join does what Join does. inUse, unless it is nil, is the error of the directory's
@@ -334,7 +315,7 @@ func (c JoinConfig) join(ctx context.Context, inUse error) error {
 	return errors.Join(
 		authority.SaveAgent(a.DataDir, key, grant.Certificate, grant.Authorities),
 		datadir.SaveIdentity(a.DataDir, is),
-		a.saveConfig(join),
+		c.file.save(c.given, a, join),
 	)
 }
 

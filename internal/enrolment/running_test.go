@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -302,8 +303,10 @@ func TestAnAgentWithoutRaftKeepsItsConfigurationWhenItComesBack(t *testing.T) {
 	}
 	file, cert := filepath.Join(dir, ConfigName), filepath.Join(dir, authority.AgentCertName)
 	first, err := os.ReadFile(cert)
-	if err == nil {
-		err = os.WriteFile(file, []byte("mine"), 0o600)
+	text, failed := os.ReadFile(file)
+	mine := "# mine\n" + string(text)
+	if err = errors.Join(err, failed); err == nil {
+		err = os.WriteFile(file, []byte(mine), 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -313,16 +316,71 @@ func TestAnAgentWithoutRaftKeepsItsConfigurationWhenItComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = lock.Unlock() }()
+	c.Agent.Forwards = false // its configuration says it
+	if joined, err := Join(t.Context(), c); err != nil || !joined.Runs {
+		t.Fatalf("%+v, %v", joined, err)
+	}
+	second, err := os.ReadFile(cert)
+	text, failed = os.ReadFile(file)
+	if err := errors.Join(err, failed); err != nil || string(second) == string(first) || string(text) != mine {
+		t.Errorf("%v: another certificate: %v, the configuration: %q", err, string(second) != string(first), text)
+	}
+	if !cluster.table.Member("f1").Forwards {
+		t.Error("it became a member while it runs")
+	}
+}
+
+// An agent that comes back keeps what its operator has configured.
+func TestAConfigurationIsKept(t *testing.T) {
+	cluster, dir := joinable(t), t.TempDir()
+	own := OwnFiles(dir)
+	path := filepath.Join(dir, ConfigName)
+	text := "agent: {id: n1, data-dir: " + dir + "}\n# ours\napi:\n  listen: 127.0.0.1:7500 # not 7400\n" +
+		"cluster:\n  listen: 10.0.0.1:7501\n  bootstrap-expect: 1\nraft: {snapshot-threshold: 77}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if id := ConfiguredID(dir); id != "n1" {
+		t.Errorf("its ID is %q", id)
+	}
+	c := cluster.join(dir, "n1", cluster.token(""))
+	c.Agent.API, c.Agent.Cluster = "", "10.0.0.1:7601"
 	if _, err := Join(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	second, err := os.ReadFile(cert)
-	text, failed := os.ReadFile(file)
-	if err := errors.Join(err, failed); err != nil || string(second) == string(first) || string(text) != "mine" {
-		t.Errorf("%v: another certificate: %v, the configuration: %q", err, string(second) != string(first), text)
+	kept, err := os.ReadFile(path)
+	got, failed := config.Source{Path: path}.Load()
+	if err := errors.Join(err, failed); err != nil {
+		t.Fatal(err)
 	}
-	c.Agent.Forwards = false
-	if _, err := Join(t.Context(), c); !errors.Is(err, disk.ErrInUse) {
-		t.Errorf("it becomes a member while it runs: %v", err)
+	if got.API.Listen != "127.0.0.1:7500" || got.API.TLS.Cert != "" || got.Raft.SnapshotThreshold != 77 || !strings.Contains(string(kept), "# ours") || !strings.Contains(string(kept), "# not 7400") {
+		t.Errorf("what is not given has changed:\n%s", kept)
+	}
+	if got.Cluster.Listen != "10.0.0.1:7601" || got.Cluster.TLS != own || got.Cluster.BootstrapExpect != 0 || !slices.Equal(got.Cluster.Join, []string{cluster.address, "10.0.0.9:7401"}) {
+		t.Errorf("what must change has not:\n%s", kept)
+	}
+	c.Agent.API = "10.0.0.1:7500"
+	if _, err := Join(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := (config.Source{Path: path}).Load(); err != nil || got.API.Listen != "10.0.0.1:7500" || got.API.TLS.Cert != own.Cert {
+		t.Errorf("%v: the API that is given is %+v", err, got.API)
+	}
+}
+
+func TestAConfigurationThatCannotBeKeptIsReported(t *testing.T) {
+	cluster := joinable(t)
+	for text, want := range map[string]string{"api: {lisen: x}\n": "lisen", "agent: {data-dir: /elsewhere}\n": "/elsewhere"} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, ConfigName)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Join(t.Context(), cluster.join(dir, "n1", cluster.token(""))); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "move") {
+			t.Errorf("%q: %v", text, err)
+		}
+		if now, err := os.ReadFile(path); err != nil || string(now) != text {
+			t.Errorf("%q has become %q (%v)", text, now, err)
+		}
 	}
 }
