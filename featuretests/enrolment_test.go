@@ -192,3 +192,27 @@ func TestAClusterOfOneIsToldHowToBringItsDataAlong(t *testing.T) {
 		t.Errorf("its data: %s", out)
 	}
 }
+
+// The file of each has only the address of the one that let them in.
+func TestAgentsMeetAgainWithoutTheOneThatLetThemIn(t *testing.T) {
+	t.Parallel()
+	f := enrol(t, 3)
+	for _, i := range []int{1, 2} {
+		f.until("it has noted where the others are", func() bool {
+			text, err := os.ReadFile(filepath.Join(f.members[i].config.Agent.DataDir, "peers"))
+			return err == nil && strings.Count(string(text), `"at":"127.0.0.1:`) == 2
+		})
+	}
+	for i := range f.members {
+		f.kill(i)
+	}
+	f.start(1)
+	f.start(2)
+	f.until("the two have a leader", func() bool {
+		out, _ := f.command("status", "--addr", f.socket(1))
+		return strings.Contains(out, "3 voters, 2 responding")
+	})
+	if _, err := f.command("lease", "claim", "a/b", "--addr", f.socket(2)); err != nil {
+		t.Error(err)
+	}
+}

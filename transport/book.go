@@ -61,6 +61,8 @@ type book struct {
 	given map[string]string // Config.Peers; never changed
 	// recorded is Config.Recorded; nil: nothing is.
 	recorded func() map[string]string
+	// remembered are the addresses at which agents were met before a restart.
+	remembered func() map[string]string
 
 	mu      sync.Mutex
 	met     map[string]meeting
@@ -68,7 +70,10 @@ type book struct {
 }
 
 func newBook(self string, given map[string]string, recorded func() map[string]string) *book {
-	return &book{self: self, given: maps.Clone(given), recorded: recorded, met: map[string]meeting{}, reached: map[string]string{}}
+	return &book{
+		self: self, given: maps.Clone(given), recorded: recorded, remembered: func() map[string]string { return nil },
+		met: map[string]meeting{}, reached: map[string]string{},
+	}
 }
 
 // learn records a meeting and reports whether the hello is news. The
@@ -185,12 +190,17 @@ func (b *book) address(id string) string {
 	return cmp.Or(b.metByOthers()[id], b.told(id))
 }
 
-// told returns an agent's address as it was given, or recorded by the cluster.
+// told returns an agent's address as it was given, recorded by the cluster, or remembered.
 func (b *book) told(id string) string {
-	if b.recorded == nil || b.given[id] != "" {
+	if b.given[id] != "" {
 		return b.given[id]
 	}
-	return b.recorded()[id]
+	if b.recorded != nil {
+		if at := b.recorded()[id]; at != "" {
+			return at
+		}
+	}
+	return b.remembered()[id]
 }
 
 // metAt reports whether a known agent is at, or has dialled from, a host.
@@ -247,6 +257,11 @@ func (b *book) addresses() []string {
 			if id != b.self {
 				all = append(all, address)
 			}
+		}
+	}
+	for id, address := range b.remembered() {
+		if _, met := b.met[id]; !met && id != b.self {
+			all = append(all, address)
 		}
 	}
 	return slices.AppendSeq(all, maps.Values(b.given))

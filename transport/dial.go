@@ -205,6 +205,9 @@ func (t *Transport) learnRemoval(peer Hello, theirs greeting) {
 func (t *Transport) forgetRemoved(peer Hello, reason error) {
 	if errors.Is(reason, interrex.ErrRemoved) {
 		t.book.forget(peer.ID, peer.Incarnation)
+		if is, _ := t.memory.Of(peer.ID); is.Incarnation == peer.Incarnation {
+			t.memory.MeetAt(peer.ID, "")
+		}
 	}
 }
 

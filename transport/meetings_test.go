@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -268,4 +269,27 @@ func TestTheLoopDialsSoManyAtOnceAndNoMore(t *testing.T) {
 	}()
 	tr.meeting.Wait()
 	close(network.begun)
+}
+
+// noted is a Store that has something.
+type noted string
+
+func (n noted) Load() ([]byte, error) { return []byte(n), nil }
+func (noted) Save([]byte) error       { return nil }
+
+func TestAnAgentLooksForTheOthersWhereItMetThem(t *testing.T) {
+	w := newWorld(t)
+	const peers = `{"b":{"incarnation":"b-1","at":"10.0.0.2:7401"},"c":{"incarnation":"c-1","at":"10.0.0.3:7401"},"d":{"incarnation":"d-1","at":"no address"}}`
+	a, _ := w.agent("a", func(c *Config) {
+		c.Memory = noted(peers)
+		c.Recorded = func() map[string]string { return map[string]string{"c": "10.0.0.33:7401"} }
+	})
+	if b, c, d := a.Address("b"), a.Address("c"), a.Address("d"); b != "10.0.0.2:7401" || c != "10.0.0.33:7401" || d != "" {
+		t.Errorf("b is at %q, c at %q, d at %q", b, c, d)
+	}
+	for _, at := range []string{"10.0.0.2:7401", "10.0.0.3:7401", "10.0.0.33:7401"} {
+		if !slices.Contains(a.book.addresses(), at) {
+			t.Errorf("%s is not dialled", at)
+		}
+	}
 }

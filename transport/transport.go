@@ -76,6 +76,7 @@ func New(config Config) (*Transport, error) {
 	if err := t.memory.Load(config.Memory); err != nil {
 		config.Logger.Warningf("%v", err)
 	}
+	t.book.remembered = t.memory.Addresses
 	if err := t.bind(); err != nil {
 		cancel()
 		return nil, errors.Join(err, config.closeListener())
@@ -210,7 +211,9 @@ func (t *Transport) learn(met meeting, recalled *Remembered, protocol string) er
 		return err
 	}
 	t.noteRead(t.contacts.of(peer.ID))
-	if !t.book.learn(met) {
+	news := t.book.learn(met)
+	t.memory.MeetAt(peer.ID, t.book.address(peer.ID))
+	if !news {
 		return nil
 	}
 	t.config.Logger.Debugf("met %s at %s", peer.ID, peer.ClusterAddress)

@@ -27,6 +27,9 @@ type Remembered struct {
 	Stored      Place  `json:"stored"` // the last place that it has stored, and
 	In          uint64 `json:"in"`     // the term in which that was learned
 	Term        uint64 `json:"term"`   // the greatest term in which anything was learned
+	// At is the cluster address at which it was last met: until its log is applied, this is
+	// all that an agent that was restarted knows of where the others are.
+	At string `json:"at,omitempty"`
 }
 
 // maxKnown limits how many agents are remembered; no cluster has nearly as many.
@@ -216,6 +219,30 @@ func (m *Memory) recordLocked(id string, term uint64, stored Place, in uint64) {
 		known.note(stored, in)
 	}
 	m.set(id, known)
+}
+
+// MeetAt records at which cluster address an agent was met; empty: it is not to be looked
+// for any more.
+func (m *Memory) MeetAt(id, address string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known, met := m.of[id]; met {
+		known.At = address
+		m.set(id, known)
+	}
+}
+
+// Addresses returns the cluster addresses at which agents were last met, by ID.
+func (m *Memory) Addresses() map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := map[string]string{}
+	for id, r := range m.of {
+		if r.At != "" && inbound.CheckAddress(r.At) == nil {
+			all[id] = r.At
+		}
+	}
+	return all
 }
 
 // Of returns what is remembered of an agent; false: nothing.

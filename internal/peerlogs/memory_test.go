@@ -245,3 +245,27 @@ func TestAMemoryThatCannotBeReadIsSaid(t *testing.T) {
 		t.Errorf("what is not new is saved again: %v", err)
 	}
 }
+
+func TestWhereAgentsWereMetIsRemembered(t *testing.T) {
+	disk := &kept{}
+	m := newMemory(t, disk)
+	m.MeetAt("b", "10.0.0.2:7401") // it was not met
+	m.introduced(t, of("first", 1, Place{}, 1))
+	m.MeetAt("b", "10.0.0.2:7401")
+	m.introduced(t, of("second", 1, Place{}, 1))
+	if err := m.Save(disk); err != nil {
+		t.Fatal(err)
+	}
+	m = newMemory(t, disk)
+	if at := m.Addresses(); len(at) != 1 || at["b"] != "10.0.0.2:7401" {
+		t.Errorf("after a restart: %v", at)
+	}
+	m.introduced(t, of("third", 2, Place{}, 1))
+	if at := m.Addresses(); at["b"] != "10.0.0.2:7401" {
+		t.Errorf("once it was met again: %v", at)
+	}
+	m.MeetAt("b", "")
+	if at := m.Addresses(); len(at) != 0 {
+		t.Errorf("of one that is not to be looked for any more: %v", at)
+	}
+}
