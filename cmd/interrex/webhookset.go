@@ -34,7 +34,10 @@ func newWebhookSet(a *app) *cobra.Command {
 		Short: "Create a webhook, or replace the one of that name",
 		Long: `Creates a webhook, or replaces the one of that name: flags that are not given are
 reset to their defaults, except the secret and, for a webhook that is called after
-events, its position. The secret of a new webhook is printed once, and never again.`,
+events, its position. The secret of a new webhook is printed once, and never again.
+
+A webhook vetoes an operation by its status: 200 to 299 lets the operation in, any other
+vetoes it. What the body says does not count; it is shown to the caller of a veto.`,
 		Example: `  interrex webhook set guard --url https://guard.example/check --kind lease.claimed --prefix prod/
   interrex webhook set audit --url https://audit.example/in --when after --header-file audit.headers
 

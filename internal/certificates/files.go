@@ -115,7 +115,7 @@ func (f *Files) stat() (stamps [4]stamp, err error) {
 		}
 		info, err := os.Stat(name)
 		if err != nil {
-			return stamps, fmt.Errorf("cannot read a TLS file: %w; set ca, cert and key to files that exist", err)
+			return stamps, fmt.Errorf("cannot read a TLS file: %w; set ca, cert and key to files that exist, or, where they were lost with the data directory, run 'interrex agent join' with a token of 'interrex join-token create --for ID'", err)
 		}
 		stamps[i] = stamp{info.ModTime(), info.Size()}
 	}
