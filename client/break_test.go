@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -32,9 +33,9 @@ func TestAStreamThatIsClosedAtOnceAnswersEachCallOnce(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		abandon(0)
-		if n := answers.Load(); n != 1 {
-			t.Fatalf("a call is answered %d times", n)
+		once := answers.Load()
+		if abandon(0); once != 1 || answers.Load() != 1 {
+			t.Fatalf("a call is answered %d times, and %d times once it was given up", once, answers.Load())
 		}
 	}
 }
@@ -74,6 +75,22 @@ func TestAWatchTakesEventsOfItsPresentSubscriptionOnly(t *testing.T) {
 	st.over = true
 	if sub, err := st.begin(w.subscribe); sub != nil || err != nil {
 		t.Errorf("a watch begins on a stream that is over: %v, %v", sub, err)
+	}
+}
+
+func TestAStreamOfWatchesThatIsOverIsForgotten(t *testing.T) {
+	all := newWatchStreams(nowhere{}, "http://x", nil)
+	for range 3 {
+		w := &Watch[int]{ask: func(interrex.Revision) proto.Message { return &interrexv1.WatchRequest{} }, said: map[*endpoint]error{}}
+		s, err := all.begin(w.subscribe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-s.over
+		w.unsubscribe(s)
+	}
+	if all.close(); len(all.streams) != 0 {
+		t.Errorf("%d streams that are over are kept", len(all.streams))
 	}
 }
 

@@ -2,6 +2,7 @@ package assembly
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 
@@ -40,4 +41,14 @@ func TestADrainReleasesWhatIsHeldAndRefusesNewCalls(t *testing.T) {
 		}
 		testworker.Stop(t, w.engine)
 	})
+}
+
+func TestWhoDoesNotLeadHandsNothingOver(t *testing.T) {
+	s, err := New(Config{Prefix: DefaultPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.handOver(t.Context(), "a2"); !errors.Is(err, interrex.ErrNotLeader) {
+		t.Errorf("%v", err)
+	}
 }
