@@ -41,6 +41,13 @@ func errCanceled() error {
 		WithCause(ErrCanceled)
 }
 
+func errFull() error {
+	err := interrex.Errorf(interrex.ErrOverloaded,
+		"cannot propose operation: too many of this caller wait for the log; nothing has happened, try again")
+	err.RetryAfter = 100 * time.Millisecond
+	return err
+}
+
 func errStopped() error {
 	err := interrex.Errorf(interrex.ErrDraining,
 		"cannot propose operation: this agent is stopping; nothing has happened, try another agent")

@@ -15,9 +15,9 @@ type taking struct {
 
 // extendsFirst takes from both lanes what Take promises.
 func (t *taking) extendsFirst(extends, normal *lane) {
-	t.out = make([]*Operation, 0, min(t.ops, extends.waiting.Len()+normal.waiting.Len()))
+	t.out = make([]*Operation, 0, min(t.ops, extends.ops+normal.ops))
 	var keptOps, keptBytes int // for the others
-	if normal.waiting.Len() > 0 {
+	if normal.ops > 0 {
 		keptOps, keptBytes = t.ops/4, t.bytes/4
 	}
 	t.ops -= keptOps
@@ -36,8 +36,8 @@ func (t *taking) extendsFirst(extends, normal *lane) {
 
 // from takes what fits from a lane.
 func (t *taking) from(l *lane) {
-	for t.ops > 0 && l.waiting.Len() > 0 {
-		op := l.waiting.First()
+	for t.ops > 0 && l.ops > 0 {
+		op := l.first()
 		if err := op.unfit(t.now); err != nil {
 			t.failures = append(t.failures, failure{l.pop(), err})
 			continue
@@ -46,7 +46,7 @@ func (t *taking) from(l *lane) {
 		if (size > t.bytes || count > t.ops) && len(t.out) > 0 {
 			break
 		}
-		t.out = append(t.out, l.pop())
+		t.out = append(t.out, l.take())
 		t.ops -= count
 		t.bytes -= size
 	}

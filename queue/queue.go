@@ -77,12 +77,27 @@ func (q *Queue) Enqueue(ctx context.Context, ops ...*Operation) {
 		if op.Deadline.IsZero() {
 			op.Deadline = now.Add(timeout(op.Lane))
 		}
-		switch err := q.unfit(ctx, op, now); {
-		case err != nil:
+		if err := q.unfit(ctx, op, now); err != nil {
 			refused = append(refused, failure{op, err})
-		default:
-			c = q.put(op, c)
+			continue
 		}
+		l := &q.lanes[op.Lane]
+		f := l.flowOf(op)
+		switch room := f.held.Len() == 0 && l.hasRoom(f, op); {
+		case !room && op.Crowd:
+			l.forget(f)
+			refused = append(refused, failure{op, errFull()})
+			continue
+		case room:
+			l.push(f, op)
+		default:
+			if c == nil {
+				c = &caller{free: make(chan struct{})}
+			}
+			l.hold(f, op, c)
+		}
+		q.counts.enqueued++
+		q.expect(op.Deadline)
 	}
 	q.signal()
 	q.mu.Unlock()
@@ -121,23 +136,6 @@ func (q *Queue) count(err error) {
 	}
 }
 
-// put adds op, or holds it back for c, which it makes if there is none.
-func (q *Queue) put(op *Operation, c *caller) *caller {
-	q.counts.enqueued++
-	q.expect(op.Deadline)
-	l := &q.lanes[op.Lane]
-	if l.held.Len() == 0 && l.hasRoom(op) {
-		l.push(op)
-		return c
-	}
-	if c == nil {
-		c = &caller{free: make(chan struct{})}
-	}
-	c.left++
-	l.held.Push(heldBack{op, c})
-	return c
-}
-
 // expect records a deadline. The lock is held.
 func (q *Queue) expect(deadline time.Time) {
 	if !q.earliest.IsZero() && !deadline.Before(q.earliest) {
@@ -152,7 +150,7 @@ func (q *Queue) expect(deadline time.Time) {
 
 // signal makes Ready receive if operations wait. The lock is held.
 func (q *Queue) signal() {
-	if q.lanes[state.LaneNormal].waiting.Len()+q.lanes[state.LaneExtend].waiting.Len() == 0 {
+	if q.lanes[state.LaneNormal].ops+q.lanes[state.LaneExtend].ops == 0 {
 		return
 	}
 	select {
@@ -171,13 +169,17 @@ func (q *Queue) holdBack(ctx context.Context, c *caller) {
 	var gone []failure
 	q.mu.Lock()
 	for i := range q.lanes {
-		q.lanes[i].held.Keep(func(h heldBack) bool {
-			if h.caller != c {
-				return true
-			}
-			gone = append(gone, failure{h.op, errCanceled()})
-			return false
-		})
+		l := &q.lanes[i]
+		for _, f := range l.flows {
+			l.release(f, func(h heldBack) bool {
+				if h.caller != c {
+					return true
+				}
+				gone = append(gone, failure{h.op, errCanceled()})
+				return false
+			})
+		}
+		l.tidy()
 	}
 	q.counts.canceled += uint64(len(gone))
 	q.mu.Unlock()
@@ -188,7 +190,9 @@ func (q *Queue) holdBack(ctx context.Context, c *caller) {
 // Take that left some behind.
 func (q *Queue) Ready() <-chan struct{} { return q.ready }
 
-// Take removes and returns at most maxOps operations of at most maxBytes together.
+// Take removes and returns at most maxOps operations of at most maxBytes together. Of
+// each lane it takes from every share in turn, by bytes (deficit round robin), and what
+// a share has in order.
 // A group counts as its operations; a single operation may be larger. Extends come
 // first: they get up to three quarters of the room while others wait, and all of it
 // otherwise. An operation that is past its deadline, or whose caller has given up, is
@@ -238,7 +242,7 @@ func (q *Queue) Propose(ctx context.Context, table state.TableID, c state.Comman
 func (q *Queue) Depth() (normal, extend int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.lanes[state.LaneNormal].waiting.Len(), q.lanes[state.LaneExtend].waiting.Len()
+	return q.lanes[state.LaneNormal].ops, q.lanes[state.LaneExtend].ops
 }
 
 // Report describes the queue for the engine's report.
@@ -246,9 +250,10 @@ func (q *Queue) Report() map[string]any {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return map[string]any{
-		"normal":    q.lanes[state.LaneNormal].waiting.Len(),
-		"extend":    q.lanes[state.LaneExtend].waiting.Len(),
-		"held-back": q.lanes[state.LaneNormal].held.Len() + q.lanes[state.LaneExtend].held.Len(),
+		"normal":    q.lanes[state.LaneNormal].ops,
+		"extend":    q.lanes[state.LaneExtend].ops,
+		"callers":   len(q.lanes[state.LaneNormal].flows) + len(q.lanes[state.LaneExtend].flows),
+		"held-back": q.lanes[state.LaneNormal].back + q.lanes[state.LaneExtend].back,
 		"enqueued":  q.counts.enqueued,
 		"taken":     q.counts.taken,
 		"expired":   q.counts.expired,
@@ -300,38 +305,19 @@ func (q *Queue) sweep() {
 		if err != nil {
 			q.count(err)
 			failures = append(failures, failure{op, err})
+			return false
 		}
-		return err == nil
+		q.expect(op.Deadline)
+		return true
 	}
 	q.mu.Lock()
 	q.earliest = time.Time{}
 	for i := range q.lanes {
-		q.sweepLane(&q.lanes[i], fits)
+		q.lanes[i].sweep(fits)
 	}
+	q.signal()
 	q.mu.Unlock()
 	fail(failures)
-}
-
-func (q *Queue) sweepLane(l *lane, fits func(*Operation) bool) {
-	l.bytes = 0
-	l.waiting.Keep(func(op *Operation) bool {
-		if !fits(op) {
-			return false
-		}
-		l.bytes += op.Size()
-		q.expect(op.Deadline)
-		return true
-	})
-	l.held.Keep(func(h heldBack) bool {
-		if !fits(h.op) {
-			h.caller.release()
-			return false
-		}
-		q.expect(h.op.Deadline)
-		return true
-	})
-	l.admit()
-	q.signal()
 }
 
 // drain answers all operations, and makes Enqueue refuse later ones.
@@ -341,14 +327,10 @@ func (q *Queue) drain() {
 	q.stopped = true
 	for i := range q.lanes {
 		l := &q.lanes[i]
-		for l.waiting.Len() > 0 {
-			failures = append(failures, failure{l.pop(), errStopped()})
-		}
-		for l.held.Len() > 0 {
-			h := l.held.Pop()
-			h.caller.release()
-			failures = append(failures, failure{h.op, errStopped()})
-		}
+		l.sweep(func(op *Operation) bool {
+			failures = append(failures, failure{op, errStopped()})
+			return false
+		})
 	}
 	q.mu.Unlock()
 	fail(failures)

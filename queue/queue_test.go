@@ -74,13 +74,19 @@ func (a *answers) isOpen(id string) bool {
 	return len(a.m[id]) == 0
 }
 
+func newQueue(t *testing.T) *queue.Queue {
+	t.Helper()
+	q, err := queue.New(queue.Config{Clock: clock.WallClock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
 // run starts a queue in a bubble of virtual time and stops it at the end.
 func run(t *testing.T, f func(t *testing.T, q *queue.Queue, a *answers)) {
 	synctest.Test(t, func(t *testing.T) {
-		q, err := queue.New(queue.Config{Clock: clock.WallClock})
-		if err != nil {
-			t.Fatal(err)
-		}
+		q := newQueue(t)
 		f(t, q, newAnswers())
 		q.Kill()
 		if err := q.Wait(); err != nil {
