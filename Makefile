@@ -24,6 +24,9 @@ mutate: ## faults that tests must notice, all of tools/mutate/faults.txt
 bench: ## all benchmarks
 	go test -run '^$$' -bench . -benchmem -timeout 1h ./...
 
+abuse: ## what good callers notice of a bad one
+	go test -run '^$$' -bench BenchmarkAbuse -benchtime 1x -timeout 1h ./benchmarks
+
 lint: ## gofmt, vet, staticcheck, and deadcode: what nothing uses
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	go vet ./...
@@ -34,4 +37,4 @@ lint: ## gofmt, vet, staticcheck, and deadcode: what nothing uses
 generate: ## the code of gen/ from proto/
 	tools/generate.sh
 
-.PHONY: help build test quick deep race mutate bench lint generate
+.PHONY: help build test quick deep race mutate bench abuse lint generate

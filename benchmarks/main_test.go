@@ -29,6 +29,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if what := os.Getenv(attackEnv); what != "" {
+		if err := runAttack(what); err != nil {
+			fmt.Fprintln(os.Stderr, "attacker:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	os.RemoveAll(binaryDir())
 	os.Exit(code)
