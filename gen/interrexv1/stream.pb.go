@@ -109,6 +109,8 @@ type Operation struct {
 	// attempt, the same with every attempt. A unary call has it in the header
 	// Interrex-Known-Revision.
 	KnownRevision uint64 `protobuf:"varint,13,opt,name=known_revision,json=knownRevision,proto3" json:"known_revision,omitempty"`
+	// In whose share a caller without a name is, on the hop between agents.
+	Share         string `protobuf:"bytes,14,opt,name=share,proto3" json:"share,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -232,6 +234,13 @@ func (x *Operation) GetKnownRevision() uint64 {
 		return x.KnownRevision
 	}
 	return 0
+}
+
+func (x *Operation) GetShare() string {
+	if x != nil {
+		return x.Share
+	}
+	return ""
 }
 
 type OperateResponse struct {
@@ -378,7 +387,7 @@ const file_interrex_v1_stream_proto_rawDesc = "" +
 	"\n" +
 	"operations\x18\x01 \x03(\v2\x16.interrex.v1.OperationR\n" +
 	"operations\x12\x18\n" +
-	"\acancels\x18\x02 \x03(\x04R\acancels\"\xec\x02\n" +
+	"\acancels\x18\x02 \x03(\x04R\acancels\"\x82\x03\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\rR\x06method\x12\x12\n" +
@@ -396,7 +405,8 @@ const file_interrex_v1_stream_proto_rawDesc = "" +
 	" \x01(\bR\tasksAgain\x12\x16\n" +
 	"\x06caller\x18\v \x01(\tR\x06caller\x12\x16\n" +
 	"\x06origin\x18\f \x01(\tR\x06origin\x12%\n" +
-	"\x0eknown_revision\x18\r \x01(\x04R\rknownRevision\"@\n" +
+	"\x0eknown_revision\x18\r \x01(\x04R\rknownRevision\x12\x14\n" +
+	"\x05share\x18\x0e \x01(\tR\x05share\"@\n" +
 	"\x0fOperateResponse\x12-\n" +
 	"\aanswers\x18\x01 \x03(\v2\x13.interrex.v1.AnswerR\aanswers\"d\n" +
 	"\x06Answer\x12\x0e\n" +

@@ -1,8 +1,10 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/accesstoken"
@@ -38,6 +40,9 @@ type Caller struct {
 	// Remote is where the request came from, for the audit: an address, or "socket". Of a
 	// request that an agent without raft forwards, it is what that agent says, or its ID.
 	Remote string
+	// share is that of a caller without a name for whom another agent asks; empty: it is
+	// that of its connection.
+	share string
 	// Grant is what the caller may do unless it is an operator; nil: all that is not
 	// reserved for operators.
 	Grant *accesstoken.Grant
@@ -72,13 +77,41 @@ func CallerOf(ctx context.Context) Caller {
 	return Caller{Operator: true}
 }
 
-// OnBehalf returns the caller of one operation: the named one, or the one at an origin,
-// if another agent forwards it, else c itself.
-func (c Caller) OnBehalf(name, origin string) Caller {
+// OnBehalf returns the caller of one operation: if another agent forwards it, the named
+// one, or the one at an origin and in a share, else c itself.
+func (c Caller) OnBehalf(name, origin, share string) Caller {
 	if c.Door == Peer {
-		c.Name, c.Origin = name, origin
+		c.Name, c.Origin, c.share = name, origin, share
 	}
 	return c
+}
+
+// Clone returns a copy that shares no memory with the message that named the caller.
+func (c Caller) Clone() Caller {
+	c.Name, c.Origin, c.share = strings.Clone(c.Name), strings.Clone(c.Origin), strings.Clone(c.share)
+	return c
+}
+
+// Share returns whose share of the log the caller's operations are in: that of its name,
+// or else of its connection to the agent that it has called. Those of an agent without
+// raft, for whom nobody vouches, are in one.
+func (c Caller) Share() string {
+	if c.Name == "" && c.Door == Peer {
+		return c.Remote + " " + c.share
+	}
+	return cmp.Or(c.Name, c.share, c.Remote)
+}
+
+type forwarderKey struct{}
+
+// WithForwarder returns the context of a request that an agent without raft forwards.
+func WithForwarder(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, forwarderKey{}, id)
+}
+
+func forwarderOf(ctx context.Context) string {
+	id, _ := ctx.Value(forwarderKey{}).(string)
+	return id
 }
 
 // Now returns the caller with what it may do now: a name may have got a further token.

@@ -59,9 +59,9 @@ type Guard struct {
 func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, valid, err := g.identify(d, r)
-		c.Remote = RemoteOf(d, r)
+		c.Remote, c.share = RemoteOf(d, r), forwarderOf(r.Context())
 		if err == nil {
-			c.Origin = origin(d, r)
+			c.Origin = cmp.Or(c.share, origin(d, r))
 			c.Known, err = knownBy(r)
 		}
 		switch {

@@ -130,7 +130,7 @@ func Serve(mux *http.ServeMux, c MemberConfig) http.Handler {
 			mux.ServeHTTP(w, r)
 		default:
 			r.RemoteAddr = cameFrom(r.Header.Get(callersHeader), id)
-			c.Callers.ServeHTTP(w, r)
+			c.Callers.ServeHTTP(w, r.WithContext(admission.WithForwarder(r.Context(), id)))
 		}
 	})
 }

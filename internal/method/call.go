@@ -48,7 +48,7 @@ type write struct {
 // Open prepares a call; e is nil if it did not arrive on a stream. The error is of
 // ErrInvalid, ErrTooLarge, ErrDenied or ErrDisabled and names the field.
 func (r *Call) Open(in *Registry, c admission.Caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) error {
-	r.Method, r.Caller, r.Envelope, r.Message, r.Began = m, c.OnBehalf(e.GetCaller(), e.GetOrigin()), e, message, now
+	r.Method, r.Caller, r.Envelope, r.Message, r.Began = m, c.OnBehalf(e.GetCaller(), e.GetOrigin(), e.GetShare()), e, message, now
 	if r.Caller.Origin == "" && c.Door != admission.Peer {
 		r.Caller.Origin = in.origin
 	}
@@ -199,7 +199,7 @@ func (r *Call) keep() error {
 	if n := proto.Size(r.Message); n > maxWaitBody {
 		return interrex.Errorf(interrex.ErrTooLarge, "wait: a request of %d bytes does not wait, %d are allowed", n, maxWaitBody)
 	}
-	r.Caller.Name, r.Caller.Origin = strings.Clone(r.Caller.Name), strings.Clone(r.Caller.Origin)
+	r.Caller = r.Caller.Clone()
 	r.Envelope = proto.CloneOf(r.Envelope)
 	r.Envelope.RequestId, r.Envelope.Caller, r.Envelope.Origin = strings.Clone(r.Envelope.RequestId), r.Caller.Name, r.Caller.Origin
 	return nil
@@ -220,7 +220,7 @@ func (r *Call) Last() time.Time {
 // attempt needs its own.
 func (r *Call) Operation(now time.Time, stop <-chan struct{}, done func(state.Result)) *queue.Operation {
 	op := &queue.Operation{
-		Operation: r.Addressed(), Lane: r.lane(),
+		Operation: r.Addressed(), Lane: r.lane(), Share: r.Caller.Share(), Crowd: r.Caller.Door == admission.Peer,
 		Deadline: r.Enter, Stop: stop, Done: done, Wait: r.Wait,
 	}
 	r.Load(op)
@@ -246,6 +246,9 @@ func (r *Call) Hop(now time.Time) (*interrexv1.Operation, error) {
 		Method: r.Method.Number, Body: body, RequestId: e.GetRequestId(), Attempt: e.GetAttempt(), Mark: e.GetMark(),
 		Fence: e.GetFence(), TimeoutMs: wire.Millis(left), AsksAgain: e.GetAsksAgain(), Caller: r.Caller.Name,
 		Origin: r.origin(), KnownRevision: e.GetKnownRevision(),
+	}
+	if r.Caller.Name == "" {
+		out.Share = r.Caller.Share()
 	}
 	if r.Waits() {
 		out.WaitMs = wire.Millis(r.Wait.Until.Sub(now))
