@@ -22,6 +22,7 @@ var floors = map[string]int{
 	"":                      0, // the vocabulary
 	"internal/limits":       0, // the limits that several packages check
 	"gate":                  0, // visits to what must outlive its users
+	"internal/interest":     0, // which readers of events an event concerns
 	"internal/pipe":         0, // connections within a process
 	"config":                0, // the configuration's types, file and validation
 	"internal/disk":         0, // calls on a disk, small files, directories with one user

@@ -17,11 +17,24 @@ type Feed[E proto.Message] struct {
 	// Since is exclusive. With 0, a feed that has a Snapshot begins with it.
 	Since interrex.Revision
 	// Match reports whether the watch covers an event, which may be of any
-	// table. It is called for every event, and must not write to it.
+	// table. It is called for every event in Scope, at least, and must not write to it.
 	Match func(*state.Event) bool
+	// Scope, if it is not zero, covers all events that Match matches, so that others
+	// need not be shown to it: a watch costs nothing for an event outside its scope.
+	Scope Scope
 	// Snapshot is optional. Without it a watch since 0 begins with the first event,
 	// and fails with ErrCompacted if that is no longer kept.
 	Snapshot *Snapshot[E]
+}
+
+// Scope is what all events of a feed have in common. The zero Scope is nothing.
+type Scope struct {
+	Table  state.TableID // 0: any
+	Kinds  []string      // any of them; empty: any kind
+	Tags   []string      // of a change that a user has appended: any of them; empty: tagged or not
+	Skip   int           // parts of the event's key, each with the / after it, that may be any; up to 3
+	Key    string        // the rest of the key; empty: any
+	Prefix string        // of the rest of the key
 }
 
 // Snapshot provides the rows that exist already, with which a watch since 0 begins.
@@ -94,7 +107,7 @@ func Watch[A, Q, E any, PA Message[A], PQ Message[Q], PE Message[E]](procedure s
 
 // untyped returns the feed with messages of any type.
 func (f Feed[E]) untyped() Feed[proto.Message] {
-	out := Feed[proto.Message]{Since: f.Since, Match: f.Match}
+	out := Feed[proto.Message]{Since: f.Since, Match: f.Match, Scope: f.Scope}
 	if s := f.Snapshot; s != nil {
 		out.Snapshot = &Snapshot[proto.Message]{
 			Rows:    func(after string, most int) Rows[proto.Message] { return s.Rows(after, most).untyped() },

@@ -8,6 +8,7 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/watch"
@@ -26,7 +27,7 @@ const (
 
 // source supplies the events. It is a *watch.Ring.
 type source interface {
-	Watch(since interrex.Revision, match func(*state.Event) bool) (*watch.Watcher, error)
+	Watch(since interrex.Revision, scope interest.Scope, match func(*state.Event) bool) (*watch.Watcher, error)
 }
 
 // leases lists the existing leases, in the order of their keys. It is a

@@ -53,13 +53,13 @@ func (w *Worker) follow(ctx context.Context) error {
 		}
 	}
 	began := w.config.Clock.Now()
-	watcher, err := w.config.Source.Watch(stored.Revision, concerns)
+	watcher, err := w.config.Source.Watch(stored.Revision, scope(), concerns)
 	behind := errors.Is(err, interrex.ErrCompacted)
 	if behind {
 		if stored, err = w.mend(ctx, stored, history); err != nil {
 			return err
 		}
-		watcher, err = w.config.Source.Watch(stored.Revision, concerns)
+		watcher, err = w.config.Source.Watch(stored.Revision, scope(), concerns)
 		if errors.Is(err, interrex.ErrCompacted) {
 			w.rest(ctx, began)
 			return nil
@@ -227,7 +227,7 @@ func (w *Worker) awaitHistory(ctx context.Context) (projection.History, error) {
 
 // awaitEvent waits for an event, or for identityPoll.
 func (w *Worker) awaitEvent(ctx context.Context) error {
-	watcher, err := w.config.Source.Watch(w.config.State.Revision(), concerns)
+	watcher, err := w.config.Source.Watch(w.config.State.Revision(), scope(), concerns)
 	if err != nil {
 		return err
 	}

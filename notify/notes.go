@@ -4,9 +4,13 @@ import (
 	"iter"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/state"
 )
+
+// scope is the scope of the events that change a holder.
+func scope() interest.Scope { return interest.Scope{Table: uint16(state.LeaseTable)} }
 
 // concerns reports whether an event changes a holder.
 func concerns(e *state.Event) bool {

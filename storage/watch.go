@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
@@ -34,9 +35,11 @@ type localWatch struct {
 func (l *local) watch(s interrex.ResourceSelection, marked bool) (Watch, error) {
 	w := &localWatch{local: l, marked: marked}
 	var err error
+	scope := interest.Scope{Table: uint16(state.ResourceTable)}
+	scope.Skip, scope.Prefix = resource.EventKeys(s)
 	l.table.Read(func(v resource.ReadView) {
 		w.present, _ = v.List(s, "", math.MaxInt)
-		w.watcher, err = l.ring.Watch(l.revision, func(e *state.Event) bool { return s.Matches(e.Value.(*resource.Record).ID) })
+		w.watcher, err = l.ring.Watch(l.revision, scope, func(e *state.Event) bool { return s.Matches(e.Value.(*resource.Record).ID) })
 	})
 	if err != nil {
 		return nil, w.reason(err)

@@ -22,6 +22,7 @@ func (t *table) watch(m *countersv1.WatchRequest, s *state.State) (api.Feed[*cou
 	return api.Feed[*countersv1.CounterEvent]{
 		Since: interrex.Revision(m.GetSince()),
 		Match: func(e *state.Event) bool { return e.Table == ID && strings.HasPrefix(e.Key, m.GetPrefix()) },
+		Scope: api.Scope{Table: ID, Prefix: m.GetPrefix()},
 		Snapshot: &api.Snapshot[*countersv1.CounterEvent]{
 			Rows: func(after string, most int) api.Rows[*countersv1.CounterEvent] {
 				return t.rows(m.GetPrefix(), after, most, s)

@@ -20,6 +20,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/webhook"
@@ -393,7 +394,7 @@ func TestASecretIsShownOnce(t *testing.T) {
 			t.Errorf("%s: %d %s", method, r.status, r.body)
 		}
 	}
-	cursor, err := nd.ring.Cursor(1)
+	cursor, err := nd.ring.Cursor(1, interest.Scope{})
 	nd.must(err)
 	defer cursor.Close()
 	events, _, err := cursor.Read()

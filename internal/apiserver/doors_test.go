@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/state"
 )
 
@@ -112,7 +113,7 @@ func TestWhatTheLeaderVetsIsNotProposed(t *testing.T) {
 
 func TestAnEventHasTheDocumentOfItsService(t *testing.T) {
 	nd := cluster(t, 1)[0]
-	w, err := nd.ring.Watch(0, func(e *state.Event) bool { return e.Table == state.LeaseTable })
+	w, err := nd.ring.Watch(0, interest.Scope{}, func(e *state.Event) bool { return e.Table == state.LeaseTable })
 	nd.must(err)
 	defer w.Close()
 	nd.claimed("jobs/x", "ann")

@@ -32,6 +32,7 @@ import (
 	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/hold"
 	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lives"
 	"github.com/interrex/interrex/internal/pipe"
 	"github.com/interrex/interrex/internal/reads"
@@ -282,7 +283,7 @@ func freed(value any) bool {
 	case *state.State:
 		return errors.Is(v.WaitRevision(now, math.MaxInt64), interrex.ErrUnavailable)
 	case *watch.Ring:
-		watcher, err := v.Watch(0, nil)
+		watcher, err := v.Watch(0, interest.Scope{}, nil)
 		if err == nil {
 			watcher.Close()
 		}

@@ -16,6 +16,9 @@ type User struct {
 	Tags []string
 }
 
+// EventTags is part of interest.Tagged.
+func (u *User) EventTags() []string { return u.Tags }
+
 // Append appends a user's change.
 type Append struct {
 	Data string // JSON, without white space around it

@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
 )
@@ -197,7 +198,7 @@ func TestAWatchSinceZeroBeginsAtTheFirstThatIsKept(t *testing.T) {
 	for at := interrex.Revision(1); at <= 20; at++ {
 		write(at)
 	}
-	w, err := ring.Watch(0, anything)
+	w, err := ring.Watch(0, interest.Scope{}, anything)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,8 +30,8 @@ func TestWhoGivesUpLeavesNothingBehind(t *testing.T) {
 		f.forget(w)
 		f.forget(w)
 	}
-	if w := f.waiting; len(w.subjects) != 0 || len(w.lengths) != 0 || w.count != 0 {
-		t.Errorf("%+v", w)
+	if w := &f.waiting; !w.waiters.Empty() || w.count != 0 {
+		t.Errorf("%d wait: %+v", w.count, w.waiters.All())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/state"
 )
 
@@ -26,6 +27,11 @@ func (q *Query) Matches(e *state.Event) bool {
 		return false
 	}
 	return len(q.Tags) == 0 || slices.ContainsFunc(tagsOf(e), func(tag string) bool { return slices.Contains(q.Tags, tag) })
+}
+
+// Scope returns what the changes that the query selects have in common.
+func (q *Query) Scope() interest.Scope {
+	return interest.Scope{Kinds: q.Kinds, Tags: q.Tags, Prefix: q.Prefix}
 }
 
 // tagsOf returns the tags of a change: only a user's has any.

@@ -35,7 +35,7 @@ var (
 
 // New makes an empty feed.
 func New() *Table {
-	return &Table{keep: defaultRetention(), waiting: newWaiting(), feed: feed{index: newIndex()}, applied: NewTracker()}
+	return &Table{keep: defaultRetention(), feed: feed{index: newIndex()}, applied: NewTracker()}
 }
 
 // Name is the table's name in reports and snapshots.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/state"
 )
 
@@ -78,7 +79,7 @@ func (t *Table) Waiting() int {
 func (t *Table) forget(w *waiter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if w.subjects != nil { // nothing has woken it
+	if w.entry != nil { // nothing has woken it
 		w.at = t.feed.last + 1
 	}
 	t.waiting.leave(w)
@@ -86,56 +87,17 @@ func (t *Table) forget(w *waiter) {
 
 // waiter is one long poll. It is woken when a change has arrived that may match.
 type waiter struct {
-	ready    chan struct{}     // closed then
-	at       interrex.Revision // of the change that woke it, or after all that did not; 0: the feed was replaced
-	subjects []subject
+	ready chan struct{}     // closed then
+	at    interrex.Revision // of the change that woke it, or after all that did not; 0: the feed was replaced
+	entry *interest.Entry   // nil once something has woken it
 }
 
-// subject is what a waiter waits for: changes of a kind (empty: any), all of them, or
-// those with a tag, or those with a prefix of the key.
-type subject struct {
-	kind string
-	by   byte // byKind, byTag or byPrefix
-	text string
-}
-
-const (
-	byKind byte = iota
-	byTag
-	byPrefix
-)
-
-// subjects returns what a query waits for. They may be less specific than the query:
-// then its waiter is sometimes woken in vain.
-func (q *Query) subjects() (all []subject) {
-	kinds := q.Kinds
-	if len(kinds) == 0 || len(q.Tags) > 0 { // only users' changes have tags
-		kinds = []string{""}
-	}
-	for _, kind := range kinds {
-		for _, tag := range q.Tags {
-			all = append(all, subject{kind, byTag, tag})
-		}
-		if len(q.Tags) == 0 && q.Prefix != "" {
-			all = append(all, subject{kind, byPrefix, q.Prefix})
-		} else if len(q.Tags) == 0 {
-			all = append(all, subject{kind: kind})
-		}
-	}
-	return all
-}
-
-// waiting has all waiters by their subjects, so that a change without a waiter costs
-// a few look-ups, however many wait.
+// waiting has all waiters, so that a change without a waiter costs a few look-ups,
+// however many wait.
 type waiting struct {
-	subjects map[subject]map[*waiter]struct{}
-	lengths  map[string]map[int]int // number of subjects by kind and length of prefix
-	count    int
-	closed   bool
-}
-
-func newWaiting() waiting {
-	return waiting{subjects: map[subject]map[*waiter]struct{}{}, lengths: map[string]map[int]int{}}
+	waiters interest.Index[*waiter]
+	count   int
+	closed  bool
 }
 
 func errClosed() error {
@@ -149,75 +111,38 @@ func (w *waiting) join(q *Query) (*waiter, error) {
 	case w.count >= MaxWaiting:
 		return nil, interrex.Errorf(interrex.ErrOverloaded, "changes: %d wait here already, which is the limit", MaxWaiting)
 	}
-	me := &waiter{ready: make(chan struct{}), subjects: q.subjects()}
+	me := &waiter{ready: make(chan struct{})}
+	me.entry = w.waiters.Add(q.Scope(), me)
 	w.count++
-	for _, s := range me.subjects {
-		if w.subjects[s] == nil {
-			w.subjects[s] = map[*waiter]struct{}{}
-			w.measure(s, 1)
-		}
-		w.subjects[s][me] = struct{}{}
-	}
 	return me, nil
-}
-
-// measure adds by to the count of a prefix's length.
-func (w *waiting) measure(s subject, by int) {
-	if s.by != byPrefix {
-		return
-	}
-	if w.lengths[s.kind] == nil {
-		w.lengths[s.kind] = map[int]int{}
-	}
-	lengths := w.lengths[s.kind]
-	if lengths[len(s.text)] += by; lengths[len(s.text)] == 0 {
-		delete(lengths, len(s.text))
-	}
-	if len(lengths) == 0 {
-		delete(w.lengths, s.kind)
-	}
 }
 
 // leave removes a waiter, which may have been removed already.
 func (w *waiting) leave(me *waiter) {
-	if me.subjects == nil {
+	if me.entry == nil {
 		return
 	}
 	w.count--
-	for _, s := range me.subjects {
-		delete(w.subjects[s], me)
-		if len(w.subjects[s]) == 0 {
-			delete(w.subjects, s)
-			w.measure(s, -1)
-		}
-	}
-	me.subjects = nil
+	w.waiters.Remove(me.entry)
+	me.entry = nil
 }
 
 // wake wakes the waiters that one of the events may match.
 func (w *waiting) wake(events []state.Event) {
 	for i := 0; i < len(events) && w.count > 0; i++ {
 		e := &events[i]
-		w.wakeOf(e, e.Kind)
-		w.wakeOf(e, "")
+		var woken []*waiter
+		w.waiters.Each(interest.Mark(uint16(e.Table), e.Kind, e.Key, e.Value), func(me *waiter) { woken = append(woken, me) })
+		w.ring(woken, e.Revision)
 	}
 }
 
-func (w *waiting) wakeOf(e *state.Event, kind string) {
-	w.ring(subject{kind: kind}, e.Revision)
-	for _, tag := range tagsOf(e) {
-		w.ring(subject{kind, byTag, tag}, e.Revision)
-	}
-	for n := range w.lengths[kind] {
-		if n <= len(e.Key) {
-			w.ring(subject{kind, byPrefix, e.Key[:n]}, e.Revision)
+// ring wakes waiters, some of which may have been woken already.
+func (w *waiting) ring(woken []*waiter, at interrex.Revision) {
+	for _, me := range woken {
+		if me.entry == nil {
+			continue
 		}
-	}
-}
-
-// ring wakes all waiters of a subject.
-func (w *waiting) ring(s subject, at interrex.Revision) {
-	for me := range w.subjects[s] {
 		w.leave(me)
 		me.at = at
 		close(me.ready)
@@ -225,11 +150,7 @@ func (w *waiting) ring(s subject, at interrex.Revision) {
 }
 
 // wakeAll wakes every waiter.
-func (w *waiting) wakeAll() {
-	for s := range w.subjects {
-		w.ring(s, 0)
-	}
-}
+func (w *waiting) wakeAll() { w.ring(w.waiters.All(), 0) }
 
 func (w *waiting) close() {
 	w.closed = true

@@ -28,6 +28,7 @@ import (
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/member"
@@ -197,7 +198,7 @@ var troubles = map[string][]trouble{
 			t.Cleanup(ring.Close)
 			var watchers []*watch.Watcher
 			for range 4 {
-				w, err := ring.Watch(0, func(*state.Event) bool { return true })
+				w, err := ring.Watch(0, interest.Scope{}, func(*state.Event) bool { return true })
 				if err != nil {
 					t.Fatal(err)
 				}

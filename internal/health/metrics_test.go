@@ -16,6 +16,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/watch"
@@ -119,7 +120,7 @@ func TestWhatIsThereIsMeasured(t *testing.T) {
 	ring := watch.New(watch.Config{})
 	t.Cleanup(ring.Close)
 	for range 3 {
-		if _, err := ring.Watch(0, func(*state.Event) bool { return true }); err != nil {
+		if _, err := ring.Watch(0, interest.Scope{}, func(*state.Event) bool { return true }); err != nil {
 			t.Fatal(err)
 		}
 	}

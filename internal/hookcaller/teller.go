@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/state"
@@ -87,7 +88,7 @@ func (t *teller) run(ctx context.Context) {
 // follow delivers the ring's events from the position on, until the ring returns an
 // error, or ctx ends.
 func (t *teller) follow(ctx context.Context) error {
-	cursor, err := t.worker.config.Ring.Cursor(t.progress().At)
+	cursor, err := t.worker.config.Ring.Cursor(t.progress().At, interest.Scope{})
 	if err != nil {
 		return err
 	}

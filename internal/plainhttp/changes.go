@@ -260,7 +260,7 @@ func (p plainChanges) stream(w http.ResponseWriter, r *http.Request, q change.Qu
 	if err != nil {
 		return err
 	}
-	return p.server.events(w, r, eventSource{setting: method.ChangesSetting, since: since, match: q.Matches, show: func(e *state.Event) (sentEvent, error) {
+	return p.server.events(w, r, eventSource{setting: method.ChangesSetting, since: since, scope: q.Scope(), match: q.Matches, show: func(e *state.Event) (sentEvent, error) {
 		one, err := p.shown(e)
 		return sentEvent{kind: e.Kind, data: one}, err
 	}})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
 )
@@ -31,6 +32,7 @@ type sentEvent struct {
 type eventSource struct {
 	setting string // see Service.Setting
 	since   interrex.Revision
+	scope   interest.Scope // of the events that match
 	match   func(*state.Event) bool
 	// show returns an event that matches as it is sent; its id is set afterwards.
 	show func(*state.Event) (sentEvent, error)

@@ -8,6 +8,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
@@ -51,7 +52,8 @@ func (p valueEvents) one(w http.ResponseWriter, r *http.Request, id interrex.Res
 		return err
 	}
 	same := func(of *resource.Record) bool { return of.ID.Tenancy == id.Tenancy && of.ID.Name == id.Name }
-	return p.follow(w, r, same, func(seen *seenValues) iter.Seq2[sentEvent, error] {
+	scope := interest.Scope{Table: uint16(state.ResourceTable), Key: id.String()}
+	return p.follow(w, r, scope, same, func(seen *seenValues) iter.Seq2[sentEvent, error] {
 		return func(yield func(sentEvent, error) bool) {
 			var row *resource.Record
 			at := p.resources.Locked(p.server.checker.State, func(v resource.ReadView) { row = v.Get(id) })
@@ -82,7 +84,9 @@ func (p valueEvents) all(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	covered := func(of *resource.Record) bool { return what.Matches(of.ID) }
-	return p.follow(w, r, covered, func(seen *seenValues) iter.Seq2[sentEvent, error] {
+	scope := interest.Scope{Table: uint16(state.ResourceTable)}
+	scope.Skip, scope.Prefix = resource.EventKeys(what)
+	return p.follow(w, r, scope, covered, func(seen *seenValues) iter.Seq2[sentEvent, error] {
 		return func(yield func(sentEvent, error) bool) {
 			since := seen.since
 			for after, more := "", true; more; {
@@ -103,7 +107,7 @@ func (p valueEvents) all(w http.ResponseWriter, r *http.Request) error {
 
 // follow sends the changes of values that match. If the caller does not resume, it
 // begins with the present values, and records their parts in seen.
-func (p valueEvents) follow(w http.ResponseWriter, r *http.Request, match func(*resource.Record) bool, present func(seen *seenValues) iter.Seq2[sentEvent, error]) error {
+func (p valueEvents) follow(w http.ResponseWriter, r *http.Request, scope interest.Scope, match func(*resource.Record) bool, present func(seen *seenValues) iter.Seq2[sentEvent, error]) error {
 	s := p.server
 	n, err := number(r.URL.Query(), "since", 64)
 	if err != nil {
@@ -114,7 +118,7 @@ func (p valueEvents) follow(w http.ResponseWriter, r *http.Request, match func(*
 		return err
 	}
 	seen := &seenValues{since: since, SentRows: watches.NewSentRows(services.CompareResources)}
-	from := eventSource{setting: method.ResourcesSetting, show: valueEvent, match: func(e *state.Event) bool {
+	from := eventSource{setting: method.ResourcesSetting, scope: scope, show: valueEvent, match: func(e *state.Event) bool {
 		row, is := e.Value.(*resource.Record)
 		return is && row.ID.Type == interrex.ValueType && match(row) && !seen.Has(e)
 	}}

@@ -102,7 +102,7 @@ func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Rev
 // sends comments while nothing happens, and the last event is named after the kind
 // of the error that ends the stream.
 func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource) error {
-	watcher, err := s.checker.Ring.Watch(from.since, from.match)
+	watcher, err := s.checker.Ring.Watch(from.since, from.scope, from.match)
 	if err != nil {
 		return err
 	}

@@ -44,3 +44,18 @@ func Key(event string) string {
 	}
 	return scope(group, kind) + strings.Replace(rest, "/", separator, 2)
 }
+
+// EventKeys returns what the keys of a selection's events begin with, after so many of
+// their parts.
+func EventKeys(s interrex.ResourceSelection) (skip int, prefix string) {
+	id := interrex.ResourceID{Type: s.Type, Tenancy: s.Tenancy, Name: s.NamePrefix}
+	prefix = id.String()
+	if s.Tenancy.Partition != interrex.Wildcard && s.Tenancy.Namespace != interrex.Wildcard {
+		return 0, prefix
+	}
+	if s.NamePrefix != "" {
+		return 3, s.NamePrefix
+	}
+	prefix, _, _ = strings.Cut(prefix, interrex.Wildcard)
+	return 0, prefix
+}

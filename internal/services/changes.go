@@ -278,5 +278,5 @@ func (c Changes) watch(m *interrexv1.ChangeServiceWatchRequest, _ *state.State) 
 		return api.Feed[*interrexv1.Change]{}, err
 	}
 	q := change.Query{Tags: m.GetTags(), Kinds: kindsOf(m), Prefix: m.GetPrefix()}
-	return api.Feed[*interrexv1.Change]{Since: interrex.Revision(m.GetSince()), Match: q.Matches}, nil
+	return api.Feed[*interrexv1.Change]{Since: interrex.Revision(m.GetSince()), Match: q.Matches, Scope: api.Scope{Kinds: q.Kinds, Tags: q.Tags, Prefix: q.Prefix}}, nil
 }

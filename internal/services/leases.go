@@ -293,6 +293,7 @@ func (l Leases) watch(m *interrexv1.WatchRequest, s *state.State) (api.Feed[*int
 	return api.Feed[*interrexv1.LeaseEvent]{
 		Since: r.Since,
 		Match: matcher(r),
+		Scope: scopeOf(r),
 		Snapshot: &api.Snapshot[*interrexv1.LeaseEvent]{
 			Rows:    func(after string, most int) api.Rows[*interrexv1.LeaseEvent] { return l.rows(r, s, after, most) },
 			Compare: compareKeys,
@@ -311,6 +312,17 @@ func watchRequest(m *interrexv1.WatchRequest) (interrex.WatchRequest, error) {
 	}
 	in.Fail(r.Validate())
 	return r, in.Err
+}
+
+// scopeOf returns what the events that a watch covers have in common.
+func scopeOf(r interrex.WatchRequest) api.Scope {
+	switch {
+	case r.Key != (interrex.Key{}):
+		return api.Scope{Table: state.LeaseTable, Key: r.Key.String()}
+	case r.Namespace != "":
+		return api.Scope{Table: state.LeaseTable, Prefix: interrex.Key{Namespace: r.Namespace, Name: r.Prefix}.String()}
+	}
+	return api.Scope{Table: state.LeaseTable, Skip: 1, Prefix: r.Prefix}
 }
 
 // matcher returns a function that reports whether a watch covers an event.

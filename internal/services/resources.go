@@ -303,12 +303,14 @@ func (r Resources) watch(m *interrexv1.ResourceServiceWatchRequest, s *state.Sta
 	if err := what.Validate(); err != nil {
 		return api.Feed[*interrexv1.ResourceEvent]{}, err
 	}
+	skip, prefix := resource.EventKeys(what)
 	return api.Feed[*interrexv1.ResourceEvent]{
 		Since: interrex.Revision(m.GetSince()),
 		Match: func(e *state.Event) bool {
 			row, is := e.Value.(*resource.Record)
 			return is && what.Matches(row.ID)
 		},
+		Scope: api.Scope{Table: state.ResourceTable, Skip: skip, Prefix: prefix},
 		Snapshot: &api.Snapshot[*interrexv1.ResourceEvent]{
 			Rows:    func(after string, most int) api.Rows[*interrexv1.ResourceEvent] { return r.Rows(what, s, after, most) },
 			Compare: CompareResources,

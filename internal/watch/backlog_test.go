@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
 )
@@ -172,7 +173,7 @@ func TestBehindTheBacklogHistoryIsCompacted(t *testing.T) {
 	wantKind(t, err, interrex.ErrCompacted, 50)
 	_, _, err = c.Read()
 	wantKind(t, err, interrex.ErrCompacted, 50)
-	_, err = r.Watch(49, nil)
+	_, err = r.Watch(49, interest.Scope{}, nil)
 	wantKind(t, err, interrex.ErrCompacted, 50)
 	read(t, open(t, r, 50, nil), 51, 100)
 	read(t, open(t, r, 0, nil), 51, 100) // from the first that is kept
@@ -181,6 +182,6 @@ func TestBehindTheBacklogHistoryIsCompacted(t *testing.T) {
 	h.forget(100)
 	first := int(r.Stats().First)
 	read(t, open(t, r, first, nil), first+1, 100)
-	_, err = r.Cursor(interrex.Revision(first - 1))
+	_, err = r.Cursor(interrex.Revision(first-1), interest.Scope{})
 	wantKind(t, err, interrex.ErrCompacted, interrex.Revision(first))
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
 )
@@ -36,7 +37,7 @@ func BenchmarkPublish(b *testing.B) {
 func sleepers(b *testing.B, r *watch.Ring, n int) (stop func()) {
 	var all sync.WaitGroup
 	for range n {
-		w, err := r.Watch(0, func(*state.Event) bool { return false })
+		w, err := r.Watch(0, interest.Scope{}, func(*state.Event) bool { return false })
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -64,7 +65,7 @@ func BenchmarkFanOut(b *testing.B) {
 			r := watch.New(watch.Config{})
 			var read, all sync.WaitGroup
 			for range watchers {
-				w, err := r.Watch(0, nil)
+				w, err := r.Watch(0, interest.Scope{}, nil)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 )
 
 // Cursor is a position in a ring, for a reader that has many of them: it never
@@ -13,24 +14,25 @@ type Cursor struct {
 	ring   *Ring
 	era    uint64
 	at     interrex.Revision
+	scope  interest.Scope
+	group  *group // nil: it waits in a Front
+	alarm  *alarm // that the last Read returned; nil if there were events
 	closed bool
 }
 
-// Cursor returns a cursor after the revision since, which may be in the future.
+// Cursor returns a cursor after the revision since, which may be in the future. Its
+// alarm is for the events in a scope.
 //
 // Errors: ErrCompacted, with the FirstRevision to request, if what follows since is
 // no longer kept; ErrOverloaded if there are too many watchers; ErrWatchClosed if
 // the ring is closed.
-func (r *Ring) Cursor(since interrex.Revision) (*Cursor, error) {
-	era, err := r.enter(since)
-	if err != nil {
-		return nil, err
-	}
-	return &Cursor{ring: r, era: era, at: since}, nil
+func (r *Ring) Cursor(since interrex.Revision, s interest.Scope) (*Cursor, error) {
+	return r.enter(since, s, true)
 }
 
-// Read returns events after the cursor's position, and does not move it. If there
-// are none, it returns the alarm, which is closed when there may be some.
+// Read returns events after the cursor's position, and does not move it: all events,
+// in the scope or not. If there are none, it returns the alarm, which is closed when
+// there may be some in the scope; the others until then are passed over.
 //
 // Errors: ErrCompacted when the cursor has fallen behind the ring;
 // ErrWatchClosed after a Reset, or a Close of the cursor or the ring. Each is
@@ -39,14 +41,33 @@ func (c *Cursor) Read() (Entries, <-chan struct{}, error) {
 	if c.closed {
 		return Entries{}, nil, closedError()
 	}
-	return c.ring.read(c.era, c.at)
+	c.at, c.alarm = c.Position(), nil
+	e, err := c.ring.look(c.era, c.at, c.ring.mu.RLocker(), func() {
+		c.group.asleep.Store(true)
+		c.alarm = c.group.alarm
+	})
+	if c.alarm == nil {
+		return e, nil, err
+	}
+	return e, c.alarm.closed, err
 }
 
-// Position returns the revision after which Read reads.
-func (c *Cursor) Position() interrex.Revision { return c.at }
+// Position returns the revision after which Read reads: nothing up to it, in the
+// scope, is left to read.
+func (c *Cursor) Position() interrex.Revision {
+	if c.alarm == nil {
+		return c.at
+	}
+	c.ring.mu.RLock()
+	defer c.ring.mu.RUnlock()
+	if c.alarm.next > 0 {
+		return max(c.at, c.alarm.next-1)
+	}
+	return max(c.at, c.ring.newest())
+}
 
 // Move moves the cursor to a revision that it has read.
-func (c *Cursor) Move(to interrex.Revision) { c.at = to }
+func (c *Cursor) Move(to interrex.Revision) { c.at, c.alarm = to, nil }
 
 // Compare orders cursors of one ring: of two that are Beside each other, the earlier
 // one reads, from the position of the later on, what that reads.
@@ -64,5 +85,15 @@ func (c *Cursor) Close() {
 		return
 	}
 	c.closed = true
-	c.ring.leave()
+	c.release()
+}
+
+// release gives up the cursor's place in the ring.
+func (c *Cursor) release() {
+	c.ring.mu.Lock()
+	defer c.ring.mu.Unlock()
+	c.ring.watchers--
+	if c.group != nil {
+		c.ring.quit(c.group, c.scope)
+	}
 }

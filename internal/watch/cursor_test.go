@@ -1,19 +1,21 @@
 package watch_test
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
 )
 
 func cursor(t *testing.T, r *watch.Ring, since int) *watch.Cursor {
 	t.Helper()
-	c, err := r.Cursor(interrex.Revision(since))
+	c, err := r.Cursor(interrex.Revision(since), interest.Scope{})
 	if err != nil {
 		t.Fatalf("Cursor(%d): %v", since, err)
 	}
@@ -70,7 +72,7 @@ func TestACursorIsCountedAndEndsAsAWatcherDoes(t *testing.T) {
 	r := watch.New(watch.Config{MaxWatchers: 2, MaxEvents: 10})
 	slow := cursor(t, r, 0)
 	old := cursor(t, r, 0)
-	if _, err := r.Cursor(0); !errors.Is(err, interrex.ErrOverloaded) {
+	if _, err := r.Cursor(0, interest.Scope{}); !errors.Is(err, interrex.ErrOverloaded) {
 		t.Errorf("the third: %v", err)
 	}
 	publish(r, 1, 30)
@@ -84,7 +86,7 @@ func TestACursorIsCountedAndEndsAsAWatcherDoes(t *testing.T) {
 	if _, _, err := slow.Read(); !errors.Is(err, interrex.ErrWatchClosed) {
 		t.Errorf("after its Close: %v", err)
 	}
-	_, err = r.Cursor(19)
+	_, err = r.Cursor(19, interest.Scope{})
 	wantKind(t, err, interrex.ErrCompacted, 20)
 	fresh := cursor(t, r, 20)
 	if fresh.Compare(old) <= 0 || !fresh.Beside(old) {
@@ -110,7 +112,7 @@ func TestAnEventIsEncodedOnceForAll(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			c, err := r.Cursor(0)
+			c, err := r.Cursor(0, interest.Scope{})
 			if err != nil {
 				t.Error(err)
 				return
@@ -190,5 +192,76 @@ func TestWhatEventsAreEncodedAsCountsToTheRing(t *testing.T) {
 	}
 	if s := r.Stats(); s.Bytes != 0 {
 		t.Errorf("Stats = %+v, before the reset %+v", s, before)
+	}
+}
+
+// A watcher whose scope no event is in is not woken, and resumes where history was when
+// it was asked, however much of it the ring has dropped meanwhile.
+func TestAWatcherSleepsThroughWhatIsOutsideItsScope(t *testing.T) {
+	r := watch.New(watch.Config{MaxEvents: 100})
+	defer r.Close()
+	shown := 0
+	w, err := r.Watch(0, interest.Scope{Table: 1, Prefix: "mine/"}, func(e *state.Event) bool {
+		shown++
+		return e.Key == "mine/one"
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	got := make(chan []state.Event, 1)
+	asleep := make(chan struct{})
+	go func() {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := w.Next(ctx); err == nil { // it has read everything
+			t.Error("there is something")
+		}
+		close(asleep)
+		events, err := w.Next(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		got <- events
+	}()
+	<-asleep
+	publish := func(table state.TableID, key string, at interrex.Revision) {
+		r.Publish([]state.Event{{Revision: at, Table: table, Key: key, Size: 1}}, at)
+	}
+	for at := interrex.Revision(1); at <= 5000; at++ {
+		publish(1, "other/one", at)
+	}
+	publish(2, "mine/one", 5001)
+	publish(1, "mine/one", 5002)
+	if events := <-got; len(events) != 1 || events[0].Revision != 5002 || shown != 1 {
+		t.Errorf("it gets %v, after it was shown %d events", events, shown)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _ = w.Next(ctx) // which ends it
+	publish(1, "other/one", 6000)
+	if at := w.Position(); at != 6000 {
+		t.Errorf("it is at %d", at)
+	}
+}
+
+// A reader that waits has read up to the moment when a snapshot replaces history.
+func TestASleeperIsNotBehindASnapshot(t *testing.T) {
+	kept := &history{floor: 900}
+	r := watch.New(watch.Config{Backlog: kept})
+	defer r.Close()
+	c, err := r.Cursor(900, interest.Scope{Table: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, _, err := c.Read(); err != nil {
+		t.Fatal(err)
+	}
+	r.Publish([]state.Event{{Revision: 2000, Table: 2, Size: 1}}, 2000)
+	kept.forget(1500)
+	r.Reset(3000)
+	if e, _, err := c.Read(); err != nil || e.Len() != 0 || c.Position() < 2000 {
+		t.Errorf("it reads %d events at %d, %v", e.Len(), c.Position(), err)
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"math"
 	"sort"
+	"sync"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 )
 
 // after returns a run of events after a revision; none if there is none yet.
@@ -20,20 +22,24 @@ func (r *Ring) after(at interrex.Revision) Entries {
 }
 
 // enter adds a watcher.
-func (r *Ring) enter(since interrex.Revision) (era uint64, err error) {
+func (r *Ring) enter(since interrex.Revision, s interest.Scope, waits bool) (*Cursor, error) {
 	floor := r.backlogFloor()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case r.closed:
-		return 0, closedError()
+		return nil, closedError()
 	case since < min(floor, r.floor) && (since > 0 || r.config.Backlog == nil):
-		return 0, compacted(since, min(floor, r.floor))
+		return nil, compacted(since, min(floor, r.floor))
 	case r.watchers >= r.config.MaxWatchers:
-		return 0, interrex.Errorf(interrex.ErrOverloaded, "watch: %d watchers are open, the limit of this agent", r.config.MaxWatchers)
+		return nil, interrex.Errorf(interrex.ErrOverloaded, "watch: %d watchers are open, the limit of this agent", r.config.MaxWatchers)
 	}
 	r.watchers++
-	return r.era, nil
+	c := &Cursor{ring: r, era: r.era, at: since, scope: s}
+	if waits {
+		c.group = r.join(s)
+	}
+	return c, nil
 }
 
 // backlogFloor returns the revision up to which the backlog's history is dropped.
@@ -44,52 +50,46 @@ func (r *Ring) backlogFloor() interrex.Revision {
 	return r.config.Backlog.Floor()
 }
 
-// leave removes a watcher.
-func (r *Ring) leave() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.watchers--
-}
-
-// read returns the events after a position of an era, or the alarm to wait for.
-func (r *Ring) read(era uint64, at interrex.Revision) (Entries, <-chan struct{}, error) {
-	for caughtUp := false; ; {
-		e, alarm, err := r.readRing(era, at, caughtUp)
+// look returns the events after a position of an era. If there are none it calls idle,
+// while none can be published; lock is the ring's, for reading or writing, as idle
+// needs it.
+func (r *Ring) look(era uint64, at interrex.Revision, lock sync.Locker, idle func()) (Entries, error) {
+	for empty := noFloor; ; {
+		e, floor, err := r.lookInRing(era, at, empty, lock, idle)
 		if err != errBehind {
-			return e, alarm, err
+			return e, err
 		}
 		if e, err = r.backlog(at); err != nil || e.Len() > 0 {
-			return e, nil, err
+			return e, err
 		}
-		caughtUp = true // later events are in the ring, or need another look
+		empty = floor // later events are in the ring, or need another look
 	}
 }
 
-// readRing is read in the ring only. caughtUp: the backlog had nothing after the
-// position.
-func (r *Ring) readRing(era uint64, at interrex.Revision, caughtUp bool) (Entries, <-chan struct{}, error) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+// noFloor is above every floor.
+const noFloor = interrex.Revision(math.MaxUint64)
+
+// lookInRing is look in the ring only. empty is a floor of the ring: the backlog had
+// nothing between the position and that.
+func (r *Ring) lookInRing(era uint64, at, empty interrex.Revision, lock sync.Locker, idle func()) (e Entries, floor interrex.Revision, err error) {
+	lock.Lock()
+	defer lock.Unlock()
 	switch {
 	case r.closed:
-		return Entries{}, nil, closedError()
+		return Entries{}, 0, closedError()
 	case era != r.era:
 		e := interrex.Errorf(interrex.ErrWatchClosed, "watch: a snapshot at revision %d replaced the history: list again", r.floor)
 		e.FirstRevision = r.floor
-		return Entries{}, nil, e
+		return Entries{}, 0, e
 	case at < r.floor && r.config.Backlog == nil:
-		return Entries{}, nil, compacted(at, r.floor)
-	case at < r.floor && !caughtUp:
-		return Entries{}, nil, errBehind
+		return Entries{}, 0, compacted(at, r.floor)
+	case at < r.floor && empty != r.floor:
+		return Entries{}, r.floor, errBehind
 	}
-	if e := r.after(at); e.Len() > 0 {
-		if at < r.floor {
-			return Entries{}, nil, errBehind
-		}
-		return e, nil, nil
+	if e = r.after(at); e.Len() == 0 {
+		idle()
 	}
-	r.asleep.Store(true)
-	return Entries{}, r.alarm, nil
+	return e, r.floor, nil
 }
 
 // errBehind means that the events must be read from the backlog.

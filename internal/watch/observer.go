@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/state"
 )
 
@@ -224,7 +225,7 @@ func (s *Observers) follow(ctx context.Context, ring *Ring, show func(state.Even
 
 // read shows the events after a revision, and returns how far it has read.
 func (s *Observers) read(ctx context.Context, ring *Ring, since interrex.Revision, show func(state.Event)) (reached interrex.Revision, err error) {
-	w, err := ring.Watch(since, nil)
+	w, err := ring.Watch(since, interest.Scope{}, nil)
 	if err != nil {
 		return since, err
 	}

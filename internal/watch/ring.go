@@ -3,9 +3,9 @@ package watch
 import (
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/state"
 )
 
@@ -44,14 +44,11 @@ type Backlog interface {
 
 // Ring keeps the newest events of a state, for any number of watchers. It is
 // the state's Publisher. Publishing never waits for a watcher, and a watcher
-// costs neither a goroutine nor memory that grows.
+// costs neither a goroutine nor memory that grows. An event wakes only the watchers
+// whose scope covers it.
 type Ring struct {
 	config Config
 	waking sync.WaitGroup
-
-	// asleep reports whether a watcher waits for the current alarm. It is set under
-	// a read lock, and read and cleared under the write lock.
-	asleep atomic.Bool
 
 	mu       sync.RWMutex
 	segments []segment // oldest first, none of them empty
@@ -61,10 +58,15 @@ type Ring struct {
 	last     interrex.Revision // history up to here has been published
 	era      uint64            // counts resets
 	watchers int
-	alarm    chan struct{} // closed when there is something to read
-	ringing  bool          // a goroutine closes alarms
-	again    bool          // and must close one more
 	closed   bool
+
+	sleepers interest.Index[*group] // by what each waits for
+	groups   map[*group]struct{}
+	shared   map[string]*group // those of equal scopes, by scope
+	tick     *group            // wait until history has advanced; see UntilProgress
+	ticked   progress
+	called   []*group // whose alarm has to be closed
+	ringing  bool     // a goroutine closes alarms
 }
 
 // segment is a run of events. Events in it are never modified: a reader takes a
@@ -88,7 +90,9 @@ func New(c Config) *Ring {
 	if c.MaxWatchers <= 0 {
 		c.MaxWatchers = DefaultMaxWatchers
 	}
-	return &Ring{config: c, alarm: make(chan struct{})}
+	r := &Ring{config: c, groups: map[*group]struct{}{}, shared: map[string]*group{}}
+	r.tick = r.newGroup()
+	return r
 }
 
 var _ state.Publisher = (*Ring)(nil)
@@ -102,15 +106,16 @@ func (r *Ring) Publish(events []state.Event, last interrex.Revision) {
 		return
 	}
 	r.last = max(r.last, last)
-	if len(events) == 0 {
-		return
-	}
 	cells := make([]cell, len(events))
 	for i := range events {
 		r.add(&events[i], &cells[i])
+		if !r.sleepers.Empty() {
+			at := events[i].Revision
+			r.sleepers.Each(Mark(&events[i]), func(g *group) { r.call(g, at) })
+		}
 	}
 	r.shrink()
-	r.wake()
+	r.progress(events)
 }
 
 // Reset empties the ring: it has not seen the history up to last. Watchers go on if
@@ -122,12 +127,14 @@ func (r *Ring) Reset(last interrex.Revision) {
 	if r.closed {
 		return
 	}
+	for g := range r.groups {
+		r.call(g, r.newest()+1)
+	}
 	r.segments, r.events, r.bytes = nil, 0, 0
 	r.floor, r.last = last, last
 	if r.config.Backlog == nil {
 		r.era++
 	}
-	r.wake()
 }
 
 // Close ends every watcher with ErrWatchClosed, and refuses new ones. It returns when
@@ -137,7 +144,9 @@ func (r *Ring) Close() {
 	if !r.closed {
 		r.closed = true
 		r.segments, r.events, r.bytes = nil, 0, 0
-		close(r.alarm)
+		for g := range r.groups {
+			close(g.alarm.closed)
+		}
 	}
 	r.mu.Unlock()
 	r.waking.Wait()
@@ -179,6 +188,14 @@ func (r *Ring) add(e *state.Event, c *cell) {
 	r.bytes += e.Size
 }
 
+// newest returns the revision of the last event that was published.
+func (r *Ring) newest() interrex.Revision {
+	if n := len(r.segments); n > 0 {
+		return r.segments[n-1].last()
+	}
+	return r.floor
+}
+
 func (r *Ring) full(s segment) bool {
 	return len(s.events) >= max(1, r.config.MaxEvents/segments) || s.bytes >= max(1, r.config.MaxBytes/segments)
 }
@@ -195,42 +212,4 @@ func (r *Ring) shrink() {
 		dropped++
 	}
 	r.segments = slices.Delete(r.segments, 0, dropped)
-}
-
-// wake wakes the sleeping watchers. Waking a thousand goroutines takes longer than
-// applying an entry, so another goroutine does it, which lives as long as there are
-// alarms to close.
-func (r *Ring) wake() {
-	if !r.asleep.Load() {
-		return
-	}
-	r.again = true
-	if !r.ringing {
-		r.ringing = true
-		r.waking.Go(r.ring)
-	}
-}
-
-func (r *Ring) ring() {
-	for {
-		alarm, ok := r.nextAlarm()
-		if !ok {
-			return
-		}
-		close(alarm)
-	}
-}
-
-// nextAlarm returns the alarm to close, and replaces it by a new one.
-func (r *Ring) nextAlarm() (alarm chan struct{}, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed || !r.again {
-		r.ringing = false
-		return nil, false
-	}
-	alarm, r.alarm = r.alarm, make(chan struct{})
-	r.again = false
-	r.asleep.Store(false)
-	return alarm, true
 }

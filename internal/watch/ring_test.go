@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
 )
@@ -34,7 +35,7 @@ func publish(r *watch.Ring, from, to int) {
 
 func open(t *testing.T, r *watch.Ring, since int, match func(*state.Event) bool) *watch.Watcher {
 	t.Helper()
-	w, err := r.Watch(interrex.Revision(since), match)
+	w, err := r.Watch(interrex.Revision(since), interest.Scope{}, match)
 	if err != nil {
 		t.Fatalf("Watch(%d): %v", since, err)
 	}
@@ -94,7 +95,7 @@ func TestWatchFromTheFutureWaitsForIt(t *testing.T) {
 func TestWatchBehindWhatIsKeptIsCompactedAndSaysWhereToBegin(t *testing.T) {
 	r := watch.New(watch.Config{MaxEvents: 10})
 	publish(r, 1, 30)
-	_, err := r.Watch(19, nil)
+	_, err := r.Watch(19, interest.Scope{}, nil)
 	wantKind(t, err, interrex.ErrCompacted, 20)
 	read(t, open(t, r, 20, nil), 21, 30)
 }
@@ -233,7 +234,7 @@ func TestResetEndsWatchersAndEmptiesTheRing(t *testing.T) {
 		wantKind(t, <-ended, interrex.ErrWatchClosed, 100)
 		_, err := behind.Next(t.Context())
 		wantKind(t, err, interrex.ErrWatchClosed, 100)
-		_, err = r.Watch(99, nil)
+		_, err = r.Watch(99, interest.Scope{}, nil)
 		wantKind(t, err, interrex.ErrCompacted, 100)
 		fresh := open(t, r, 100, nil)
 		publish(r, 101, 102)
@@ -247,7 +248,7 @@ func TestTooManyWatchersAreOverloaded(t *testing.T) {
 	r := watch.New(watch.Config{MaxWatchers: 2})
 	a := open(t, r, 0, nil)
 	open(t, r, 0, nil)
-	if _, err := r.Watch(0, nil); !errors.Is(err, interrex.ErrOverloaded) {
+	if _, err := r.Watch(0, interest.Scope{}, nil); !errors.Is(err, interrex.ErrOverloaded) {
 		t.Errorf("the third watcher: %v", err)
 	}
 	a.Close()
@@ -342,7 +343,7 @@ func TestManyWatchersUnderResetsSeeOrderedContiguousHistory(t *testing.T) {
 func follow(t *testing.T, ctx context.Context, r *watch.Ring) {
 	var at interrex.Revision
 	for ctx.Err() == nil {
-		w, err := r.Watch(at, nil)
+		w, err := r.Watch(at, interest.Scope{}, nil)
 		for err == nil {
 			var events []state.Event
 			events, err = w.Next(ctx)

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/state"
 )
 
@@ -14,28 +15,27 @@ const batch = 256
 // Watcher reads a ring from one position on. Next must be called by one goroutine at
 // a time; Close by any.
 type Watcher struct {
-	ring  *Ring
-	match func(*state.Event) bool
-	era   uint64
-	at    interrex.Revision // everything up to here has been read
+	cursor *Cursor // only Next uses it, until it is closed
+	match  func(*state.Event) bool
 
 	closing sync.Once
 	done    chan struct{}
 }
 
 // Watch returns a watcher of the events after the revision since, which may be in the
-// future, for which match returns true (nil: all). The goroutine that calls Next
-// calls match, which must not modify the event.
+// future, for which match returns true (nil: all). The goroutine that calls Next calls
+// match, which must not modify the event. It must be false for all events outside of the
+// scope, which cost nothing while the watcher waits.
 //
 // Errors: ErrCompacted, with the FirstRevision to request, if what follows since is
 // no longer kept; ErrOverloaded if there are too many watchers; ErrWatchClosed if
 // the ring is closed.
-func (r *Ring) Watch(since interrex.Revision, match func(*state.Event) bool) (*Watcher, error) {
-	era, err := r.enter(since)
+func (r *Ring) Watch(since interrex.Revision, s interest.Scope, match func(*state.Event) bool) (*Watcher, error) {
+	c, err := r.Cursor(since, s)
 	if err != nil {
 		return nil, err
 	}
-	return &Watcher{ring: r, match: match, era: era, at: since, done: make(chan struct{})}, nil
+	return &Watcher{cursor: c, match: match, done: make(chan struct{})}, nil
 }
 
 // Next blocks until there are events that match, and returns them in the order of
@@ -71,13 +71,13 @@ func (w *Watcher) Next(ctx context.Context) ([]state.Event, error) {
 
 // Position returns the revision up to which the watcher has read: a watch since that
 // continues where this one is. It is for the goroutine that calls Next.
-func (w *Watcher) Position() interrex.Revision { return w.at }
+func (w *Watcher) Position() interrex.Revision { return w.cursor.Position() }
 
 // Close ends the watcher, and a Next that waits. It may be called again.
 func (w *Watcher) Close() {
 	w.closing.Do(func() {
 		close(w.done)
-		w.ring.leave()
+		w.cursor.release()
 	})
 }
 
@@ -88,7 +88,7 @@ func (w *Watcher) read() ([]state.Event, <-chan struct{}, error) {
 		return nil, nil, closedError()
 	default:
 	}
-	e, alarm, err := w.ring.read(w.era, w.at)
+	e, alarm, err := w.cursor.Read()
 	return e.events, alarm, err
 }
 
@@ -98,10 +98,10 @@ func (w *Watcher) take(events []state.Event) (found []state.Event) {
 	first, copied := 0, false
 	for i := range events {
 		e := &events[i]
-		if len(found) >= batch && e.Revision != w.at {
+		if len(found) >= batch && e.Revision != w.cursor.at {
 			return found
 		}
-		w.at = e.Revision
+		w.cursor.Move(e.Revision)
 		if w.match != nil && !w.match(e) {
 			continue
 		}

@@ -1,10 +1,8 @@
 package watches
 
 import (
-	"cmp"
 	"slices"
 	"sort"
-	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -13,34 +11,33 @@ import (
 	"github.com/interrex/interrex/internal/watch"
 )
 
-// Limits for one watch's part of a message, so that it does not delay the others.
-const (
-	MaxPresent = 256 // rows read at once under the table's lock
-	maxRead    = 256 // events read at once for watches at the same position
-)
-
 // audience is the set of watches that one goroutine serves. Only that goroutine
 // calls its methods.
 type audience struct {
 	server  *Server
 	caller  admission.Caller
 	open    map[uint64]*watched
-	running []*watched // have credit and receive events from the ring; ordered by position
+	running []*watched // have credit and read the ring, each at its position; in its order
+	waiting waiters    // have credit and have read the ring to its end
 	showing []*watched // have credit and receive their snapshot; served in turn
 	ahead   []*watched // have not begun: this agent is behind them
 
 	switched <-chan struct{} // closed when a service is switched off or on
 
-	ids          []uint64          // of the watches that get an event; reused
-	untidy       bool              // running is unordered, or has watches that cannot continue
-	partway      bool              // the last message was full
-	behind       interrex.Revision // the next one continues with the watches after this position
-	progressAt   interrex.Revision // the revision of the last progress message
-	progressSent time.Time         // when it was sent; initially when the first watch may begin
+	ids         []uint64          // of the watches that get an event; reused
+	untidy      bool              // running is unordered, or has watches that cannot continue
+	partway     bool              // the last message was full
+	behind      interrex.Revision // the next one continues with the watches after this position
+	progressAt  interrex.Revision // the revision of the last progress message
+	progressDue <-chan struct{}   // closed when the next one is due
 }
 
 func newAudience(s *Server, c admission.Caller) *audience {
-	return &audience{server: s, caller: c, open: map[uint64]*watched{}, progressSent: s.clock.Now(), switched: s.methods.Switches.UntilChanged().Done()}
+	ring := s.checker.Ring
+	return &audience{
+		server: s, caller: c, open: map[uint64]*watched{}, waiting: waiters{front: ring.Front()},
+		progressDue: ring.UntilProgress(), switched: s.methods.Switches.UntilChanged().Done(),
+	}
 }
 
 // begin opens a watch, or adds to the message why it cannot. A watch that is ahead
@@ -80,7 +77,6 @@ func (a *audience) refuse(id uint64, err error, out *message) {
 
 // read returns the watch that a message requests.
 func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
-	method := a.server.watches[o.GetMethod()]
 	switch {
 	case a.open[o.GetId()] != nil:
 		return nil, interrex.Errorf(interrex.ErrInvalid, "id: %d is open on this stream already", o.GetId())
@@ -88,21 +84,8 @@ func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
 		err := interrex.Errorf(interrex.ErrOverloaded, "%d watches are open on this stream: close some, or open another stream", len(a.open))
 		err.RetryAfter = consistency.MaxPause
 		return nil, err
-	case o.GetCredit() > MaxWatchCredit:
-		return nil, creditError(int64(o.GetCredit()))
-	case len(o.GetBody()) > MaxWatchBody:
-		return nil, interrex.Errorf(interrex.ErrTooLarge, "body: %d bytes are more than %d", len(o.GetBody()), MaxWatchBody)
-	case method == nil:
-		return nil, interrex.Errorf(interrex.ErrDisabled, "method: %d is not a watch that agent %s knows", o.GetMethod(), a.server.checker.ID)
 	}
-	f, err := method.decode(o.GetBody())
-	if err == nil {
-		err = a.server.methods.Served(method.Setting, a.caller)
-	}
-	if err == nil {
-		err = a.server.methods.Allowed(a.caller, method.Procedure, f.request)
-	}
-	return &watched{feed: f, method: method, id: o.GetId(), credit: int(o.GetCredit())}, err
+	return a.server.read(a.caller, o)
 }
 
 // add begins a watch: it misses no event from here on.
@@ -113,7 +96,7 @@ func (a *audience) add(w *watched) (err error) {
 		w.showing = &snapshot{}
 		w.sent.compare = w.compare
 	}
-	if w.cursor, err = a.server.checker.Ring.Cursor(since); err != nil {
+	if w.cursor, err = a.server.checker.Ring.Follower(since, w.scope); err != nil {
 		return err
 	}
 	a.open[w.id] = w
@@ -125,7 +108,7 @@ func (a *audience) add(w *watched) (err error) {
 func (a *audience) line(w *watched) {
 	switch {
 	case w.queued:
-	case w.runs():
+	case w.runs() && w.waits == nil:
 		w.queued, a.untidy = true, true
 		a.running = append(a.running, w)
 	case w.shows():
@@ -148,10 +131,6 @@ func (a *audience) allow(c *interrexv1.WatchCredit, out *message) {
 	a.line(w)
 }
 
-func creditError(n int64) error {
-	return interrex.Errorf(interrex.ErrInvalid, "credit: %d events exceed the limit of %d", n, MaxWatchCredit)
-}
-
 // forget removes a watch whose reader has gone.
 func (a *audience) forget(id uint64) {
 	w := a.open[id]
@@ -160,6 +139,7 @@ func (a *audience) forget(id uint64) {
 	}
 	w.over, a.untidy = true, true
 	delete(a.open, id)
+	a.waiting.leave(w)
 	if w.cursor != nil {
 		w.cursor.Close()
 		return
@@ -178,28 +158,26 @@ func (a *audience) end(w *watched, err error, out *message) {
 func (a *audience) gather(out *message) (alarm <-chan struct{}, idle bool) {
 	a.show(out)
 	published := a.server.checker.Ring.Stats().Last
-	if alarm, idle = a.run(out); idle {
+	alarm, read := a.readFront(out)
+	if idle = a.run(out) && read; idle {
 		a.progress(published, out)
 	}
 	return alarm, idle && len(a.showing) == 0
 }
 
-// A progress message is sent after a number of revisions, far fewer than a ring
-// keeps, so that a watch that matches nothing does not lose its place; or, if there
-// are fewer, with the first event after a time.
-const (
-	progressEvery = 4096
-	progressAfter = 10 * time.Second
-)
-
-// progress adds to the message that the running watches have reached a revision.
+// progress adds to the message, when it is due, that the running watches have reached a
+// revision.
 func (a *audience) progress(to interrex.Revision, out *message) {
-	now := a.server.clock.Now()
-	soon := to > a.progressAt && now.Sub(a.progressSent) >= progressAfter
-	if to < a.progressAt+progressEvery && !soon || len(a.running) == 0 {
+	select {
+	case <-a.progressDue:
+	default:
 		return
 	}
-	a.progressAt, a.progressSent = to, now
+	a.progressDue = a.server.checker.Ring.UntilProgress()
+	if to <= a.progressAt || a.waiting.front.Waits() == 0 && len(a.running) == 0 {
+		return
+	}
+	a.progressAt = to
 	out.Progress = &interrexv1.WatchProgress{Revision: uint64(to)}
 	for id, w := range a.open {
 		if !w.runs() {
@@ -243,25 +221,78 @@ func (a *audience) next(w *watched, most room) (events [][]byte, err error) {
 	return w.next(most)
 }
 
-// run adds events from the ring. It serves watches in the order of their positions,
-// and those at the same position together.
-func (a *audience) run(out *message) (alarm <-chan struct{}, idle bool) {
+// readFront adds events from the ring for the watches that wait, up to three quarters of
+// a message; then it is the others' turn. read reports that there are no more.
+func (a *audience) readFront(out *message) (alarm <-chan struct{}, read bool) {
+	if out.has(3, 4) {
+		return nil, false
+	}
+	events, alarm, err := a.waiting.front.Read()
+	if err != nil {
+		a.turnBack(err, out)
+		events, alarm, err = a.waiting.front.Read()
+	}
+	if err != nil || events.Len() == 0 { // an error: the ring is closed
+		return alarm, true
+	}
+	a.serveFront(events, out)
+	return nil, false
+}
+
+// turnBack ends the watches that wait, and begins anew with a front without any.
+func (a *audience) turnBack(err error, out *message) {
+	for _, w := range a.open {
+		if w.waits != nil {
+			a.end(w, err, out)
+		}
+	}
+	a.waiting.front.Close()
+	a.waiting.front = a.server.checker.Ring.Front()
+}
+
+// serveFront sends events to the watches that wait and that want them.
+func (a *audience) serveFront(events watch.Entries, out *message) {
+	var takers, spent []*watched
+	for i := range events.Len() {
+		e := events.Event(i)
+		if i > 0 && e.Revision != events.Event(i-1).Revision && (i >= maxRead || out.has(3, 4)) {
+			break
+		}
+		takers = a.waiting.takers(takers[:0], e)
+		for _, w := range takers {
+			if !w.runs() {
+				spent = append(spent, w)
+			}
+		}
+		a.send(takers, events, i, out)
+		a.waiting.front.Move(e.Revision)
+	}
+	for _, w := range spent {
+		a.waiting.leave(w)
+	}
+}
+
+// run adds events from the ring for the watches that have not read it to its end. It
+// serves them in the order of their positions, and those at the same position together.
+// Those that reach the end wait in the front. idle reports that there is nothing left to
+// read.
+func (a *audience) run(out *message) (idle bool) {
 	a.tidy()
 	first := a.first()
 	idle = first == 0
 	for at := first; at < len(a.running); {
 		if out.full() {
-			return nil, false
+			return false
 		}
 		w := a.running[at]
-		events, news, err := w.cursor.Read()
+		events, err := a.waiting.read(w)
 		switch {
 		case err != nil:
 			a.end(w, err, out)
 			at++
 		case events.Len() == 0:
-			alarm = cmp.Or(alarm, news) // the first one, which misses nothing
-			at = a.beside(at)
+			a.untidy = true
+			at++
 		default:
 			idle = false
 			at = a.serve(at, events, out)
@@ -269,7 +300,7 @@ func (a *audience) run(out *message) (alarm <-chan struct{}, idle bool) {
 		}
 	}
 	a.partway = false
-	return alarm, idle
+	return idle
 }
 
 // first returns the index of the watch whose turn it is.
@@ -288,23 +319,12 @@ func (a *audience) tidy() {
 	}
 	a.untidy = false
 	a.running = slices.DeleteFunc(a.running, func(w *watched) bool {
-		w.queued = w.runs()
+		w.queued = w.runs() && w.waits == nil
 		return !w.queued
 	})
 	slices.SortFunc(a.running, func(v, w *watched) int {
 		return v.cursor.Compare(w.cursor)
 	})
-}
-
-// beside returns the index of the next watch that does not read the same history as
-// the one at index at: if there are no events for that one, there are none for those
-// in between.
-func (a *audience) beside(at int) int {
-	c := a.running[at].cursor
-	for at < len(a.running) && c.Beside(a.running[at].cursor) {
-		at++
-	}
-	return at
 }
 
 // serve sends events to the watch at index at, and to each of those after it once it
@@ -377,4 +397,5 @@ func (a *audience) close() {
 	for id := range a.open {
 		a.forget(id)
 	}
+	a.waiting.front.Close()
 }

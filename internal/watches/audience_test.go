@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/juju/clock"
-	"github.com/juju/clock/testclock"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
@@ -33,7 +32,7 @@ type viewed struct {
 	keys   []string // in their order
 }
 
-func newViewed(t testing.TB, by ...clock.Clock) *viewed {
+func newViewed(t testing.TB) *viewed {
 	t.Helper()
 	v := &viewed{t: t}
 	ring := watch.New(watch.Config{})
@@ -47,11 +46,8 @@ func newViewed(t testing.TB, by ...clock.Clock) *viewed {
 	}})
 	methods, err := method.NewRegistry("a", st, method.NewSwitches(), declared)
 	v.must(err)
-	if len(by) == 0 {
-		by = append(by, clock.WallClock)
-	}
 	checker := consistency.New(consistency.Config{ID: "a", State: st, Ring: ring, Leadership: nobody{}, Logger: hushed{}})
-	v.server = New(checker, methods, admission.NewCalls(), by[0], time.Minute)
+	v.server = New(checker, methods, admission.NewCalls(), clock.WallClock, time.Minute)
 	m, err := wire.MethodOf(interrexv1.LeaseServiceWatchProcedure)
 	v.must(err)
 	v.method = v.server.watches[m.Number]
@@ -72,6 +68,7 @@ func (v *viewed) watch(m *interrexv1.WatchRequest, _ *state.State) (api.Feed[*in
 	return api.Feed[*interrexv1.LeaseEvent]{
 		Since:    interrex.Revision(m.GetSince()),
 		Match:    func(e *state.Event) bool { return strings.HasPrefix(e.Key, m.GetPrefix()) && m.GetNamespace() == "" },
+		Scope:    api.Scope{Table: state.LeaseTable, Prefix: m.GetPrefix()},
 		Snapshot: &api.Snapshot[*interrexv1.LeaseEvent]{Rows: v.rows, End: func(interrex.Revision) *interrexv1.LeaseEvent { return &interrexv1.LeaseEvent{} }},
 	}, nil
 }
@@ -148,25 +145,38 @@ func TestAWatchThatIsAheadAndClosedLeavesNothing(t *testing.T) {
 	}
 }
 
+// awaitDue waits until the ring's own goroutine has said that progress is due.
+func awaitDue(t *testing.T, a *audience) {
+	t.Helper()
+	select {
+	case <-a.progressDue:
+	case <-time.After(10 * time.Second):
+		t.Fatal("no progress is due")
+	}
+}
+
 func TestProgressIsToldAfterAWhileToo(t *testing.T) {
-	now := testclock.NewClock(time.Unix(1, 0))
-	a := newAudience(newViewed(t, now).server, admission.Caller{})
+	a := newAudience(newViewed(t).server, admission.Caller{})
 	defer a.close()
 	a.begin(opening(t, 1, 10, &interrexv1.WatchRequest{Since: 1, Namespace: "none"}), &message{})
-	told := func(last interrex.Revision) uint64 {
-		a.server.checker.Ring.Publish(nil, last)
+	told := func(last interrex.Revision, now time.Duration, due bool) uint64 {
+		a.server.checker.Ring.Publish([]state.Event{{Revision: last, Now: state.Time(now)}}, last)
+		if due {
+			awaitDue(t, a)
+		}
 		var out message
-		a.gather(&out)
+		for idle := false; !idle; {
+			_, idle = a.gather(&out)
+		}
 		return out.Progress.GetRevision()
 	}
 	for _, step := range []struct {
-		pass time.Duration
+		now  time.Duration
 		last interrex.Revision
 		want uint64 // 0: nothing is told
-	}{{0, 5, 0}, {10*time.Second - 1, 6, 0}, {1, 7, 7}, {10 * time.Second, 7, 0}, {0, 8, 8}, {0, 9, 0}} {
-		now.Advance(step.pass)
-		if got := told(step.last); got != step.want {
-			t.Errorf("%s later, at %d: told %d, want %d", step.pass, step.last, got, step.want)
+	}{{1, 5, 0}, {10*time.Second - 1, 6, 0}, {10 * time.Second, 7, 7}, {11 * time.Second, 8, 0}, {20 * time.Second, 9, 9}} {
+		if got := told(step.last, step.now, step.want > 0); got != step.want {
+			t.Errorf("at %v and revision %d: told %d, want %d", step.now, step.last, got, step.want)
 		}
 	}
 }
@@ -178,6 +188,7 @@ func TestProgressIsNoFurtherThanWhatWasSent(t *testing.T) {
 	defer a.close()
 	a.begin(opening(t, 1, MaxWatchCredit, &interrexv1.WatchRequest{Since: 1}), &message{})
 	nd.publish(2, 4096)
+	awaitDue(t, a)
 	for sent := 0; ; {
 		var out message
 		_, idle := a.gather(&out)
@@ -201,6 +212,7 @@ func TestProgressIsForWhoeverRuns(t *testing.T) {
 	defer a.close()
 	a.begin(opening(t, 1, 0, &interrexv1.WatchRequest{Since: 1}), &message{})
 	a.server.checker.Ring.Publish(nil, 4096)
+	awaitDue(t, a)
 	var out message
 	if a.gather(&out); out.Progress != nil {
 		t.Errorf("nobody runs, and is told %v", out.Progress)

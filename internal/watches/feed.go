@@ -9,6 +9,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/state"
 )
@@ -17,6 +18,7 @@ import (
 type feed struct {
 	since    interrex.Revision
 	match    func(*state.Event) bool
+	scope    interest.Scope                            // of the events that match
 	present  func(after string, most room) presentPage // nil if there is no snapshot
 	compare  func(a, b string) int
 	request  proto.Message
@@ -37,7 +39,9 @@ type presentPage struct {
 
 // encoded returns a feed with encoded messages.
 func encoded(f api.Feed[proto.Message]) feed {
-	out := feed{since: f.Since, match: f.Match}
+	out := feed{since: f.Since, match: f.Match, scope: interest.Scope{
+		Table: uint16(f.Scope.Table), Kinds: f.Scope.Kinds, Tags: f.Scope.Tags, Skip: f.Scope.Skip, Key: f.Scope.Key, Prefix: f.Scope.Prefix,
+	}}
 	if s := f.Snapshot; s != nil {
 		out.compare = s.Compare
 		if out.compare == nil {

@@ -16,7 +16,12 @@ func (m *message) empty() bool {
 	return len(m.Opened)+len(m.Refused)+len(m.Events)+len(m.Ended) == 0 && m.Progress == nil
 }
 
-func (m *message) full() bool { return m.events >= MaxWatchEvents || m.bytes >= MaxWatchBytes }
+func (m *message) full() bool { return m.has(1, 1) }
+
+// has reports whether the message has a part of what it may have.
+func (m *message) has(part, of int) bool {
+	return m.events >= MaxWatchEvents*part/of || m.bytes >= MaxWatchBytes*part/of
+}
 
 // add adds an event for the watches with the given ids, which it copies.
 func (m *message) add(ids []uint64, event []byte) {

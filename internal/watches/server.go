@@ -29,6 +29,12 @@ const (
 	MaxWatchBody   = 2 << 10   // bytes of one watch's request
 )
 
+// Limits for one watch's part of a message, so that it does not delay the others.
+const (
+	MaxPresent = 256 // rows read at once under the table's lock
+	maxRead    = 256 // events read at once for watches at the same position
+)
+
 // Server serves the watches of callers at one agent.
 type Server struct {
 	checker  *consistency.Checker
@@ -89,6 +95,31 @@ func (s *Server) watch(ctx context.Context, m *watchable, f feed, unread error, 
 		return s.checker.RPCError(orCause(ctx, err))
 	}
 	return nil
+}
+
+// read returns the watch that a caller's message requests.
+func (s *Server) read(c admission.Caller, o *interrexv1.WatchOpen) (*watched, error) {
+	method := s.watches[o.GetMethod()]
+	switch {
+	case o.GetCredit() > MaxWatchCredit:
+		return nil, creditError(int64(o.GetCredit()))
+	case len(o.GetBody()) > MaxWatchBody:
+		return nil, interrex.Errorf(interrex.ErrTooLarge, "body: %d bytes are more than %d", len(o.GetBody()), MaxWatchBody)
+	case method == nil:
+		return nil, interrex.Errorf(interrex.ErrDisabled, "method: %d is not a watch that agent %s knows", o.GetMethod(), s.checker.ID)
+	}
+	f, err := method.decode(o.GetBody())
+	if err == nil {
+		err = s.methods.Served(method.Setting, c)
+	}
+	if err == nil {
+		err = s.methods.Allowed(c, method.Procedure, f.request)
+	}
+	return &watched{feed: f, method: method, id: o.GetId(), credit: int(o.GetCredit())}, err
+}
+
+func creditError(n int64) error {
+	return interrex.Errorf(interrex.ErrInvalid, "credit: %d events exceed the limit of %d", n, MaxWatchCredit)
 }
 
 // orCause returns the reason why the server itself ended ctx, else err.

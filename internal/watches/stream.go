@@ -92,6 +92,7 @@ func (st *watchStream) await(alarm <-chan struct{}, out *message) error {
 	case lag := <-st.caughtUp:
 		st.settle(lag, out)
 	case <-alarm:
+	case <-st.audience.progressDue:
 	case <-st.audience.switched:
 		st.audience.dismiss(out)
 	case err := <-st.received:

@@ -1,6 +1,8 @@
 package watches
 
 import (
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
 )
@@ -10,11 +12,14 @@ type watched struct {
 	feed
 	method  *watchable
 	id      uint64
-	cursor  *watch.Cursor // nil until the watch has begun
-	credit  int           // events that may be sent; a negative value is deducted from the next credit
-	showing *snapshot     // nil if the snapshot was sent or not requested
-	sent    SentRows      // rows of the snapshot
-	queued  bool          // it is in the audience's running or showing
+	cursor  *watch.Cursor     // nil until the watch has begun
+	credit  int               // events that may be sent; a negative value is deducted from the next credit
+	showing *snapshot         // nil if the snapshot was sent or not requested
+	sent    SentRows          // rows of the snapshot
+	queued  bool              // it is in the audience's running or showing
+	waits   *interest.Entry   // its place in the audience's waiting; nil: it does not wait there
+	joined  interrex.Revision // since it waits: it has read everything up to here
+	shown   uint64            // the last event that it was shown there, as the audience counts them
 	over    bool
 }
 
@@ -37,6 +42,21 @@ func (w *watched) take(e *state.Event) bool {
 		return false
 	}
 	w.cursor.Move(e.Revision)
+	return w.wants(e)
+}
+
+// takeWaiting is take for a watch that waits in the front, which reads for it. It is
+// shown only events that may be for it.
+func (w *watched) takeWaiting(e *state.Event) bool {
+	if w.over || e.Revision <= w.joined || w.credit <= 0 && e.Revision != w.cursor.Position() || !w.wants(e) {
+		return false
+	}
+	w.cursor.Move(e.Revision)
+	return true
+}
+
+// wants reports whether to send an event, and deducts it from the credit.
+func (w *watched) wants(e *state.Event) bool {
 	if !w.match(e) || w.sent.Has(e) {
 		return false
 	}
