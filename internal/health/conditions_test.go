@@ -267,6 +267,19 @@ var troubles = map[string][]trouble{
 			set("5")
 			return func() { set("6") }
 		}, "4 of 5"},
+		{func(t *testing.T, a *agent) func() {
+			table := lease.New()
+			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
+			a.view.Leases = table
+			set := func(limit string) {
+				r.Do(1, state.Operation{Table: state.SystemTable, Data: (&state.SetSettings{Values: map[string]string{"leases.max-count": limit}}).Append(nil)})
+			}
+			for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+				r.Do(1, state.Operation{Table: state.LeaseTable, Data: (&lease.Claim{Key: interrex.Key{Namespace: "jobs", Name: name}, Holder: "ann", TTL: time.Hour}).Append(nil)})
+			}
+			set("10")
+			return func() { set("11") }
+		}, "8 of 10"},
 	},
 	"projection-failing": {
 		{fails(ofProjection, errors.New("cannot open: no such host")), "no such host"},

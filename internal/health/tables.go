@@ -67,6 +67,11 @@ func (v View) limitNear() (found []alarm.Finding) {
 	if v.Ring != nil {
 		note("watchers", int64(v.Ring.Stats().Watchers), int64(v.Ring.MaxWatchers()))
 	}
+	if v.Leases != nil && readable {
+		used := v.Leases.Usage()
+		note("leases.max-count", used.Count, used.MaxCount)
+		note("leases.max-bytes", used.Bytes, used.MaxBytes)
+	}
 	if v.Resources != nil && readable {
 		used := v.Resources.Usage()
 		note("resources.max-count", used.Count, used.MaxCount)

@@ -81,6 +81,20 @@ func (c *Claim) check(t *Table, now state.Time) *interrex.Error {
 // takesOver reports whether the claim is a takeover by the holder of l.
 func (c *Claim) takesOver(l *row) bool { return c.Takeover && l.holder == c.Holder }
 
+// weigh is part of weighing.
+func (c *Claim) weigh(t *Table, sum *load) {
+	sum.bytes += int64(len(join(c.Key)) + len(c.Holder) + len(c.Metadata.Packed()))
+	l, there := t.rows.Get(join(c.Key))
+	if !there {
+		sum.count++
+		return
+	}
+	sum.bytes -= l.weight()
+	for _, p := range l.pins { // which a takeover keeps
+		sum.bytes += p.weight()
+	}
+}
+
 func (c *Claim) apply(t *Table, turn *state.Turn) *Reply {
 	old, there := t.rows.Get(join(c.Key))
 	if there && old.isDue(turn.Now) {

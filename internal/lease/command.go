@@ -63,6 +63,19 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 
 // Check returns why a command that Decode returned cannot be applied at now.
 func (t *Table) Check(now state.Time, c state.Command) error {
+	if err := t.checkAlone(now, c); err != nil {
+		return err
+	}
+	var l load
+	t.weigh(c, &l)
+	if refusal := t.fits(&l); refusal != nil {
+		return refusal
+	}
+	return nil
+}
+
+// checkAlone is Check without the limits of the table.
+func (t *Table) checkAlone(now state.Time, c state.Command) error {
 	own, is := c.(command)
 	if !is {
 		return interrex.Errorf(interrex.ErrInvalid, "cannot check lease command: %T is not a lease command", c)

@@ -16,9 +16,10 @@ type pinning interface {
 
 // CheckGroup is Check of commands that are applied together, in their order. A
 // lease may appear once, or with pins and unpins of different owners, which are
-// counted together.
+// counted together. So is what the limits of the table count.
 func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 	tallies := make(map[interrex.Key]*tally, len(all))
+	var sum load
 	for _, c := range all {
 		k := c.About().Key
 		p, pins := c.(pinning)
@@ -26,7 +27,7 @@ func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 		if known != nil && !(pins && known.mayBe(p.pinner())) {
 			return interrex.Errorf(interrex.ErrInvalid, "another operation of the group is about %s: a lease may appear in a group once, except for pins and unpins of different owners", k)
 		}
-		err := t.Check(now, c)
+		err := t.checkAlone(now, c)
 		if pins && (err == nil || interrex.KindOf(err) == interrex.ErrConflict) { // too many pins: the tally knows
 			if known == nil {
 				l, _ := t.rows.Get(join(k))
@@ -41,6 +42,10 @@ func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 			known = &tally{}
 		}
 		tallies[k] = known
+		t.weigh(c, &sum)
+	}
+	if refusal := t.fits(&sum); refusal != nil {
+		return refusal
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ const (
 	historyLines = 16             // lines of one key, the present holder's included when it is read
 	historyAge   = 24 * time.Hour // of cluster time, after a key's last ending
 	historyKeys  = 65_536         // beyond that the key whose last ending is oldest is dropped
+	historyBytes = 64 << 20       // and beyond this, as past.weight counts them
 
 	// forgetAtOnce bounds how many keys that are too old one turn drops: a step of
 	// time may make a thousand of them at once. The next turns drop the rest;
@@ -27,6 +28,7 @@ type history struct {
 	// byAge has the same histories by the revision of their last ending: revisions
 	// and cluster time grow together.
 	byAge btree.Map[interrex.Revision, *past]
+	bytes int
 }
 
 // past is the history of one key. It is immutable, because a frozen view may be
@@ -36,6 +38,16 @@ type past struct {
 	last  state.Time        // of the newest line's ending
 	at    interrex.Revision // of the same
 	lines []line            // oldest first
+}
+
+// weight estimates the bytes in memory.
+func (p *past) weight() int {
+	const fixed, each = 128, 72
+	n := fixed + len(p.key)
+	for _, l := range p.lines {
+		n += each + len(l.holder)
+	}
+	return n
 }
 
 // line is one lease that has ended.
@@ -51,6 +63,7 @@ func (h *history) add(turn *state.Turn, l *row, how interrex.Ending) {
 	p := &past{key: l.key, last: turn.Now, at: turn.Revision}
 	if old, ok := h.byKey.Get(l.key); ok {
 		h.byAge.Delete(old.at)
+		h.bytes -= old.weight()
 		p.key = old.key
 		p.lines = old.lines[max(0, len(old.lines)+1-historyLines):]
 	}
@@ -59,7 +72,7 @@ func (h *history) add(turn *state.Turn, l *row, how interrex.Ending) {
 		holder: l.holder, token: l.token, acquired: l.acquired, ended: wallNanos(turn.Wall), how: how,
 	})
 	h.set(p)
-	if h.byAge.Len() > historyKeys {
+	for h.byAge.Len() > historyKeys || h.bytes > historyBytes {
 		h.dropOldest()
 	}
 }
@@ -80,6 +93,7 @@ func (h *history) how(k interrex.Key, token interrex.Token) interrex.Ending {
 func (h *history) set(p *past) {
 	h.byKey.Set(p.key, p)
 	h.byAge.Set(p.at, p)
+	h.bytes += p.weight()
 }
 
 // forget drops keys whose last ending is too long ago.
@@ -96,4 +110,5 @@ func (h *history) forget(now state.Time) {
 func (h *history) dropOldest() {
 	_, oldest, _ := h.byAge.PopMin()
 	h.byKey.Delete(oldest.key)
+	h.bytes -= oldest.weight()
 }

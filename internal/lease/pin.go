@@ -96,9 +96,25 @@ func (c *Pin) pins(l *row) int {
 	return 1
 }
 
+// weigh is part of weighing.
+func (c *Pin) weigh(t *Table, sum *load) {
+	sum.bytes += PinRecord{Owner: c.Owner, Reason: c.Reason}.weight() - t.pinned(c.Key, c.Owner)
+}
+
+// pinned returns the weight of an owner's pin; 0 if there is none.
+func (t *Table) pinned(k interrex.Key, owner string) int64 {
+	if l, there := t.rows.Get(join(k)); there {
+		if i, has := l.pinOf(owner); has {
+			return l.pins[i].weight()
+		}
+	}
+	return 0
+}
+
 func (c *Pin) apply(t *Table, turn *state.Turn) *Reply {
 	l, _ := t.rows.Get(join(c.Key))
 	pin := PinRecord{Owner: strings.Clone(c.Owner), Reason: strings.Clone(c.Reason)}
+	t.bytes += pin.weight() - t.pinned(c.Key, c.Owner)
 	if c.For > 0 {
 		pin.Until = turn.Now.Add(c.For)
 	}

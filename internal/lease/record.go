@@ -28,6 +28,9 @@ type PinRecord struct {
 	Until  state.Time // it expires then; 0: it lasts until its owner unpins
 }
 
+// weight is the number of bytes that the limits count.
+func (p PinRecord) weight() int64 { return int64(len(p.Owner) + len(p.Reason)) }
+
 // Pinned reports whether a pin keeps the lease from expiring.
 func (r Record) Pinned() bool { return len(r.Pins) > 0 }
 

@@ -38,7 +38,7 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	restored.due.build()
 	restored.lapsing.build()
 	t.rows, t.counts, t.due, t.lapsing, t.history = restored.rows, restored.counts, restored.due, restored.lapsing, restored.history
-	t.paused, t.freezing = restored.paused, restored.freezing
+	t.paused, t.freezing, t.bytes = restored.paused, restored.freezing, restored.bytes
 	return nil
 }
 
@@ -65,6 +65,7 @@ func (t *Table) restoreRow(d *codec.Decoder) error {
 	l.token, l.ttl, l.acquired, l.expiry = r.Token, r.TTL, wallNanos(r.Acquired), r.Expiry
 	t.rows.Load(l.key, l)
 	t.counts[l.namespace()]++
+	t.bytes += l.weight()
 	k, at := placement(l)
 	if s := t.schedule(k); s != nil {
 		l.schedule = k

@@ -68,6 +68,14 @@ func (c *Revoke) frees(t *Table, _ []state.Command, now state.Time) bool {
 	return c.check(t, now) == nil
 }
 
+// weigh is part of weighing.
+func (c *Revoke) weigh(t *Table, sum *load) {
+	if l, there := t.rows.Get(join(c.Key)); there {
+		sum.count--
+		sum.bytes -= l.weight()
+	}
+}
+
 func (c *Revoke) apply(t *Table, turn *state.Turn) *Reply {
 	l, _ := t.rows.Get(join(c.Key))
 	reply := &Reply{Lease: l.record(), Ended: true}

@@ -52,6 +52,15 @@ func (l *row) namespace() string {
 	return namespace
 }
 
+// weight is the number of bytes that the limits count.
+func (l *row) weight() int64 {
+	n := len(l.key) + len(l.holder) + len(l.metadata.Packed())
+	for _, p := range l.pins {
+		n += int(p.weight())
+	}
+	return int64(n)
+}
+
 // isDue reports whether the lease has expired: now >= expiry, and no pin.
 func (l *row) isDue(now state.Time) bool { return len(l.pins) == 0 && now >= l.expiry }
 

@@ -23,8 +23,10 @@ type Table struct {
 
 	rows     btree.Map[string, *row]
 	counts   map[string]int // leases by namespace
-	due      schedule       // unpinned leases by expiry
-	lapsing  schedule       // pinned leases by the first pin that expires
+	bytes    int64          // of all, as row.weight counts them
+	limits   tableLimits
+	due      schedule // unpinned leases by expiry
+	lapsing  schedule // pinned leases by the first pin that expires
 	history  history
 	paused   state.Time // nothing is granted before
 	freezing uint32     // number of Freezes: a row of an older one is copied before it is modified
@@ -36,11 +38,13 @@ var (
 
 	_ state.EventCodec = (*Table)(nil)
 	_ state.Grouper    = (*Table)(nil)
+
+	_ state.Configurable = (*Table)(nil)
 )
 
 // New makes an empty table.
 func New() *Table {
-	return &Table{counts: map[string]int{}}
+	return &Table{counts: map[string]int{}, limits: defaultLimits()}
 }
 
 // Name is the table's name in reports and snapshots.
@@ -62,6 +66,7 @@ func (t *Table) Unlock() { t.mu.Unlock() }
 func (t *Table) insert(l *row) {
 	t.rows.Set(l.key, l)
 	t.counts[l.namespace()]++
+	t.bytes += l.weight()
 	t.reschedule(l)
 }
 
@@ -69,6 +74,7 @@ func (t *Table) insert(l *row) {
 func (t *Table) replace(old, l *row) {
 	t.unschedule(old)
 	t.rows.Set(l.key, l)
+	t.bytes += l.weight() - old.weight()
 	t.reschedule(l)
 }
 
@@ -76,6 +82,7 @@ func (t *Table) replace(old, l *row) {
 func (t *Table) remove(l *row) {
 	t.unschedule(l)
 	t.rows.Delete(l.key)
+	t.bytes -= l.weight()
 	n := l.namespace()
 	if t.counts[n]--; t.counts[n] == 0 {
 		delete(t.counts, n)

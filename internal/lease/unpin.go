@@ -79,6 +79,9 @@ func (c *Unpin) frees(t *Table, before []state.Command, now state.Time) bool {
 	return len(pinned) == 1 && pinned[c.Owner]
 }
 
+// weigh is part of weighing.
+func (c *Unpin) weigh(t *Table, sum *load) { sum.bytes -= t.pinned(c.Key, c.Owner) }
+
 func (c *Unpin) apply(t *Table, turn *state.Turn) *Reply {
 	l, _ := t.rows.Get(join(c.Key))
 	l = t.unpin(turn, l, c.Owner)
@@ -94,6 +97,7 @@ func (c *Unpin) apply(t *Table, turn *state.Turn) *Reply {
 func (t *Table) unpin(turn *state.Turn, l *row, owner string) *row {
 	l = t.writable(l)
 	i, _ := l.pinOf(owner)
+	t.bytes -= l.pins[i].weight()
 	l.pins = slices.Concat(l.pins[:i], l.pins[i+1:]) // nil after the last one
 	t.reschedule(l)
 	emit(turn, interrex.LeaseUnpinned, l.record())
