@@ -13,13 +13,6 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// telling is a carrier that returns an error.
-type telling struct{ err error }
-
-func (s telling) call(context.Context, time.Duration, *interrexv1.Operation) ([]byte, error) {
-	return nil, s.err
-}
-
 func TestOfAReadNothingIsUnknown(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()

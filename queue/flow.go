@@ -37,8 +37,6 @@ func (f *flow) small(op *Operation) bool {
 // ring is flows that take turns. A flow is in it at most once.
 type ring struct{ flows fifo.Queue[*flow] }
 
-func (r *ring) empty() bool { return r.flows.Len() == 0 }
-
 // turn returns the flow whose turn it is. The ring must not be empty.
 func (r *ring) turn() *flow { return r.flows.First() }
 
