@@ -131,7 +131,7 @@ func (s *Set) startAPIPeers(u *unit.Unit) (worker.Worker, error) {
 
 // serve runs a listener; name is its name in Addresses, "": it is not listed.
 func (s *Set) serve(u *unit.Unit, name string, l net.Listener, h http.Handler, security *tls.Config, e admission.Entrance) (worker.Worker, error) {
-	c := listener.Config{Listener: l, Handler: h, TLS: security, Logger: s.logger("api")}
+	c := listener.Config{Listener: l, Handler: h, TLS: security, Logger: s.logger("api"), Metrics: s.metrics.connections}
 	if name == "" {
 		return listener.New(c)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/internal/watch"
@@ -23,13 +24,15 @@ type agentMetrics struct {
 	overstayed  prometheus.Counter
 	projections prometheus.Counter
 	hooks       *hookcaller.Metrics
+	connections *listener.Metrics
 }
 
 func newAgentMetrics(s *Set) *agentMetrics {
 	m := &agentMetrics{
-		applier:  leaseapplier.NewMetrics(s.config.Agent.Clock),
-		requests: method.NewMetrics(),
-		hooks:    hookcaller.NewMetrics(),
+		applier:     leaseapplier.NewMetrics(s.config.Agent.Clock),
+		requests:    method.NewMetrics(),
+		hooks:       hookcaller.NewMetrics(),
+		connections: listener.NewMetrics(),
 		overstayed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "interrex_lease_overstayed_total", Help: "Users of a lease held through this agent, or of a worker, that had not stopped when they had to."}),
 		projections: prometheus.NewCounter(prometheus.CounterOpts{
@@ -39,7 +42,7 @@ func newAgentMetrics(s *Set) *agentMetrics {
 		Name: "interrex_build_info", Help: "1, with the version as labels.",
 		ConstLabels: prometheus.Labels{"version": s.config.Agent.Version, "go": runtime.Version()}})
 	build.Set(1)
-	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.hooks, s.Lives, build, s.health)
+	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.hooks, m.connections, s.Lives, build, s.health)
 	return m
 }
 

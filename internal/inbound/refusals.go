@@ -49,6 +49,9 @@ type logged struct {
 	reasons []string
 }
 
+// NewRefusals returns refusals by the wall clock.
+func NewRefusals(l Logger) *Refusals { return &Refusals{Clock: clock.WallClock, Logger: l} }
+
 // Note logs that who was refused for a reason, unless it did so within the last
 // minute. The rest of the text may differ each time, for example by a port. Refusals
 // while one of the two starts or stops are not logged as warnings.

@@ -22,3 +22,12 @@ func Tune(conn net.Conn) {
 	_ = c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepAlive, Interval: keepAlive, Count: 3})
 	setUserTimeout(c, UserTimeout)
 }
+
+// SetUserTimeout lets TCP close a connection when the peer has not acknowledged what was
+// sent, or has had no room for it, for so long. A connection that is not TCP is left as
+// it is.
+func SetUserTimeout(conn net.Conn, d time.Duration) {
+	if c, ok := conn.(*net.TCPConn); ok {
+		setUserTimeout(c, d)
+	}
+}

@@ -1,25 +1,47 @@
 package listener
 
 import (
+	"fmt"
 	"net"
+	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
-// limitedListener immediately closes connections beyond its slots: a refused caller
+// limitedListener immediately closes connections beyond its limits: a refused caller
 // tries another agent, but one left in the backlog hangs.
 type limitedListener struct {
 	net.Listener
-	slots  chan struct{}
-	logger interrex.Logger
-	warned atomic.Int64 // time of the last warning, in Unix seconds
+	most, mostFrom int // in all, and from one address
+	refusals       *inbound.Refusals
+	metrics        *Metrics
+
+	mu   sync.Mutex
+	open int
+	from map[netip.Addr]int
 }
 
-// warnEvery keeps a flood of connections from flooding the log.
-const warnEvery = 60 // seconds
+// shareOfOne is the part of all connections that one address may have, so that one
+// machine cannot take all.
+const shareOfOne = 4
+
+// readWait is how long a peer may leave what was sent to it unread, once its side of
+// the connection has no more room: else an answer that the system has taken for it would
+// keep a connection open until it counts as idle.
+const readWait = 30 * time.Second
+
+func newLimited(c Config) *limitedListener {
+	most := c.MaxConnections
+	if most == 0 {
+		most = DefaultMaxConnections
+	}
+	return &limitedListener{
+		Listener: c.Listener, most: most, mostFrom: max(1, most/shareOfOne), metrics: c.Metrics,
+		refusals: inbound.NewRefusals(c.Logger), from: map[netip.Addr]int{},
+	}
+}
 
 func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
@@ -27,32 +49,79 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case l.slots <- struct{}{}:
-			return &limitedConn{Conn: c, slots: l.slots}, nil
-		default:
+		address := addressOf(c)
+		if err := l.enter(address); err != nil {
 			_ = c.Close() // nothing was sent on it
-			l.warn()
+			continue
 		}
+		inbound.SetUserTimeout(c, readWait)
+		return &limitedConn{Conn: c, leave: func() { l.leave(address) }}, nil
 	}
 }
 
-func (l *limitedListener) warn() {
-	now, last := time.Now().Unix(), l.warned.Load()
-	if now-last >= warnEvery && l.warned.CompareAndSwap(last, now) {
-		l.logger.Warningf("%s has reached its limit of %d connections: further ones are closed", l.Addr(), cap(l.slots))
+// addressOf returns the address of a peer, of IPv6 the network, which is what one
+// machine has; the zero address if it has none.
+func addressOf(c net.Conn) netip.Addr {
+	tcp, is := c.RemoteAddr().(*net.TCPAddr)
+	if !is {
+		return netip.Addr{}
 	}
+	a := tcp.AddrPort().Addr().Unmap()
+	if a.Is6() {
+		p, _ := a.Prefix(64) // which an IPv6 address has
+		return p.Addr()
+	}
+	return a
 }
 
-// limitedConn releases its slot when it is closed.
+// enter counts a connection, or returns why it is one too many.
+func (l *limitedListener) enter(a netip.Addr) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.open >= l.most:
+		return l.refuse("all", "", fmt.Errorf("%d are open, which is the limit", l.most))
+	case a.IsValid() && l.from[a] >= l.mostFrom:
+		return l.refuse("address", a.String(), fmt.Errorf("%d are open from %s, which is the limit for one address", l.mostFrom, a))
+	}
+	l.open++
+	l.from[a]++
+	l.metrics.opened(1)
+	return nil
+}
+
+func (l *limitedListener) refuse(limit, who string, err error) error {
+	l.metrics.refused(limit)
+	l.refusals.Note(who, err, "closed a new connection on %s", l.Addr())
+	return err
+}
+
+func (l *limitedListener) leave(a netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open--
+	if l.from[a]--; l.from[a] == 0 {
+		delete(l.from, a)
+	}
+	l.metrics.opened(-1)
+}
+
+// count returns the number of open connections.
+func (l *limitedListener) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open
+}
+
+// limitedConn gives up its place when it is closed.
 type limitedConn struct {
 	net.Conn
-	slots chan struct{}
+	leave func()
 	once  sync.Once
 }
 
 func (c *limitedConn) Close() error {
-	c.once.Do(func() { <-c.slots })
+	c.once.Do(c.leave)
 	return c.Conn.Close()
 }
 

@@ -45,9 +45,10 @@ type Config struct {
 	Logger interrex.Logger
 	// ConnContext, if not nil, returns the context of a connection's requests.
 	ConnContext func(context.Context, net.Conn) context.Context
-	// MaxConnections is how many connections may be open; further ones are closed
-	// immediately. 0: DefaultMaxConnections.
+	// MaxConnections is how many connections may be open, and a quarter of it how many
+	// from one address; further ones are closed immediately. 0: DefaultMaxConnections.
 	MaxConnections int
+	Metrics        *Metrics // nil: its connections are not counted
 	// Closing, if not nil, is called when the worker is killed, before it waits for
 	// active requests: those that may last long should end.
 	Closing func()
@@ -100,7 +101,7 @@ func New(c Config) (*Listener, error) {
 	c.StopTimeout = cmp.Or(c.StopTimeout, DefaultStopTimeout)
 	l := &Listener{
 		config:  c,
-		limited: &limitedListener{Listener: c.Listener, slots: make(chan struct{}, cmp.Or(c.MaxConnections, DefaultMaxConnections)), logger: c.Logger},
+		limited: newLimited(c),
 	}
 	l.server = l.newServer()
 	if err := catacomb.Invoke(catacomb.Plan{Site: &l.catacomb, Work: l.loop}); err != nil {
@@ -162,7 +163,7 @@ func (l *Listener) Wait() error { return l.catacomb.Wait() }
 func (l *Listener) Report() map[string]any {
 	return map[string]any{
 		"address":     l.Addr().String(),
-		"connections": len(l.limited.slots),
+		"connections": l.limited.count(),
 		"tls":         l.config.TLS != nil,
 	}
 }

@@ -20,8 +20,11 @@ import (
 // conn is a connection that records that it is closed.
 type conn struct {
 	net.Conn
+	from   net.IP
 	closed int
 }
+
+func (c *conn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: c.from} }
 
 func (c *conn) Close() error { c.closed++; return nil }
 
@@ -60,7 +63,7 @@ func (l *lines) Warningf(string, ...any) {
 func TestConnectionsBeyondTheLimitAreClosedAtOnce(t *testing.T) {
 	first, second, third, fourth := &conn{}, &conn{}, &conn{}, &conn{}
 	log := &lines{}
-	l := &limitedListener{Listener: &accepting{next: []*conn{first, second, third, fourth}}, slots: make(chan struct{}, 1), logger: log}
+	l := newLimited(Config{Listener: &accepting{next: []*conn{first, second, third, fourth}}, MaxConnections: 1, Logger: log})
 	in, err := l.Accept()
 	if err != nil || in.(*limitedConn).Conn != first {
 		t.Fatalf("got %v, %v", in, err)
@@ -74,8 +77,8 @@ func TestConnectionsBeyondTheLimitAreClosedAtOnce(t *testing.T) {
 	for range 2 { // the second one frees no other's slot
 		_ = in.Close()
 	}
-	if len(l.slots) != 0 {
-		t.Error("its slot is not free")
+	if l.count() != 0 || len(l.from) != 0 {
+		t.Error("its place is not free")
 	}
 	l.Listener = &accepting{next: []*conn{{}}}
 	if _, err := l.Accept(); err != nil {

@@ -1,0 +1,43 @@
+package listener
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics are the metrics of an agent's listeners for callers. A nil one counts nothing.
+type Metrics struct {
+	open prometheus.Gauge
+	lost *prometheus.CounterVec
+}
+
+// NewMetrics returns the metrics, which the caller registers.
+func NewMetrics() *Metrics {
+	return &Metrics{
+		open: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "interrex_api_connections", Help: "Connections of callers that are open."}),
+		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "interrex_api_connections_refused_total", Help: "Connections of callers that were closed at once: beyond the limit of all, or of one address."}, []string{"limit"}),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	m.open.Describe(ch)
+	m.lost.Describe(ch)
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	m.open.Collect(ch)
+	m.lost.Collect(ch)
+}
+
+func (m *Metrics) opened(n int) {
+	if m != nil {
+		m.open.Add(float64(n))
+	}
+}
+
+func (m *Metrics) refused(limit string) {
+	if m != nil {
+		m.lost.WithLabelValues(limit).Inc()
+	}
+}
