@@ -63,6 +63,7 @@ func (s *Set) view() health.View {
 	}
 	v.Removed, v.RecoveryFailed = s.removal.Err(), s.recovery.failure()
 	v.Observers, v.Forwarders = s.config.Agent.Observers, s.forwarders
+	v.Connections = s.metrics.connections
 	if dir := running[*datadir.Dir](s, identityName); dir != nil {
 		v.ID, v.ClusterID, v.Joins, v.Directory = dir.ID, dir.ClusterID, dir.Present().Joins, dir.Path
 	}

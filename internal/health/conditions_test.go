@@ -25,6 +25,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/access"
+	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/certificates"
@@ -280,6 +281,18 @@ var troubles = map[string][]trouble{
 			set("10")
 			return func() { set("11") }
 		}, "8 of 10"},
+		{func(t *testing.T, a *agent) func() {
+			table := access.New()
+			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
+			a.view.Access = table
+			id := func(n int) accesstoken.Hash { return accesstoken.Token{0: byte(n), 1: byte(n >> 8), 2: 1}.Hash() }
+			for n := range 820 {
+				r.Do(1, state.Operation{Table: state.AccessTable, Data: (&access.Create{Hash: id(n), Name: "ann", Operator: true}).Append(nil)})
+			}
+			return func() {
+				r.Do(1, state.Operation{Table: state.AccessTable, Data: (&access.Revoke{ID: id(7).ID()}).Append(nil)})
+			}
+		}, "820 of 1024"},
 	},
 	"projection-failing": {
 		{fails(ofProjection, errors.New("cannot open: no such host")), "no such host"},

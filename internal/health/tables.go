@@ -4,10 +4,14 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/alarm"
+	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/queue"
 )
@@ -49,41 +53,65 @@ func stopText(what string, stop *fsm.Stop) string {
 	return fmt.Sprintf("%s since %s: %s", what, stop.Since.UTC().Format(time.RFC3339), stop.Reason)
 }
 
-func (v View) limitNear() (found []alarm.Finding) {
-	readable := v.readable()
-	note := func(what string, is, limit int64) {
-		if float64(is) >= nearLimit*float64(limit) {
-			found = append(found, alarm.Finding{Subject: what, Text: fmt.Sprintf("%d of %d", is, limit)})
-		}
-	}
-	if v.State != nil && readable {
-		names, limit := v.State.Names()
-		note("request-names", int64(names), int64(limit))
+func (v View) limitNear() []alarm.Finding {
+	var n nearness
+	if v.readable() {
+		v.tablesNear(&n)
 	}
 	if v.Queue != nil {
 		normal, extend := v.Queue.Depth()
-		note("queue", int64(max(normal, extend)), queue.Capacity)
+		n.note("queue", int64(max(normal, extend)), queue.Capacity)
 	}
 	if v.Ring != nil {
-		note("watchers", int64(v.Ring.Stats().Watchers), int64(v.Ring.MaxWatchers()))
+		n.note("watchers", int64(v.Ring.Stats().Watchers), int64(v.Ring.MaxWatchers()))
 	}
-	if v.Leases != nil && readable {
-		used := v.Leases.Usage()
-		note("leases.max-count", used.Count, used.MaxCount)
-		note("leases.max-bytes", used.Bytes, used.MaxBytes)
-	}
-	if v.Resources != nil && readable {
-		used := v.Resources.Usage()
-		note("resources.max-count", used.Count, used.MaxCount)
-		note("resources.max-bytes", used.Bytes, used.MaxBytes)
-	}
-	if v.Webhooks != nil && readable {
-		note("webhooks", int64(len(v.Webhooks.Hooks())), limits.MaxWebhooks)
+	if v.Connections != nil {
+		n.note("connections", v.Connections.Open(), listener.DefaultMaxConnections)
 	}
 	if v.Caller != nil {
-		note("webhook-calls", int64(v.Caller.Calls()), hookcaller.MaxCalls)
+		n.note("webhook-calls", int64(v.Caller.Calls()), hookcaller.MaxCalls)
 	}
-	return found
+	return n
+}
+
+// tablesNear notes the limits of the replicated state.
+func (v View) tablesNear(n *nearness) {
+	if v.State != nil {
+		names, limit := v.State.Names()
+		n.note("request-names", int64(names), int64(limit))
+	}
+	if v.Leases != nil {
+		used := v.Leases.Usage()
+		n.note("leases.max-count", used.Count, used.MaxCount)
+		n.note("leases.max-bytes", used.Bytes, used.MaxBytes)
+	}
+	if v.Resources != nil {
+		used := v.Resources.Usage()
+		n.note("resources.max-count", used.Count, used.MaxCount)
+		n.note("resources.max-bytes", used.Bytes, used.MaxBytes)
+	}
+	if v.Changes != nil {
+		n.note("long-polls", int64(v.Changes.Waiting()), change.MaxWaiting)
+	}
+	if v.Webhooks != nil {
+		n.note("webhooks", int64(len(v.Webhooks.Hooks())), limits.MaxWebhooks)
+	}
+	if v.Admitted != nil {
+		n.note("members", int64(len(v.Admitted.Members())), member.MaxMembers)
+		n.note("join-tokens", int64(len(v.Admitted.JoinTokens())), member.MaxJoinTokens)
+	}
+	if v.Access != nil {
+		n.note("access-tokens", int64(len(v.Access.Tokens())), access.MaxTokens)
+	}
+}
+
+// nearness are the limits that are nearly reached.
+type nearness []alarm.Finding
+
+func (n *nearness) note(what string, is, limit int64) {
+	if float64(is) >= nearLimit*float64(limit) {
+		*n = append(*n, alarm.Finding{Subject: what, Text: fmt.Sprintf("%d of %d", is, limit)})
+	}
 }
 
 func (v View) projectionBehind() []alarm.Finding {

@@ -16,6 +16,7 @@ import (
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/reads"
 	"github.com/interrex/interrex/internal/resource"
@@ -83,6 +84,8 @@ type View struct {
 	Vitals     Vitals // of Raft
 	Acks       Acks   // of Raft
 	Observers  *watch.Observers
+	// Connections are those of callers; nil: they are not counted.
+	Connections *listener.Metrics
 }
 
 // Vitals are what a running raft knows of its disk and its log.

@@ -1,22 +1,32 @@
 package listener
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Metrics are the metrics of an agent's listeners for callers. A nil one counts nothing.
 type Metrics struct {
-	open prometheus.Gauge
-	lost *prometheus.CounterVec
+	count atomic.Int64
+	open  prometheus.GaugeFunc
+	lost  *prometheus.CounterVec
 }
 
 // NewMetrics returns the metrics, which the caller registers.
 func NewMetrics() *Metrics {
-	return &Metrics{
-		open: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "interrex_api_connections", Help: "Connections of callers that are open."}),
+	m := &Metrics{
 		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "interrex_api_connections_refused_total", Help: "Connections of callers that were closed at once: beyond the limit of all, or of one address."}, []string{"limit"}),
 	}
+	m.open = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "interrex_api_connections", Help: "Connections of callers that are open."},
+		func() float64 { return float64(m.Open()) })
+	return m
 }
+
+// Open returns the number of open connections.
+func (m *Metrics) Open() int64 { return m.count.Load() }
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
@@ -32,7 +42,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 
 func (m *Metrics) opened(n int) {
 	if m != nil {
-		m.open.Add(float64(n))
+		m.count.Add(int64(n))
 	}
 }
 
