@@ -19,6 +19,9 @@ func NewMetrics() *Metrics {
 		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "interrex_api_connections_refused_total", Help: "Connections of callers that were closed at once: beyond the limit of all, or of one address."}, []string{"limit"}),
 	}
+	for _, limit := range []string{"all", "address"} { // so that both are served from the start
+		m.lost.WithLabelValues(limit)
+	}
 	m.open = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "interrex_api_connections", Help: "Connections of callers that are open."},
 		func() float64 { return float64(m.Open()) })
