@@ -28,7 +28,7 @@ func BenchmarkApply(b *testing.B) {
 		b.Run(name+"/no request id", func(b *testing.B) { benchmarkApply(b, tables, func(int, *state.Operation) {}) })
 		b.Run(name+"/counted", func(b *testing.B) {
 			benchmarkApply(b, tables, func(i int, op *state.Operation) {
-				op.RequestID, op.Mark = fmt.Sprint("client.", i), uint64(max(i, 256)-256)
+				op.Caller, op.RequestID, op.Mark = "ann", fmt.Sprint("1-0000000000000001.", i), uint64(max(i, 257)-256)
 			})
 		})
 		b.Run(name+"/single", func(b *testing.B) {
@@ -40,6 +40,7 @@ func BenchmarkApply(b *testing.B) {
 func benchmarkApply(b *testing.B, tables func() []state.Table, envelope func(int, *state.Operation)) {
 	const batch = 256
 	r := statetest.NewReplica(b, tables)
+	r.OpenName("ann", 1)
 	logs := make([]*raft.Log, (b.N+batch-1)/batch)
 	for i := range logs {
 		e := &state.Entry{Stamp: state.Time(i)}
@@ -48,7 +49,7 @@ func benchmarkApply(b *testing.B, tables func() []state.Table, envelope func(int
 			envelope(i*batch+j, &op)
 			e.Operations = append(e.Operations, op)
 		}
-		logs[i] = &raft.Log{Index: uint64(i + 1), Data: state.AppendEntry(nil, e)}
+		logs[i] = &raft.Log{Index: uint64(i + 2), Data: state.AppendEntry(nil, e)}
 	}
 	b.ReportAllocs()
 	b.ResetTimer()

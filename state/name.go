@@ -65,6 +65,7 @@ type name struct {
 	records    window
 	weight     weight
 	generation uint64
+	share      *share        // of its user
 	byAge      *list.Element // in names.byAge
 	byUser     *list.Element // in the order of its share
 }
@@ -144,16 +145,16 @@ func (s *names) add(n *name) {
 	n.generation = s.generation
 	s.all[n.opener] = n
 	n.byAge = s.byAge.PushBack(n)
-	sh := s.shares.of(n.user)
-	n.byUser = sh.order.PushBack(n)
-	s.settle(sh, n)
-	s.shares.add(sh, n.weight)
+	n.share = s.shares.of(n.user)
+	n.byUser = n.share.order.PushBack(n)
+	s.settle(n)
+	s.shares.add(n.share, n.weight)
 }
 
 // settle moves a name, which is the last of its user's, to its place in their order.
-func (s *names) settle(sh *share, n *name) {
+func (s *names) settle(n *name) {
 	for e := n.byUser.Prev(); e != nil && e.Value.(*name).idle(n) > 0; e = n.byUser.Prev() {
-		sh.order.MoveBefore(n.byUser, e)
+		n.share.order.MoveBefore(n.byUser, e)
 	}
 }
 
@@ -161,9 +162,8 @@ func (s *names) settle(sh *share, n *name) {
 func (s *names) touch(n *name, now Time) {
 	n.last = now
 	s.byAge.MoveToBack(n.byAge)
-	sh := s.shares.of(n.user)
-	sh.order.MoveToBack(n.byUser)
-	s.settle(sh, n)
+	n.share.order.MoveToBack(n.byUser)
+	s.settle(n)
 }
 
 // raise moves a name's mark, and drops the records below it.
@@ -182,7 +182,7 @@ func (s *names) put(n *name, r record) {
 func (s *names) weigh(n *name, d weight) {
 	if d != (weight{}) {
 		n.weight = n.weight.plus(d)
-		s.shares.add(s.shares.of(n.user), d)
+		s.shares.add(n.share, d)
 	}
 }
 
@@ -216,9 +216,8 @@ func (s *names) drop(n *name) {
 	s.gone++
 	delete(s.all, n.opener)
 	s.byAge.Remove(n.byAge)
-	sh := s.shares.of(n.user)
-	sh.order.Remove(n.byUser)
-	s.shares.add(sh, weight{}.minus(n.weight))
+	n.share.order.Remove(n.byUser)
+	s.shares.add(n.share, weight{}.minus(n.weight))
 }
 
 // lose drops all names: a recovery has raised the revision to lost.

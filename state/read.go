@@ -77,7 +77,8 @@ func (s *State) Recorded(op *Operation) (Result, bool) {
 	tables := s.tables.of(op)
 	tables.lock()
 	defer tables.unlock()
-	_, res, found := s.system.records.settled(op, s.tables.refer(op), s.Now(), s.tables)
+	r, ref := s.system.records, s.tables.refer(op)
+	res, found := r.settled(op, ref, r.find(op, ref), s.Now(), s.tables)
 	if res.Err != nil && res.Revision == 0 {
 		res.Revision = s.Revision()
 	}

@@ -50,7 +50,7 @@ func (ts tableSet) holder(op *Operation) string {
 		return ""
 	}
 	c, err := table.Decode(op.Data)
-	if err != nil {
+	if err != nil || c == nil {
 		return "" // it is refused, and leaves no record
 	}
 	return c.About().Holder
@@ -96,13 +96,12 @@ func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res
 		return t, refuse(op, interrex.Errorf(interrex.ErrInvalid, "request_id: 1 to %d bytes are allowed, not %d", limits.MaxRequestID, len(op.RequestID))), true
 	}
 	t.ref = tables.refer(op)
-	if t.ref.numbered {
-		if n := r.names.find(op.Caller, t.ref.name); n != nil && op.Mark > n.mark {
-			r.names.raise(r.names.writable(n), op.Mark)
-		}
+	n := r.find(op, t.ref)
+	if n != nil && op.Mark > n.mark {
+		n = r.names.writable(n)
+		r.names.raise(n, op.Mark)
 	}
-	n, res, done := r.settled(op, t.ref, now, tables)
-	if done || n == nil {
+	if res, done := r.settled(op, t.ref, n, now, tables); done || n == nil {
 		return t, res, done
 	}
 	t.name = r.names.writable(n)
@@ -113,28 +112,36 @@ func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res
 	return t, Result{}, false
 }
 
+// find returns the name of a numbered operation; nil: it has none, or that is gone.
+func (r *records) find(op *Operation, ref reference) *name {
+	if !ref.numbered {
+		return nil
+	}
+	return r.names.find(op.Caller, ref.name)
+}
+
 // settled reports whether a mark or a record, or that there is none, determines the
-// reply to op. It returns the name of a numbered one, and changes nothing.
-func (r *records) settled(op *Operation, ref reference, now Time, tables tableSet) (n *name, res Result, done bool) {
+// reply to op; n is what find returns. It changes nothing.
+func (r *records) settled(op *Operation, ref reference, n *name, now Time, tables tableSet) (res Result, done bool) {
 	if !ref.numbered {
 		if x := r.singles.all[ref.single]; x != nil {
-			return nil, replay(op, &x.record, tables), true
+			return replay(op, &x.record, tables), true
 		}
 		if r.mayBeLost(op, now, tables) {
-			return nil, refuse(op, errLost(op, max(r.singles.lost, r.loss.To))), true
+			return refuse(op, errLost(op, max(r.singles.lost, r.loss.To))), true
 		}
-		return nil, Result{}, false
+		return Result{}, false
 	}
-	if n = r.names.find(op.Caller, ref.name); n == nil {
-		return nil, refuse(op, errGone(op, r.names.lost)), true
+	if n == nil {
+		return refuse(op, errGone(op, r.names.lost)), true
 	}
 	if mark := max(op.Mark, n.mark); ref.number < mark {
-		return n, refuse(op, errBelowMark(op, mark)), true
+		return refuse(op, errBelowMark(op, mark)), true
 	}
 	if i, found := n.records.find(ref.number); found {
-		return n, replay(op, &n.records.all[i], tables), true
+		return replay(op, &n.records.all[i], tables), true
 	}
-	return n, Result{}, false
+	return Result{}, false
 }
 
 // mayBeLost reports whether an earlier attempt of op, whose id has neither a name nor a

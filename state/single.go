@@ -22,6 +22,7 @@ type single struct {
 	at   Time
 	record
 
+	share         *share // of its user
 	byAge, byUser *list.Element
 }
 
@@ -66,9 +67,9 @@ func (s *singles) put(x *single) {
 func (s *singles) add(x *single) {
 	s.all[x.key] = x
 	x.byAge = s.byAge.PushBack(x)
-	sh := s.shares.of(x.user)
-	x.byUser = sh.order.PushBack(x)
-	s.shares.add(sh, x.weight())
+	x.share = s.shares.of(x.user)
+	x.byUser = x.share.order.PushBack(x)
+	s.shares.add(x.share, x.weight())
 }
 
 // age drops the records whose time is over.
@@ -92,9 +93,8 @@ func (s *singles) drop(x *single) {
 	s.lost = max(s.lost, x.revision)
 	delete(s.all, x.key)
 	s.byAge.Remove(x.byAge)
-	sh := s.shares.of(x.user)
-	sh.order.Remove(x.byUser)
-	s.shares.add(sh, weight{}.minus(x.weight()))
+	x.share.order.Remove(x.byUser)
+	s.shares.add(x.share, weight{}.minus(x.weight()))
 }
 
 // lose drops all of them in a recovery, which is what a Loss says.
