@@ -207,6 +207,8 @@ func readOperation(f field, op *interrexv1.Operation) (err error) {
 			op.Caller, err = f.text()
 		case 12:
 			op.Origin, err = f.text()
+		case 14:
+			op.Share, err = f.text()
 		}
 	}
 	return err

@@ -19,7 +19,7 @@ func operations() *interrexv1.OperateRequest {
 			{
 				Id: 1, Method: 257, Body: []byte("body"), RequestId: "name.1", Attempt: 2, Mark: 3,
 				Fence: &interrexv1.Fence{Key: "a/b", Token: 4}, TimeoutMs: 5, WaitMs: 6, AsksAgain: true, Caller: "ann",
-				Origin: "10.0.0.7", KnownRevision: 8,
+				Origin: "10.0.0.7", KnownRevision: 8, Share: "10.0.0.8",
 			},
 			{},
 			{Id: 1 << 63, Body: make([]byte, 300)},
