@@ -17,11 +17,12 @@ import (
 func TestALongPollIsAskedForOnce(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	a := interrextest.Start(t, agent.Config{Registry: registry})
-	if _, err := a.Changes().Append(t.Context(), interrex.AppendRequest{Data: []byte("1")}); err != nil {
+	appended, err := a.Changes().Append(t.Context(), interrex.AppendRequest{Data: []byte("1")})
+	if err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	p, err := a.Changes().List(t.Context(), interrex.ListChangesRequest{Since: 2, Block: 4 * time.Second})
+	p, err := a.Changes().List(t.Context(), interrex.ListChangesRequest{Since: appended.Revision, Block: 4 * time.Second})
 	if took := time.Since(began); err != nil || len(p.Items) > 0 || took < 4*time.Second {
 		t.Errorf("%+v, %v after %v", p, err, took)
 	}

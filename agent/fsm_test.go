@@ -145,7 +145,7 @@ func TestAMachineAnswersThroughAnyAgent(t *testing.T) {
 			text := fmt.Sprint("t", strings.Count(want, " ")+len(want))
 			want = strings.TrimSpace(want + " " + text)
 			got := tell(t, by, text)
-			if string(got.Reply) != fmt.Sprint(len(strings.Fields(want)), ":", text) || got.Revision != last+1 && last != 0 {
+			if string(got.Reply) != fmt.Sprint(len(strings.Fields(want)), ":", text) || got.Revision <= last {
 				t.Errorf("%q at %d, after %d", got.Reply, got.Revision, last)
 			}
 			last = got.Revision

@@ -84,8 +84,22 @@ func TestAGroupIsDoneOnceForItsRequestID(t *testing.T) {
 	}
 }
 
+// named lets callers make a write each: the first one of a client takes a name for its
+// request ids, and with it a revision.
+func named(t *testing.T, callers []client.Caller) {
+	t.Helper()
+	for i, by := range callers {
+		in := &interrexv1.ClaimRequest{Key: fmt.Sprint("named/", i), Holder: "x"}
+		if _, err := client.Call[interrexv1.ClaimRequest, interrexv1.ClaimResponse](t.Context(), by, interrexv1.LeaseServiceClaimProcedure, in, client.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestTheDoorRefusesWhatIsNoGroup(t *testing.T) {
 	c, follower := withRegister(t, nil)
+	callers := []client.Caller{c.Agent(follower), c.Client(c.Leader()), oneShot(t, c.Agent(follower))}
+	named(t, callers)
 	before := revision(t, c.Agent(follower))
 	with := func(change func(*interrexv1.ClaimRequest)) []proto.Message {
 		m := claims("a/b")
@@ -123,7 +137,7 @@ func TestTheDoorRefusesWhatIsNoGroup(t *testing.T) {
 		"too large":        {[]proto.Message{proposes("a", strings.Repeat("x", 600<<10)), proposes("b", strings.Repeat("x", 600<<10))}, interrex.ErrTooLarge, "bytes"},
 		"too large an op":  {[]proto.Message{proposes("a", strings.Repeat("x", 512<<10)), proposes("b", strings.Repeat("x", 512<<10))}, interrex.ErrTooLarge, "bytes"},
 	} {
-		for _, by := range []client.Caller{c.Agent(follower), c.Client(c.Leader()), oneShot(t, c.Agent(follower))} {
+		for _, by := range callers {
 			_, err := client.Group(t.Context(), by, test.all, client.Options{})
 			if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("%s: %v, want %v: %s", name, err, test.kind, test.text)

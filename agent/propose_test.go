@@ -231,6 +231,8 @@ func TestAFencedProposalNeedsItsLease(t *testing.T) {
 
 func TestTheDoorRefusesWhatIsNoProposal(t *testing.T) {
 	c, follower := withRegister(t, nil)
+	callers := []client.Caller{c.Agent(follower), c.Client(c.Leader()), oneShot(t, c.Agent(follower))}
+	named(t, callers)
 	before := revision(t, c.Agent(follower))
 	for name, test := range map[string]struct {
 		p    interrex.Proposal
@@ -244,7 +246,7 @@ func TestTheDoorRefusesWhatIsNoProposal(t *testing.T) {
 		"the machine's":  {interrex.Proposal{Table: uint16(state.FSMTable), Data: []byte{1, 2}}, "those are 256 to 65535"},
 		"the last known": {interrex.Proposal{Table: 255}, "those are 256 to 65535"},
 	} {
-		for _, by := range []client.Caller{c.Agent(follower), c.Client(c.Leader()), oneShot(t, c.Agent(follower))} {
+		for _, by := range callers {
 			_, err := client.Propose(t.Context(), by, test.p)
 			if !errors.Is(err, interrex.ErrInvalid) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("%s: %v, want invalid: %s", name, err, test.text)
