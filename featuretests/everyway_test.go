@@ -30,12 +30,22 @@ func TestEveryWayGivesTheSameAnswers(t *testing.T) {
 				continue
 			}
 			for j, l := range lines {
-				if l != first[j] {
+				if l != first[j] && (role == "leader" || notInForce(l.answer) == "" || notInForce(l.answer) != notInForce(first[j].answer)) {
 					t.Errorf("%s: by %s the answer is\n%s\nand by %s\n%s", l.step, name, l.answer, by, first[j].answer)
 				}
 			}
 		}
 	}
+}
+
+// notInForce returns what of a token that is not in force any agent says: it may be of a
+// state before the leader's, and describes the lease as it is there. Empty: it is another
+// answer.
+func notInForce(answer string) string {
+	if parts := strings.SplitN(answer, ": ", 3); parts[0] == "not held" && len(parts) == 3 {
+		return parts[1]
+	}
+	return ""
 }
 
 // twins checks that steps of one name have the same answer, with a consistency that
@@ -69,6 +79,14 @@ func askEverything(t *testing.T, c *interrextest.Cluster, role string, i int, n 
 		name = w.name + " at the " + role
 		p := &patron{t: t, leases: w.leases, namespace: fmt.Sprintf("w%02d", *n), leads: role == "leader"}
 		*n++
+		// A client's first write takes a name for its request ids, and with it a revision;
+		// so does the first claim that waits.
+		for i, wait := range []time.Duration{0, time.Second} {
+			claim := interrex.ClaimRequest{Key: key(fmt.Sprint("named/", p.namespace, i)), Holder: "x", TTL: time.Minute, Wait: wait}
+			if _, err := w.leases.Claim(t.Context(), claim); err != nil {
+				return err
+			}
+		}
 		lines = p.askEverything(c.Agent(leader).Leases())
 		if after, leads := term(c, leader); !leads || after != before {
 			return errors.New("it has changed")

@@ -35,6 +35,10 @@ func TestARemovedAgentSaysSoAndGoesOn(t *testing.T) {
 	others := f.others(leader)
 	running, off := others[0], others[1]
 	rest := f.client(leader, others[2], others[3])
+	eventually(t, f.id(off)+" knows its cluster", func() error {
+		_, err := f.client(off).Leases().List(t.Context(), interrex.ListRequest{})
+		return err
+	})
 	f.kill(off)
 	for _, i := range []int{off, running} { // as voters of a cluster with a CA of its own have it
 		if err := os.WriteFile(filepath.Join(f.members[i].config.Agent.DataDir, authority.KeyName), []byte("a key"), 0o600); err != nil {
