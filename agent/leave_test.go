@@ -24,7 +24,7 @@ import (
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(interrextest.Patience); !is(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(interrextest.Patience); !is(); time.Sleep(10 * time.Millisecond) { // a poll
 		if time.Now().After(deadline) {
 			t.Fatalf("it never comes to this: %s", what)
 		}

@@ -95,7 +95,7 @@ func TestWhatAMemberCannotApplyYetIsRefused(t *testing.T) {
 	}})
 	ends := func(as string) { // never with success before that
 		t.Helper()
-		for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // a poll
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			_, err := c.Agent(0).Propose(ctx, write("k", "v"))
 			cancel()
@@ -119,28 +119,18 @@ func TestWhatAMemberCannotApplyYetIsRefused(t *testing.T) {
 	ends("agent n3 may be unable to apply this")
 	c.Start(2)
 	ends("agent n3 cannot apply this yet")
-	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // the founders are recorded from now on
+	eventually(t, "the founders are recorded", func() bool {
 		all, _, err := c.Agent(0).Members().List(t.Context(), interrex.ReadOptions{})
-		if err == nil && len(all) == 3 && len(all[2].Tables) > 0 {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal(all, err)
-		}
-	}
+		return err == nil && len(all) == 3 && len(all[2].Tables) > 0
+	})
 	alone()
 	ends("agent n3 cannot apply this yet")
 	old = false
 	c.Start(2)
-	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	eventually(t, "all can apply it", func() bool {
 		_, err := c.Agent(0).Propose(t.Context(), write("k", "v"))
-		if err == nil {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
+		return err == nil
+	})
 }
 
 func TestAnyAgentProposesToATableWithoutAService(t *testing.T) {

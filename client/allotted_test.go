@@ -405,7 +405,7 @@ func (w *world) begin(c *worldClient) {
 	w.attempt(a)
 }
 
-// identify gives a request an id of its client's names.
+// identify numbers a request under one of its client's names.
 func (w *world) identify(a *wish) bool {
 	id, err := a.client.names.Open(w.t.Context(), false)
 	if err != nil {

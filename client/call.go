@@ -197,15 +197,14 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 		return c.once(ctx, end, c.endpoint(), r, r.attempt(r.RequestID, r.Attempt))
 	}
 	if r.method.Class != interrexv1.Class_CLASS_RECORDED {
-		answer, _, err := c.insist(ctx, end, r, "")
-		return answer, err
+		return c.insist(ctx, end, r, "")
 	}
 	for {
 		id, err := c.number(ctx, end)
 		if err != nil {
 			return nil, err
 		}
-		answer, _, err := c.insist(ctx, end, r, id.Text)
+		answer, err := c.insist(ctx, end, r, id.Text)
 		id.Done()
 		moves, told := id.Gone(err)
 		if !moves {
@@ -242,11 +241,12 @@ func (c *Client) number(ctx context.Context, end time.Time) (id hold.ID, err err
 	}
 }
 
-// insist makes attempts under one id. unsure: one of them may have taken effect.
-func (c *Client) insist(ctx context.Context, end time.Time, r *request, id string) (answer []byte, unsure bool, err error) {
+// insist makes attempts under one id.
+func (c *Client) insist(ctx context.Context, end time.Time, r *request, id string) (answer []byte, err error) {
 	first := c.firstAttempt(id)
-	disabled := 0  // consecutive agents that do not serve the method
-	var said error // the latest error from an agent
+	disabled := 0   // consecutive agents that do not serve the method
+	var said error  // the latest error from an agent
+	unsure := false // one of them may have taken effect
 	for n := 0; ; n++ {
 		p := c.endpoint()
 		answer, err := c.once(ctx, end, p, r, r.attempt(id, first+uint32(n)))
@@ -256,9 +256,9 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 		}
 		switch {
 		case err == nil, final(err) && disabled == 0:
-			return answer, unsure, err
+			return answer, err
 		case disabled == len(c.endpoints): // which does not tell what happened to an earlier attempt
-			return nil, unsure, late(err, unsure)
+			return nil, late(err, unsure)
 		}
 		unsure = unsure || kind == interrex.ErrOutcomeUnknown
 		if wire.Answered(err) && (said == nil || kind != interrex.ErrTimeout && !absent(kind)) {
@@ -272,7 +272,7 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 			pause = 0 // the next agent was not tried yet
 		}
 		if !c.sleep(ctx, end, pause) {
-			return nil, unsure, late(c.verdict(said, err), unsure)
+			return nil, late(c.verdict(said, err), unsure)
 		}
 		c.config.Logger.Debugf("%s: %v: retrying", p, err)
 	}

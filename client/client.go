@@ -123,7 +123,7 @@ func (c *Client) allot(ctx context.Context, bits uint64) (string, interrex.Revis
 // hear records a revision of a response.
 func (c *Client) hear(r interrex.Revision) { c.names.hear(r) }
 
-// retire gives back a name that no request will use any more.
+// retire returns a name to the cluster, because no request will use it any more.
 func (c *Client) retire(ctx context.Context, name string, mark uint64) error {
 	r, err := newRequest(interrexv1.StateServiceRetireProcedure, &interrexv1.RetireRequest{Name: name, Mark: mark}, Options{})
 	if err != nil {

@@ -29,7 +29,7 @@ type names struct {
 	opening chan struct{} // has room for the one caller who opens main
 
 	mu    sync.Mutex
-	main  *name            // for the requests that do not wait; nil: there is none yet
+	main  *name            // for the requests that do not wait; nil until it is opened
 	idle  []*name          // for the next waiting claims
 	known map[string]*name // that are used, or have open requests
 	bits  []uint64         // of openings that were not answered
@@ -83,8 +83,8 @@ func (s *names) Open(ctx context.Context, waits bool) (hold.ID, error) {
 	return s.number(n, waits)
 }
 
-// ready returns the name for a request, a waiting claim's for it alone; nil: a new one
-// must be opened.
+// ready returns a name for a request; a waiting claim does not share its name. nil: a new
+// one must be opened.
 func (s *names) ready(waits bool) *name {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +104,7 @@ func (s *names) ready(waits bool) *name {
 	return nil
 }
 
-// fresh asks the state for a name. An error means that there is none.
+// fresh opens a new name.
 func (s *names) fresh(ctx context.Context, waits bool) (*name, error) {
 	bits := s.someBits()
 	text, at, err := s.allot(ctx, bits)

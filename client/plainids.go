@@ -56,7 +56,7 @@ func (i plainIDs) known(ctx context.Context) interrex.Revision {
 	return interrex.Revision(m.GetRevision())
 }
 
-// knownIn returns the revision in an id that plainIDs has made; 0: there is none.
+// knownIn returns the revision in an id that plainIDs has made; 0 if it has none.
 func knownIn(id string) interrex.Revision {
 	if len(id) <= randomText || id[randomText] != '@' || strings.Trim(id[:randomText], "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != "" {
 		return 0

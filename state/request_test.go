@@ -38,7 +38,7 @@ func naming(r *statetest.Replica, open ...string) func(id string, mark uint64) s
 	}
 }
 
-// retire gives back the name of a numbered operation.
+// retire returns the name of a numbered operation to the state.
 func retire(op state.Operation) state.Operation {
 	name := op.RequestID[:strings.LastIndex(op.RequestID, ".")]
 	return state.Operation{Table: state.SystemTable, Caller: op.Caller, Data: (&state.Retire{Name: name, Mark: op.Mark}).Append(nil)}

@@ -7,8 +7,8 @@ import (
 	"github.com/interrex/interrex/internal/limits"
 )
 
-// Retire is the operation with which a caller gives back a NAME of its request ids:
-// nothing is done under it any more. It takes no revision, and a name that is not the
+// Retire is the operation with which a caller returns a NAME of its request ids, under
+// which no request is executed any more. It takes no revision, and a name that is not the
 // caller's is not an error.
 type Retire struct {
 	Name string

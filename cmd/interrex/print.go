@@ -176,8 +176,8 @@ func printRow(w *tabwriter.Writer, cells []string) {
 	_, _ = w.Write([]byte{'\n'})
 }
 
-// escaped returns s with its control characters, but for those in keep, as \uXXXX: so in
-// JSON they mean the same.
+// escaped returns s with its control characters, but for those in keep, as JSON escapes
+// them (\u001b), so that a document stays the same.
 func escaped(s, keep string) string {
 	if !strings.ContainsFunc(s, limits.IsControl) {
 		return s

@@ -84,7 +84,7 @@ func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest, limit time.
 	return g, c.end(ctx, g, err)
 }
 
-// open gives the claim a new id. An error means that there is none.
+// open makes a new id for the claim.
 func (c *claiming) open(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, max(0, c.giveUp-c.k.config.Clock.Now()))
 	defer cancel()

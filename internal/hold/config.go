@@ -27,8 +27,7 @@ type Backend interface {
 
 // IDs makes the ids of requests.
 type IDs interface {
-	// Open returns the id of a new request. An error means that there is none, and so
-	// nothing has happened.
+	// Open returns the id of a new request. An error means that nothing has happened.
 	Open(ctx context.Context, waits bool) (ID, error)
 }
 
