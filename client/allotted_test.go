@@ -117,6 +117,7 @@ type world struct {
 	epoch   int
 	effects map[int]int              // of each request: at which entry it was done
 	closed  map[string]bool          // ids under which nothing may be done any more
+	calm    bool                     // nobody does harm
 	recover int                      // when the cluster is recovered; 0: never
 	digests map[int]string           // of the state after each entry
 	granted map[interrex.Token]*wish // by token
@@ -135,7 +136,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	for range 3 {
 		w.agents, w.applied = append(w.agents, statetest.NewReplica(t, worldTables)), append(w.applied, 0)
 	}
-	if w.rnd.IntN(3) == 0 {
+	w.calm = w.chance(2)
+	if w.chance(3) {
 		w.recover = 100 + w.rnd.IntN(200)
 	}
 	w.log = append(w.log, w.entry(state.Operation{Table: state.SystemTable, Data: (&state.SetSettings{Values: map[string]string{
@@ -364,7 +366,9 @@ func (w *world) recovery() {
 // act is what a client does in a step.
 func (w *world) act(c *worldClient) {
 	if c == w.clients[len(w.clients)-1] {
-		w.harm(c)
+		if !w.calm {
+			w.harm(c)
+		}
 		return
 	}
 	for _, a := range append([]*wish(nil), c.open...) {
@@ -376,7 +380,7 @@ func (w *world) act(c *worldClient) {
 			w.attempt(a)
 		}
 	}
-	if len(c.open) < 3 && w.chance(4) {
+	if often := 4 + w.now/100%2*60; len(c.open) < 3 && w.chance(often) { // at times it is idle
 		w.begin(c)
 	}
 }
