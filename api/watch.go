@@ -27,7 +27,7 @@ type Feed[E proto.Message] struct {
 	Snapshot *Snapshot[E]
 }
 
-// Scope is what all events of a feed have in common. The zero Scope is nothing.
+// Scope is what all events of a feed have in common. The zero Scope covers all events.
 type Scope struct {
 	Table  state.TableID // 0: any
 	Kinds  []string      // any of them; empty: any kind

@@ -59,7 +59,7 @@ func (a API) validate(enrols bool) error {
 	}
 	host, err := address("api.listen", a.Listen)
 	if err == nil && a.TLS.Cert == "" && !enrols && !inbound.IsLoopback(host) {
-		err = fmt.Errorf("api.listen: %s is beyond loopback, where every caller would be the operator: set api.tls.cert and api.tls.key, or listen on 127.0.0.1", a.Listen)
+		err = fmt.Errorf("api.listen: %s is beyond loopback, where access tokens would cross the network unencrypted: set api.tls.cert and api.tls.key, or listen on 127.0.0.1", a.Listen)
 	}
 	return errors.Join(append(all, err, dialable("api.advertise", a.Advertise))...)
 }

@@ -43,7 +43,7 @@ func errCanceled() error {
 
 func errFull() error {
 	err := interrex.Errorf(interrex.ErrOverloaded,
-		"cannot propose operation: too many of this caller wait for the log; nothing has happened, try again")
+		"cannot propose operation: the log's queue has no room for more of this caller; nothing has happened, try again")
 	err.RetryAfter = 100 * time.Millisecond
 	return err
 }

@@ -42,7 +42,7 @@ func (r *ring) turn() *flow { return r.flows.First() }
 
 func (r *ring) add(f *flow) { r.flows.Push(f) }
 
-// next ends a turn; stays says that the flow takes part further on.
+// next ends a turn; stays: the flow remains in the ring.
 func (r *ring) next(stays bool) {
 	if f := r.flows.Pop(); stays {
 		r.flows.Push(f)

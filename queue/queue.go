@@ -190,10 +190,9 @@ func (q *Queue) holdBack(ctx context.Context, c *caller) {
 // Take that left some behind.
 func (q *Queue) Ready() <-chan struct{} { return q.ready }
 
-// Take removes and returns at most maxOps operations of at most maxBytes together. Of
-// each lane it takes from every share in turn, by bytes (deficit round robin), and what
-// a share has in order.
-// A group counts as its operations; a single operation may be larger. Extends come
+// Take removes and returns at most maxOps operations of at most maxBytes together. From
+// each lane it takes from the shares in turn, by bytes (deficit round robin), and the
+// operations of one share in order. A group counts as its operations; a single operation may be larger. Extends come
 // first: they get up to three quarters of the room while others wait, and all of it
 // otherwise. An operation that is past its deadline, or whose caller has given up, is
 // answered instead.

@@ -308,8 +308,14 @@ func (ts tableSet) kept(op *Operation, r Reply) (Reply, error) {
 		return ts.keptOf(op.Table, op.Data, r)
 	}
 	reply := slices.Clone(r.(GroupReply))
+	if len(reply) != len(op.Group) {
+		return nil, errContent(op)
+	}
 	for i := range reply {
 		var err error
+		if reply[i].Table != op.Group[i].Table {
+			return nil, InGroup(i, errContent(op))
+		}
 		if reply[i].Reply, err = ts.keptOf(reply[i].Table, op.Group[i].Data, reply[i].Reply); err != nil {
 			return nil, InGroup(i, err)
 		}

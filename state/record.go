@@ -25,8 +25,9 @@ const recordBytes = 64
 // weight is what one record adds to its user's share.
 func (r *record) weight() weight { return weight{inRecords: 1, inBytes: recordBytes + int64(r.bytes)} }
 
-// contentOf distinguishes operations under one request id. It is a checksum, not
-// a secret: a caller that forges a collision only deceives itself.
+// contentOf distinguishes operations under one request id. It is a checksum, which a
+// caller may forge: then it gets a reply that is not its operation's. What makes replies
+// from records must not rely on more than the operation's table.
 func contentOf(op *Operation) uint64 {
 	var sum uint64
 	if len(op.Group) > 0 {

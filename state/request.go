@@ -1,7 +1,6 @@
 package state
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/interrex/interrex"
@@ -21,26 +20,11 @@ type reference struct {
 // an id such as "job.20261121".
 func (ts tableSet) refer(op *Operation) reference {
 	if op.Mark > 0 {
-		if text, number, ok := splitRequestID(op.RequestID); ok {
+		if text, number, ok := limits.SplitRequestID(op.RequestID); ok {
 			return reference{name: parseNameID(text), number: number, numbered: true}
 		}
 	}
 	return reference{single: singleKey{op.Caller, ts.holder(op), op.RequestID}}
-}
-
-// splitRequestID reads NAME.N: a name, the last dot, and a decimal number
-// without leading zeros.
-func splitRequestID(id string) (name string, number uint64, ok bool) {
-	i := strings.LastIndexByte(id, '.')
-	if i <= 0 || i == len(id)-1 {
-		return "", 0, false
-	}
-	digits := id[i+1:]
-	if digits[0] == '0' && len(digits) > 1 {
-		return "", 0, false
-	}
-	number, err := strconv.ParseUint(digits, 10, 64)
-	return id[:i], number, err == nil
 }
 
 // holder returns the holder that an operation names; "" if it names none.
@@ -91,7 +75,7 @@ type ticket struct {
 // that a mark, a record or a limit determines the result, and the operation must not be
 // applied (again). It first raises the mark to that of the operation.
 func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res Result, done bool) {
-	// Not ValidateRequestID: what is in a log is applied as it always was.
+	// Not validation.RequestID: what is in a log is applied as it always was.
 	if len(op.RequestID) > limits.MaxRequestID {
 		return t, refuse(op, interrex.Errorf(interrex.ErrInvalid, "request_id: 1 to %d bytes are allowed, not %d", limits.MaxRequestID, len(op.RequestID))), true
 	}
@@ -180,8 +164,7 @@ func (r *records) keep(t ticket, op *Operation, now Time, res *Result, tables ta
 // replay answers op with its record.
 func replay(op *Operation, rec *record, tables tableSet) Result {
 	if rec.table != op.Table || rec.content != contentOf(op) {
-		return refuse(op, interrex.Errorf(interrex.ErrInvalid,
-			"request_id %q: it was used for an operation with different content: use each id for one request only", op.RequestID))
+		return refuse(op, errContent(op))
 	}
 	res := Result{Revision: rec.revision, Attempt: rec.attempt, Replayed: true}
 	res.Reply, res.Err = tables.kept(op, rec.reply)
@@ -193,8 +176,12 @@ func refuse(op *Operation, err error) Result {
 	return Result{Attempt: op.Attempt, Err: err}
 }
 
+func errContent(op *Operation) error {
+	return interrex.Errorf(interrex.ErrInvalid, "request_id %q: it was used for an operation with different content: use each id for one request only", op.RequestID)
+}
+
 func errNames(user string, has, limit weight) error {
-	e := interrex.Errorf(interrex.ErrOverloaded, "request_id: no further name for %s, which has the most: %d with %d records, of %d and %d for all; all of its names are in use: give some back, or retry in a minute",
+	e := interrex.Errorf(interrex.ErrOverloaded, "request_id: no more names for %s, which has the most: %d with %d records, of %d and %d for all; all of its names were used in the last minute: return some, or retry",
 		user, has[inNumber], has[inRecords], limit[inNumber], limit[inRecords])
 	e.RetryAfter = overloadPause
 	return e

@@ -185,9 +185,15 @@ func (b *book) address(id string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if m, met := b.met[id]; met {
-		return cmp.Or(m.hello().ClusterAddress, b.told(id))
+		if at := m.hello().ClusterAddress; at != "" {
+			return at
+		}
+		return b.told(id)
 	}
-	return cmp.Or(b.metByOthers()[id], b.told(id))
+	if at := b.metByOthers()[id]; at != "" {
+		return at
+	}
+	return b.told(id)
 }
 
 // told returns an agent's address as it was given, recorded by the cluster, or remembered.
@@ -196,8 +202,8 @@ func (b *book) told(id string) string {
 		return b.given[id]
 	}
 	if b.recorded != nil {
-		if at := b.recorded()[id]; at != "" {
-			return at
+		if members := b.recorded(); len(members) > 0 {
+			return members[id]
 		}
 	}
 	return b.remembered()[id]
@@ -252,15 +258,14 @@ func (b *book) addresses() []string {
 		all = append(all, m.hello().ClusterAddress)
 	}
 	all = slices.AppendSeq(all, maps.Values(b.metByOthers()))
+	known := b.remembered() // as long as the cluster has recorded nobody
 	if b.recorded != nil {
-		for id, address := range b.recorded() {
-			if id != b.self {
-				all = append(all, address)
-			}
+		if members := b.recorded(); len(members) > 0 {
+			known = members
 		}
 	}
-	for id, address := range b.remembered() {
-		if _, met := b.met[id]; !met && id != b.self {
+	for id, address := range known {
+		if id != b.self {
 			all = append(all, address)
 		}
 	}

@@ -280,16 +280,19 @@ func (noted) Save([]byte) error       { return nil }
 func TestAnAgentLooksForTheOthersWhereItMetThem(t *testing.T) {
 	w := newWorld(t)
 	const peers = `{"b":{"incarnation":"b-1","at":"10.0.0.2:7401"},"c":{"incarnation":"c-1","at":"10.0.0.3:7401"},"d":{"incarnation":"d-1","at":"no address"}}`
+	members := map[string]string{} // until the log is applied
 	a, _ := w.agent("a", func(c *Config) {
 		c.Memory = noted(peers)
-		c.Recorded = func() map[string]string { return map[string]string{"c": "10.0.0.33:7401"} }
+		c.Recorded = func() map[string]string { return members }
 	})
-	if b, c, d := a.Address("b"), a.Address("c"), a.Address("d"); b != "10.0.0.2:7401" || c != "10.0.0.33:7401" || d != "" {
-		t.Errorf("b is at %q, c at %q, d at %q", b, c, d)
-	}
-	for _, at := range []string{"10.0.0.2:7401", "10.0.0.3:7401", "10.0.0.33:7401"} {
-		if !slices.Contains(a.book.addresses(), at) {
-			t.Errorf("%s is not dialled", at)
+	for _, now := range []struct{ b, c string }{{"10.0.0.2:7401", "10.0.0.3:7401"}, {"", "10.0.0.33:7401"}} { // then b was removed
+		if b, c, d := a.Address("b"), a.Address("c"), a.Address("d"); b != now.b || c != now.c || d != "" {
+			t.Errorf("b is at %q, c at %q, d at %q", b, c, d)
 		}
+		dialled := a.book.addresses()
+		if slices.Contains(dialled, "10.0.0.2:7401") != (now.b != "") || !slices.Contains(dialled, now.c) {
+			t.Errorf("dialled are %v", dialled)
+		}
+		members = map[string]string{"c": "10.0.0.33:7401"}
 	}
 }

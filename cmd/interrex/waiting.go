@@ -108,7 +108,7 @@ func probeLease(key interrex.Key) probe {
 		case interrex.KindOf(err) == interrex.ErrNotFound:
 			return "", ""
 		case interrex.KindOf(err) == interrex.ErrDenied:
-			return "denied", key.String() + ": it is held, and this access token may not read by whom"
+			return "denied", key.String() + ": it is held, and this access token may not read who holds it"
 		case err != nil:
 			return string(interrex.KindOf(err)), key.String() + ": " + err.Error()
 		}

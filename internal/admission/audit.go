@@ -2,6 +2,7 @@ package admission
 
 import (
 	"encoding/json"
+	"net/http"
 	"sync"
 	"time"
 
@@ -70,6 +71,12 @@ func (a *Audit) Judged(c Caller, call, key string, act bool, err error) {
 		line.Result, line.Reason = string(kind), err.Error()
 	}
 	a.log(line)
+}
+
+// Refuse answers a request at a door with an error, and logs that.
+func (a *Audit) Refuse(w http.ResponseWriter, r *http.Request, d Door, err error) {
+	a.refused(Caller{Door: d, Remote: RemoteOf(d, r)}, r.URL.Path, err)
+	Refuse(w, r, err)
 }
 
 // refused logs the refusal of a request whose caller is not known.

@@ -50,8 +50,7 @@ func entranceOf(r *http.Request) Entrance { return connOf(r).Entrance }
 func Enter(audit *Audit, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := entranceOf(r).check(r); err != nil {
-			audit.refused(Caller{Door: Public, Remote: RemoteOf(Public, r)}, r.URL.Path, err)
-			Refuse(w, r, err)
+			audit.Refuse(w, r, Public, err)
 			return
 		}
 		next.ServeHTTP(w, r)

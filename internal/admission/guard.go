@@ -47,7 +47,7 @@ type Guard struct {
 	// while it is rotated; empty for a cluster without a CA of its own.
 	CAs func() [][]byte
 	// Member returns a context that is done once an agent is not a member of the cluster
-	// with a log any more; nil: it is none, because it was removed, or runs without raft.
+	// with a log any more; nil: it is not one, because it was removed, or runs without raft.
 	Member func(id string) context.Context
 	// Audit receives refusals.
 	Audit *Audit
@@ -69,8 +69,7 @@ func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) ht
 			c = Caller{Door: d, Remote: c.Remote, Grant: &accesstoken.Grant{Name: "anonymous"}}
 			next.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), c)))
 		case err != nil:
-			g.Audit.refused(Caller{Door: d, Remote: c.Remote}, r.URL.Path, err)
-			Refuse(w, r, err)
+			g.Audit.Refuse(w, r, d, err)
 		case valid == nil:
 			next.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), c)))
 		default:

@@ -98,7 +98,7 @@ type Config struct {
 	// while it is rotated; empty for a cluster without a CA of its own. Optional.
 	CAs func() [][]byte
 	// Member returns a context that is done once an agent is not a member of the cluster
-	// with a log any more; nil: it is none. Required with CAs.
+	// with a log any more; nil: it is not one. Required with CAs.
 	Member func(id string) context.Context
 	// Audit receives refusals and what operators do. Optional.
 	Audit *admission.Audit

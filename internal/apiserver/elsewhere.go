@@ -60,14 +60,14 @@ func (s *Server) admitForwarding(d admission.Door, next http.Handler) http.Handl
 		c := admission.Caller{Operator: true, Door: d}
 		own := r.URL.Path == "/metrics" || strings.HasPrefix(r.URL.Path, "/"+interrexv1.EngineServiceName+"/")
 		if err := admission.Closed(r); err != nil && d == admission.Public && !free(r.URL.Path) && r.Header.Get("Authorization") == "" {
-			admission.Refuse(w, r, err)
+			s.config.Audit.Refuse(w, r, d, err)
 			return
 		}
 		if d == admission.Public {
 			c = admission.Caller{Door: d, Grant: &accesstoken.Grant{Name: "anonymous"}}
 			if own {
 				if err := s.config.Elsewhere.May(r); err != nil {
-					admission.Refuse(w, r, err)
+					s.config.Audit.Refuse(w, r, d, err)
 					return
 				}
 				c.Grant = nil

@@ -235,10 +235,8 @@ func addresses(t *transport.Transport) (all []string) {
 // orders returns what an agent without raft is to do about its certificates. row is what
 // is recorded of it; nil: nothing is.
 func orders(row *member.Member, table *member.Table) forward.Orders {
-	o := forward.Orders{Authorities: table.Trusted()}
-	if r := table.Rotation(); r != nil {
-		o.Rotating, o.Former = true, table.Known()[len(o.Authorities):]
-	}
+	var o forward.Orders
+	o.Authorities, o.Former, o.Rotating = table.Authorities()
 	if row != nil {
 		o.Renew, o.Key = row.Renew, []byte(row.Key)
 	}

@@ -27,8 +27,9 @@ type Identity struct {
 	ID          string
 	Incarnation string // 32 hexadecimal digits, new with each new disk
 	ClusterID   string // empty: in no cluster yet
-	// Joins is the ID of the cluster that has issued its certificate and that it waits
-	// to be let in by, with an empty log; empty: none, or it is in.
+	// Joins is the ID of the cluster that has issued its certificate: it waits to be let
+	// in, with an empty log, or has no raft and forwards requests there, in Epoch. Empty:
+	// none, or it is in.
 	Joins string
 	// Removed is whether it was removed from the cluster.
 	Removed bool
@@ -37,6 +38,15 @@ type Identity struct {
 	Incarnations map[string]string
 	// KnownAt is the revision as of which they were known.
 	KnownAt interrex.Revision
+}
+
+// Join sets the cluster that has issued the agent's certificate. What was noted of another
+// cluster's epoch does not count there.
+func (is *Identity) Join(clusterID string) {
+	if is.ClusterID == "" && is.Joins != clusterID {
+		is.Epoch = interrex.Epoch{}
+	}
+	is.Joins = clusterID
 }
 
 // identityFile is Identity on disk. 64 random bits do not fit a JSON number. Check

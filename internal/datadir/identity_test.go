@@ -182,3 +182,14 @@ func TestARaftDirectoryWithoutItsIdentityIsRefused(t *testing.T) {
 		t.Errorf("%+v, %v", id, err)
 	}
 }
+
+func TestTheEpochOfAnotherClusterDoesNotCount(t *testing.T) {
+	epoch := interrex.Epoch{Number: 1, Bits: 2}
+	is := Identity{Joins: "a", Epoch: epoch}
+	if is.Join("a"); is.Joins != "a" || is.Epoch != epoch {
+		t.Errorf("of the same cluster: %+v", is)
+	}
+	if is.Join("b"); is.Joins != "b" || is.Epoch != (interrex.Epoch{}) {
+		t.Errorf("of another one: %+v", is)
+	}
+}

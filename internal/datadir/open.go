@@ -92,7 +92,7 @@ func (d *Dir) NoteRemoval() error { return d.note(func(is *Identity) { is.Remove
 
 // NoteJoins notes on disk which cluster has issued the agent's certificate.
 func (d *Dir) NoteJoins(clusterID string) error {
-	return d.note(func(is *Identity) { is.Joins = clusterID })
+	return d.note(func(is *Identity) { is.Join(clusterID) })
 }
 
 // NoteForwards notes on disk which cluster an agent without raft forwards requests to.

@@ -2,8 +2,10 @@ package enrolment
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -37,10 +39,28 @@ func readConfigFile(dir string) (*configFile, error) {
 	if f.config, err = (config.Source{Path: path}).Load(); err != nil {
 		return nil, fmt.Errorf("cannot keep the configuration that is there: %w: correct %s, or move it away", err, path)
 	}
-	if f.config.Agent.DataDir != dir {
-		return nil, fmt.Errorf("cannot keep the configuration that is there: agent.data-dir in %s is %s, and not the directory that it is in: correct it, or move the file away", path, f.config.Agent.DataDir)
+	var said struct {
+		Agent struct {
+			DataDir string `yaml:"data-dir"`
+		} `yaml:"agent"`
+	}
+	if err := yaml.Unmarshal(text, &said); err != nil {
+		return nil, err
+	}
+	if said.Agent.DataDir != "" && !sameDir(said.Agent.DataDir, dir) {
+		return nil, fmt.Errorf("cannot keep the configuration that is there: agent.data-dir in %s is %s, and not the directory that it is in: correct it, or move the file away", path, said.Agent.DataDir)
 	}
 	return f, nil
+}
+
+// sameDir reports whether two paths are of one directory.
+func sameDir(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return filepath.Clean(a) == filepath.Clean(b)
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
 }
 
 // ConfiguredID returns the agent's ID in the configuration file of a data directory,
@@ -119,34 +139,45 @@ func (f *configFile) changed(given, a Agent, join []string) ([]byte, error) {
 	if len(root.Content) == 0 { // nothing but comments
 		return []byte(a.newConfig(join)), nil
 	}
-	d := edited{root.Content[0]}
-	if f.config.Agent.ID != a.ID {
-		d.set(a.ID, "agent", "id")
-	}
-	d.remove("cluster", "bootstrap-expect")
-	d.set(join, "cluster", "join")
-	if given.API != "" {
-		d.set(given.API, "api", "listen")
-	}
-	if given.Cluster != "" {
-		d.set(given.Cluster, "cluster", "listen")
-	}
-	if given.Forwards {
-		d.set(false, "raft", "enabled")
-	}
-	own := OwnFiles(a.DataDir)
-	if !f.config.Cluster.Enrols() && f.config.Cluster.TLS != own {
-		d.set(map[string]string{"ca": own.CA, "cert": own.Cert, "key": own.Key}, "cluster", "tls")
-	}
-	if host, _, _ := net.SplitHostPort(a.API); !inbound.IsLoopback(host) && f.config.API.TLS.Cert == "" {
-		d.set(own.Cert, "api", "tls", "cert")
-		d.set(own.Key, "api", "tls", "key")
+	if err := f.edit(edited{root.Content[0]}, given, a, join); err != nil {
+		return nil, fmt.Errorf("cannot change %s: %w", filepath.Join(a.DataDir, ConfigName), err)
 	}
 	text := &strings.Builder{}
 	encoder := yaml.NewEncoder(text)
 	encoder.SetIndent(2)
 	err := encoder.Encode(&root)
 	return []byte(text.String()), err
+}
+
+// edit makes the changes that changed describes.
+func (f *configFile) edit(d edited, given, a Agent, join []string) error {
+	var failed []error
+	set := func(value any, key string, further ...string) {
+		failed = append(failed, d.set(value, key, further...))
+	}
+	if f.config.Agent.ID != a.ID {
+		set(a.ID, "agent", "id")
+	}
+	d.remove("cluster", "bootstrap-expect")
+	set(join, "cluster", "join")
+	if given.API != "" {
+		set(given.API, "api", "listen")
+	}
+	if given.Cluster != "" {
+		set(given.Cluster, "cluster", "listen")
+	}
+	if given.Forwards {
+		set(false, "raft", "enabled")
+	}
+	own := OwnFiles(a.DataDir)
+	if !f.config.Cluster.Enrols() && f.config.Cluster.TLS != own {
+		set(map[string]string{"ca": own.CA, "cert": own.Cert, "key": own.Key}, "cluster", "tls")
+	}
+	if host, _, _ := net.SplitHostPort(a.API); !inbound.IsLoopback(host) && f.config.API.TLS.Cert == "" {
+		set(own.Cert, "api", "tls", "cert")
+		set(own.Key, "api", "tls", "key")
+	}
+	return errors.Join(failed...)
 }
 
 // edited is a mapping whose values are changed in place.
@@ -163,24 +194,29 @@ func (d edited) find(key string) int {
 }
 
 // set sets a value, and keeps its comments.
-func (d edited) set(value any, key string, further ...string) {
+func (d edited) set(value any, key string, further ...string) error {
 	at := d.find(key)
 	if at < 0 {
 		d.node.Content = append(d.node.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key}, &yaml.Node{Kind: yaml.MappingNode})
 		at = len(d.node.Content) - 1
 	}
-	if len(further) > 0 {
-		if d.node.Content[at].Kind != yaml.MappingNode { // empty
-			d.node.Content[at] = &yaml.Node{Kind: yaml.MappingNode}
-		}
-		edited{d.node.Content[at]}.set(value, further[0], further[1:]...)
-		return
-	}
 	was, is := d.node.Content[at], &yaml.Node{}
-	if is.Encode(value) == nil { // strings, lists and maps of them, and a boolean, can be
-		is.LineComment, is.HeadComment, is.FootComment = was.LineComment, was.HeadComment, was.FootComment
-		d.node.Content[at] = is
+	if was.Kind == yaml.AliasNode {
+		return fmt.Errorf("%s is an alias, *%s: write out what it means", key, was.Value)
 	}
+	if len(further) > 0 {
+		if was.Kind != yaml.MappingNode { // empty
+			was = &yaml.Node{Kind: yaml.MappingNode}
+			d.node.Content[at] = was
+		}
+		return edited{was}.set(value, further[0], further[1:]...)
+	}
+	if err := is.Encode(value); err != nil {
+		return err
+	}
+	is.LineComment, is.HeadComment, is.FootComment = was.LineComment, was.HeadComment, was.FootComment
+	d.node.Content[at] = is
+	return nil
 }
 
 // remove removes a key.

@@ -45,3 +45,11 @@ func TestOnlyAnAgentWithAnEmptyLogEnrols(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What an alias stands for is used elsewhere, too.
+func TestAnAliasIsNotReplaced(t *testing.T) {
+	f := &configFile{text: []byte("x: &tls {ca: a}\ncluster: {tls: *tls}\n"), config: config.Default()}
+	if text, err := f.changed(Agent{}, Agent{ID: "n1", DataDir: "/d", API: "127.0.0.1:1"}, nil); err == nil || !strings.Contains(err.Error(), "tls is an alias, *tls: write out") {
+		t.Errorf("%v: %s", err, text)
+	}
+}

@@ -305,7 +305,7 @@ func (c JoinConfig) join(ctx context.Context, inUse error) error {
 		}
 		c.Logger.Infof("the data of agent %s from before is set aside in %s", a.ID, filepath.Join(a.DataDir, datadir.AsideName))
 	}
-	is.Joins = grant.ClusterID
+	is.Join(grant.ClusterID)
 	join := slices.Clone(c.Addresses)
 	for _, address := range grant.Members {
 		if !slices.Contains(join, address) && inbound.CheckAddress(address) == nil {

@@ -368,9 +368,40 @@ func TestAConfigurationIsKept(t *testing.T) {
 	}
 }
 
+// The agent's directory may be given by a flag, or be written in another way.
+func TestAConfigurationMayNameItsDirectoryInAnyWay(t *testing.T) {
+	for _, named := range []func(dir string) string{
+		func(string) string { return "api: {listen: 127.0.0.1:7500}\n" },
+		func(dir string) string { return "agent: {data-dir: " + dir + "/}\napi: {listen: 127.0.0.1:7500}\n" },
+		func(dir string) string {
+			link := filepath.Join(t.TempDir(), "link")
+			if err := os.Symlink(dir, link); err != nil {
+				t.Fatal(err)
+			}
+			return "agent: {data-dir: " + link + "}\napi: {listen: 127.0.0.1:7500}\n"
+		},
+	} {
+		cluster, dir := joinable(t), t.TempDir()
+		path := filepath.Join(dir, ConfigName)
+		if err := os.WriteFile(path, []byte(named(dir)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := cluster.join(dir, "n1", cluster.token(""))
+		c.Agent.API = ""
+		if _, err := Join(t.Context(), c); err != nil {
+			t.Error(err)
+		}
+		if got, err := (config.Source{Path: path}).Load(); err != nil || got.API.Listen != "127.0.0.1:7500" {
+			t.Errorf("%v: %+v", err, got.API)
+		}
+	}
+}
+
 func TestAConfigurationThatCannotBeKeptIsReported(t *testing.T) {
 	cluster := joinable(t)
-	for text, want := range map[string]string{"api: {lisen: x}\n": "lisen", "agent: {data-dir: /elsewhere}\n": "/elsewhere"} {
+	for text, want := range map[string]string{
+		"api: {lisen: x}\n": "lisen", "agent: {data-dir: /elsewhere}\n": "/elsewhere",
+	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, ConfigName)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

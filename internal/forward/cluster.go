@@ -38,17 +38,19 @@ type allegiance struct {
 }
 
 // accept returns why requests must not go to a member: it is of another cluster, or a
-// recovery has left it behind. A later epoch is noted.
+// recovery has left it behind. A later epoch is noted. It must not be called concurrently:
+// the disk may take long, and requests need the lock.
 func (a *allegiance) accept(m *Members) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	next, err := a.cluster.next(m)
-	if err != nil || next == a.cluster {
+	now := a.now()
+	next, err := now.next(m)
+	if err != nil || next == now {
 		return err
 	}
 	if err := a.note(next); err != nil {
 		return err
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.cluster = next
 	return nil
 }

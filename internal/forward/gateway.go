@@ -99,7 +99,7 @@ func NewGateway(c GatewayConfig) *Gateway {
 	return g
 }
 
-// run asks who the members are until ctx ends, and closes all connections then.
+// run asks who the members are until ctx ends, and closes idle connections then.
 func (g *Gateway) run(ctx context.Context) error {
 	for {
 		g.look(ctx)
@@ -176,6 +176,9 @@ func (g *Gateway) ask(ctx context.Context) (*Members, string, error) {
 		}
 		failed = append(failed, at(address, err))
 		g.members.demote(address)
+		if ctx.Err() != nil { // the next look begins with those that were not asked
+			break
+		}
 	}
 	return nil, "", g.unreached(failed)
 }

@@ -87,7 +87,7 @@ type MemberConfig struct {
 	Callers http.Handler
 	// May returns why an agent may not forward requests here; nil: it may.
 	May func(id string) error
-	// Tell returns what an agent is told, which says where it is.
+	// Tell returns what an agent is told; from is what it says of itself.
 	Tell func(id string, from *Whereabouts) (*Members, error)
 	// Remove removes an agent from the cluster, within ctx.
 	Remove func(ctx context.Context, id string) error

@@ -29,7 +29,7 @@ var (
 	resourcesSizeDesc = desc("resources_bytes", "Bytes of all resources, as resources.max-bytes counts them.")
 	changesDesc       = desc("changes_kept", "Changes that the feed keeps.")
 	watchersDesc      = desc("watchers", "Watches that are open on this agent.")
-	observerDesc      = desc("observations_dropped_total", "Changes that the program's observers have lost.")
+	observerDesc      = desc("observations_dropped_total", "Changes and events of raft that the program's observers have lost.")
 	queueDesc         = desc("queue_depth", "Operations that wait for the log.", "lane")
 	lagDesc           = desc("projection_lag_revisions", "Revisions that the database of lease holders is behind this agent.")
 	breakerDesc       = desc("hook_breaker_open", "1 while a webhook is not called since it fails, else 0, on the agent that calls it.", "hook")

@@ -76,9 +76,8 @@ func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest, limit time.
 	defer func() { c.id.Done() }()
 	c.ask = k.config.Clock.Now()
 	if r.Wait == 0 { // a grant that arrives after its ttl is of no use
-		limit = min(limit, r.TTL-Margin(r.TTL))
-		c.giveUp = c.ask + limit
-		c.until = c.giveUp - limit/4 // the last attempt can still be answered
+		c.giveUp = min(c.giveUp, c.ask+r.TTL-Margin(r.TTL))
+		c.until = c.giveUp - (c.giveUp-c.ask)/4 // the last attempt can still be answered
 	}
 	g, err := c.run(ctx)
 	return g, c.end(ctx, g, err)
@@ -112,7 +111,8 @@ func (c *claiming) move(ctx context.Context, gone error) error {
 	if err == nil {
 		former.Done()
 		clear(c.sent)
-		c.ask = c.k.config.Clock.Now()
+		c.ask = c.k.config.Clock.Now() + backoff.Next(minPause, time.Second, c.failures)
+		c.failures++
 	}
 	return err
 }

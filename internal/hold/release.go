@@ -100,7 +100,7 @@ func (k *Keeper) revoke(ctx context.Context, key interrex.Key, token interrex.To
 // identified is insist for a request with an id, which goes on under another one when its
 // name is gone and nothing of it was done.
 func (k *Keeper) identified(ctx context.Context, what string, attempt func(ctx context.Context, id string, n uint32) error) error {
-	for {
+	for n := 0; ; n++ {
 		id, err := k.config.IDs.Open(ctx, false)
 		if err != nil {
 			return err
@@ -110,6 +110,9 @@ func (k *Keeper) identified(ctx context.Context, what string, attempt func(ctx c
 		moves, told := id.Gone(err)
 		if !moves {
 			return told
+		}
+		if !backoff.Pause(ctx, time.After(backoff.Next(minPause, time.Second, n))) {
+			return interrex.Errorf(interrex.ErrTimeout, "cannot %s: nothing has happened: %v", what, err).WithCause(err)
 		}
 	}
 }

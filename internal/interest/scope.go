@@ -77,7 +77,7 @@ const (
 // subjects returns the subjects of a scope. They may cover more than the scope does.
 func (s Scope) subjects() (all []subject) {
 	any := family{table: s.Table}
-	if max(len(s.Tags), len(s.Kinds)) > maxSubjects || s.Skip > MaxSkip {
+	if max(len(s.Tags), len(s.Kinds)) > maxSubjects || s.Skip < 0 || s.Skip > MaxSkip {
 		return []subject{{family: any}}
 	}
 	for _, tag := range s.Tags {

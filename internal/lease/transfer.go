@@ -57,6 +57,13 @@ func (c *Transfer) check(t *Table, _ state.Time) *interrex.Error {
 	return t.checkToken("transfer", c.Key, c.Token)
 }
 
+// weigh is part of weighing.
+func (c *Transfer) weigh(t *Table, sum *load) {
+	if l, there := t.rows.Get(join(c.Key)); there {
+		sum.bytes += int64(len(c.To) - len(l.holder))
+	}
+}
+
 func (c *Transfer) apply(t *Table, turn *state.Turn) *Reply {
 	old, _ := t.rows.Get(join(c.Key))
 	l := newRow(c.Key, c.To)

@@ -51,8 +51,12 @@ func lock(dir string) (unlock func(), err error) {
 		if err == nil {
 			return func() { _ = f.Close() }, nil // which unlocks it
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
-			return nil, errors.Join(fmt.Errorf("cannot lock directory %s for %v: %w", dir, lockWait, err), f.Close())
+		if errors.Is(err, unix.EWOULDBLOCK) && time.Now().Before(end) {
+			continue
 		}
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = fmt.Errorf("another process has held its lock for %v", lockWait)
+		}
+		return nil, errors.Join(fmt.Errorf("cannot lock directory %s: %w", dir, err), f.Close())
 	}
 }

@@ -51,10 +51,12 @@ func (t *Table) Rotation() *Rotation { return t.content.Load().rotation }
 
 // Trusted returns the CAs whose certificates the cluster's agents accept, in DER, first
 // the one that issues them.
-func (t *Table) Trusted() [][]byte {
-	var all [][]byte
-	for _, ca := range t.content.Load().trusted() {
-		all = append(all, []byte(ca))
+func (t *Table) Trusted() [][]byte { return der(t.content.Load().trusted()) }
+
+// der returns certificates as they are in a certificate pool.
+func der(certs []string) (all [][]byte) {
+	for _, cert := range certs {
+		all = append(all, []byte(cert))
 	}
 	return all
 }
@@ -75,13 +77,18 @@ func (c *content) trusted() []string {
 // Known returns the CAs of which the rotation that is under way speaks, and the
 // cluster's, in DER.
 func (t *Table) Known() [][]byte {
-	all := t.Trusted()
-	if r := t.Rotation(); r != nil && r.Phase == Dropping {
-		for _, ca := range r.Former {
-			all = append(all, []byte(ca))
-		}
+	trusted, former, _ := t.Authorities()
+	return append(trusted, former...)
+}
+
+// Authorities returns the CAs that are Trusted, those that are being dropped, and whether
+// a rotation is under way, all as of one moment.
+func (t *Table) Authorities() (trusted, dropping [][]byte, rotating bool) {
+	now := t.content.Load()
+	if r := now.rotation; r != nil && r.Phase == Dropping {
+		dropping = der(r.Former)
 	}
-	return all
+	return der(now.trusted()), dropping, now.rotation != nil
 }
 
 // Gone reports whether the CA with a pin was the cluster's, or was to be, and must not

@@ -30,7 +30,7 @@ type Table struct {
 	watched  map[string]watched // by ID: members that have a log, for as long as they are that
 }
 
-// watched is a context that is done when a member is none any more.
+// watched is a context that is done once the agent is no longer a member with a log.
 type watched struct {
 	context.Context
 	end context.CancelCauseFunc
@@ -91,7 +91,7 @@ func (t *Table) Members() []*Member { return t.content.Load().members }
 func (t *Table) Member(id string) *Member { return t.content.Load().member(id) }
 
 // Present returns a context that is done once an agent is not a member with a log any
-// more; nil: it is none.
+// more; nil: it is not one.
 func (t *Table) Present(id string) context.Context {
 	t.watching.Lock()
 	defer t.watching.Unlock()

@@ -148,7 +148,8 @@ func (r *Call) Addressed() state.Operation {
 // origin returns the caller's address if the operation may make a name or a record that
 // counts in its share: a numbered one counts in that of its name's opener.
 func (r *Call) origin() string {
-	numbered := r.Envelope.GetMark() > 0
+	_, _, numbered := limits.SplitRequestID(r.Envelope.GetRequestId())
+	numbered = numbered && r.Envelope.GetMark() > 0
 	if r.Caller.Name != "" || numbered || r.Envelope.GetRequestId() == "" && (len(r.parts) == 0 || r.parts[0].table != state.SystemTable) {
 		return ""
 	}
@@ -202,6 +203,7 @@ func (r *Call) keep() error {
 	r.Caller = r.Caller.Clone()
 	r.Envelope = proto.CloneOf(r.Envelope)
 	r.Envelope.RequestId, r.Envelope.Caller, r.Envelope.Origin = strings.Clone(r.Envelope.RequestId), r.Caller.Name, r.Caller.Origin
+	r.Envelope.Share = "" // the caller has it
 	return nil
 }
 

@@ -178,10 +178,29 @@ func TestACallThatWaitsIsSentAgainWithTimeForTheLog(t *testing.T) {
 }
 
 func TestACallThatWaitsHasItsOwnEnvelope(t *testing.T) {
-	e := &interrexv1.Operation{WaitMs: 1000, RequestId: "1"}
-	r, err := open(registry(t), operator, interrexv1.LeaseServiceClaimProcedure, e, claim("ann"), time.Now())
-	if err != nil || r.Envelope == e {
-		t.Errorf("it keeps the message that it came in: %v", err)
+	e := &interrexv1.Operation{WaitMs: 1000, RequestId: "1", Share: "10.0.0.1:5"}
+	r, err := open(registry(t), admission.Caller{Operator: true, Door: admission.Peer, Remote: "n2"}, interrexv1.LeaseServiceClaimProcedure, e, claim("ann"), time.Now())
+	if err != nil || r.Envelope == e || r.Envelope.GetShare() != "" || r.Caller.Share() != "n2 10.0.0.1:5" {
+		t.Errorf("it keeps the message that it came in: %v, in the share %q", err, r.Caller.Share())
+	}
+}
+
+// A mark does not make an id one of a name's: without a name its record counts for the
+// address that it came from.
+func TestWhatMayLeaveARecordHasItsOrigin(t *testing.T) {
+	for _, test := range []struct {
+		id   string
+		mark uint64
+		want string
+	}{{"1", 0, "10.0.0.1"}, {"1", 3, "10.0.0.1"}, {"a.1", 0, "10.0.0.1"}, {"a.1", 1, ""}, {"a.01", 1, "10.0.0.1"}} {
+		e := &interrexv1.Operation{RequestId: test.id, Mark: test.mark}
+		r, err := open(registry(t), admission.Caller{Operator: true, Origin: "10.0.0.1"}, interrexv1.LeaseServiceClaimProcedure, e, claim("ann"), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Addressed().Origin; got != test.want {
+			t.Errorf("%q with the mark %d: %q", test.id, test.mark, got)
+		}
 	}
 }
 

@@ -277,9 +277,11 @@ func (s *Server) hooksFor(r *request) (wanted []*webhook.Hook) {
 // readAlone answers one read.
 func (s *Server) readAlone(ctx context.Context, r *request) outcome {
 	if !r.Read.Eventual {
+		ctx, cancel := context.WithTimeout(ctx, s.checker.ReadWait)
+		defer cancel()
 		return s.confirm(ctx, r.Caller, []*request{r})(r)
 	}
-	return s.readHere(ctx, r)
+	return s.readHere(ctx, r, nil)
 }
 
 // waits reports whether an eventual read may have to wait: for a revision, or in its
@@ -289,14 +291,18 @@ func (s *Server) waits(r *request) bool {
 }
 
 // readHere answers an eventual read from this agent's state, or runs the method's
-// action here.
-func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
+// action here. room, if not nil, waits until there is room for the answer, before it is
+// made; a method that waits itself makes it without.
+func (s *Server) readHere(ctx context.Context, r *request, room func() error) (o outcome) {
 	if r.Method.Act != nil {
 		return s.act(ctx, r)
 	}
 	reaching, cancel := context.WithTimeout(ctx, s.checker.ReadWait)
 	err := s.checker.WaitReached(reaching, r.Caller, r.Read.Min)
 	cancel()
+	if r.Method.Await == nil && err == nil && room != nil {
+		err = room()
+	}
 	if r.Method.Await == nil || err != nil {
 		return s.look(r, err)
 	}
@@ -337,15 +343,14 @@ func (s *Server) await(ctx context.Context, r *request) (o outcome) {
 }
 
 // confirm makes a single request to the leader for linearizable reads, waits until this
-// agent has applied what it has to, and returns how each of them is answered.
+// agent has applied what it has to, and returns how each of them is answered. ctx bounds
+// all of that.
 func (s *Server) confirm(ctx context.Context, c admission.Caller, reads []*request) func(*request) outcome {
-	bounded, cancel := context.WithTimeout(ctx, s.checker.ReadWait)
-	defer cancel()
-	index, err := s.checker.Index(bounded, c)
+	index, err := s.checker.Index(ctx, c)
 	applied := err
 	if err == nil && slices.ContainsFunc(reads, func(r *request) bool { return r.Method.Index == nil }) {
 		if applied = s.checker.CheckQuarantine(); applied == nil {
-			applied = s.checker.State.WaitApplied(bounded, index)
+			applied = s.checker.State.WaitApplied(ctx, index)
 		}
 	}
 	return func(r *request) outcome {

@@ -237,7 +237,7 @@ const (
 func (st *stream) evaluate(reads []*request, look func(*request) outcome) {
 	for _, r := range reads {
 		bytes := pageBytes
-		if r.Method.Quick {
+		if r.Method.Quick || r.Method.Leads { // the leader may take long to answer
 			bytes = rowBytes
 		}
 		if st.room(r, bytes) != nil {
@@ -257,11 +257,32 @@ func (st *stream) readHere(r *request) {
 		if st.room(r, 0) != nil {
 			return
 		}
-		o := st.server.readHere(ctx, r)
-		if st.room(r, proto.Size(o.message)) == nil {
-			st.settle(r, o.encoded())
+		o := st.server.readHere(ctx, r, func() error { return st.room(r, pageBytes) })
+		if r.Method.Await != nil && !st.fits(r, proto.Size(o.message)) {
+			// It was read when it came. It is read again once there is room for it.
+			o = outcome{}
+			if st.room(r, pageBytes) != nil {
+				return
+			}
+			o = st.server.readHere(ctx, r, nil)
 		}
+		st.settle(r, o.encoded())
 	})
+}
+
+// fits reserves bytes for the answer of r if there is room for it at once.
+func (st *stream) fits(r *request, bytes int) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if r.reserved > 0 {
+		return true
+	}
+	if st.unsent.bytes >= maxUnsent {
+		return false
+	}
+	r.reserved = bytes
+	st.unsent.bytes += bytes
+	return true
 }
 
 // readAll answers linearizable reads with a single request to the leader.
@@ -270,7 +291,9 @@ func (st *stream) readAll(reads []*request) {
 		return
 	}
 	st.start(func() {
-		st.evaluate(reads, st.server.confirm(st.ctx, st.caller, reads))
+		ctx, cancel := context.WithTimeout(st.ctx, st.server.checker.ReadWait)
+		defer cancel()
+		st.evaluate(reads, st.server.confirm(ctx, st.caller, reads))
 	})
 }
 

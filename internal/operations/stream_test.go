@@ -3,10 +3,12 @@ package operations
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 	"google.golang.org/protobuf/proto"
 
@@ -227,6 +229,61 @@ func TestReadsWaitForRoom(t *testing.T) {
 	}
 	if left := st.unsent; left != (load{}) {
 		t.Errorf("when all is sent there are still %+v", left)
+	}
+}
+
+// The same of reads that may wait, which are evaluated beside each other: by a method that
+// looks once its revision is reached, and by one that waits itself, which is evaluated
+// again if there was no room for what it had read.
+func TestReadsThatWaitHaveRoomBeforeTheyAreKept(t *testing.T) {
+	const all, size = 64, 256 << 10
+	big := &interrexv1.GetResponse{Lease: &interrexv1.Lease{Holder: strings.Repeat("x", size)}}
+	var evaluated atomic.Int64
+	look := func(proto.Message, *state.State) (proto.Message, error) { evaluated.Add(1); return big, nil }
+	await := func(context.Context, proto.Message, *state.State) (proto.Message, error) {
+		evaluated.Add(1)
+		return big, nil
+	}
+	for what, c := range map[string]struct {
+		method method.Method
+		most   int64 // evaluations
+	}{
+		"looks": {method.Method{Look: look}, all}, "waits": {method.Method{Await: await}, 2 * all},
+	} {
+		evaluated.Store(0)
+		st := newStream(t, newServer(t, func(c *Config, _ *consistency.Config) { c.MaxOpen = all }))
+		st.server.checker.State.Apply(&raft.Log{Index: 1, Term: 1, Type: raft.LogCommand, Data: state.AppendEntry(nil, &state.Entry{Stamp: 1, Wall: time.Unix(1, 0)})})
+		for id := range uint64(all) {
+			r := answerable(id)
+			r.Method = &c.method
+			st.readHere(r)
+		}
+		out := outbox{server: st.server}
+		for answered := 0; answered < all; {
+			<-st.wake
+			for st.take(&out); out.next(); st.take(&out) {
+				st.mu.Lock()
+				unsent := st.unsent.bytes
+				st.mu.Unlock()
+				if unsent > maxUnsent+pageBytes {
+					t.Fatalf("%s: %d bytes are not sent", what, unsent)
+				}
+				if n := int(evaluated.Load()); c.method.Look != nil && n-answered > (maxUnsent+pageBytes)/size {
+					t.Fatalf("%s: %d are evaluated, and %d sent", what, n, answered)
+				}
+				for _, a := range out.message.Answers {
+					if len(a.GetBody()) < size {
+						t.Fatalf("%s: an answer is %v", what, a)
+					}
+				}
+				answered += len(out.message.Answers)
+				st.sends(&out)
+				st.sent(&out)
+			}
+		}
+		if left := st.unsent; left != (load{}) || evaluated.Load() > c.most {
+			t.Errorf("%s: when all is sent there are still %+v, after %d evaluations", what, left, evaluated.Load())
+		}
 	}
 }
 

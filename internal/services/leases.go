@@ -64,9 +64,7 @@ func (l Leases) data(e *state.Event, _ *state.State) ([]byte, error) {
 // holder implements method.Service: a token has one holder for good, and is the revision
 // at which it was granted.
 func (l Leases) holder(c state.Command, s *state.State) (string, error) {
-	shows, is := c.(interface {
-		Shows() (interrex.Key, interrex.Token)
-	})
+	shows, is := c.(state.Tokened)
 	if !is {
 		return "", nil
 	}
