@@ -131,6 +131,7 @@ var sideways = map[[2]string]bool{
 	{"internal/inbound", "internal/wording"}: true, // both are below all that has a meaning
 	{"config", "internal/disk"}:              true, // config only reads, compares and
 	{"config", "internal/inbound"}:           true, // checks, and needs what is below all
+	{"config", "internal/limits"}:            true,
 	{"config", "internal/wording"}:           true, // that has a meaning
 	{"", "internal/limits"}:                  true, // the vocabulary checks itself, and these
 	{"", "internal/wording"}:                 true, // two know nothing of it

@@ -44,7 +44,11 @@ type API struct {
 	// its socket, and the agent itself, have the rights of this token unless they show
 	// another.
 	TokenFile string `yaml:"token-file"`
-	TLS       APITLS `yaml:"tls"`
+	// MaxRequestBytes is how much memory all requests under way may use: at least 64 MiB.
+	// 0: an eighth of what the process may use, which is the smallest of its cgroup's
+	// limit, GOMEMLIMIT and the machine's memory. Changing it needs a restart.
+	MaxRequestBytes int    `yaml:"max-request-bytes"`
+	TLS             APITLS `yaml:"tls"`
 }
 
 // APITLS are the PEM files of the API's certificate. With ClientCA, callers must

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex/internal/inbound"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 // Limits of an agent's ID and of the number of agents that bootstrap.
@@ -53,6 +54,9 @@ func (a API) validate(enrols bool) error {
 	}
 	if a.TLS.ClientCA != "" && a.TLS.Cert == "" {
 		all = append(all, errors.New("api.tls.client-ca: needs api.tls.cert and api.tls.key"))
+	}
+	if n := a.MaxRequestBytes; n != 0 && n < limits.MinRequestBytes {
+		all = append(all, fmt.Errorf("api.max-request-bytes: at least %d are allowed, not %d", limits.MinRequestBytes, n))
 	}
 	if a.Listen == "" {
 		return errors.Join(all...)

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // Large answers are sent in several messages.
@@ -29,7 +30,7 @@ func TestAnswersHaveALimitOfBytes(t *testing.T) {
 		m, err := s.conn.Receive()
 		nd.must(err)
 		got += len(m.GetAnswers())
-		if size := proto.Size(m); size > maxMessage {
+		if size := proto.Size(m); size > wire.MaxMessage {
 			t.Errorf("a message of %d bytes with %d answers", size, len(m.GetAnswers()))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -46,7 +47,9 @@ func (c jsonCodec) Unmarshal(b []byte, message any) error {
 	if !ok {
 		return fmt.Errorf("cannot decode %T: it is not a protobuf message", message)
 	}
-	if err := wire.UnmarshalJSON(b, m); err != nil {
+	if err := wire.UnmarshalJSON(b, m); interrex.KindOf(err) != "" {
+		return err
+	} else if err != nil {
 		return misread(b, m.ProtoReflect(), err)
 	}
 	return nil

@@ -21,9 +21,6 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// maxMessage is the largest request message, in bytes.
-const maxMessage = 4 << 20
-
 // Defaults of a Config.
 const (
 	DefaultLeaderWait = 2 * time.Second
@@ -141,6 +138,8 @@ type Config struct {
 	Silence func() (d time.Duration, ever bool)
 	// Metrics are served at /metrics. Optional.
 	Metrics prometheus.Gatherer
+	// Budget is the memory of all requests under way. Optional: without it the default.
+	Budget *admission.Budget
 	// Requests records the durations of requests. Optional.
 	Requests *method.Metrics
 
@@ -222,6 +221,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Visitors == nil {
 		c.Visitors = new(operations.Visitors)
+	}
+	if c.Budget == nil {
+		c.Budget = admission.NewBudget(0)
 	}
 	if c.Requests == nil {
 		c.Requests = method.NewMetrics()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // padded returns a claim with an unknown field of the given size.
@@ -31,13 +32,13 @@ func TestOversizedOperationTouchesNobodyElse(t *testing.T) {
 	nd.waitFor(func() bool { return l.applier.Waiting(interrex.Key{Namespace: "big", Name: "held"}) == 1 })
 
 	s := nd.stream(t.Context(), nd.url)
-	pad := maxMessage - 64 - (proto.Size(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{padded(1, "big/stream", maxMessage-64)}}) - maxMessage)
+	pad := wire.MaxMessage - 64 - (proto.Size(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{padded(1, "big/stream", wire.MaxMessage-64)}}) - wire.MaxMessage)
 	s.send(padded(1, "big/stream", pad))
 	if kind := s.answers(1)[1].GetError().GetKind(); kind != string(interrex.ErrTooLarge) {
 		t.Errorf("on a stream: got %q", kind)
 	}
 	m := &interrexv1.ClaimRequest{Key: "big/unary", Holder: "padded"}
-	m.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 1000, protowire.BytesType), make([]byte, maxMessage-70)))
+	m.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 1000, protowire.BytesType), make([]byte, wire.MaxMessage-70)))
 	body, err := proto.Marshal(m)
 	nd.must(err)
 	if r := nd.post(nd.url+interrexv1.LeaseServiceClaimProcedure, "application/proto", body); r.status != 400 && r.status != 413 || r.kind() != string(interrex.ErrTooLarge) {

@@ -138,6 +138,9 @@ func (f refusals) classify(found rpcFailure, status int, answer http.Header, r *
 		return interrex.Errorf(interrex.ErrInvalid, "Connect-Timeout-Ms: %q is not valid: give milliseconds, such as 5000", header("Connect-Timeout-Ms"))
 	case found.Code == "invalid_argument":
 		text := strings.TrimPrefix(found.Message, "unmarshal message: ")
+		if large, is := strings.CutPrefix(text, string(interrex.ErrTooLarge)+": "); is {
+			return interrex.Errorf(interrex.ErrTooLarge, "%s", large)
+		}
 		return interrex.Errorf(interrex.ErrInvalid, "%s", strings.TrimPrefix(text, string(interrex.ErrInvalid)+": "))
 	case found.Code == "resource_exhausted":
 		return interrex.Errorf(interrex.ErrTooLarge, "%s", found.Message)

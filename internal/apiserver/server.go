@@ -160,8 +160,9 @@ func (s *Server) Draining() bool { return s.calls.Draining() }
 func (s *Server) options() connect.HandlerOption {
 	return connect.WithHandlerOptions(
 		jsonCodecs(),
+		connect.WithCodec(wire.RequestCodec{}),
 		connect.WithInterceptors(explained{}),
-		connect.WithReadMaxBytes(maxMessage),
+		connect.WithReadMaxBytes(wire.MaxMessage),
 		connect.WithCompressMinBytes(1<<10),
 		connect.WithRecover(func(_ context.Context, spec connect.Spec, _ http.Header, reason any) error {
 			return wire.Error(s.checker.Panicked(spec.Procedure, reason))
@@ -251,6 +252,7 @@ func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
 	} else {
 		next = s.guard().Admit(d, free, next)
 	}
+	next = s.config.Budget.Handler(d, free, next)
 	if d == admission.Public {
 		next = admission.Enter(s.config.Audit, next)
 	}

@@ -79,7 +79,7 @@ func (s *Set) serves(c *apiserver.Config, engine dependency.Reporter) {
 	c.Engine = console{s, engine}
 	c.Quarantine, c.Removed, c.Ready = s.quarantined, s.removal.Err, s.ready
 	c.Silence = s.health.Silence
-	c.Metrics, c.Requests = s.registry.Served, s.metrics.requests
+	c.Metrics, c.Requests, c.Budget = s.registry.Served, s.metrics.requests, s.requests
 }
 
 // endServer ends the streams of clients, for which the listeners would wait. Calls
@@ -93,12 +93,15 @@ func (s *Set) endServer(server *apiserver.Server) error {
 	return nil
 }
 
-// reportAPI reports what a drain is waiting for.
+// reportAPI reports the memory of requests, and what a drain is waiting for.
 func (s *Set) reportAPI() map[string]any {
-	if step := s.draining.Load(); step != nil {
-		return map[string]any{apiserver.KeyDrain: *step}
+	report := map[string]any{
+		"request-bytes": s.requests.Used(), "max-request-bytes": s.requests.Limit(), "refused": s.requests.Refused(),
 	}
-	return nil
+	if step := s.draining.Load(); step != nil {
+		report[apiserver.KeyDrain] = *step
+	}
+	return report
 }
 
 // waiting counts the claims that wait for a key, where this agent leads.

@@ -138,6 +138,9 @@ func fixed(from, to config.Config) error {
 			all = append(all, fmt.Errorf("%s: changing it from %q to %q needs a restart of the agent", f.key, f.from, f.to))
 		}
 	}
+	if from.API.MaxRequestBytes != to.API.MaxRequestBytes {
+		all = append(all, errors.New("api.max-request-bytes: changing it needs a restart of the agent"))
+	}
 	if from.Raft.Enabled != to.Raft.Enabled {
 		all = append(all, errors.New("raft.enabled: changing it needs a restart of the agent"))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/juju/loggo"
 	"github.com/juju/worker/v3/dependency"
 
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/health"
@@ -46,6 +47,7 @@ type Set struct {
 	metrics       *agentMetrics
 	started       time.Time
 	visitors      operations.Visitors
+	requests      *admission.Budget
 	unanswered    sync.WaitGroup // of listeners that have stopped: the calls that they had accepted
 
 	caKeys    sync.Mutex             // see custody.Keys
@@ -74,6 +76,7 @@ func New(c Config) (*Set, error) {
 		ports:         ports.New(c.Agent.Clock),
 		loggers:       c.Agent.Logger,
 		registry:      registry.New(c.Agent.Registry),
+		requests:      admission.NewBudget(int64(file.API.MaxRequestBytes)),
 		started:       c.Agent.Clock.Now(),
 	}
 	if s.loggers == nil {

@@ -62,7 +62,7 @@ func (s *Set) view() health.View {
 		Acks:       running[health.Acks](s, RaftName),
 	}
 	v.Removed, v.RecoveryFailed = s.removal.Err(), s.recovery.failure()
-	v.Observers, v.Forwarders = s.config.Agent.Observers, s.forwarders
+	v.Observers, v.Forwarders, v.Requests = s.config.Agent.Observers, s.forwarders, s.requests
 	v.Connections = s.metrics.connections
 	if dir := running[*datadir.Dir](s, identityName); dir != nil {
 		v.ID, v.ClusterID, v.Joins, v.Directory = dir.ID, dir.ClusterID, dir.Present().Joins, dir.Path

@@ -28,6 +28,9 @@ var (
 	resourcesDesc     = desc("resources", "Resources that are stored.", "kind")
 	resourcesSizeDesc = desc("resources_bytes", "Bytes of all resources, as resources.max-bytes counts them.")
 	changesDesc       = desc("changes_kept", "Changes that the feed keeps.")
+	requestsDesc      = desc("request_bytes", "Memory of the requests under way, in bytes.")
+	requestsLimit     = desc("request_bytes_limit", "The memory that requests under way may use, in bytes.")
+	refusedDesc       = desc("requests_refused_total", "Requests that were refused because there was no memory for them.")
 	watchersDesc      = desc("watchers", "Watches that are open on this agent.")
 	observerDesc      = desc("observations_dropped_total", "Changes and events of raft that the program's observers have lost.")
 	queueDesc         = desc("queue_depth", "Operations that wait for the log.", "lane")
@@ -45,7 +48,7 @@ var (
 // Describe implements prometheus.Collector.
 func (h *Health) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		revisionDesc, leasesDesc, leasesSizeDesc, resourcesDesc, resourcesSizeDesc, changesDesc, watchersDesc, observerDesc, queueDesc, lagDesc, breakerDesc, hookLagDesc, skippedDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
+		revisionDesc, leasesDesc, leasesSizeDesc, resourcesDesc, resourcesSizeDesc, changesDesc, requestsDesc, requestsLimit, refusedDesc, watchersDesc, observerDesc, queueDesc, lagDesc, breakerDesc, hookLagDesc, skippedDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
 	} {
 		ch <- d
 	}
@@ -62,6 +65,11 @@ func (h *Health) Collect(ch chan<- prometheus.Metric) {
 	}
 	if o := v.Observers; o != nil {
 		ch <- prometheus.MustNewConstMetric(observerDesc, prometheus.CounterValue, float64(o.Dropped()))
+	}
+	if b := v.Requests; b != nil {
+		gauge(requestsDesc, float64(b.Used()))
+		gauge(requestsLimit, float64(b.Limit()))
+		ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(b.Refused()))
 	}
 	if v.State != nil {
 		gauge(revisionDesc, float64(v.State.Revision()))

@@ -62,6 +62,9 @@ func (v View) limitNear() []alarm.Finding {
 		normal, extend := v.Queue.Depth()
 		n.note("queue", int64(max(normal, extend)), queue.Capacity)
 	}
+	if v.Requests != nil {
+		n.note("api.max-request-bytes", v.Requests.Used(), v.Requests.Limit())
+	}
 	if v.Ring != nil {
 		n.note("watchers", int64(v.Ring.Stats().Watchers), int64(v.Ring.MaxWatchers()))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/access"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/forward"
@@ -84,6 +85,7 @@ type View struct {
 	Vitals     Vitals // of Raft
 	Acks       Acks   // of Raft
 	Observers  *watch.Observers
+	Requests   *admission.Budget
 	// Connections are those of callers; nil: they are not counted.
 	Connections *listener.Metrics
 }

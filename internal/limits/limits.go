@@ -68,3 +68,6 @@ const (
 	MinAccessTTL = time.Second
 	MaxAccessTTL = 10 * 365 * 24 * time.Hour
 )
+
+// MinRequestBytes is the least memory with which an agent serves requests.
+const MinRequestBytes = 64 << 20

@@ -26,7 +26,8 @@ const (
 	DefaultStopTimeout    = 5 * time.Second
 
 	maxHeaderBytes    = 64 << 10
-	maxStreams        = 1024 // requests at once on one HTTP/2 connection
+	maxStreams        = 1024      // requests at once on one HTTP/2 connection
+	receiveBuffer     = 128 << 10 // bytes of such a request that may arrive before its handler reads them
 	readHeaderTimeout = 5 * time.Second
 	idleTimeout       = 2 * time.Minute
 	pingAfter         = 15 * time.Second // of silence on an HTTP/2 connection
@@ -129,10 +130,11 @@ func (l *Listener) newServer() *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: maxStreams,
-			SendPingTimeout:      pingAfter,
-			PingTimeout:          pingTimeout,
-			WriteByteTimeout:     writeTimeout,
+			MaxConcurrentStreams:      maxStreams,
+			MaxReceiveBufferPerStream: receiveBuffer,
+			SendPingTimeout:           pingAfter,
+			PingTimeout:               pingTimeout,
+			WriteByteTimeout:          writeTimeout,
 		},
 	}
 }

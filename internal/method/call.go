@@ -347,6 +347,11 @@ func (r *Call) lane() state.Lane {
 	return r.parts[0].command.About().Lane
 }
 
+// Urgent reports whether the request extends what would else end.
+func (r *Call) Urgent() bool {
+	return r.write != nil && len(r.parts) > 0 && r.lane() == state.LaneExtend
+}
+
 // Load adds the commands to the queue's operation.
 func (r *Call) Load(op *queue.Operation) {
 	if !r.Method.group {

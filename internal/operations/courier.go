@@ -50,6 +50,9 @@ type outcome struct {
 	logged  bool          // the response has to be made from the request's result
 }
 
+// size returns the size of the response; 0 while it has to be made.
+func (o outcome) size() int { return len(o.body) + proto.Size(o.message) }
+
 // encoded returns an outcome that was made here with its response as bytes, which take
 // less memory than the message.
 func (o outcome) encoded() outcome {

@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/fifo"
 	"github.com/interrex/interrex/internal/method"
@@ -34,6 +35,8 @@ type outbox struct {
 	refused []refused
 	took    load // what the message has of the stream's unsent answers
 	message interrexv1.OperateResponse
+	failed  *interrex.Error // the last error, and what it is in a message: many may have the same
+	detail  *interrexv1.Error
 	answers []wire.Answer
 	bodies  []byte
 }
@@ -80,6 +83,7 @@ func (o *outbox) answer(a *wire.Answer, s settled, now time.Time) {
 	a.Id = s.r.Envelope.GetId()
 	o.took.answers++
 	o.took.bytes += len(s.o.body)
+	o.took.memory += s.r.taken
 	err := o.fill(a, s.r, s.o)
 	o.count(s.r.Method, now.Sub(s.r.Began), err)
 }
@@ -91,6 +95,7 @@ func (o *outbox) refuse(a *wire.Answer) {
 	o.refused = o.refused[:last]
 	a.Id = r.id
 	o.took.refusals++
+	o.took.memory += refusalBytes
 	o.fail(a, r.err)
 	o.count(o.server.methods.Methods[r.method], 0, r.err)
 }
@@ -102,6 +107,7 @@ const maxKept = 64 << 10
 func (o *outbox) clear() {
 	clear(o.answers[:len(o.message.Answers)])
 	o.message.Answers, o.bodies, o.took = o.message.Answers[:0], o.bodies[:0], load{}
+	o.failed, o.detail = nil, nil
 	if cap(o.bodies) > maxKept {
 		o.bodies = nil
 	}
@@ -131,5 +137,8 @@ func (o *outbox) fill(a *wire.Answer, r *request, got outcome) error {
 }
 
 func (o *outbox) fail(a *wire.Answer, err error) {
-	a.Result = &interrexv1.Answer_Error{Error: o.server.checker.Detail(err)}
+	if e, _ := err.(*interrex.Error); e == nil || o.failed != e {
+		o.failed, o.detail = e, o.server.checker.Detail(err)
+	}
+	a.Result = &interrexv1.Answer_Error{Error: o.detail}
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/method"
 )
 
@@ -22,7 +23,73 @@ type request struct {
 	sent    time.Time     // of the latest attempt
 	retries *retries      // nil until there is one
 
+	taken    int // bytes of its account, until it is answered
 	reserved int // bytes of its stream's room; the stream's lock guards it
+}
+
+// The memory that requests take: each, for each byte of its body, for each byte of its
+// answer, and for a refusal.
+const (
+	operationBytes = 2 << 10
+	operationCost  = 3 // the message, what was decoded, and the command
+	answerCost     = 3 // what is encoded, and copies of that while it is sent
+	refusalBytes   = 512
+)
+
+// What is taken for an answer until its size is known: that of one row, or of a page.
+const (
+	rowBytes  = 1 << 10
+	pageBytes = 1 << 20
+)
+
+// take takes memory, of which it gives back if n is negative. The error is of kind
+// ErrOverloaded.
+func (r *request) take(a *admission.Account, n int) error {
+	share := admission.ShareFor(n)
+	if r.Urgent() {
+		share = admission.Urgent
+	}
+	if n < 0 {
+		a.Give(-n)
+	} else if err := a.Take(n, share); err != nil {
+		return err
+	}
+	r.taken += n
+	return nil
+}
+
+// keep takes memory for the answer of an operation, which cannot be refused any more.
+func (r *request) keep(a *admission.Account, o outcome) {
+	n := answerCost * o.size()
+	a.Force(n)
+	r.taken += n
+}
+
+// guess returns the size of the answer of a read that is not evaluated yet.
+func (r *request) guess() int {
+	if r.Method.Quick || r.Method.Leads { // the leader may take long to answer
+		return rowBytes
+	}
+	return pageBytes
+}
+
+// weighed evaluates a read within the memory of an account: guess is what its answer may
+// have. Without memory for its answer it fails with ErrOverloaded.
+func (r *request) weighed(a *admission.Account, guess int, look func() outcome) outcome {
+	if err := r.take(a, answerCost*guess); err != nil {
+		return outcome{err: err}
+	}
+	o := look()
+	if err := r.take(a, answerCost*(o.size()-guess)); err != nil {
+		return outcome{err: err}
+	}
+	return o
+}
+
+// forget gives back what weighed took for an answer that is not sent.
+func (r *request) forget(a *admission.Account, o outcome) {
+	a.Give(answerCost * o.size())
+	r.taken -= answerCost * o.size()
 }
 
 // cancel records that the caller has gone.

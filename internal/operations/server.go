@@ -91,7 +91,7 @@ func (s *Server) operate(ctx context.Context, conn *connect.BidiStream[interrexv
 	ended, release := s.calls.EndedFor(ctx)
 	defer release()
 	st := &stream{
-		server: s, conn: conn, caller: admission.CallerOf(ctx), ctx: ctx, end: cancel, ended: ended,
+		server: s, conn: conn, caller: admission.CallerOf(ctx), account: admission.AccountOf(ctx), ctx: ctx, end: cancel, ended: ended,
 		wake: make(chan struct{}, 1), open: map[uint64]*request{},
 	}
 	st.courier = newCourier(ctx, s, st.caller, st.settle)
@@ -147,11 +147,17 @@ func (s *Server) unary(ctx context.Context, c admission.Caller, m *method.Method
 		return outcome{err: err}
 	}
 	defer s.calls.Leave(1)
-	if err := method.Bounded("request", proto.Size(message)); err != nil {
+	size := proto.Size(message)
+	if err := method.Bounded("request", size); err != nil {
 		return outcome{err: err}
 	}
 	r := &request{}
 	if err := r.Open(s.methods, c, m, nil, message, now); err != nil {
+		return outcome{err: err}
+	}
+	account := admission.AccountOf(ctx)
+	account.Rest(admission.RequestBytes) // the body was read
+	if err := r.take(account, operationCost*size); err != nil {
 		return outcome{err: err}
 	}
 	if !m.Writes() {
@@ -162,7 +168,9 @@ func (s *Server) unary(ctx context.Context, c admission.Caller, m *method.Method
 		ctx, cancel = s.calls.EndOn(ctx)
 		defer cancel()
 	}
-	return s.call(ctx, r)
+	o := s.call(ctx, r)
+	r.keep(account, o)
+	return o
 }
 
 // call sends one request to the leader, and waits for its outcome.
@@ -276,12 +284,13 @@ func (s *Server) hooksFor(r *request) (wanted []*webhook.Hook) {
 
 // readAlone answers one read.
 func (s *Server) readAlone(ctx context.Context, r *request) outcome {
+	account := admission.AccountOf(ctx)
 	if !r.Read.Eventual {
 		ctx, cancel := context.WithTimeout(ctx, s.checker.ReadWait)
 		defer cancel()
-		return s.confirm(ctx, r.Caller, []*request{r})(r)
+		return r.weighed(account, r.guess(), func() outcome { return s.confirm(ctx, r.Caller, []*request{r})(r) })
 	}
-	return s.readHere(ctx, r, nil)
+	return r.weighed(account, 0, func() outcome { return s.readHere(ctx, r, nil) })
 }
 
 // waits reports whether an eventual read may have to wait: for a revision, or in its

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -25,12 +24,14 @@ type stream struct {
 	server  *Server
 	conn    *connect.BidiStream[interrexv1.OperateRequest, interrexv1.OperateResponse]
 	caller  admission.Caller
+	account *admission.Account
 	courier *courier
 	ctx     context.Context
 	end     context.CancelCauseFunc
 	ended   context.Context // done when the stream has to end; see admission.Calls.EndedFor
 	wake    chan struct{}   // signals that there is something to write
 
+	excess   int         // operations of the last message that were overloaded; used only by the receiver
 	received bool        // the receiver has returned; used only by the writer
 	sweeping atomic.Bool // the writer checks the operations at other agents
 
@@ -49,16 +50,23 @@ type load struct {
 	answers  int // that the writer has taken
 	refusals int
 	bytes    int // of answers, also of those that the writer has not taken
+	memory   int // that their requests have taken
 }
 
-// maxUnsent is the size of a stream's unsent answers from which on no read is
-// evaluated, and nothing is received.
-const maxUnsent = 4 << 20
+// maxUnsent and maxRefusals are the size of a stream's unsent answers, and the number
+// of unsent refusals, from which on no read is evaluated and nothing is received.
+const (
+	maxUnsent   = 4 << 20
+	maxRefusals = 256
+)
 
 // receive handles messages until the peer has closed its side.
 func (st *stream) receive() error {
 	for {
 		if err := st.room(nil, 0); err != nil {
+			return err
+		}
+		if err := st.pause(); err != nil {
 			return err
 		}
 		m, err := st.conn.Receive()
@@ -81,7 +89,7 @@ func (st *stream) receive() error {
 func (st *stream) room(r *request, bytes int) error {
 	for {
 		st.mu.Lock()
-		if st.unsent.refusals < st.server.config.MaxOpen && st.unsent.bytes < maxUnsent {
+		if st.unsent.refusals < maxRefusals && st.unsent.bytes < maxUnsent {
 			if r != nil {
 				r.reserved = bytes
 				st.unsent.bytes += bytes
@@ -103,6 +111,28 @@ func (st *stream) room(r *request, bytes int) error {
 	}
 }
 
+// Of a peer whose operations were overloaded nothing is received for a while for each of
+// them, so that one that goes on sending costs little.
+const (
+	excessPause = 10 * time.Millisecond
+	maxPause    = 2 * time.Second
+)
+
+// pause waits after a message with operations that were overloaded. Another agent has
+// many callers: they do not wait for each other.
+func (st *stream) pause() error {
+	wait := min(time.Duration(st.excess)*excessPause, maxPause)
+	if st.excess = 0; wait == 0 || st.caller.Door == admission.Peer {
+		return nil
+	}
+	select {
+	case <-st.server.config.Clock.After(wait):
+		return nil
+	case <-st.ctx.Done():
+		return context.Cause(st.ctx)
+	}
+}
+
 // accept begins the operations of one message: the writes as one batch, the
 // linearizable reads in one round, and the local reads one after the other, quick
 // ones on this goroutine.
@@ -111,10 +141,15 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 		st.cancel(id)
 	}
 	var writes, quick, local, strong []*request
+	var full error // why no further reads are begun
 	for _, in := range m.GetOperations() {
-		r, err := st.begin(in)
+		r, err := st.begin(in, full)
 		switch {
 		case err != nil:
+			if interrex.KindOf(err) == interrex.ErrOverloaded {
+				st.excess++
+				full = err
+			}
 			st.refuse(in, err)
 		case r.Method.Writes():
 			writes = append(writes, r)
@@ -139,11 +174,15 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 	}
 }
 
-// begin opens an operation. A panic in its method fails only this one.
-func (st *stream) begin(in *interrexv1.Operation) (_ *request, err error) {
+// begin opens an operation. A panic in its method fails only this one. A read fails with
+// full if that is not nil.
+func (st *stream) begin(in *interrexv1.Operation, full error) (_ *request, err error) {
 	m := st.server.methods.Methods[in.GetMethod()]
 	if m == nil {
 		return nil, interrex.Errorf(interrex.ErrInvalid, "method: agent %s serves no method with the number %d", st.server.checker.ID, in.GetMethod())
+	}
+	if full != nil && !m.Writes() {
+		return nil, full
 	}
 	defer st.server.checker.Guard(m.Procedure, &err)
 	if err := method.Bounded("body", len(in.GetBody())); err != nil {
@@ -160,16 +199,28 @@ func (st *stream) begin(in *interrexv1.Operation) (_ *request, err error) {
 	if err := r.Open(st.server.methods, st.caller, m, in, message, st.server.config.Clock.Now()); err != nil {
 		return nil, err
 	}
+	if err := r.take(st.account, operationBytes+operationCost*len(in.GetBody())); err != nil {
+		return nil, err
+	}
+	if err := st.enter(in.GetId(), r); err != nil {
+		st.account.Give(r.taken)
+		return nil, err
+	}
+	return r, nil
+}
+
+// enter adds an operation to those that are open.
+func (st *stream) enter(id uint64, r *request) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if err := st.mayOpen(in.GetId()); err != nil {
-		return nil, err
+	if err := st.mayOpen(id); err != nil {
+		return err
 	}
 	if err := st.server.calls.Enter(); err != nil {
-		return nil, err
+		return err
 	}
-	st.open[in.GetId()] = r
-	return r, nil
+	st.open[id] = r
+	return nil
 }
 
 // mayOpen returns an error if the peer may not open an operation with this id. The
@@ -227,23 +278,13 @@ func (st *stream) readNow(reads []*request) {
 	st.evaluate(reads, func(r *request) outcome { return st.server.look(r, begun) })
 }
 
-// What is reserved for an answer until its size is known: that of one row, or of a page.
-const (
-	rowBytes  = 1 << 10
-	pageBytes = 1 << 20
-)
-
 // evaluate answers reads one after the other, each once there is room for its answer.
 func (st *stream) evaluate(reads []*request, look func(*request) outcome) {
 	for _, r := range reads {
-		bytes := pageBytes
-		if r.Method.Quick || r.Method.Leads { // the leader may take long to answer
-			bytes = rowBytes
-		}
-		if st.room(r, bytes) != nil {
+		if st.room(r, r.guess()) != nil {
 			return // the stream has ended
 		}
-		st.line(r, look(r).encoded())
+		st.line(r, r.weighed(st.account, r.guess(), func() outcome { return look(r) }).encoded())
 	}
 	st.poke()
 }
@@ -257,14 +298,18 @@ func (st *stream) readHere(r *request) {
 		if st.room(r, 0) != nil {
 			return
 		}
-		o := st.server.readHere(ctx, r, func() error { return st.room(r, pageBytes) })
-		if r.Method.Await != nil && !st.fits(r, proto.Size(o.message)) {
+		look := func(room func() error) outcome {
+			return r.weighed(st.account, 0, func() outcome { return st.server.readHere(ctx, r, room) })
+		}
+		o := look(func() error { return st.room(r, pageBytes) })
+		if r.Method.Await != nil && !st.fits(r, o.size()) {
 			// It was read when it came. It is read again once there is room for it.
+			r.forget(st.account, o)
 			o = outcome{}
 			if st.room(r, pageBytes) != nil {
 				return
 			}
-			o = st.server.readHere(ctx, r, nil)
+			o = look(nil)
 		}
 		st.settle(r, o.encoded())
 	})
@@ -310,6 +355,7 @@ func (st *stream) line(r *request, o outcome) {
 	st.unsent.bytes += len(o.body) - r.reserved
 	st.free()
 	if r.Method.Writes() {
+		r.keep(st.account, o)
 		st.writes.Push(settled{r, o})
 	} else {
 		st.reads.Push(settled{r, o})
@@ -320,6 +366,7 @@ func (st *stream) line(r *request, o outcome) {
 func (st *stream) refuse(in *interrexv1.Operation, err error) {
 	st.mu.Lock()
 	st.unsent.refusals++
+	st.account.Force(refusalBytes)
 	st.refused = append(st.refused, refused{in.GetId(), in.GetMethod(), err})
 	st.mu.Unlock()
 	st.poke()
@@ -414,6 +461,7 @@ func (st *stream) sent(out *outbox) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.unsent.bytes -= out.took.bytes
+	st.account.Give(out.took.memory)
 	out.clear()
 	st.free()
 }

@@ -3,13 +3,16 @@ package operations
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
@@ -100,13 +103,13 @@ func TestWhatMayBeOpenedOnAStream(t *testing.T) {
 		"a drain":             {gets(t, 2), func(st *stream) { drained(st.server.calls) }, interrex.ErrDraining},
 	} {
 		st := newStream(t, newServer(t))
-		if _, err := st.begin(gets(t, 1)); err != nil {
+		if _, err := st.begin(gets(t, 1), nil); err != nil {
 			t.Fatal(err)
 		}
 		if c.before != nil {
 			c.before(st)
 		}
-		_, err := st.begin(c.open)
+		_, err := st.begin(c.open, nil)
 		if interrex.KindOf(err) != c.want || (err == nil) != (c.want == "") {
 			t.Errorf("%s: got %v, want %q", what, err, c.want)
 		}
@@ -145,7 +148,7 @@ func TestEveryOperationOfAStreamIsClosedOnce(t *testing.T) {
 		t.Fatal("nothing is sent")
 	}
 	st.sends(&out)
-	r, err := st.begin(asks(t, 3, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"}))
+	r, err := st.begin(asks(t, 3, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +178,7 @@ func TestAStreamWhoseRefusalsAreNotReadIsNotReadFrom(t *testing.T) {
 	if err := st.room(nil, 0); err != nil {
 		t.Fatal(err)
 	}
-	for range st.server.config.MaxOpen {
+	for range maxRefusals {
 		st.refuse(&interrexv1.Operation{}, errors.New("no"))
 	}
 	ended := errors.New("ended")
@@ -292,14 +295,14 @@ func TestWhatIsNotSentCountsAsOpen(t *testing.T) {
 	st.accept(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{gets(t, 1), gets(t, 2)}})
 	out := outbox{server: st.server}
 	st.take(&out)
-	if _, err := st.begin(gets(t, 3)); interrex.KindOf(err) != interrex.ErrOverloaded {
+	if _, err := st.begin(gets(t, 3), nil); interrex.KindOf(err) != interrex.ErrOverloaded {
 		t.Errorf("with two answers that are not sent: %v", err)
 	}
 	if !out.next() {
 		t.Fatal("no message")
 	}
 	st.sends(&out)
-	if _, err := st.begin(gets(t, 3)); err != nil {
+	if _, err := st.begin(gets(t, 3), nil); err != nil {
 		t.Errorf("with both answers sent: %v", err)
 	}
 }
@@ -438,4 +441,95 @@ func TestConsentIsForTheSameContent(t *testing.T) {
 			t.Errorf("another %s is not asked about", what)
 		}
 	}
+}
+
+// filled returns a server's stream with a budget in which nothing more fits of a share.
+func filled(t *testing.T, share admission.Share) (*stream, *admission.Budget) {
+	t.Helper()
+	st := newStream(t, newServer(t, func(c *Config, _ *consistency.Config) { c.MaxOpen = 100 }))
+	b := admission.NewBudget(0)
+	st.account = b.Open(admission.Public)
+	for n := 1 << 20; n > 0; n /= 2 {
+		for st.account.Take(n, share) == nil {
+		}
+	}
+	return st, b
+}
+
+func TestWithoutMemoryForListsWhatIsSmallIsOpened(t *testing.T) {
+	claim := asks(t, 1, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"})
+	large := asks(t, 2, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", Metadata: map[string]string{"m": strings.Repeat("x", 4000)}})
+	large.Body = protowire.AppendBytes(protowire.AppendTag(large.Body, 1000, protowire.BytesType), make([]byte, 20<<10))
+	extend := asks(t, 3, interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{Key: "a/b", Token: 1})
+	for share, fits := range map[admission.Share][]*interrexv1.Operation{admission.Large: {claim, extend}, admission.Small: {extend}, admission.Urgent: nil} {
+		st, _ := filled(t, share)
+		for _, op := range []*interrexv1.Operation{claim, large, extend} {
+			_, err := st.begin(op, nil)
+			if want := slices.Contains(fits, op); want != (err == nil) || err != nil && interrex.KindOf(err) != interrex.ErrOverloaded {
+				t.Errorf("a share of %d is full: operation %d: %v", share, op.GetId(), err)
+			}
+		}
+	}
+}
+
+func TestWithoutMemoryAListIsRefusedAndARowIsNot(t *testing.T) {
+	st, _ := filled(t, admission.Large)
+	list := asks(t, 1, interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{Consistency: interrexv1.Consistency_CONSISTENCY_EVENTUAL})
+	st.accept(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{list, gets(t, 2)}})
+	want := map[uint64]interrex.Kind{1: interrex.ErrOverloaded, 2: interrex.ErrUnavailable} // nothing is applied yet
+	out := outbox{server: st.server}
+	for len(want) > 0 {
+		<-st.wake
+		for st.take(&out); out.next(); st.take(&out) {
+			for _, a := range out.message.Answers {
+				if got := a.GetError().GetKind(); got != string(want[a.Id]) {
+					t.Errorf("operation %d: %q, want %q", a.Id, got, want[a.Id])
+				}
+				delete(want, a.Id)
+			}
+			st.sends(&out)
+			st.sent(&out)
+		}
+	}
+}
+
+// Whatever is answered, refused or not, gives back what it has taken.
+func TestAStreamThatIsAnsweredHoldsNothing(t *testing.T) {
+	st, budget := filled(t, admission.Large)
+	st.account.Rest(0)
+	out := outbox{server: st.server}
+	for id := uint64(0); id < 90; id += 3 {
+		bad := gets(t, id+1)
+		bad.Body = []byte{0xff}
+		st.accept(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{gets(t, id), bad, gets(t, id)}})
+		if budget.Used() == 0 {
+			t.Fatal("nothing is taken")
+		}
+		for st.take(&out); out.next(); st.take(&out) {
+			st.sends(&out)
+			st.sent(&out)
+		}
+		if budget.Used() != 0 {
+			t.Fatalf("%d bytes are left", budget.Used())
+		}
+	}
+}
+
+func TestOfAPeerThatIsOverloadedNothingIsReceivedForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for what, c := range map[string]struct {
+			excess int
+			door   admission.Door
+			want   time.Duration
+		}{
+			"nothing was": {0, admission.Public, 0}, "one operation": {1, admission.Public, excessPause},
+			"many": {maxMessages, admission.Public, maxPause}, "those of many callers": {maxMessages, admission.Peer, 0},
+		} {
+			st := &stream{server: &Server{config: Config{Clock: clock.WallClock}}, ctx: t.Context(), excess: c.excess, caller: admission.Caller{Door: c.door}}
+			begun := time.Now()
+			if err := st.pause(); err != nil || time.Since(begun) != c.want || st.excess != 0 {
+				t.Errorf("%s: waits %v, want %v: %v", what, time.Since(begun), c.want, err)
+			}
+		}
+	})
 }

@@ -65,6 +65,9 @@ func (p plainChanges) shown(e *state.Event) (plainChange, error) {
 	return out, err
 }
 
+// pageMemory is what a page of changes takes.
+const pageMemory = 2 * services.MaxPageBytes
+
 // plainChanges serves /changes.
 type plainChanges struct {
 	server  *Server
@@ -130,6 +133,9 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	page, err := p.changes.Page(r.Context(), q, block)
 	if err != nil {
+		return err
+	}
+	if err := admission.AccountOf(r.Context()).Take(pageMemory, admission.Large); err != nil {
 		return err
 	}
 	items := make([]plainChange, len(page.Items))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
@@ -57,9 +58,10 @@ func (from eventSource) shown(events []state.Event) iter.Seq2[sentEvent, error] 
 
 // eventWriter writes server-sent events.
 type eventWriter struct {
-	w     io.Writer
-	send  func(func() error) error // see admission.Sender
-	flush func() error
+	w       io.Writer
+	account *admission.Account
+	send    func(func() error) error // see admission.Sender
+	flush   func() error
 }
 
 // all sends events, each as soon as it is available.
@@ -72,17 +74,34 @@ func (o eventWriter) all(ctx context.Context, events iter.Seq2[sentEvent, error]
 			o.end(err)
 			return err
 		}
-		if err := o.send(func() error { return one.write(o.w) }); err != nil {
+		if err := o.one(ctx, one); err != nil {
 			return err
 		}
 	}
 	return o.flushed()
 }
 
+// one sends one event once there is memory for its text.
+func (o eventWriter) one(ctx context.Context, e sentEvent) error {
+	head, err := e.head()
+	if err != nil {
+		return err
+	}
+	if err := o.account.Wait(ctx, cap(head), admission.ShareFor(cap(head))); err != nil {
+		o.end(err)
+		return err
+	}
+	defer o.account.Give(cap(head))
+	return o.send(func() error { return e.write(o.w, head) })
+}
+
 // end sends an event with the reason why the stream ends.
 func (o eventWriter) end(err error) {
 	last := sentEvent{kind: endKind(err), data: shownError(wire.FromDetail(wire.Detail(err)))}
-	_ = o.send(func() error { return errors.Join(last.write(o.w), o.flush()) }) // the caller may have gone
+	head, err := last.head()
+	if err == nil {
+		_ = o.send(func() error { return errors.Join(last.write(o.w, head), o.flush()) }) // the caller may have gone
+	}
 }
 
 // beat sends a comment to show that the stream is alive, with its revision if that
@@ -105,28 +124,32 @@ func endKind(err error) string {
 	return strings.ReplaceAll(string(cmp.Or(interrex.KindOf(err), interrex.ErrUnavailable)), " ", "_")
 }
 
-// write writes one event. Data that writes itself is not copied.
-func (e sentEvent) write(w io.Writer) error {
+// head returns the text of an event, without data that writes itself.
+func (e sentEvent) head() ([]byte, error) {
 	var head bytes.Buffer
 	if e.id > 0 {
 		fmt.Fprintf(&head, "id: %d\n", e.id)
 	}
 	fmt.Fprintf(&head, "event: %s\ndata: ", e.kind)
-	own, writes := e.data.(interface{ write(io.Writer) error })
-	if !writes {
-		text, err := oneLine(e.data)
-		if err != nil {
-			return err
-		}
-		head.Write(text)
-		head.WriteString("\n\n")
+	if _, writes := e.data.(selfWriter); writes {
+		return head.Bytes(), nil
 	}
-	if _, err := w.Write(head.Bytes()); err != nil || !writes {
-		return err
+	text, err := oneLine(e.data)
+	head.Write(text)
+	return head.Bytes(), err
+}
+
+// selfWriter is data that writes itself, without a copy.
+type selfWriter interface{ write(io.Writer) error }
+
+// write writes one event, which begins with head.
+func (e sentEvent) write(w io.Writer, head []byte) error {
+	_, err := w.Write(head)
+	if own, writes := e.data.(selfWriter); writes && err == nil {
+		err = own.write(w)
 	}
-	if err := own.write(w); err != nil {
-		return err
+	if err == nil {
+		_, err = io.WriteString(w, "\n\n")
 	}
-	_, err := io.WriteString(w, "\n\n")
 	return err
 }

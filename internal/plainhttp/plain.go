@@ -52,9 +52,7 @@ func onlyMethods(allowed string) http.HandlerFunc {
 // plainError answers with an error.
 func plainError(w http.ResponseWriter, err error) {
 	detail := wire.FromDetail(wire.Detail(err))
-	if wait := interrex.RetryAfter(err); wait > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(max(1, wait.Round(time.Second)/time.Second))))
-	}
+	wire.SetRetryAfter(w.Header(), err)
 	plainAnswer(w, detail.Kind.Numbers().HTTP, shownError(detail))
 }
 
@@ -167,6 +165,9 @@ func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	}
 	if tooLarge || errors.As(err, &large) {
 		return nil, interrex.Errorf(interrex.ErrTooLarge, "body: at most %d bytes are allowed", maxPlainBody)
+	}
+	if interrex.KindOf(err) == interrex.ErrOverloaded {
+		return nil, err
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil, interrex.Errorf(interrex.ErrInvalid, "body: it was not received completely in time")

@@ -111,7 +111,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
-	out := eventWriter{w: w, send: admission.Sender(r.Context(), s.clock, s.sendWait), flush: http.NewResponseController(w).Flush}
+	out := eventWriter{w: w, account: admission.AccountOf(r.Context()), send: admission.Sender(r.Context(), s.clock, s.sendWait), flush: http.NewResponseController(w).Flush}
 	if out.flushed() != nil {
 		return nil
 	}

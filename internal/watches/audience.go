@@ -16,6 +16,7 @@ import (
 type audience struct {
 	server  *Server
 	caller  admission.Caller
+	account *admission.Account // of the stream; nil for a watch on a call of its own
 	open    map[uint64]*watched
 	running []*watched // have credit and read the ring, each at its position; in its order
 	waiting waiters    // have credit and have read the ring to its end
@@ -64,6 +65,9 @@ func (a *audience) enter(w *watched, err error, out *message) {
 		err = a.add(w)
 	}
 	if err != nil {
+		if a.open[w.id] == nil {
+			a.account.Give(w.memory)
+		}
 		a.forget(w.id)
 		a.refuse(w.id, err, out)
 		return
@@ -85,7 +89,12 @@ func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
 		err.RetryAfter = consistency.MaxPause
 		return nil, err
 	}
-	return a.server.read(a.caller, o)
+	w, err := a.server.read(a.caller, o)
+	if err != nil {
+		return nil, err
+	}
+	w.memory = watchBytes + 2*len(o.GetBody())
+	return w, a.account.Take(w.memory, admission.Small)
 }
 
 // add begins a watch: it misses no event from here on.
@@ -137,6 +146,7 @@ func (a *audience) forget(id uint64) {
 	if w == nil {
 		return
 	}
+	a.account.Give(w.memory)
 	w.over, a.untidy = true, true
 	delete(a.open, id)
 	a.waiting.leave(w)

@@ -613,3 +613,42 @@ func TestAnEventWhoseDetailsAreLostIsCompacted(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestAWatchTakesMemoryWhileItIsOpen(t *testing.T) {
+	nd, b := newViewed(t), admission.NewBudget(0)
+	a := newAudience(nd.server, admission.Caller{})
+	defer a.close()
+	a.account = b.Open(admission.Public)
+	out := &message{}
+	a.begin(opening(t, 1, 1, &interrexv1.WatchRequest{}), out)
+	a.begin(opening(t, 2, 1, &interrexv1.WatchRequest{Since: 900}), out) // is ahead
+	a.begin(opening(t, 1, 1, &interrexv1.WatchRequest{}), out)           // is open
+	if len(a.open) != 2 || len(out.Refused) != 1 || b.Used() < 2*watchBytes {
+		t.Fatalf("%d are open, %d refused, and %d bytes taken", len(a.open), len(out.Refused), b.Used())
+	}
+	ahead := a.open[2]
+	a.ahead = nil
+	a.enter(ahead, interrex.Errorf(interrex.ErrInvalid, "the cluster is not that far"), out)
+	a.forget(1)
+	if b.Used() != 0 {
+		t.Errorf("%d bytes are left", b.Used())
+	}
+	w, err := a.read(opening(t, 3, 1, &interrexv1.WatchRequest{}))
+	nd.must(err)
+	a.enter(w, interrex.Errorf(interrex.ErrCompacted, "that is no longer kept"), out)
+	if b.Used() != 0 {
+		t.Errorf("of one that never began %d bytes are left", b.Used())
+	}
+	others := b.Open(admission.Public)
+	others.Force(int(b.Limit()))
+	if _, err := a.read(opening(t, 3, 1, &interrexv1.WatchRequest{})); interrex.KindOf(err) != interrex.ErrOverloaded {
+		t.Errorf("without memory: %v", err)
+	}
+	account := b.Open(admission.Public)
+	begun := false
+	time.AfterFunc(10*time.Millisecond, others.Close)
+	err = sendOut(t.Context(), account, 1000, func() error { begun = true; return nil })
+	if err != nil || !begun || b.Used() != 0 {
+		t.Errorf("a message that waits for memory: %v, sent %v, %d bytes are left", err, begun, b.Used())
+	}
+}

@@ -151,7 +151,10 @@ func (s *Server) watchAlone(ctx context.Context, w *watched, to responses) error
 		var out message
 		alarm, idle := a.gather(&out)
 		if len(out.Events) > 0 {
-			if err := send(func() error { return to.send(out.Events) }); err != nil {
+			err := sendOut(ctx, admission.AccountOf(ctx), out.bytes, func() error {
+				return send(func() error { return to.send(out.Events) })
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -169,6 +172,23 @@ func (s *Server) watchAlone(ctx context.Context, w *watched, to responses) error
 			a.switched = s.methods.Switches.UntilChanged().Done()
 		}
 	}
+}
+
+// The memory that a watch on a stream takes, beside its request, and that a byte of a
+// message takes while it is sent.
+const (
+	watchBytes  = 2 << 10
+	messageCost = 2
+)
+
+// sendOut sends a message with so many bytes of events once there is memory for it.
+func sendOut(ctx context.Context, account *admission.Account, bytes int, send func() error) error {
+	n := messageCost * bytes
+	if err := account.Wait(ctx, n, admission.ShareFor(n)); err != nil {
+		return err
+	}
+	defer account.Give(n)
+	return send()
 }
 
 // always returns a closed channel.
@@ -193,6 +213,7 @@ func (s *Server) watchAll(ctx context.Context, conn *connect.BidiStream[interrex
 		requests: make(chan *interrexv1.StreamServiceWatchRequest), received: make(chan error, 1),
 		caughtUp: make(chan error, 1),
 	}
+	st.audience.account = admission.AccountOf(ctx)
 	defer st.audience.close()
 	go func() { st.received <- st.receive() }()
 	err := st.serve()

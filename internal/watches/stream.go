@@ -69,7 +69,10 @@ func (st *watchStream) serve() error {
 		st.catchUp()
 		alarm, idle := st.audience.gather(out)
 		if !out.empty() {
-			if err := send(func() error { return st.conn.Send(&out.StreamServiceWatchResponse) }); err != nil {
+			err := sendOut(st.ctx, st.audience.account, out.bytes, func() error {
+				return send(func() error { return st.conn.Send(&out.StreamServiceWatchResponse) })
+			})
+			if err != nil {
 				return err
 			}
 			out = &message{}

@@ -16,6 +16,7 @@ type watched struct {
 	credit  int               // events that may be sent; a negative value is deducted from the next credit
 	showing *snapshot         // nil if the snapshot was sent or not requested
 	sent    SentRows          // rows of the snapshot
+	memory  int               // that it has taken of its stream's account
 	queued  bool              // it is in the audience's running or showing
 	waits   *interest.Entry   // its place in the audience's waiting; nil: it does not wait there
 	joined  interrex.Revision // since it waits: it has read everything up to here

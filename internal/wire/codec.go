@@ -66,6 +66,9 @@ var (
 // a hundred times its size in memory.
 const MaxOperations = 1024
 
+// MaxMessage is the largest size, in bytes, of a message that an agent reads.
+const MaxMessage = 4 << 20
+
 // MaxBody is the largest size, in bytes, of a method's own request: an operation of
 // the log, and the overhead of a message. With its envelope it can be forwarded.
 const MaxBody = 1<<20 + 64<<10

@@ -1,5 +1,13 @@
 package wire
 
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
 // HeaderKnown is a header of requests: a revision that the caller knew before the first
 // attempt of a request whose id has no name.
 const HeaderKnown = "Interrex-Known-Revision"
@@ -12,3 +20,11 @@ const (
 	// HeaderLeader has the leader's ID; empty if none is known there.
 	HeaderLeader = "Interrex-Leader-Id"
 )
+
+// SetRetryAfter sets the header that says when to retry what failed with err, if it may
+// be retried.
+func SetRetryAfter(h http.Header, err error) {
+	if wait := interrex.RetryAfter(err); wait > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(max(1, wait.Round(time.Second)/time.Second))))
+	}
+}

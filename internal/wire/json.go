@@ -174,6 +174,9 @@ func typesBeyond(text []byte, limit int) bool {
 
 // UnmarshalJSON decodes a message from JSON, with either spelling of field names.
 func UnmarshalJSON(text []byte, m proto.Message) error {
+	if err := CheckJSON(text); err != nil {
+		return err
+	}
 	if typesBeyond(text, maxAnys) {
 		return fmt.Errorf("an Any is nested more than %d deep", maxAnys)
 	}

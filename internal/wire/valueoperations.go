@@ -49,6 +49,9 @@ func ValueOperations(namespace string, document []byte) ([]proto.Message, error)
 	var in struct {
 		Operations []valueOperation `json:"operations"`
 	}
+	if err := CheckJSON(document); err != nil {
+		return nil, err
+	}
 	// encoding/json would change what is not UTF-8, and accept duplicate names.
 	err := protojson.Unmarshal(document, &structpb.Struct{})
 	if err == nil {

@@ -1,0 +1,233 @@
+package admission
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
+)
+
+// Budget is the memory that all requests under way at an agent may use together: their
+// bodies, what they were decoded to, and answers that are not sent yet. Its sizes are
+// estimates, rather too high than too low.
+type Budget struct {
+	limit   int64
+	full    error // one for all that do not fit, so that many of them take no memory
+	used    atomic.Int64
+	refused atomic.Uint64
+	waiting atomic.Int64 // number of those that wait
+
+	mu    sync.Mutex
+	freed chan struct{} // closed when something is given back to those that wait
+}
+
+// NewBudget returns a budget of a number of bytes, of which nothing is used; 0: an
+// eighth of the memory that this process may use, and at least limits.MinRequestBytes.
+func NewBudget(limit int64) *Budget {
+	if limit == 0 {
+		limit = max(memory()/8, limits.MinRequestBytes)
+	}
+	full := interrex.Errorf(interrex.ErrOverloaded,
+		"the requests under way at this agent use the %d MiB of memory that they may: read your answers, and try again, or another agent; nothing has happened", limit>>20)
+	full.RetryAfter = 200 * time.Millisecond
+	return &Budget{limit: limit, full: full, freed: make(chan struct{})}
+}
+
+// memory returns how much memory this process may use: the smallest of its cgroup's
+// limit, Go's own (GOMEMLIMIT) and the machine's.
+func memory() int64 {
+	least := debug.SetMemoryLimit(-1)
+	for _, limit := range []func() (uint64, error){memlimit.FromCgroup, memlimit.FromSystem} {
+		if n, err := limit(); err == nil && n < uint64(least) {
+			least = int64(n)
+		}
+	}
+	if least == math.MaxInt64 { // nothing is known: that of a small machine
+		return 8 * limits.MinRequestBytes
+	}
+	return least
+}
+
+// Limit returns the size of the budget.
+func (b *Budget) Limit() int64 { return b.limit }
+
+// Used returns what requests use of it.
+func (b *Budget) Used() int64 { return b.used.Load() }
+
+// Refused returns how often something did not fit.
+func (b *Budget) Refused() uint64 { return b.refused.Load() }
+
+// Share is how much of a budget may be used when more is taken, in sixteenths. What is
+// small still fits where no list does, and extends where nothing else does.
+type Share int64
+
+// The shares of a budget.
+const (
+	Large  Share = 12
+	Small  Share = 15 // of at most SmallBytes
+	Urgent Share = 16 // extends, what other agents forward, and small bodies that are not decoded yet
+)
+
+// SmallBytes is how much memory a small request takes at most.
+const SmallBytes = 32 << 10
+
+// ShareFor returns the share for what takes n bytes.
+func ShareFor(n int) Share {
+	if n <= SmallBytes {
+		return Small
+	}
+	return Large
+}
+
+// take takes n bytes if they fit.
+func (b *Budget) take(n int64, s Share) bool {
+	for {
+		used := b.used.Load()
+		if used+n > b.limit/16*int64(s) {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
+	}
+}
+
+func (b *Budget) give(n int64) {
+	b.used.Add(-n)
+	if b.waiting.Load() == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.freed)
+	b.freed = make(chan struct{})
+}
+
+// change returns a channel that is closed when something is given back.
+func (b *Budget) change() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.freed
+}
+
+// Account is what one request, or one stream, uses of a Budget. The nil Account has no
+// limit.
+type Account struct {
+	budget *Budget
+	peer   bool // all that it takes is urgent
+	held   atomic.Int64
+}
+
+// Open opens an account for a request at a door. Close closes it.
+func (b *Budget) Open(d Door) *Account { return &Account{budget: b, peer: d == Peer} }
+
+// Take takes n bytes, or fails with ErrOverloaded.
+func (a *Account) Take(n int, s Share) error {
+	if a == nil || n <= 0 || a.fits(n, s) {
+		return nil
+	}
+	a.budget.refused.Add(1)
+	return a.budget.full
+}
+
+func (a *Account) fits(n int, s Share) bool {
+	if a.peer {
+		s = Urgent
+	}
+	if !a.budget.take(int64(n), s) {
+		return false
+	}
+	a.held.Add(int64(n))
+	return true
+}
+
+// Force takes n bytes for what exists already and cannot be refused any more.
+func (a *Account) Force(n int) {
+	if a != nil {
+		a.budget.used.Add(int64(n))
+		a.held.Add(int64(n))
+	}
+}
+
+// Give gives n bytes back.
+func (a *Account) Give(n int) {
+	if a != nil && n != 0 {
+		a.held.Add(int64(-n))
+		a.budget.give(int64(n))
+	}
+}
+
+// Rest gives back all but n bytes.
+func (a *Account) Rest(n int) {
+	if a != nil {
+		a.Give(max(int(a.held.Load())-n, 0))
+	}
+}
+
+// patience is how long a stream waits until its next message fits.
+const patience = 10 * time.Second
+
+// Wait takes n bytes once they fit. It fails with ErrOverloaded if they do not in time.
+func (a *Account) Wait(ctx context.Context, n int, s Share) error {
+	if a == nil || n <= 0 || a.fits(n, s) {
+		return nil
+	}
+	a.budget.waiting.Add(1)
+	defer a.budget.waiting.Add(-1)
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		freed := a.budget.change()
+		if a.fits(n, s) {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-late.C:
+			return a.Take(n, s)
+		}
+	}
+}
+
+// Close gives back all that is left.
+func (a *Account) Close() { a.budget.give(a.held.Swap(0)) }
+
+type accountKey struct{}
+
+// AccountOf returns the account of the request of ctx; nil if there is none.
+func AccountOf(ctx context.Context) *Account {
+	a, _ := ctx.Value(accountKey{}).(*Account)
+	return a
+}
+
+// RequestBytes is what every request takes, with a small body: its goroutine, its
+// headers, and its part of a connection.
+const RequestBytes = 16 << 10
+
+// Handler returns a handler that opens an account for each request, and counts its body
+// while it is read. Requests for free paths are served even if there is no memory.
+func (b *Budget) Handler(d Door, free func(path string) bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a := b.Open(d)
+		defer a.Close()
+		if err := a.Take(RequestBytes, Urgent); err != nil && !free(r.URL.Path) {
+			Refuse(w, r, err)
+			return
+		}
+		r = r.WithContext(context.WithValue(r.Context(), accountKey{}, a))
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = newMeter(r, a)
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,109 @@
+package apiserver
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/admission"
+)
+
+// fill takes what is left of a share of the budget.
+func fill(b *admission.Budget, share admission.Share) *admission.Account {
+	a := b.Open(admission.Public)
+	for n := 1 << 20; n > 0; n /= 2 {
+		for a.Take(n, share) == nil {
+		}
+	}
+	return a
+}
+
+func TestWithoutMemoryForListsWhatIsSmallIsServed(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	token := nd.claimed("a/b", "ann")
+	b := nd.server.config.Budget
+	big := strings.Repeat("x", 100<<10)
+	const leases, json, isText = "/interrex.v1.LeaseService/", isJSON, "Content-Type: text/plain"
+	full := fill(b, admission.Large)
+	for _, c := range []struct {
+		method, path, kind, body string
+		want                     int
+	}{
+		{"POST", leases + "Claim", json, `{"key":"a/c","holder":"ann"}`, 200},
+		{"POST", leases + "Extend", json, fmt.Sprintf(`{"key":"a/b","token":%d}`, token), 200},
+		{"POST", leases + "Get", json, `{"key":"a/b"}`, 200},
+		{"POST", leases + "List", json, `{}`, 429},
+		{"POST", leases + "Claim", json, `{"key":"a/d","holder":"ann","metadata":{"m":"` + big + `"}}`, 429},
+		{"PUT", "/kv/k", isText, "small", 200},
+		{"PUT", "/kv/k", isText, big, 429},
+		{"GET", "/kv/k", isText, "", 200},
+		{"GET", "/kv", isText, "", 429},
+		{"POST", "/changes", json, `"` + big + `"`, 429},
+		{"GET", "/changes", isText, "", 429},
+		{"GET", "/livez", isText, "", 200},
+	} {
+		if r := nd.kv(c.method, c.path, c.body, c.kind); r.status != c.want || c.want == 429 && !strings.Contains(r.body, "overloaded: the requests under way") {
+			t.Errorf("%s %s with %d bytes: %d %.300s", c.method, c.path, len(c.body), r.status, r.body)
+		}
+	}
+	for name, options := range map[string][]connect.ClientOption{"Connect": nil, "gRPC": {connect.WithGRPC()}} {
+		of := interrexv1.NewLeaseServiceClient(nd.http, nd.url, options...)
+		if _, err := of.Extend(t.Context(), connect.NewRequest(&interrexv1.ExtendRequest{Key: "a/b", Token: token})); err != nil {
+			t.Errorf("%s: an extend: %v", name, err)
+		}
+		if _, err := of.List(t.Context(), connect.NewRequest(&interrexv1.ListRequest{})); connect.CodeOf(err) != connect.CodeResourceExhausted {
+			t.Errorf("%s: a list: %v", name, err)
+		}
+		packed := interrexv1.NewLeaseServiceClient(nd.http, nd.url, append(options, connect.WithSendGzip())...)
+		if _, err := packed.Claim(t.Context(), connect.NewRequest(&interrexv1.ClaimRequest{Key: "a/e", Holder: "ann", Metadata: map[string]string{"m": big}})); connect.CodeOf(err) != connect.CodeResourceExhausted {
+			t.Errorf("%s: what may become large: %v", name, err)
+		}
+	}
+	full.Close()
+	if r := nd.kv("GET", "/changes", ""); r.status != 200 {
+		t.Errorf("with memory: %d %s", r.status, r.body)
+	}
+	nd.waitFor(func() bool { return b.Used() == 0 })
+}
+
+// Also of requests that were cut off everything is given back.
+func TestWhatIsCutOffHoldsNoMemory(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.claimed("a/b", "ann")
+	b := nd.server.config.Budget
+	for range 20 {
+		c := nd.raw("PUT /kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + strings.Repeat("x", 100_000))
+		s := nd.stream(t.Context(), nd.url)
+		s.send(op(1, interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{}), waitOp(2, "a/b", "bob", 1e9))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, nd.url+"/changes", nil)
+		nd.must(err)
+		r.Header.Set("Accept", "text/event-stream")
+		answer, err := nd.http.Do(r)
+		nd.must(err)
+		nd.waitFor(func() bool { return b.Used() > 3*admission.RequestBytes })
+		_ = answer.Body.Close()
+		_ = s.conn.CloseResponse()
+		_ = s.conn.CloseRequest()
+		_ = c.Close()
+	}
+	nd.waitFor(func() bool { return b.Used() == 0 })
+}
+
+// A document that is too dense takes more memory than its size says.
+func TestADenseRequestIsTooLarge(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	group := nd.url + interrexv1.StateServiceGroupProcedure
+	for kind, body := range map[string]string{
+		"application/json":  `{"operations":[` + strings.Repeat("{},", 1<<18) + `{}]}`,
+		"application/proto": strings.Repeat("\x0a\x00", 1<<18),
+	} {
+		if r := nd.post(group, kind, []byte(body)); r.kind() != string(interrex.ErrTooLarge) || !strings.Contains(r.body, "values in") {
+			t.Errorf("%s: %d %.300s", kind, r.status, r.body)
+		}
+	}
+}

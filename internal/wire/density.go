@@ -1,0 +1,77 @@
+package wire
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/interrex/interrex"
+)
+
+// A message of two bytes takes a hundred when it is decoded. So that the size of a
+// request says how much memory it takes, one has at most sparse values, and one more for
+// each fullness bytes.
+const (
+	sparse   = 16 << 10
+	fullness = 8
+)
+
+func checkDensity(values, size int) error {
+	if most := sparse + size/fullness; values > most {
+		return interrex.Errorf(interrex.ErrTooLarge, "the request has %d values in %d bytes, and may have %d: send less at once", values, size, most)
+	}
+	return nil
+}
+
+// CheckJSON returns an error of kind ErrTooLarge if a document has too many values for
+// its size. It does not check that it is JSON.
+func CheckJSON(text []byte) error {
+	if len(text) < sparse {
+		return nil
+	}
+	n, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++ // skips the escaped character
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ',' || c == '[' || c == '{'):
+			n++
+		}
+	}
+	return checkDensity(n, len(text))
+}
+
+// RequestCodec decodes requests as StreamCodec does, except those with too many values
+// for their size.
+type RequestCodec struct{ StreamCodec }
+
+// Unmarshal implements connect.Codec.
+func (c RequestCodec) Unmarshal(data []byte, message any) error {
+	if m, is := message.(proto.Message); is && len(data) >= sparse {
+		n, err := values(data, m.ProtoReflect().Descriptor())
+		if err == nil {
+			err = checkDensity(n, len(data))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return c.StreamCodec.Unmarshal(data, message)
+}
+
+// values returns the number of fields of a message, and of the messages in it.
+func values(b []byte, d protoreflect.MessageDescriptor) (n int, err error) {
+	err = fields(b, func(f field) error {
+		n++
+		known := d.Fields().ByNumber(f.number)
+		if f.kind != protowire.BytesType || known == nil || known.Message() == nil {
+			return nil
+		}
+		within, err := values(f.bytes, known.Message())
+		n += within
+		return err
+	})
+	return n, err
+}
