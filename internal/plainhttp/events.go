@@ -68,6 +68,9 @@ type eventWriter struct {
 func (o eventWriter) all(ctx context.Context, events iter.Seq2[sentEvent, error]) error {
 	for one, err := range events {
 		if ctx.Err() != nil {
+			if cause := context.Cause(ctx); interrex.KindOf(cause) != "" {
+				o.end(cause)
+			}
 			return ctx.Err()
 		}
 		if err != nil {
