@@ -63,8 +63,8 @@ type StateServiceClient interface {
 	// OpenName allots a NAME for request ids NAME.N to its caller. Repeated with the same
 	// bits it returns the name that it made.
 	OpenName(context.Context, *connect.Request[OpenNameRequest]) (*connect.Response[OpenNameResponse], error)
-	// Retire gives back a NAME: nothing is done under it any more. An unknown name is no
-	// error.
+	// Retire returns a NAME, under which no request is executed any more. An unknown name
+	// is not an error.
 	Retire(context.Context, *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error)
 	// ListRequests returns how many names and records of request ids each caller has. It
 	// is for operators.
@@ -217,8 +217,8 @@ type StateServiceHandler interface {
 	// OpenName allots a NAME for request ids NAME.N to its caller. Repeated with the same
 	// bits it returns the name that it made.
 	OpenName(context.Context, *connect.Request[OpenNameRequest]) (*connect.Response[OpenNameResponse], error)
-	// Retire gives back a NAME: nothing is done under it any more. An unknown name is no
-	// error.
+	// Retire returns a NAME, under which no request is executed any more. An unknown name
+	// is not an error.
 	Retire(context.Context, *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error)
 	// ListRequests returns how many names and records of request ids each caller has. It
 	// is for operators.
