@@ -305,7 +305,6 @@ func (st *stream) readHere(r *request) {
 		if r.Method.Await != nil && !st.fits(r, o.size()) {
 			// It was read when it came. It is read again once there is room for it.
 			r.forget(st.account, o)
-			o = outcome{}
 			if st.room(r, pageBytes) != nil {
 				return
 			}
