@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	maxMisread      = 64 << 10 // bytes of a body that is searched for the wrong field
-	maxMisreadDepth = 16       // of nested messages
+	maxMisread      = 16 << 10 // bytes of a body that is searched for the wrong field
+	maxMisreadDepth = 4        // of nested messages: what is in each is read once more
 	maxMisreadItems = 256      // elements of a list or a map
 	maxShownValue   = 64       // bytes of a wrong value or name that its error quotes
 	maxShownReason  = 512      // bytes of protojson's own text

@@ -171,21 +171,28 @@ func (f refusals) nothingAt(r *http.Request) *interrex.Error {
 	if near := f.nearestPath(r.URL.Path); near != "" {
 		hint = ": did you mean " + near + "?"
 	}
-	return interrex.Errorf(interrex.ErrNotFound, "there is nothing at %s %s%s", r.Method, r.URL.Path, hint)
+	return interrex.Errorf(interrex.ErrNotFound, "there is nothing at %s %s%s", r.Method, wording.Line(r.URL.Path, maxShownPath), hint)
 }
+
+// maxShownPath is how many bytes of a path an error shows, and the length up to which a
+// near one is looked for.
+const maxShownPath = 256
 
 // nearestPath returns the served path whose last part is closest, and of several
 // the one that is closest as a whole; "" if none is close.
 func (f refusals) nearestPath(path string) string {
 	last := func(p string) string { return strings.ToLower(p[strings.LastIndexByte(p, '/')+1:]) }
 	path = strings.TrimSuffix(path, "/")
+	if last(path) == "" || len(path) > maxShownPath {
+		return ""
+	}
 	served := slices.Concat(f.paths(), probePaths, plainPaths)
 	var names []string
 	for _, p := range served {
 		names = append(names, last(p))
 	}
 	near, best := wording.Nearest(last(path), names), ""
-	if last(path) == "" || near == "" {
+	if near == "" {
 		return ""
 	}
 	for i, p := range served {

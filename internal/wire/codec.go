@@ -59,6 +59,7 @@ func (StreamCodec) Unmarshal(data []byte, message any) error {
 var (
 	errMalformed = errors.New("cannot decode the message: it is malformed")
 	errUTF8      = errors.New("cannot decode the message: a text in it is not UTF-8")
+	errNested    = fmt.Errorf("cannot decode the message: messages in it are nested more than %d deep", protowire.DefaultRecursionLimit)
 )
 
 // MaxOperations is the largest number of operations, or of watches and credits, in

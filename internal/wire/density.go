@@ -50,7 +50,7 @@ type RequestCodec struct{ StreamCodec }
 // Unmarshal implements connect.Codec.
 func (c RequestCodec) Unmarshal(data []byte, message any) error {
 	if m, is := message.(proto.Message); is && len(data) >= sparse {
-		n, err := values(data, m.ProtoReflect().Descriptor())
+		n, err := values(data, m.ProtoReflect().Descriptor(), protowire.DefaultRecursionLimit)
 		if err == nil {
 			err = checkDensity(n, len(data))
 		}
@@ -61,15 +61,19 @@ func (c RequestCodec) Unmarshal(data []byte, message any) error {
 	return c.StreamCodec.Unmarshal(data, message)
 }
 
-// values returns the number of fields of a message, and of the messages in it.
-func values(b []byte, d protoreflect.MessageDescriptor) (n int, err error) {
+// values returns the number of fields of a message, and of the messages in it, which may
+// be nested so deep.
+func values(b []byte, d protoreflect.MessageDescriptor, depth int) (n int, err error) {
+	if depth == 0 {
+		return 0, errNested
+	}
 	err = fields(b, func(f field) error {
 		n++
 		known := d.Fields().ByNumber(f.number)
 		if f.kind != protowire.BytesType || known == nil || known.Message() == nil {
 			return nil
 		}
-		within, err := values(f.bytes, known.Message())
+		within, err := values(f.bytes, known.Message(), depth-1)
 		n += within
 		return err
 	})

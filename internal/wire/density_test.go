@@ -1,8 +1,11 @@
 package wire
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -24,6 +27,22 @@ func TestARequestHasAsManyValuesAsItsSizeAllows(t *testing.T) {
 	inner := strings.Repeat("\x22\x00", 1<<20) // rules of a token, within an unknown message
 	if err := (RequestCodec{}).Unmarshal([]byte(inner), &interrexv1.TokenServiceCreateRequest{}); interrex.KindOf(err) != interrex.ErrTooLarge {
 		t.Errorf("nested: %v", err)
+	}
+}
+
+// The stack is as deep as what is nested: a value of 4 MiB would need half a GiB of it.
+func TestWhatIsNestedTooDeeplyIsRefusedBeforeItIsCounted(t *testing.T) {
+	var body []byte // a list in a list, and so on
+	for range protowire.DefaultRecursionLimit {
+		list := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), body)
+		body = protowire.AppendBytes(protowire.AppendTag(nil, 6, protowire.BytesType), list)
+	}
+	data := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), body)
+	if n, err := values(data, (&interrexv1.ChangeServiceAppendRequest{}).ProtoReflect().Descriptor(), protowire.DefaultRecursionLimit); !errors.Is(err, errNested) {
+		t.Errorf("%d values are counted: %v", n, err)
+	}
+	if err := (RequestCodec{}).Unmarshal(data, &interrexv1.ChangeServiceAppendRequest{}); err == nil || !strings.Contains(err.Error(), "nested more than 10000 deep") {
+		t.Error(err)
 	}
 }
 

@@ -7,9 +7,11 @@ import "strings"
 func Nearest(word string, names []string) string {
 	best, least := "", len(word)/2+1
 	for _, name := range names {
-		d := Distance(word, name)
+		d := len(word) - len(name) // at least: a word that is much longer costs nothing
 		if strings.HasPrefix(name, word) {
 			d = 0
+		} else if d < least {
+			d = Distance(word, name)
 		}
 		if d < least {
 			best, least = name, d

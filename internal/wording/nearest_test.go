@@ -1,6 +1,9 @@
 package wording
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestNearestIsAPrefixOrTheLeastEdits(t *testing.T) {
 	names := []string{"claim", "extend", "status", "watch"}
@@ -14,5 +17,12 @@ func TestNearestIsAPrefixOrTheLeastEdits(t *testing.T) {
 	}
 	if got := Nearest("x", nil); got != "" {
 		t.Errorf("nearest of none is %q", got)
+	}
+}
+
+func TestALongWordCostsNothing(t *testing.T) {
+	word := strings.Repeat("x", 1<<26)
+	if got := Nearest(word, []string{strings.Repeat("y", 1<<10), "claim"}); got != "" { // compared, it would take a minute
+		t.Errorf("nearest is %q", got)
 	}
 }
