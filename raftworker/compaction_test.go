@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -51,7 +52,7 @@ func TestALogOfLargeEntriesIsBoundedInBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What is left is at least what the snapshot that was due leaves.
-	a.until("the usual settings", func() bool { return r.ReloadableConfig().TrailingLogs == MinTrailingLogs })
+	a.until("the usual settings", func() bool { return r.ReloadableConfig().TrailingLogs == limits.MinTrailingLogs })
 	first, err := w.life.dir.FirstIndex()
 	if err != nil || first < 2 {
 		t.Errorf("it begins at %d: %v", first, err)

@@ -88,8 +88,7 @@ type Config struct {
 	APIAddress func(id string) string
 	// Bootstrap returns the IDs of the first members, and false while they are
 	// undecided. It is called while the log is empty; after an error, which is
-	// logged, it is called again. BootstrapExpect returns such a function. nil:
-	// this agent waits until a cluster adds it.
+	// logged, it is called again. nil: this agent waits until a cluster adds it.
 	Bootstrap func() (ids []string, decided bool, err error)
 	// Incarnations returns the incarnations of the known agents, by ID: a new
 	// cluster's first entry records them. Optional.

@@ -86,7 +86,7 @@ func engineWith(t *testing.T, a *agent, newWorker func(Config) (worker.Worker, e
 // errors: the engine logs it, restarts the worker, and continues.
 func TestNoErrorOfTheWorkerIsFinalToTheEngine(t *testing.T) {
 	for _, end := range []error{
-		ErrNoLeaderTimeout, ErrRaftShutdown, errNoProgress, ErrDiskHung, ErrDiskFull, ErrDiskFailed,
+		ErrNoLeaderTimeout, errRaftShutdown, errNoProgress, ErrDiskHung, ErrDiskFull, ErrDiskFailed,
 		errors.New("applier: leadership transfer in progress"),
 	} {
 		t.Run(end.Error(), func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/raftrules"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -352,7 +353,7 @@ func TestALogThatConflictsWithASnapshotIsCut(t *testing.T) {
 	go func() { ended <- first.w.Wait() }()
 	select {
 	case err := <-ended:
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, raftrules.ErrConflict) {
 			t.Fatal(err)
 		}
 	case <-time.After(within):
@@ -449,7 +450,7 @@ func TestWhatBecomesOfALeadersSnapshot(t *testing.T) {
 		{"there is another entry", last, term + 1, term + 1, false, true},
 	} {
 		response, err, answered := rules.Answer(&raft.InstallSnapshotRequest{Term: c.request, LastLogIndex: c.index, LastLogTerm: c.of})
-		if answered != (c.taken || c.refused) || errors.Is(err, ErrConflict) != c.refused {
+		if answered != (c.taken || c.refused) || errors.Is(err, raftrules.ErrConflict) != c.refused {
 			t.Errorf("%s: answered %v, %v", c.name, answered, err)
 		}
 		if c.taken {
@@ -458,7 +459,7 @@ func TestWhatBecomesOfALeadersSnapshot(t *testing.T) {
 			}
 		}
 	}
-	if err := first.w.Wait(); !errors.Is(err, ErrConflict) {
+	if err := first.w.Wait(); !errors.Is(err, raftrules.ErrConflict) {
 		t.Errorf("after a conflict its life ends with %v", err)
 	}
 	delete(all, first.name())

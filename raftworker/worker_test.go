@@ -210,7 +210,7 @@ func TestAStartThatHangsTimesOutAndKeepsItsDirectory(t *testing.T) {
 	if waited := c.Now().Sub(began); err != ErrStartTimeout || waited < LoopTimeout+defaultStopTimeout {
 		t.Fatalf("after %s: %v", waited, err)
 	}
-	if _, err := disk.LockDir(a.cfg.StorageDir, "test"); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := disk.LockDir(a.cfg.StorageDir, "test"); !errors.Is(err, disk.ErrInUse) {
 		t.Fatalf("a second loop could open the first one's log: %v", err)
 	}
 	close(stuck)
@@ -231,10 +231,10 @@ func TestRaftThatStopsByItselfEndsTheWorker(t *testing.T) {
 	if err := r.Shutdown().Error(); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Wait(); err != ErrRaftShutdown || err.Error() != "raft shutdown" {
+	if err := w.Wait(); err != errRaftShutdown || err.Error() != "raft shutdown" {
 		t.Fatal(err)
 	}
-	if _, err := w.Raft(); err != ErrRaftShutdown {
+	if _, err := w.Raft(); err != errRaftShutdown {
 		t.Fatal(err)
 	}
 	mustBeUnlocked(t, a.cfg.StorageDir)
@@ -663,7 +663,7 @@ func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 	if !errors.Is(err, ErrDiskHung) {
 		t.Fatal(err)
 	}
-	if _, err := NewWorker(a.cfg); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := NewWorker(a.cfg); !errors.Is(err, disk.ErrInUse) {
 		t.Fatalf("started on a directory in which a write hangs: %v", err)
 	}
 	close(stuck)
@@ -702,7 +702,7 @@ func TestAWorkerStopsWhileTheLogRotatesOnAHungDisk(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Error("the worker has not ended")
 	}
-	if _, err := NewWorker(a.cfg); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := NewWorker(a.cfg); !errors.Is(err, disk.ErrInUse) {
 		t.Errorf("started on a directory in which a call hangs: %v", err)
 	}
 	broken.makes(nil)
