@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex/internal/limits"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/peering"
 )
 
 func segmentFiles(t *testing.T, dir string) int {
@@ -77,7 +77,7 @@ func TestThresholdAndTrailingGoDownTogether(t *testing.T) {
 }
 
 func TestAHaltedAgentLeavesRaftWhenItsLogIsTooLong(t *testing.T) {
-	all := startCluster(t, func(a *agent, _ *transport.Transport) {
+	all := startCluster(t, func(a *agent, _ *peering.Transport) {
 		a.cfg.segment, a.cfg.logBytes = 64<<10, 4*64<<10
 	}, "a", "b", "c")
 	first := leader(t, all)

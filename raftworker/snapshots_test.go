@@ -12,8 +12,8 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/raftrules"
-	"github.com/interrex/interrex/transport"
 )
 
 // line intercepts what a leader sends. Its functions are for one agent each, and are
@@ -85,7 +85,7 @@ func (s lined) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, args *ra
 func snapshotCluster(t *testing.T) (first *running, rest []*running, lines map[*running]*line, all map[string]*running) {
 	t.Helper()
 	of := map[*agent]*line{}
-	all = startCluster(t, func(a *agent, _ *transport.Transport) {
+	all = startCluster(t, func(a *agent, _ *peering.Transport) {
 		l := &line{
 			append:    map[string]func(*raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error{},
 			installed: map[string]func(*offer){},
@@ -93,7 +93,7 @@ func snapshotCluster(t *testing.T) (first *running, rest []*running, lines map[*
 		of[a] = l
 		make := a.cfg.Transport
 		a.cfg.segment = 4 << 10 // what is compacted is gone, and not only left out
-		a.cfg.Transport = func(life transport.Life) (Transport, error) {
+		a.cfg.Transport = func(life Rules) (Transport, error) {
 			tr, err := make(life)
 			if err != nil {
 				return nil, err

@@ -22,7 +22,6 @@ import (
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 func TestALoneAgentLeadsAndKeepsWhatItCommitted(t *testing.T) {
@@ -169,7 +168,7 @@ func TestABringUpThatFailsSaysWhyAtOnce(t *testing.T) {
 	}
 }
 
-func failingTransport(transport.Life) (Transport, error) {
+func failingTransport(Rules) (Transport, error) {
 	return nil, errors.New("no transport today")
 }
 
@@ -194,7 +193,7 @@ func TestAStartThatHangsTimesOutAndKeepsItsDirectory(t *testing.T) {
 	a.cfg.Clock = c
 	reached, stuck := make(chan struct{}), make(chan struct{})
 	makeTransport := a.cfg.Transport
-	a.cfg.Transport = func(p transport.Life) (Transport, error) { close(reached); <-stuck; return makeTransport(p) }
+	a.cfg.Transport = func(p Rules) (Transport, error) { close(reached); <-stuck; return makeTransport(p) }
 	ended := make(chan error, 1)
 	go func() { _, err := NewWorker(a.cfg); ended <- err }()
 	<-reached // the disk has a deadline by the same clock
@@ -526,7 +525,7 @@ func (s stuckTransport) Close() error {
 func TestAStopThatFailsSaysWhy(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	make := a.cfg.Transport
-	a.cfg.Transport = func(l transport.Life) (Transport, error) {
+	a.cfg.Transport = func(l Rules) (Transport, error) {
 		tr, err := make(l)
 		return stuckTransport{tr}, err
 	}
