@@ -44,6 +44,7 @@ var floors = map[string]int{
 	"internal/hold":         1, // the holder's side of a lease
 	"internal/wire":         1, // the vocabulary in the API's messages
 	"internal/codec":        1, // the encoding that tables share
+	"internal/snapfile":     1, // the format of snapshots
 	"internal/founding":     2, // how a cluster begins
 	"internal/lease":        2, // the table of leases
 	"internal/resource":     2, // the table of resources
@@ -99,6 +100,7 @@ var floors = map[string]int{
 	"internal/consistency": 3, // who leads, whether the state is fresh enough, and the errors
 	"internal/operations":  4, // operations on streams: forwarding, retries, webhooks
 	"internal/watches":     4, // the watches of callers
+	"internal/copies":      4, // the copies of the state that callers save
 	"internal/services":    4, // the services of interrex's own tables
 	"internal/plainhttp":   5, // /changes and /kv
 	"internal/apiserver":   6, // the API of one agent
@@ -136,6 +138,8 @@ var sideways = map[[2]string]bool{
 	{"config", "internal/wording"}:           true, // that has a meaning
 	{"", "internal/limits"}:                  true, // the vocabulary checks itself, and these
 	{"", "internal/wording"}:                 true, // two know nothing of it
+	{"internal/snapfile", "internal/codec"}:  true, // a format is made of an encoding,
+	{"state", "internal/snapfile"}:           true, // and read also where there is no raft
 	{"state", "internal/validation"}:         true, // one check, made by the caller,
 	{"internal/hold", "internal/validation"}: true, // by the holder's side, where it is read
 	{"internal/wire", "internal/validation"}: true, // and before it is applied

@@ -268,6 +268,9 @@ func (a *Agent) Webhooks() interrex.Webhooks { return client.WebhooksOf(a) }
 // Members returns the members of the agent's cluster.
 func (a *Agent) Members() interrex.Members { return client.MembersOf(a) }
 
+// Snapshots returns the copies of the cluster's state, which this agent makes.
+func (a *Agent) Snapshots() interrex.Snapshots { return client.SnapshotsOf(a) }
+
 // Propose appends a command of an embedder's own state machine or table to the
 // log, from any agent, and returns the reply. If the state machine refuses the
 // command, the answer has its revision, and the error is the machine's.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"io"
+
+	"github.com/interrex/interrex/internal/snapfile"
 )
 
 // The limits of what the state keeps.
@@ -12,11 +14,6 @@ const (
 	MaxSettings     = maxSettings
 	MaxSettingValue = maxSettingValue
 	MaxWaiters      = maxWaiters
-)
-
-type (
-	Header  = header
-	Section = section
 )
 
 // The powers that only tables of our own have.
@@ -28,46 +25,33 @@ type (
 	Fenced    = fenced
 )
 
-// Inspect reads a whole snapshot, verifies every checksum, and says what is in
-// it.
-func Inspect(r io.Reader) (Header, []Section, error) {
-	s, err := openSnapshot(r)
-	if err != nil {
-		return Header{}, nil, err
-	}
-	var sections []Section
-	err = s.read(func(sec Section) { sections = append(sections, sec) },
-		func(p []byte) { sections[len(sections)-1].Bytes += int64(len(p)) })
-	return s.header, sections, err
-}
-
 // Frame makes a snapshot whose checksums are right of any contents.
-func Frame(h Header, sections []Section, contents [][]byte) []byte {
+func Frame(h snapfile.Header, sections []snapfile.Section, contents [][]byte) []byte {
 	var b bytes.Buffer
-	w := newFrameWriter(&b)
-	w.frame(frameHeader, appendHeader(nil, h))
+	w := snapfile.NewWriter(&b, h)
 	for i, s := range sections {
-		w.frame(frameSection, appendSection(nil, s))
-		w.Write(contents[i])
-		w.flush()
+		_ = w.Begin(s)
+		_, _ = w.Write(contents[i])
 	}
-	w.close()
+	_ = w.Close()
 	return b.Bytes()
 }
 
 // Unframe returns the contents of a snapshot's sections.
-func Unframe(snapshot []byte) (h Header, sections []Section, contents [][]byte) {
-	s, err := openSnapshot(bytes.NewReader(snapshot))
-	if err != nil {
+func Unframe(snapshot []byte) (h snapfile.Header, sections []snapfile.Section, contents [][]byte) {
+	in, err := snapfile.Open(bytes.NewReader(snapshot))
+	for err == nil {
+		var s snapfile.Section
+		if s, err = in.Next(); err == nil {
+			var b []byte
+			b, err = io.ReadAll(in)
+			sections, contents = append(sections, s), append(contents, b)
+		}
+	}
+	if err != io.EOF {
 		panic(err)
 	}
-	err = s.read(
-		func(sec Section) { sections, contents = append(sections, sec), append(contents, nil) },
-		func(b []byte) { contents[len(contents)-1] = append(contents[len(contents)-1], b...) })
-	if err != nil {
-		panic(err)
-	}
-	return s.header, sections, contents
+	return in.Header, sections, contents
 }
 
 // WaitFor waits as WaitApplied does, for a number that a function returns.

@@ -8,13 +8,15 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/snapfile"
 )
 
 // snapshot is a frozen state: one raft.FSMSnapshot.
 type snapshot struct {
-	header   header
+	header   snapfile.Header
 	system   *systemView
-	sections []section
+	sections []snapfile.Section
 	views    []View
 	release  sync.Once
 }
@@ -31,12 +33,12 @@ func (s *State) Snapshot() (raft.FSMSnapshot, error) {
 	s.tables.lock()
 	defer s.tables.unlock()
 	m := s.at.Load()
-	f := &snapshot{system: s.system.freeze(s.tables), header: header{
+	f := &snapshot{system: s.system.freeze(s.tables), header: snapfile.Header{
 		ClusterID: s.system.identity.ClusterID, Epoch: s.system.identity.Epoch,
-		Index: m.index, Term: m.term, Revision: m.revision, Floor: m.floor, Time: m.now,
+		Index: m.index, Term: m.term, Revision: m.revision, Floor: m.floor, Time: int64(m.now),
 	}}
 	for _, t := range s.tables {
-		f.sections = append(f.sections, section{Table: t.ID(), Name: t.Name(), Version: t.Version()})
+		f.sections = append(f.sections, snapfile.Section{Table: uint16(t.ID()), Name: t.Name(), Version: t.Version()})
 		f.views = append(f.views, t.Freeze())
 	}
 	return f, nil
@@ -54,21 +56,22 @@ func (f *snapshot) Persist(sink raft.SnapshotSink) error {
 }
 
 func (f *snapshot) write(w io.Writer) error {
-	out := newFrameWriter(w)
-	out.frame(frameHeader, appendHeader(nil, f.header))
-	out.frame(frameSection, appendSection(nil, section{Table: SystemTable, Name: systemName, Version: systemVersion}))
+	out := snapfile.NewWriter(w, f.header)
+	if err := out.Begin(snapfile.Section{Table: uint16(SystemTable), Name: systemName, Version: systemVersion}); err != nil {
+		return err
+	}
 	if err := f.system.write(out); err != nil {
 		return err
 	}
-	out.flush()
 	for i, v := range f.views {
-		out.frame(frameSection, appendSection(nil, f.sections[i]))
+		if err := out.Begin(f.sections[i]); err != nil {
+			return err
+		}
 		if err := v.Write(out); err != nil {
 			return fmt.Errorf("table %q: %w", f.sections[i].Name, err)
 		}
-		out.flush()
 	}
-	return out.close()
+	return out.Close()
 }
 
 // Release releases the views.
@@ -88,68 +91,107 @@ func (f *snapshot) Release() {
 // newer than the snapshot, and empty.
 func (s *State) Restore(r io.ReadCloser) error {
 	defer r.Close()
-	in, err := openSnapshot(r)
+	in, err := snapfile.Open(r)
 	if err != nil {
 		return fmt.Errorf("cannot restore snapshot: %w", err)
 	}
-	if applied, _ := s.Applied(); in.header.Index <= applied {
-		s.logger.Infof("snapshot of log index %d changes nothing: %d is applied", in.header.Index, applied)
+	if applied, _ := s.Applied(); in.Header.Index <= applied {
+		s.logger.Infof("snapshot of log index %d changes nothing: %d is applied", in.Header.Index, applied)
 		_, err := io.Copy(io.Discard, r)
 		return err
 	}
 	parts, err := s.collect(in)
 	if err != nil {
-		return fmt.Errorf("cannot restore snapshot of log index %d: %w", in.header.Index, err)
+		return fmt.Errorf("cannot restore snapshot of log index %d: %w", in.Header.Index, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.replace(in.header, parts); err != nil {
-		return fmt.Errorf("cannot restore snapshot of log index %d: %w", in.header.Index, err)
+	if err := s.replace(in.Header, parts); err != nil {
+		return fmt.Errorf("cannot restore snapshot of log index %d: %w", in.Header.Index, err)
 	}
-	s.logger.Infof("restored snapshot of log index %d, revision %d", in.header.Index, in.header.Revision)
-	s.applied.release(in.header.Index)
-	s.revision.release(uint64(in.header.Revision))
+	s.logger.Infof("restored snapshot of log index %d, revision %d", in.Header.Index, in.Header.Revision)
+	s.applied.release(in.Header.Index)
+	s.revision.release(uint64(in.Header.Revision))
 	return nil
 }
 
 // part is a section with its content.
 type part struct {
-	section
+	snapfile.Section
 	chunks [][]byte
 }
 
 // collect reads and verifies the whole stream, and whether all of it is known.
-func (s *State) collect(in *snapshotReader) ([]part, error) {
+func (s *State) collect(in *snapfile.Reader) ([]part, error) {
 	var parts []part
-	err := in.read(func(sec section) { parts = append(parts, part{section: sec}) },
-		func(b []byte) {
-			p := &parts[len(parts)-1]
-			p.chunks = append(p.chunks, slices.Clone(b))
-		})
-	if err != nil {
-		return nil, err
-	}
-	if len(parts) == 0 || parts[0].Table != SystemTable {
-		return nil, errors.New("it does not begin with the system section")
-	}
-	for i, p := range parts {
-		name, oldest, version := systemName, uint16(oldestSystem), uint16(systemVersion)
-		if i > 0 {
-			t := s.tables.find(p.Table)
-			if t == nil || p.Table <= parts[i-1].Table {
-				return nil, fmt.Errorf("table %d %q is unknown, or is in it twice", p.Table, p.Name)
-			}
-			name, oldest, version = t.Name(), 0, t.Version()
+	last := -1 // table
+	for {
+		sec, err := in.Next()
+		if err == io.EOF {
+			break
 		}
-		if p.Name != name || p.Version < oldest || p.Version > version {
-			return nil, fmt.Errorf("table %d is %q in version %d there, and %q in version %d here: run the interrex that wrote it", p.Table, p.Name, p.Version, name, version)
+		if err == nil {
+			err = s.tables.knows(sec, last)
 		}
+		p := part{Section: sec}
+		if err == nil {
+			p.chunks, err = readChunks(in)
+		}
+		if err != nil {
+			return nil, err
+		}
+		parts, last = append(parts, p), int(sec.Table)
+	}
+	if len(parts) == 0 {
+		return nil, errNoSystem
 	}
 	return parts, nil
 }
 
+var errNoSystem = errors.New("it does not begin with the system section")
+
+// knows refuses a section after that of the table last, which is -1 for the first, unless
+// this build can read it.
+func (ts tableSet) knows(sec snapfile.Section, last int) error {
+	name, oldest, version := systemName, uint16(oldestSystem), uint16(systemVersion)
+	if (last < 0) != (sec.Table == uint16(SystemTable)) {
+		return errNoSystem
+	}
+	if last >= 0 {
+		t := ts.find(TableID(sec.Table))
+		if t == nil || int(sec.Table) <= last {
+			return fmt.Errorf("table %d %q is unknown, or is in it twice", sec.Table, sec.Name)
+		}
+		name, oldest, version = t.Name(), 0, t.Version()
+	}
+	if sec.Name != name || sec.Version < oldest || sec.Version > version {
+		return fmt.Errorf("table %d is %q in version %d there, and %q in version %d here: run the interrex that wrote it", sec.Table, sec.Name, sec.Version, name, version)
+	}
+	return nil
+}
+
+// readChunks reads all of r, without one block of memory of its size.
+func readChunks(r io.Reader) (chunks [][]byte, err error) {
+	for {
+		b := make([]byte, chunkBytes)
+		n, err := io.ReadFull(r, b)
+		if n > 0 {
+			chunks = append(chunks, b[:n:n])
+		}
+		switch err {
+		case nil:
+		case io.EOF, io.ErrUnexpectedEOF:
+			return chunks, nil
+		default:
+			return nil, err
+		}
+	}
+}
+
+const chunkBytes = 64 << 10
+
 // replace replaces the content by what was verified.
-func (s *State) replace(h header, parts []part) error {
+func (s *State) replace(h snapfile.Header, parts []part) error {
 	sys, err := decodeSystem(parts[0].chunks, s.tables)
 	if err != nil {
 		return fmt.Errorf("the system section: %w", err)
@@ -163,18 +205,18 @@ func (s *State) replace(h header, parts []part) error {
 	s.tables.lock()
 	defer s.tables.unlock()
 	for _, p := range parts[1:] {
-		if err := restoreTable(s.tables.find(p.Table), p); err != nil {
+		if err := restoreTable(s.tables.find(TableID(p.Table)), p); err != nil {
 			s.halt(h.Index, err)
 			return err
 		}
 	}
-	if s.recorder != nil && !slices.ContainsFunc(parts, func(p part) bool { return p.Table == s.recorder.ID() }) {
+	if s.recorder != nil && !slices.ContainsFunc(parts, func(p part) bool { return TableID(p.Table) == s.recorder.ID() }) {
 		s.recorder.Skip(h.Revision)
 	}
 	sys.records.names.gone += s.system.records.names.gone + 1 // some may be gone now
 	s.system = sys
 	sys.settings.configure()
-	m := moment{index: h.Index, term: h.Term, revision: h.Revision, floor: h.Floor, loss: sys.records.loss, now: h.Time, since: s.clock.Now(), identity: sys.identity}
+	m := moment{index: h.Index, term: h.Term, revision: h.Revision, floor: h.Floor, loss: sys.records.loss, now: Time(h.Time), since: s.clock.Now(), identity: sys.identity}
 	m.due, m.hasDue = s.tables.due()
 	s.publisher.Reset(h.Revision)
 	s.at.Store(&m)

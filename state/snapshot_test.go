@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/snapfile"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
@@ -40,18 +41,24 @@ func TestSnapshotEncodingIsFixed(t *testing.T) {
 	golden(t, "recovered.golden", r.Snapshot())
 }
 
-func TestInspectSaysWhatIsInASnapshot(t *testing.T) {
-	h, sections, err := state.Inspect(bytes.NewReader(exampleReplica(t).Snapshot()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := state.Header{ClusterID: cluster, Epoch: identity(cluster).Epoch, Index: 4, Term: 1, Revision: 6, Time: state.Time(time.Second)}
+func TestASnapshotSaysWhatIsInIt(t *testing.T) {
+	h, sections, contents := state.Unframe(exampleReplica(t).Snapshot())
+	want := snapfile.Header{ClusterID: cluster, Epoch: identity(cluster).Epoch, Index: 4, Term: 1, Revision: 6, Time: int64(time.Second)}
 	if h != want {
 		t.Errorf("header: %+v", h)
 	}
-	if len(sections) != 2 || sections[0].Name != "state" || sections[1].Table != testtable.RegisterTable || sections[1].Name != "register-256" || sections[1].Version != 1 || sections[1].Bytes == 0 {
+	if len(sections) != 2 || sections[0].Name != "state" || sections[1].Table != uint16(testtable.RegisterTable) || sections[1].Name != "register-256" || sections[1].Version != 1 || len(contents[1]) == 0 {
 		t.Errorf("sections: %+v", sections)
 	}
+}
+
+// check reads a whole snapshot, and verifies every checksum.
+func check(snapshot []byte) error {
+	in, err := snapfile.Open(bytes.NewReader(snapshot))
+	if err != nil {
+		return err
+	}
+	return in.Check()
 }
 
 func TestADamagedSnapshotIsRefusedAndChangesNothing(t *testing.T) {
@@ -68,8 +75,8 @@ func TestADamagedSnapshotIsRefusedAndChangesNothing(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	before := r.Snapshot()
 	for i, b := range damaged {
-		if _, _, err := state.Inspect(bytes.NewReader(b)); err == nil {
-			t.Fatalf("damage %d is not seen by Inspect", i)
+		if err := check(b); err == nil {
+			t.Fatalf("damage %d is not seen by a reader", i)
 		}
 		if err := r.Restore(b); err == nil {
 			t.Fatalf("damage %d is not seen by Restore", i)
@@ -87,7 +94,7 @@ func TestPartsOfTwoSnapshotsAreNoSnapshot(t *testing.T) {
 	one.Do(state.Time(time.Second), set("a", ""))
 	second := one.Snapshot()
 	mixed := append(bytes.Clone(first[:len(first)-trailer]), second[len(second)-trailer:]...)
-	if _, _, err := state.Inspect(bytes.NewReader(mixed)); err == nil || !strings.Contains(err.Error(), "do not belong together") {
+	if err := check(mixed); err == nil || !strings.Contains(err.Error(), "do not belong together") {
 		t.Errorf("read: %v", err)
 	}
 }
@@ -305,7 +312,7 @@ func FuzzRestoreContent(f *testing.F) {
 		if !bytes.Equal(first, r.Snapshot()) {
 			t.Fatal("it restores to something else")
 		}
-		r.Do(header.Time, cli(8, 7), opening("ann", "", 1), opening("ann", "", 2), request("plain", "b"), request("more", "b"))
+		r.Do(state.Time(header.Time), cli(8, 7), opening("ann", "", 1), opening("ann", "", 2), request("plain", "b"), request("more", "b"))
 	})
 }
 

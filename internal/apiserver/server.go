@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/pprof"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/copies"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/operations"
@@ -44,6 +46,7 @@ type Server struct {
 	operator  *operations.Server
 	watches   *watches.Server
 	plain     *plainhttp.Server
+	copies    *copies.Server
 	reports   reporter
 	metrics   http.Handler
 
@@ -71,6 +74,7 @@ func New(c Config) (*Server, error) {
 	}, s.checker, s.methods, s.calls)
 	s.watches = watches.New(s.checker, s.methods, s.calls, c.Clock, c.SendWait)
 	s.plain = plainhttp.New(s.operator, s.checker, s.methods, s.calls, c.Clock, c.SendWait)
+	s.copies = copies.New(s.checker, s.calls, c.Audit, c.Clock, c.SendWait)
 	s.reports.engine = c.Engine
 	s.public = s.edge(admission.Public, s.routes(http.NewServeMux()))
 	s.socket = s.edge(admission.Socket, s.routes(profiles()))
@@ -183,6 +187,9 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 		rpc.Handle(procedure, h)
 	}
 	rpc.Handle(interrexv1.StreamServiceOperateProcedure, s.operator.OperateHandler(s.options()))
+	// A file is sent as it is: compressing it would take more of the machine than it saves.
+	rpc.Handle(interrexv1.NewMaintenanceServiceHandler(s.copies, s.options(), connect.WithCompressMinBytes(math.MaxInt),
+		timed(interrexv1.File_interrex_v1_maintenance_proto.Services().ByName("MaintenanceService"), s.config.Requests, s.config.Clock)))
 	s.ownServices(rpc)
 	rpc.HandleFunc("/", notFound)
 	s.probes(mux)
@@ -227,7 +234,7 @@ func (s *Server) probes(mux *http.ServeMux) {
 
 // services returns the names of all services.
 func (s *Server) services() []string {
-	names := []string{interrexv1.StreamServiceName, interrexv1.EngineServiceName, grpchealth.HealthV1ServiceName}
+	names := []string{interrexv1.StreamServiceName, interrexv1.EngineServiceName, interrexv1.MaintenanceServiceName, grpchealth.HealthV1ServiceName}
 	for _, m := range s.methods.Procedures {
 		if name := m.Service(); !slices.Contains(names, name) {
 			names = append(names, name)

@@ -1,0 +1,169 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/snapfile"
+	"github.com/interrex/interrex/internal/wire"
+)
+
+// silentSave is how long an agent that sends a snapshot may send nothing.
+const silentSave = time.Minute
+
+// Snapshots returns the copies of the cluster's state: see SnapshotsOf.
+func (c *Client) Snapshots() interrex.Snapshots { return SnapshotsOf(c) }
+
+// SnapshotsOf returns the copies of the state of the cluster that by calls. A call asks
+// one agent after the other, within Config.Timeout, until one begins to send.
+func SnapshotsOf(by Caller) interrex.Snapshots { return snapshots{by} }
+
+type snapshots struct{ by Caller }
+
+func (s snapshots) Save(ctx context.Context, w io.Writer, o interrex.ReadOptions) (interrex.Snapshot, error) {
+	c, err := clientOf(ctx, s.by)
+	if err != nil {
+		return interrex.Snapshot{}, err
+	}
+	return c.save(ctx, w, &interrexv1.SaveRequest{Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)})
+}
+
+// save asks one agent after the other until one begins to send.
+func (c *Client) save(ctx context.Context, w io.Writer, q *interrexv1.SaveRequest) (interrex.Snapshot, error) {
+	end := time.Now().Add(c.config.Timeout)
+	var said error // the latest error from an agent
+	for n := 0; ; n++ {
+		p := c.endpoint()
+		d := &download{endpoint: p, to: w, first: time.Until(end) / time.Duration(max(len(c.endpoints)-n, 1))}
+		s, err := d.run(ctx, q)
+		p.note(ctx, err)
+		if kind := interrex.KindOf(err); err == nil || d.about != nil || final(err) && (!absent(kind) || n+1 >= len(c.endpoints)) {
+			return s, err
+		}
+		if wire.Answered(err) {
+			said = err
+		}
+		pause := max(backoff.Next(minPause, maxPause, n), interrex.RetryAfter(err))
+		if c.leave(p) && (n+1)%len(c.endpoints) != 0 {
+			pause = 0 // the next agent was not tried yet
+		}
+		if !c.sleep(ctx, end, pause) {
+			return s, c.verdict(said, err)
+		}
+	}
+}
+
+// download receives one snapshot from one agent. It is the file that the agent sends,
+// which it writes to another place as it is read.
+type download struct {
+	*endpoint
+	to      io.Writer
+	first   time.Duration // how long the agent may take to begin
+	stream  *connect.ServerStreamForClient[interrexv1.SaveResponse]
+	silence *time.Timer // ends the stream
+
+	about *interrexv1.Snapshot // nil: the agent has not begun
+	part  []byte               // not read yet
+	lost  error                // of to
+}
+
+// run receives and verifies the whole file.
+func (d *download) run(ctx context.Context, q *interrexv1.SaveRequest) (s interrex.Snapshot, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	d.silence = time.AfterFunc(d.first, func() {
+		cancel(interrex.Errorf(interrex.ErrUnavailable, "%s has sent nothing for too long", d.address))
+	})
+	defer d.silence.Stop()
+	service := interrexv1.NewMaintenanceServiceClient(d.http, d.url, connect.WithAcceptCompression("gzip", nil, nil))
+	d.stream, err = service.Save(ctx, connect.NewRequest(q))
+	if err != nil {
+		return s, d.explain(ctx, err)
+	}
+	file, err := snapfile.Open(d)
+	if err == nil {
+		err = file.Check()
+	}
+	switch {
+	case err == nil:
+		return d.facts(file.Bytes()), nil
+	case d.lost != nil:
+		return s, d.lost
+	case interrex.KindOf(err) != "":
+		return s, d.explain(ctx, err)
+	}
+	return s, interrex.Errorf(interrex.ErrUnavailable, "the snapshot that %s has sent is not whole: %v: save it again", d.address, err)
+}
+
+// explain returns the error of a stream, or why it was ended here.
+func (d *download) explain(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); interrex.KindOf(cause) != "" {
+		return cause
+	}
+	return wire.FromError(err, false)
+}
+
+// Read returns the next bytes of the file, which it has written. The error has a kind,
+// or is that of the place that it writes to.
+func (d *download) Read(p []byte) (int, error) {
+	for len(d.part) == 0 {
+		if err := d.receive(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, d.part)
+	if _, d.lost = d.to.Write(p[:n]); d.lost != nil {
+		return 0, d.lost
+	}
+	d.part = d.part[n:]
+	return n, nil
+}
+
+// receive receives the next part.
+func (d *download) receive() error {
+	if d.about != nil {
+		d.silence.Reset(silentSave)
+	}
+	more := d.stream.Receive()
+	d.silence.Stop()
+	if err := d.stream.Err(); err != nil {
+		if answered := (*connect.Error)(nil); errors.As(err, &answered) {
+			if stale := d.epochs.accept(answered.Meta()); stale != nil {
+				return stale
+			}
+		}
+		return wire.FromError(err, false)
+	}
+	if !more {
+		return io.EOF
+	}
+	m := d.stream.Msg()
+	if d.about == nil {
+		if err := d.epochs.accept(d.stream.ResponseHeader()); err != nil {
+			return err
+		}
+		if d.about = m.GetSnapshot(); d.about == nil {
+			d.about = new(interrexv1.Snapshot)
+		}
+	}
+	d.part = m.GetData()
+	return nil
+}
+
+// facts returns what a file of that size shows.
+func (d *download) facts(bytes int64) interrex.Snapshot {
+	var in wire.Reader
+	m := d.about
+	return interrex.Snapshot{
+		ClusterID: m.GetClusterId(), Epoch: m.GetEpoch(), LogIndex: m.GetLogIndex(), Term: m.GetTerm(), Revision: interrex.Revision(m.GetRevision()),
+		ClusterTime: m.GetClusterTime().AsDuration(), AgentID: m.GetAgentId(), MadeAt: m.GetMadeAt().AsTime(),
+		Consistency: in.Consistency(m.GetConsistency()), Bytes: bytes,
+	}
+}

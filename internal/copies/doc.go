@@ -1,0 +1,2 @@
+// Package copies owns the copies of the replicated state that callers save.
+package copies
