@@ -56,7 +56,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	c.setDefaults()
-	s := &Server{config: c, calls: admission.NewCalls(), metrics: newMetrics(c.Metrics)}
+	s := &Server{config: c, calls: admission.NewCalls(c.InFlight), metrics: newMetrics(c.Metrics)}
 	if err := s.register(); err != nil {
 		return nil, fmt.Errorf("cannot serve: %w", err)
 	}
@@ -205,8 +205,10 @@ func (s *Server) ownServices(rpc *http.ServeMux) {
 	rpc.Handle(interrexv1.NewEngineServiceHandler(engineService{s}, s.options(), timed(interrexv1.File_interrex_v1_engine_proto.Services().ByName("EngineService"), s.config.Requests, s.config.Clock)))
 	rpc.Handle(grpchealth.NewHandler(&health{s, services}, s.options()))
 	reflector := grpcreflect.NewStaticReflector(services...)
-	rpc.Handle(grpcreflect.NewHandlerV1(reflector, s.options()))
-	rpc.Handle(grpcreflect.NewHandlerV1Alpha(reflector, s.options()))
+	for _, describe := range []func(*grpcreflect.Reflector, ...connect.HandlerOption) (string, http.Handler){grpcreflect.NewHandlerV1, grpcreflect.NewHandlerV1Alpha} {
+		path, h := describe(reflector, s.options())
+		rpc.Handle(path, s.calls.Handler(admission.Lasting, h)) // a stream
+	}
 }
 
 // probes adds to mux what monitors ask for.

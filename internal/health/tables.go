@@ -65,6 +65,12 @@ func (v View) limitNear() []alarm.Finding {
 	if v.Requests != nil {
 		n.note("api.max-request-bytes", v.Requests.Used(), v.Requests.Limit())
 	}
+	if v.InFlight != nil {
+		for kind, u := range v.InFlight.Uses {
+			n.note(kind+" in flight", u.Used, u.Size)
+			n.note(kind+" in flight of "+u.Most, u.Has, u.May)
+		}
+	}
 	if v.Ring != nil {
 		n.note("watchers", int64(v.Ring.Stats().Watchers), int64(v.Ring.MaxWatchers()))
 	}

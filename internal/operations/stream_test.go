@@ -49,7 +49,7 @@ func newServer(t *testing.T, edit ...func(*Config, *consistency.Config)) *Server
 	for _, fn := range edit {
 		fn(&config, &checks)
 	}
-	return New(config, consistency.New(checks), methods, admission.NewCalls())
+	return New(config, consistency.New(checks), methods, admission.NewCalls(nil))
 }
 
 // newStream returns a stream of a public caller to a server, without a connection.

@@ -47,7 +47,7 @@ func newViewed(t testing.TB) *viewed {
 	methods, err := method.NewRegistry("a", st, method.NewSwitches(), declared)
 	v.must(err)
 	checker := consistency.New(consistency.Config{ID: "a", State: st, Ring: ring, Leadership: nobody{}, Logger: hushed{}})
-	v.server = New(checker, methods, admission.NewCalls(), clock.WallClock, time.Minute)
+	v.server = New(checker, methods, admission.NewCalls(nil), clock.WallClock, time.Minute)
 	m, err := wire.MethodOf(interrexv1.LeaseServiceWatchProcedure)
 	v.must(err)
 	v.method = v.server.watches[m.Number]
