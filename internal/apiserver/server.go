@@ -249,12 +249,12 @@ func (s *Server) peerRoutes() http.Handler {
 // edge wraps next with what every request passes first: limits, the headers that name
 // the leader, and who the caller is.
 func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
+	next = s.config.Budget.Handler(free, next)
 	if s.config.Elsewhere != nil {
 		next = s.admitForwarding(d, next)
 	} else {
 		next = s.guard().Admit(d, free, next)
 	}
-	next = s.config.Budget.Handler(d, free, next)
 	if d == admission.Public {
 		next = admission.Enter(s.config.Audit, next)
 	}
