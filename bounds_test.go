@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/codec"
@@ -30,6 +31,7 @@ func TestBoundsAreThoseOfTheContract(t *testing.T) {
 		"resources that a clear deletes":     {resource.MaxCleared, 1000},
 		"resources of a lease":               {resource.MaxLeaseResources, 1024},
 		"long polls":                         {change.MaxWaiting, 65_536},
+		"of a kind in flight":                {admission.MaxInFlight, 65_536},
 		"changes of a page":                  {services.MaxChanges, 1000},
 		"a wait for what is not applied yet": {int64(apiserver.DefaultReadWait), int64(10 * time.Second)},
 		"webhook calls of an agent":          {hookcaller.MaxCalls, 64},

@@ -31,6 +31,7 @@ var floors = map[string]int{
 	"gen/interrexv1":        0, // generated messages and handlers
 	"internal/ports":        0, // the ports that an agent listens on
 	"internal/backoff":      0, // the pause between an attempt that failed and the next
+	"internal/fairshare":    0, // how callers divide what there is for all
 	"internal/fifo":         0, // a first-in, first-out queue that shrinks
 	"internal/registry":     0, // the registration of an agent's metrics
 	"internal/silent":       0, // the logger that says nothing

@@ -12,7 +12,9 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/fairshare"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // Budget is the memory that all requests under way at an agent may use together: their
@@ -20,8 +22,9 @@ import (
 // estimates, rather too high than too low.
 type Budget struct {
 	limit   int64
-	full    error // one for all that do not fit, so that many of them take no memory
-	used    atomic.Int64
+	full    error           // one for all that do not fit, so that many of them take no memory
+	excess  error           // the same, of callers that have as much as they may
+	pool    *fairshare.Pool // by Caller.Share
 	refused atomic.Uint64
 	waiting atomic.Int64 // number of those that wait
 
@@ -35,10 +38,11 @@ func NewBudget(limit int64) *Budget {
 	if limit == 0 {
 		limit = max(memory()/8, limits.MinRequestBytes)
 	}
-	full := interrex.Errorf(interrex.ErrOverloaded,
-		"the requests under way at this agent use the %d MiB of memory that they may: read your answers, and try again, or another agent; nothing has happened", limit>>20)
-	full.RetryAfter = 200 * time.Millisecond
-	return &Budget{limit: limit, full: full, freed: make(chan struct{})}
+	const then = "read your answers, and try again, or another agent; nothing has happened"
+	full := interrex.Errorf(interrex.ErrOverloaded, "the requests under way at this agent use the %d MiB of memory that they may: %s", limit>>20, then)
+	excess := interrex.Errorf(interrex.ErrOverloaded, "your requests under way at this agent use as much memory as those of one caller may, which is a quarter of what others leave of %d MiB: %s", limit>>20, then)
+	full.RetryAfter, excess.RetryAfter = 200*time.Millisecond, 200*time.Millisecond
+	return &Budget{limit: limit, full: full, excess: excess, pool: fairshare.New(limit), freed: make(chan struct{})}
 }
 
 // memory returns how much memory this process may use: the smallest of its cgroup's
@@ -60,7 +64,14 @@ func memory() int64 {
 func (b *Budget) Limit() int64 { return b.limit }
 
 // Used returns what requests use of it.
-func (b *Budget) Used() int64 { return b.used.Load() }
+func (b *Budget) Used() int64 { return b.pool.Used() }
+
+// Use returns what requests use of it, and the caller whose use most.
+func (b *Budget) Use() fairshare.Use {
+	u := b.pool.Use()
+	u.May = max(u.May, jsonCost*wire.MaxMessage)
+	return u
+}
 
 // Refused returns how often something did not fit.
 func (b *Budget) Refused() uint64 { return b.refused.Load() }
@@ -87,21 +98,11 @@ func ShareFor(n int) Share {
 	return Large
 }
 
-// take takes n bytes if they fit.
-func (b *Budget) take(n int64, s Share) bool {
-	for {
-		used := b.used.Load()
-		if used+n > b.limit/16*int64(s) {
-			return false
-		}
-		if b.used.CompareAndSwap(used, used+n) {
-			return true
-		}
-	}
-}
+// most returns how much may be used when more is taken.
+func (b *Budget) most(s Share) int64 { return b.limit / 16 * int64(s) }
 
-func (b *Budget) give(n int64) {
-	b.used.Add(-n)
+func (b *Budget) give(who string, n int64) {
+	b.pool.Give(who, n)
 	if b.waiting.Load() == 0 {
 		return
 	}
@@ -122,12 +123,15 @@ func (b *Budget) change() <-chan struct{} {
 // limit.
 type Account struct {
 	budget *Budget
-	peer   bool // all that it takes is urgent
+	who    string
+	peer   bool // of another agent, which limits its callers: all that it takes is urgent
 	held   atomic.Int64
 }
 
-// Open opens an account for a request at a door. Close closes it.
-func (b *Budget) Open(d Door) *Account { return &Account{budget: b, peer: d == Peer} }
+// Open opens an account for a request of a caller. Close closes it.
+func (b *Budget) Open(c Caller) *Account {
+	return &Account{budget: b, who: c.Share(), peer: c.Door == Peer}
+}
 
 // Take takes n bytes, or fails with ErrOverloaded.
 func (a *Account) Take(n int, s Share) error {
@@ -135,14 +139,25 @@ func (a *Account) Take(n int, s Share) error {
 		return nil
 	}
 	a.budget.refused.Add(1)
+	if a.budget.Used()+int64(n) <= a.budget.most(s) {
+		return a.budget.excess
+	}
 	return a.budget.full
 }
 
+// fits takes n bytes if they fit. A caller may have twice as much for its extends, and
+// the largest message however small the budget is.
 func (a *Account) fits(n int, s Share) bool {
-	if a.peer {
-		s = Urgent
+	on := a.budget.pool.Usual()
+	switch {
+	case a.peer:
+		s, on.Part = Urgent, 0
+	case s == Urgent:
+		on.Part /= 2
+	case s == Large:
+		on.Least = max(on.Least, jsonCost*wire.MaxMessage)
 	}
-	if !a.budget.take(int64(n), s) {
+	if on.Most = a.budget.most(s); !a.budget.pool.TakeOn(on, a.who, int64(n)) {
 		return false
 	}
 	a.held.Add(int64(n))
@@ -152,7 +167,7 @@ func (a *Account) fits(n int, s Share) bool {
 // Force takes n bytes for what exists already and cannot be refused any more.
 func (a *Account) Force(n int) {
 	if a != nil {
-		a.budget.used.Add(int64(n))
+		a.budget.pool.Force(a.who, int64(n))
 		a.held.Add(int64(n))
 	}
 }
@@ -161,7 +176,7 @@ func (a *Account) Force(n int) {
 func (a *Account) Give(n int) {
 	if a != nil && n != 0 {
 		a.held.Add(int64(-n))
-		a.budget.give(int64(n))
+		a.budget.give(a.who, int64(n))
 	}
 }
 
@@ -200,7 +215,7 @@ func (a *Account) Wait(ctx context.Context, n int, s Share) error {
 }
 
 // Close gives back all that is left.
-func (a *Account) Close() { a.budget.give(a.held.Swap(0)) }
+func (a *Account) Close() { a.budget.give(a.who, a.held.Swap(0)) }
 
 type accountKey struct{}
 
@@ -214,11 +229,11 @@ func AccountOf(ctx context.Context) *Account {
 // headers, and its part of a connection.
 const RequestBytes = 16 << 10
 
-// Handler returns a handler that opens an account for each request, and counts its body
-// while it is read. Requests for free paths are served even if there is no memory.
-func (b *Budget) Handler(d Door, free func(path string) bool, next http.Handler) http.Handler {
+// Handler returns a handler that opens an account for each request of a caller that is
+// known, and counts its body while it is read. Requests for free paths are served even if there is no memory.
+func (b *Budget) Handler(free func(path string) bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a := b.Open(d)
+		a := b.Open(CallerOf(r.Context()))
 		defer a.Close()
 		if err := a.Take(RequestBytes, Urgent); err != nil && !free(r.URL.Path) {
 			Refuse(w, r, err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -26,25 +27,68 @@ import (
 
 const testBudget = limits.MinRequestBytes
 
+// many takes what is left of a share, for callers that each have little.
+func many(b *Budget, s Share) (close func()) {
+	var all []*Account
+	for i := 0; ; i++ {
+		a := b.Open(Caller{Name: fmt.Sprint("caller", i)})
+		all = append(all, a)
+		if a.Take(testBudget/1024, s) != nil {
+			break
+		}
+	}
+	return func() {
+		for _, a := range all {
+			a.Close()
+		}
+	}
+}
+
 func TestWhatIsSmallFitsWhereNothingLargeDoes(t *testing.T) {
 	b := NewBudget(testBudget)
 	for share, most := range map[Share]int64{Large: 12, Small: 15, Urgent: 16} {
-		a := b.Open(Public)
-		for a.Take(1<<20, share) == nil {
-		}
+		leave := many(b, share)
 		if b.Used() != testBudget/16*most {
 			t.Errorf("a share of %d is %d bytes, want %d", share, b.Used(), testBudget/16*most)
 		}
-		if err := a.Take(1<<20, share); interrex.KindOf(err) != interrex.ErrOverloaded || interrex.RetryAfter(err) <= 0 {
+		err := b.Open(Caller{}).Take(1<<16, share)
+		if interrex.KindOf(err) != interrex.ErrOverloaded || interrex.RetryAfter(err) <= 0 || !strings.Contains(err.Error(), "of memory that they may") {
 			t.Errorf("beyond it: %v, retried after %v", err, interrex.RetryAfter(err))
 		}
-		if a.Close(); b.Used() != 0 {
+		if leave(); b.Used() != 0 {
 			t.Errorf("%d bytes are left", b.Used())
 		}
 	}
-	peer := b.Open(Peer)
+	peer := b.Open(Caller{Door: Peer})
 	if err := peer.Take(testBudget, Large); err != nil {
 		t.Errorf("what an agent forwards: %v", err)
+	}
+}
+
+// One caller has a quarter of the memory, however many requests it has, and as much again
+// for its extends. Others have what they need.
+func TestOneCallerHasAQuarterOfTheMemory(t *testing.T) {
+	const size = 4 * testBudget
+	b := NewBudget(size)
+	first, second, other := b.Open(Caller{Name: "flood"}), b.Open(Caller{Name: "flood"}), b.Open(Caller{Name: "good"})
+	for first.Take(1<<20, Large) == nil && second.Take(1<<20, Large) == nil {
+	}
+	if b.Used() != size/4 {
+		t.Errorf("it has %d bytes", b.Used())
+	}
+	if err := second.Take(1<<10, Small); interrex.KindOf(err) != interrex.ErrOverloaded || !strings.Contains(err.Error(), "your requests") || interrex.RetryAfter(err) <= 0 {
+		t.Errorf("even a little: %v", err)
+	}
+	if err := second.Take(size/8, Urgent); err != nil {
+		t.Errorf("its extends: %v", err)
+	}
+	if err := other.Take(size/8, Large); err != nil {
+		t.Errorf("another caller: %v", err)
+	}
+	first.Close()
+	second.Close()
+	if other.Close(); b.Used() != 0 {
+		t.Errorf("%d bytes are left", b.Used())
 	}
 }
 
@@ -60,7 +104,7 @@ func TestTheBudgetIsAPartOfTheMemoryThatThereIs(t *testing.T) {
 func TestAStreamWaitsUntilItsMessageFits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBudget(testBudget)
-		others, a := b.Open(Public), b.Open(Public)
+		others, a := b.Open(Caller{Door: Peer}), b.Open(Caller{Name: "ann"})
 		if err := others.Take(testBudget, Urgent); err != nil {
 			t.Fatal(err)
 		}
@@ -82,10 +126,10 @@ func TestAStreamWaitsUntilItsMessageFits(t *testing.T) {
 }
 
 // budgeted passes a request through a budget to a handler.
-func budgeted(b *Budget, d Door, r *http.Request, handle http.HandlerFunc) *httptest.ResponseRecorder {
+func budgeted(b *Budget, r *http.Request, handle http.HandlerFunc) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	free := func(path string) bool { return path == "/livez" }
-	b.Handler(d, free, handle).ServeHTTP(w, r)
+	b.Handler(free, handle).ServeHTTP(w, r)
 	return w
 }
 
@@ -111,7 +155,7 @@ func TestABodyTakesMemoryAsItArrives(t *testing.T) {
 		r := httptest.NewRequest(http.MethodPost, "/x", strings.NewReader(c.body))
 		r.Header.Set("Content-Type", c.kind)
 		r.Header.Set("Content-Encoding", c.coding)
-		budgeted(b, Public, r, func(_ http.ResponseWriter, r *http.Request) {
+		budgeted(b, r, func(_ http.ResponseWriter, r *http.Request) {
 			if before := b.Used(); before != RequestBytes {
 				t.Errorf("%s: before it is read it takes %d", what, before)
 			}
@@ -129,14 +173,14 @@ func TestABodyTakesMemoryAsItArrives(t *testing.T) {
 
 func TestABodyThatDoesNotFitIsRefusedInEachForm(t *testing.T) {
 	b := NewBudget(testBudget)
-	others := b.Open(Public)
+	others := b.Open(Caller{Door: Peer})
 	if err := others.Take(testBudget/16*12, Urgent); err != nil {
 		t.Fatal(err)
 	}
 	post := func(size int) error {
 		r := httptest.NewRequest(http.MethodPost, "/x", strings.NewReader(strings.Repeat("x", size)))
 		var err error
-		budgeted(b, Public, r, func(_ http.ResponseWriter, r *http.Request) { _, err = io.ReadAll(r.Body) })
+		budgeted(b, r, func(_ http.ResponseWriter, r *http.Request) { _, err = io.ReadAll(r.Body) })
 		return err
 	}
 	if err := post(1 << 10); err != nil {
@@ -152,11 +196,11 @@ func TestABodyThatDoesNotFitIsRefusedInEachForm(t *testing.T) {
 	}
 	others.Force(testBudget)
 	r := httptest.NewRequest(http.MethodPut, "/kv/a", strings.NewReader("x"))
-	if w := budgeted(b, Public, r, nil); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+	if w := budgeted(b, r, nil); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
 		t.Errorf("when nothing fits: %d %v", w.Code, w.Header())
 	}
 	probed := false
-	budgeted(b, Public, httptest.NewRequest(http.MethodGet, "/livez", nil), func(http.ResponseWriter, *http.Request) { probed = true })
+	budgeted(b, httptest.NewRequest(http.MethodGet, "/livez", nil), func(http.ResponseWriter, *http.Request) { probed = true })
 	if !probed {
 		t.Error("a probe is refused")
 	}
@@ -178,7 +222,7 @@ func TestOfAStreamOneMessageIsCounted(t *testing.T) {
 	body := framed(0, big, big, small) + framed(1, strings.Repeat("x", 1<<10)) + framed(0, small)
 	r := httptest.NewRequest(http.MethodPost, interrexv1.StreamServiceOperateProcedure, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/grpc")
-	budgeted(b, Public, r, func(_ http.ResponseWriter, r *http.Request) {
+	budgeted(b, r, func(_ http.ResponseWriter, r *http.Request) {
 		for i, want := range []int64{6 << 20, 6 << 20, 0, 6 << 20, 0} {
 			var prefix [5]byte
 			_, err := io.ReadFull(r.Body, prefix[:])
@@ -205,9 +249,10 @@ func TestAfterAStormNothingIsTaken(t *testing.T) {
 			for range 200 {
 				body := io.LimitReader(zeros{}, random.Int64N(1<<20))
 				r := httptest.NewRequest(http.MethodPost, "/x", body)
+				r = r.WithContext(WithCaller(r.Context(), Caller{Name: fmt.Sprint("caller", i%8)}))
 				func() {
 					defer func() { _ = recover() }()
-					budgeted(b, Public, r, func(_ http.ResponseWriter, r *http.Request) {
+					budgeted(b, r, func(_ http.ResponseWriter, r *http.Request) {
 						_, _ = io.CopyN(io.Discard, r.Body, random.Int64N(1<<20))
 						a := AccountOf(r.Context())
 						if n := random.IntN(1 << 20); a.Take(n, Large) == nil && n%2 == 0 {

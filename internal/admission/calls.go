@@ -9,8 +9,9 @@ import (
 )
 
 // Calls counts the calls that are open on a server, so that a drain can wait for
-// them.
+// them, and limits those of each caller.
 type Calls struct {
+	*InFlight
 	Ended context.Context // done once a drain has begun
 	end   context.CancelFunc
 
@@ -19,29 +20,50 @@ type Calls struct {
 	idle chan struct{} // closed when the drain has begun and nothing is open
 }
 
-// NewCalls returns Calls with none open.
-func NewCalls() *Calls {
-	c := &Calls{idle: make(chan struct{})}
+// NewCalls returns Calls with none open. within is what the agent's callers have in
+// flight; nil: nothing.
+func NewCalls(within *InFlight) *Calls {
+	if within == nil {
+		within = NewInFlight(MaxInFlight)
+	}
+	c := &Calls{InFlight: within, idle: make(chan struct{})}
 	c.Ended, c.end = context.WithCancel(context.Background())
 	return c
 }
 
-// Enter opens one call, which Leave closes. The error is ErrDraining.
-func (c *Calls) Enter() error {
+// Enter opens one call of a caller, which Leave closes. The error is ErrDraining, or that
+// of InFlight.Take.
+func (c *Calls) Enter(k Kind, who string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.Draining() {
 		return DrainingError()
 	}
+	if err := c.Take(k, who, 1); err != nil {
+		return err
+	}
 	c.open++
 	return nil
 }
 
-// Leave closes n calls.
-func (c *Calls) Leave(n int) {
-	if n == 0 {
-		return
+type begunKey struct{}
+
+// Begin opens the call of ctx, which end closes. What it consists of is given its copy of
+// ctx, and opens no other. The errors are those of Enter.
+func (c *Calls) Begin(ctx context.Context, k Kind) (_ context.Context, end func(), err error) {
+	if ctx.Value(begunKey{}) != nil {
+		return ctx, func() {}, nil
 	}
+	who := CallerOf(ctx).Share()
+	if err := c.Enter(k, who); err != nil {
+		return ctx, nil, err
+	}
+	return context.WithValue(ctx, begunKey{}, true), func() { c.Leave(k, who, 1) }, nil
+}
+
+// Leave closes n calls of a caller.
+func (c *Calls) Leave(k Kind, who string, n int) {
+	c.Give(k, who, n)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.open -= n

@@ -10,14 +10,14 @@ import (
 
 func TestADrainWaitsForWhatIsOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := NewCalls()
+		c := NewCalls(nil)
 		enter := func() {
-			if err := c.Enter(); err != nil {
+			if err := c.Enter(Brief, "ann"); err != nil {
 				t.Fatal(err)
 			}
 		}
 		enter()
-		c.Leave(1) // nothing is open, and there is no drain
+		c.Leave(Brief, "ann", 1) // nothing is open, and there is no drain
 		enter()
 		enter()
 		drained := make(chan error, 1)
@@ -32,9 +32,9 @@ func TestADrainWaitsForWhatIsOpen(t *testing.T) {
 			if c.Ended.Err() == nil || !c.Draining() {
 				t.Error("calls that wait are not told of the drain")
 			}
-			c.Leave(n)
+			c.Leave(Brief, "ann", n)
 		}
-		c.Leave(1)
+		c.Leave(Brief, "ann", 1)
 		if err := <-drained; err != nil {
 			t.Error(err)
 		}
@@ -42,25 +42,25 @@ func TestADrainWaitsForWhatIsOpen(t *testing.T) {
 }
 
 func TestADrainHasATime(t *testing.T) {
-	c := NewCalls()
-	_ = c.Enter()
+	c := NewCalls(nil)
+	_ = c.Enter(Brief, "ann")
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := c.Drain(over); interrex.KindOf(err) != interrex.ErrTimeout {
 		t.Errorf("one call is open, and the drain returns %v", err)
 	}
-	c.Leave(1)
+	c.Leave(Brief, "ann", 1)
 	if err := c.Drain(context.Background()); err != nil { // a second one
 		t.Error(err)
 	}
 }
 
 func TestADrainRefusesNewCalls(t *testing.T) {
-	c := NewCalls()
+	c := NewCalls(nil)
 	if err := c.Drain(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Enter(); interrex.KindOf(err) != interrex.ErrDraining || interrex.RetryAfter(err) <= 0 {
+	if err := c.Enter(Brief, "ann"); interrex.KindOf(err) != interrex.ErrDraining || interrex.RetryAfter(err) <= 0 {
 		t.Errorf("got %v, to be retried after %v", err, interrex.RetryAfter(err))
 	}
 	if err := c.Drain(context.Background()); err != nil { // what was refused is not open
@@ -75,7 +75,7 @@ func TestACallThatMayLastLongEndsWithADrainOrItsListener(t *testing.T) {
 		"a drain":                 func(c *Calls) { _ = c.Drain(t.Context()) },
 		"the end of its listener": func(*Calls) { stop() },
 	} {
-		c := NewCalls()
+		c := NewCalls(nil)
 		ctx, release := c.EndOn(WithClosing(t.Context(), closing))
 		other, over := c.EndOn(t.Context())
 		over()
@@ -93,7 +93,7 @@ func TestACallThatMayLastLongEndsWithADrainOrItsListener(t *testing.T) {
 
 func TestACallThatIsOverLeavesNothingWithItsListener(t *testing.T) {
 	closing := &counted{Context: t.Context(), done: make(chan struct{})}
-	_, release := NewCalls().EndOn(WithClosing(t.Context(), closing))
+	_, release := NewCalls(nil).EndOn(WithClosing(t.Context(), closing))
 	if closing.waits != 1 {
 		t.Errorf("%d wait for the end of the listener", closing.waits)
 	}

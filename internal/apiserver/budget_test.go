@@ -13,14 +13,21 @@ import (
 	"github.com/interrex/interrex/internal/admission"
 )
 
-// fill takes what is left of a share of the budget.
-func fill(b *admission.Budget, share admission.Share) *admission.Account {
-	a := b.Open(admission.Public)
-	for n := 1 << 20; n > 0; n /= 2 {
-		for a.Take(n, share) == nil {
+// fill takes what is left of a share of the budget, for callers that each have little.
+func fill(b *admission.Budget, share admission.Share) (empty func()) {
+	var all []*admission.Account
+	for n := int(b.Limit() / 1024); n > 0; n /= 2 {
+		for fits := true; fits; {
+			a := b.Open(admission.Caller{Name: fmt.Sprint("other", len(all))})
+			all = append(all, a)
+			fits = a.Take(n, share) == nil
 		}
 	}
-	return a
+	return func() {
+		for _, a := range all {
+			a.Close()
+		}
+	}
 }
 
 func TestWithoutMemoryForListsWhatIsSmallIsServed(t *testing.T) {
@@ -64,7 +71,7 @@ func TestWithoutMemoryForListsWhatIsSmallIsServed(t *testing.T) {
 			t.Errorf("%s: what may become large: %v", name, err)
 		}
 	}
-	full.Close()
+	full()
 	if r := nd.kv("GET", "/changes", ""); r.status != 200 {
 		t.Errorf("with memory: %d %s", r.status, r.body)
 	}

@@ -140,6 +140,8 @@ type Config struct {
 	Metrics prometheus.Gatherer
 	// Budget is the memory of all requests under way. Optional: without it the default.
 	Budget *admission.Budget
+	// InFlight limits what each caller has in flight. Optional: without it the default.
+	InFlight *admission.InFlight
 	// Requests records the durations of requests. Optional.
 	Requests *method.Metrics
 

@@ -35,18 +35,19 @@ const passGrace = 2 * time.Second
 
 // pass lets a member answer a request. A drain waits for the answer, and ends streams.
 func (s *Server) pass(w http.ResponseWriter, r *http.Request) {
-	if err := s.calls.Enter(); err != nil {
-		admission.Refuse(w, r, err)
-		return
-	}
-	defer s.calls.Leave(1)
-	end := s.calls.EndOn
+	kind, end := admission.Lasting, s.calls.EndOn
 	if in, out := wire.Streams(r.URL.Path); !in && !out {
-		end = func(ctx context.Context) (context.Context, context.CancelFunc) {
+		kind, end = admission.Brief, func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return s.calls.EndSoon(ctx, passGrace)
 		}
 	}
-	ctx, cancel := end(r.Context())
+	ctx, leave, err := s.calls.Begin(r.Context(), kind)
+	if err != nil {
+		admission.Refuse(w, r, err)
+		return
+	}
+	defer leave()
+	ctx, cancel := end(ctx)
 	defer cancel()
 	// The member's answer ends when the request does, and a stream's lasts.
 	defer context.AfterFunc(ctx, func() { _ = r.Body.Close() })()

@@ -59,7 +59,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	c.setDefaults()
-	s := &Server{config: c, calls: admission.NewCalls(), metrics: newMetrics(c.Metrics)}
+	s := &Server{config: c, calls: admission.NewCalls(c.InFlight), metrics: newMetrics(c.Metrics)}
 	if err := s.register(); err != nil {
 		return nil, fmt.Errorf("cannot serve: %w", err)
 	}
@@ -212,8 +212,10 @@ func (s *Server) ownServices(rpc *http.ServeMux) {
 	rpc.Handle(interrexv1.NewEngineServiceHandler(engineService{s}, s.options(), timed(interrexv1.File_interrex_v1_engine_proto.Services().ByName("EngineService"), s.config.Requests, s.config.Clock)))
 	rpc.Handle(grpchealth.NewHandler(&health{s, services}, s.options()))
 	reflector := grpcreflect.NewStaticReflector(services...)
-	rpc.Handle(grpcreflect.NewHandlerV1(reflector, s.options()))
-	rpc.Handle(grpcreflect.NewHandlerV1Alpha(reflector, s.options()))
+	for _, describe := range []func(*grpcreflect.Reflector, ...connect.HandlerOption) (string, http.Handler){grpcreflect.NewHandlerV1, grpcreflect.NewHandlerV1Alpha} {
+		path, h := describe(reflector, s.options())
+		rpc.Handle(path, s.calls.Handler(admission.Lasting, h)) // a stream
+	}
 }
 
 // probes adds to mux what monitors ask for.
@@ -254,12 +256,12 @@ func (s *Server) peerRoutes() http.Handler {
 // edge wraps next with what every request passes first: limits, the headers that name
 // the leader, and who the caller is.
 func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
+	next = s.config.Budget.Handler(free, next)
 	if s.config.Elsewhere != nil {
 		next = s.admitForwarding(d, next)
 	} else {
 		next = s.guard().Admit(d, free, next)
 	}
-	next = s.config.Budget.Handler(d, free, next)
 	if d == admission.Public {
 		next = admission.Enter(s.config.Audit, next)
 	}

@@ -241,8 +241,8 @@ func TestDrainFinishesWhatIsOpen(t *testing.T) {
 }
 
 func TestDrainGivesUpWithItsContext(t *testing.T) {
-	c := admission.NewCalls()
-	if err := c.Enter(); err != nil {
+	c := admission.NewCalls(nil)
+	if err := c.Enter(admission.Brief, "ann"); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -250,7 +250,7 @@ func TestDrainGivesUpWithItsContext(t *testing.T) {
 	if err := c.Drain(ctx); interrex.KindOf(err) != interrex.ErrTimeout {
 		t.Errorf("%v", err)
 	}
-	c.Leave(1)
+	c.Leave(admission.Brief, "ann", 1)
 	if err := c.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}

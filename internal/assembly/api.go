@@ -79,7 +79,7 @@ func (s *Set) serves(c *apiserver.Config, engine dependency.Reporter) {
 	c.Engine = console{s, engine}
 	c.Quarantine, c.Removed, c.Ready = s.quarantined, s.removal.Err, s.ready
 	c.Silence = s.health.Silence
-	c.Metrics, c.Requests, c.Budget = s.registry.Served, s.metrics.requests, s.requests
+	c.Metrics, c.Requests, c.Budget, c.InFlight = s.registry.Served, s.metrics.requests, s.requests, s.metrics.inFlight
 }
 
 // endServer ends the streams of clients, for which the listeners would wait. Calls

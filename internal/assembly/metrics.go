@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/method"
@@ -25,6 +26,7 @@ type agentMetrics struct {
 	projections prometheus.Counter
 	hooks       *hookcaller.Metrics
 	connections *listener.Metrics
+	inFlight    *admission.InFlight
 }
 
 func newAgentMetrics(s *Set) *agentMetrics {
@@ -33,6 +35,7 @@ func newAgentMetrics(s *Set) *agentMetrics {
 		requests:    method.NewMetrics(),
 		hooks:       hookcaller.NewMetrics(),
 		connections: listener.NewMetrics(),
+		inFlight:    admission.NewInFlight(admission.MaxInFlight),
 		overstayed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "interrex_lease_overstayed_total", Help: "Users of a lease held through this agent, or of a worker, that had not stopped when they had to."}),
 		projections: prometheus.NewCounter(prometheus.CounterOpts{
@@ -42,7 +45,7 @@ func newAgentMetrics(s *Set) *agentMetrics {
 		Name: "interrex_build_info", Help: "1, with the version as labels.",
 		ConstLabels: prometheus.Labels{"version": s.config.Agent.Version, "go": runtime.Version()}})
 	build.Set(1)
-	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.hooks, m.connections, s.Lives, build, s.health)
+	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.hooks, m.connections, m.inFlight, s.Lives, build, s.health)
 	return m
 }
 

@@ -64,7 +64,7 @@ func (s *Set) view() health.View {
 	}
 	v.Removed, v.RecoveryFailed = s.removal.Err(), s.recovery.failure()
 	v.Observers, v.Forwarders, v.Requests = s.config.Agent.Observers, s.forwarders, s.requests
-	v.Connections = s.metrics.connections
+	v.Connections, v.InFlight = s.metrics.connections, s.metrics.inFlight
 	if dir := running[*datadir.Dir](s, identityName); dir != nil {
 		v.ID, v.ClusterID, v.Joins, v.Directory = dir.ID, dir.ClusterID, dir.Present().Joins, dir.Path
 	}

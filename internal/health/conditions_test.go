@@ -26,6 +26,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/accesstoken"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/certificates"
@@ -194,6 +195,21 @@ var troubles = map[string][]trouble{
 		return func() { a.view.Waits = "" }
 	}, "waiting to be let in by a:1"}},
 	"limit-near": {
+		{func(t *testing.T, a *agent) func() {
+			f := admission.NewInFlight(64)
+			if err := f.Take(admission.Lasting, "flood", 13); err != nil {
+				t.Fatal(err)
+			}
+			a.view.InFlight = f
+			return func() { f.Give(admission.Lasting, "flood", 1) }
+		}, "13 of 16"},
+		{func(t *testing.T, a *agent) func() {
+			f := admission.NewInFlight(64)
+			for who := 0; f.Take(admission.Watch, fmt.Sprint(who), 1) == nil; who++ {
+			}
+			a.view.InFlight = f
+			return func() { a.view.InFlight = nil }
+		}, "56 of 64"},
 		{func(t *testing.T, a *agent) func() {
 			ring := watch.New(watch.Config{MaxWatchers: 5})
 			t.Cleanup(ring.Close)

@@ -63,7 +63,15 @@ func (v View) limitNear() []alarm.Finding {
 		n.note("queue", int64(max(normal, extend)), queue.Capacity)
 	}
 	if v.Requests != nil {
-		n.note("api.max-request-bytes", v.Requests.Used(), v.Requests.Limit())
+		u := v.Requests.Use()
+		n.note("api.max-request-bytes", u.Used, u.Size)
+		n.note("api.max-request-bytes of "+u.Most, u.Has, u.May)
+	}
+	if v.InFlight != nil {
+		for kind, u := range v.InFlight.Uses {
+			n.note(kind+" in flight", u.Used, u.Size)
+			n.note(kind+" in flight of "+u.Most, u.Has, u.May)
+		}
 	}
 	if v.Ring != nil {
 		n.note("watchers", int64(v.Ring.Stats().Watchers), int64(v.Ring.MaxWatchers()))

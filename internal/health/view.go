@@ -89,6 +89,8 @@ type View struct {
 	Requests   *admission.Budget
 	// Connections are those of callers; nil: they are not counted.
 	Connections *listener.Metrics
+	// InFlight is what callers have in flight; nil: it is not counted.
+	InFlight *admission.InFlight
 }
 
 // Vitals are what a running raft knows of its disk and its log.

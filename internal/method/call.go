@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -350,6 +351,18 @@ func (r *Call) lane() state.Lane {
 // Urgent reports whether the request extends what would else end.
 func (r *Call) Urgent() bool {
 	return r.write != nil && len(r.parts) > 0 && r.lane() == state.LaneExtend
+}
+
+// Kind returns what the call counts as while it is in flight.
+func (r *Call) Kind() admission.Kind {
+	blocking, is := r.Message.(interface{ GetBlock() *durationpb.Duration })
+	switch {
+	case r.Urgent():
+		return admission.Extend
+	case r.Waits(), is && blocking.GetBlock().AsDuration() > 0:
+		return admission.Lasting
+	}
+	return admission.Brief
 }
 
 // Load adds the commands to the queue's operation.

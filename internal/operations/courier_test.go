@@ -50,7 +50,7 @@ func newCouriered(t *testing.T, d admission.Door, edit ...func(*Config, *consist
 	for _, fn := range edit {
 		fn(&config, &stands)
 	}
-	c.courier = newCourier(t.Context(), New(config, consistency.New(stands), &method.Registry{}, admission.NewCalls()), admission.Caller{Door: d}, func(_ *request, o outcome) { c.done = append(c.done, o) })
+	c.courier = newCourier(t.Context(), New(config, consistency.New(stands), &method.Registry{}, admission.NewCalls(nil)), admission.Caller{Door: d}, func(_ *request, o outcome) { c.done = append(c.done, o) })
 	c.running = true
 	t.Cleanup(c.close)
 	return c

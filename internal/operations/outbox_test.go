@@ -34,7 +34,7 @@ func outcomeOf(id uint64) (o outcome, want string) {
 // newTestOperator returns a Server without a state.
 func newTestOperator() *Server {
 	stands := consistency.New(consistency.Config{Leadership: fixed{}, Logger: silent{}})
-	return New(Config{Clock: clock.WallClock}, stands, &method.Registry{}, admission.NewCalls())
+	return New(Config{Clock: clock.WallClock}, stands, &method.Registry{}, admission.NewCalls(nil))
 }
 
 // answerable returns a request for which an answer can be made.

@@ -22,8 +22,8 @@ func TestFewGoroutinesAnswerTheReadsOfManyMessages(t *testing.T) {
 		}
 		for range 1000 {
 			g.answer([]*request{{}}, start, do)
+			synctest.Wait() // until those that have begun have their reads
 		}
-		synctest.Wait()
 		if started != maxReaders {
 			t.Errorf("%d goroutines answer, not %d", started, maxReaders)
 		}

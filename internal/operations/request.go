@@ -23,8 +23,10 @@ type request struct {
 	sent    time.Time     // of the latest attempt
 	retries *retries      // nil until there is one
 
-	taken    int // bytes of its account, until it is answered
-	reserved int // bytes of its stream's room; the stream's lock guards it
+	kind     admission.Kind // as what it is in flight
+	share    string         // of its caller
+	taken    int            // bytes of its account, until it is answered
+	reserved int            // bytes of its stream's room; the stream's lock guards it
 }
 
 // The memory that requests take: each, for each byte of its body, for each byte of its

@@ -85,7 +85,8 @@ func New(c Config, checker *consistency.Checker, methods *method.Registry, calls
 // OperateHandler serves StreamService/Operate. Its answers are not compressed: that takes
 // longer than a list does.
 func (s *Server) OperateHandler(o ...connect.HandlerOption) http.Handler {
-	return connect.NewBidiStreamHandler(interrexv1.StreamServiceOperateProcedure, s.operate, append(o, connect.WithCodec(wire.StreamCodec{}), connect.WithCompressMinBytes(math.MaxInt))...)
+	stream := connect.NewBidiStreamHandler(interrexv1.StreamServiceOperateProcedure, s.operate, append(o, connect.WithCodec(wire.StreamCodec{}), connect.WithCompressMinBytes(math.MaxInt))...)
+	return s.calls.Handler(admission.Lasting, stream)
 }
 
 // operate serves one stream until its peer has closed it and all operations are
@@ -147,10 +148,6 @@ func (s *Server) alone(ctx context.Context, c admission.Caller, m *method.Method
 }
 
 func (s *Server) unary(ctx context.Context, c admission.Caller, m *method.Method, message proto.Message, now time.Time) outcome {
-	if err := s.calls.Enter(); err != nil {
-		return outcome{err: err}
-	}
-	defer s.calls.Leave(1)
 	size := proto.Size(message)
 	if err := method.Bounded("request", size); err != nil {
 		return outcome{err: err}
@@ -159,6 +156,11 @@ func (s *Server) unary(ctx context.Context, c admission.Caller, m *method.Method
 	if err := r.Open(s.methods, c, m, nil, message, now); err != nil {
 		return outcome{err: err}
 	}
+	ctx, end, err := s.calls.Begin(ctx, r.Kind())
+	if err != nil {
+		return outcome{err: err}
+	}
+	defer end()
 	account := admission.AccountOf(ctx)
 	account.Rest(admission.RequestBytes) // the body was read
 	if err := r.take(account, operationCost*size); err != nil {

@@ -28,7 +28,7 @@ func TestACallThatIsNotAnsweredEndsAndIsTakenBack(t *testing.T) {
 	o := New(Config{
 		Clock: clock.WallClock, LeaderWait: 20 * time.Millisecond, AnswerWait: 30 * time.Millisecond,
 		Forward: func(context.Context, string) (Forwarder, error) { return to, nil },
-	}, consistency.New(consistency.Config{ID: "a", Leadership: fixed{interrex.Leadership{Term: 1, LeaderID: "far"}}, Logger: silent{}}), &method.Registry{}, admission.NewCalls())
+	}, consistency.New(consistency.Config{ID: "a", Leadership: fixed{interrex.Leadership{Term: 1, LeaderID: "far"}}, Logger: silent{}}), &method.Registry{}, admission.NewCalls(nil))
 	claim := func(wait time.Duration) *request {
 		r := &request{Call: method.ToLeader(&method.Method{}, admission.Caller{}, &interrexv1.ClaimRequest{}, time.Now())}
 		r.Wait = &queue.Wait{Until: time.Now().Add(wait)}

@@ -216,7 +216,8 @@ func (st *stream) enter(id uint64, r *request) error {
 	if err := st.mayOpen(id); err != nil {
 		return err
 	}
-	if err := st.server.calls.Enter(); err != nil {
+	r.kind, r.share = r.Kind(), r.Caller.Share()
+	if err := st.server.calls.Enter(r.kind, r.share); err != nil {
 		return err
 	}
 	st.open[id] = r
@@ -431,6 +432,7 @@ func (st *stream) take(out *outbox) {
 	for _, all := range [][]settled{st.writes.Items(), st.reads.Items()} {
 		for i := range all {
 			delete(st.open, all[i].r.Envelope.GetId())
+			st.server.calls.Leave(all[i].r.kind, all[i].r.share, 1)
 		}
 	}
 	move(&st.writes, &out.writes)
@@ -438,7 +440,6 @@ func (st *stream) take(out *outbox) {
 	out.refused = append(out.refused, st.refused...)
 	st.refused = st.refused[:0]
 	st.unsent.answers += n
-	st.server.calls.Leave(n)
 }
 
 // sends records that a message is about to be sent: a peer that has read an answer
@@ -504,7 +505,7 @@ func (st *stream) close() {
 	st.mu.Unlock()
 	for _, r := range left {
 		r.cancel()
-		st.server.calls.Leave(1)
+		st.server.calls.Leave(r.kind, r.share, 1)
 	}
 	st.courier.close()
 }

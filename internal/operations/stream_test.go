@@ -49,7 +49,7 @@ func newServer(t *testing.T, edit ...func(*Config, *consistency.Config)) *Server
 	for _, fn := range edit {
 		fn(&config, &checks)
 	}
-	return New(config, consistency.New(checks), methods, admission.NewCalls())
+	return New(config, consistency.New(checks), methods, admission.NewCalls(nil))
 }
 
 // newStream returns a stream of a public caller to a server, without a connection.
@@ -443,17 +443,17 @@ func TestConsentIsForTheSameContent(t *testing.T) {
 	}
 }
 
-// filled returns a server's stream with a budget in which nothing more fits of a share.
-func filled(t *testing.T, share admission.Share) (*stream, *admission.Budget) {
+// filled returns a server's stream with a budget in which nothing more fits of a share,
+// because of the others.
+func filled(t *testing.T, share admission.Share) (st *stream, b *admission.Budget, others *admission.Account) {
 	t.Helper()
-	st := newStream(t, newServer(t, func(c *Config, _ *consistency.Config) { c.MaxOpen = 100 }))
-	b := admission.NewBudget(0)
-	st.account = b.Open(admission.Public)
-	for n := 1 << 20; n > 0; n /= 2 {
-		for st.account.Take(n, share) == nil {
-		}
+	st = newStream(t, newServer(t, func(c *Config, _ *consistency.Config) { c.MaxOpen = 100 }))
+	b = admission.NewBudget(0)
+	st.account, others = b.Open(admission.Caller{Name: "ann"}), b.Open(admission.Caller{Door: admission.Peer})
+	if err := others.Take(int(b.Limit()/16*int64(share)), share); err != nil {
+		t.Fatal(err)
 	}
-	return st, b
+	return st, b, others
 }
 
 func TestWithoutMemoryForListsWhatIsSmallIsOpened(t *testing.T) {
@@ -462,7 +462,7 @@ func TestWithoutMemoryForListsWhatIsSmallIsOpened(t *testing.T) {
 	large.Body = protowire.AppendBytes(protowire.AppendTag(large.Body, 1000, protowire.BytesType), make([]byte, 20<<10))
 	extend := asks(t, 3, interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{Key: "a/b", Token: 1})
 	for share, fits := range map[admission.Share][]*interrexv1.Operation{admission.Large: {claim, extend}, admission.Small: {extend}, admission.Urgent: nil} {
-		st, _ := filled(t, share)
+		st, _, _ := filled(t, share)
 		for _, op := range []*interrexv1.Operation{claim, large, extend} {
 			_, err := st.begin(op, nil)
 			if want := slices.Contains(fits, op); want != (err == nil) || err != nil && interrex.KindOf(err) != interrex.ErrOverloaded {
@@ -473,7 +473,7 @@ func TestWithoutMemoryForListsWhatIsSmallIsOpened(t *testing.T) {
 }
 
 func TestWithoutMemoryAListIsRefusedAndARowIsNot(t *testing.T) {
-	st, _ := filled(t, admission.Large)
+	st, _, _ := filled(t, admission.Large)
 	list := asks(t, 1, interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{Consistency: interrexv1.Consistency_CONSISTENCY_EVENTUAL})
 	st.accept(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{list, gets(t, 2)}})
 	want := map[uint64]interrex.Kind{1: interrex.ErrOverloaded, 2: interrex.ErrUnavailable} // nothing is applied yet
@@ -495,8 +495,8 @@ func TestWithoutMemoryAListIsRefusedAndARowIsNot(t *testing.T) {
 
 // Whatever is answered, refused or not, gives back what it has taken.
 func TestAStreamThatIsAnsweredHoldsNothing(t *testing.T) {
-	st, budget := filled(t, admission.Large)
-	st.account.Rest(0)
+	st, budget, others := filled(t, admission.Large)
+	others.Close()
 	out := outbox{server: st.server}
 	for id := uint64(0); id < 90; id += 3 {
 		bad := gets(t, id+1)

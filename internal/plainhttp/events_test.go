@@ -35,7 +35,7 @@ func bubbleOf(t *testing.T, ring *watch.Ring, switches *method.Switches, match .
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(nil, consistency.New(consistency.Config{Ring: ring}), methods, admission.NewCalls(), clock.WallClock, time.Minute)
+	s := New(nil, consistency.New(consistency.Config{Ring: ring}), methods, admission.NewCalls(nil), clock.WallClock, time.Minute)
 	in, out := io.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/changes", nil)

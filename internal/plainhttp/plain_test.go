@@ -239,7 +239,7 @@ func newPlain(t *testing.T) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New(nil, consistency.New(consistency.Config{}), methods, admission.NewCalls(), clock.WallClock, time.Minute)
+	return New(nil, consistency.New(consistency.Config{}), methods, admission.NewCalls(nil), clock.WallClock, time.Minute)
 }
 
 func TestWhenARequestIsAdmitted(t *testing.T) {

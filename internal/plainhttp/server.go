@@ -56,16 +56,20 @@ func (s *Server) plain(setting string, do func(http.ResponseWriter, *http.Reques
 		if _, bad := url.ParseQuery(r.URL.RawQuery); err == nil && bad != nil {
 			err = interrex.Errorf(interrex.ErrInvalid, "?%.80s: it cannot be parsed: %.80v", r.URL.RawQuery, bad)
 		}
+		kind := admission.Brief
+		if follows(r) || r.URL.Query().Has("block") {
+			kind = admission.Lasting
+		}
+		ctx, leave := r.Context(), func() {}
 		if err == nil {
-			err = s.calls.Enter()
+			ctx, leave, err = s.calls.Begin(ctx, kind)
 		}
 		if err != nil {
 			plainError(w, err)
 			return
 		}
-		defer s.calls.Leave(1)
-		ctx := r.Context()
-		if follows(r) || r.URL.Query().Has("block") {
+		defer leave()
+		if kind == admission.Lasting {
 			var cancel context.CancelFunc
 			ctx, cancel = s.calls.EndOn(ctx)
 			defer cancel()
@@ -102,6 +106,11 @@ func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Rev
 // sends comments while nothing happens, and the last event is named after the kind
 // of the error that ends the stream.
 func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource) error {
+	share := admission.CallerOf(r.Context()).Share()
+	if err := s.calls.Take(admission.Watch, share, 1); err != nil {
+		return err
+	}
+	defer s.calls.Give(admission.Watch, share, 1)
 	watcher, err := s.checker.Ring.Watch(from.since, from.scope, from.match)
 	if err != nil {
 		return err

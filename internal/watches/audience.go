@@ -16,6 +16,7 @@ import (
 type audience struct {
 	server  *Server
 	caller  admission.Caller
+	share   string             // of the caller
 	account *admission.Account // of the stream; nil for a watch on a call of its own
 	open    map[uint64]*watched
 	running []*watched // have credit and read the ring, each at its position; in its order
@@ -36,7 +37,7 @@ type audience struct {
 func newAudience(s *Server, c admission.Caller) *audience {
 	ring := s.checker.Ring
 	return &audience{
-		server: s, caller: c, open: map[uint64]*watched{}, waiting: waiters{front: ring.Front()},
+		server: s, caller: c, share: c.Share(), open: map[uint64]*watched{}, waiting: waiters{front: ring.Front()},
 		progressDue: ring.UntilProgress(), switched: s.methods.Switches.UntilChanged().Done(),
 	}
 }
@@ -105,7 +106,11 @@ func (a *audience) add(w *watched) (err error) {
 		w.showing = &snapshot{}
 		w.sent.compare = w.compare
 	}
+	if err := a.server.calls.Take(admission.Watch, a.share, 1); err != nil {
+		return err
+	}
 	if w.cursor, err = a.server.checker.Ring.Follower(since, w.scope); err != nil {
+		a.server.calls.Give(admission.Watch, a.share, 1)
 		return err
 	}
 	a.open[w.id] = w
@@ -152,6 +157,7 @@ func (a *audience) forget(id uint64) {
 	a.waiting.leave(w)
 	if w.cursor != nil {
 		w.cursor.Close()
+		a.server.calls.Give(admission.Watch, a.share, 1)
 		return
 	}
 	a.ahead = slices.DeleteFunc(a.ahead, func(other *watched) bool { return other == w })

@@ -47,7 +47,7 @@ func newViewed(t testing.TB) *viewed {
 	methods, err := method.NewRegistry("a", st, method.NewSwitches(), declared)
 	v.must(err)
 	checker := consistency.New(consistency.Config{ID: "a", State: st, Ring: ring, Leadership: nobody{}, Logger: hushed{}})
-	v.server = New(checker, methods, admission.NewCalls(), clock.WallClock, time.Minute)
+	v.server = New(checker, methods, admission.NewCalls(nil), clock.WallClock, time.Minute)
 	m, err := wire.MethodOf(interrexv1.LeaseServiceWatchProcedure)
 	v.must(err)
 	v.method = v.server.watches[m.Number]
@@ -618,7 +618,7 @@ func TestAWatchTakesMemoryWhileItIsOpen(t *testing.T) {
 	nd, b := newViewed(t), admission.NewBudget(0)
 	a := newAudience(nd.server, admission.Caller{})
 	defer a.close()
-	a.account = b.Open(admission.Public)
+	a.account = b.Open(admission.Caller{Name: "ann"})
 	out := &message{}
 	a.begin(opening(t, 1, 1, &interrexv1.WatchRequest{}), out)
 	a.begin(opening(t, 2, 1, &interrexv1.WatchRequest{Since: 900}), out) // is ahead
@@ -639,16 +639,44 @@ func TestAWatchTakesMemoryWhileItIsOpen(t *testing.T) {
 	if b.Used() != 0 {
 		t.Errorf("of one that never began %d bytes are left", b.Used())
 	}
-	others := b.Open(admission.Public)
+	others := b.Open(admission.Caller{})
 	others.Force(int(b.Limit()))
 	if _, err := a.read(opening(t, 3, 1, &interrexv1.WatchRequest{})); interrex.KindOf(err) != interrex.ErrOverloaded {
 		t.Errorf("without memory: %v", err)
 	}
-	account := b.Open(admission.Public)
+	account := b.Open(admission.Caller{Name: "ann"})
 	begun := false
 	time.AfterFunc(10*time.Millisecond, others.Close)
 	err = sendOut(t.Context(), account, 1000, func() error { begun = true; return nil })
 	if err != nil || !begun || b.Used() != 0 {
 		t.Errorf("a message that waits for memory: %v, sent %v, %d bytes are left", err, begun, b.Used())
+	}
+}
+
+func TestOneCallerHasAQuarterOfTheWatches(t *testing.T) {
+	nd := newViewed(t)
+	nd.server.calls = admission.NewCalls(admission.NewInFlight(16))
+	out := &message{}
+	flood, more, good := newAudience(nd.server, admission.Caller{Name: "flood"}), newAudience(nd.server, admission.Caller{Name: "flood"}), newAudience(nd.server, admission.Caller{Name: "good"})
+	for id := range uint64(4) {
+		flood.begin(opening(t, id, 1, &interrexv1.WatchRequest{}), out)
+	}
+	more.begin(opening(t, 1, 1, &interrexv1.WatchRequest{}), out)
+	good.begin(opening(t, 1, 1, &interrexv1.WatchRequest{}), out)
+	if len(flood.open) != 4 || len(more.open) != 0 || len(good.open) != 1 || len(out.Refused) != 1 || out.Refused[0].GetError().GetKind() != "overloaded" {
+		t.Errorf("%d, %d and %d are open, refused is %v", len(flood.open), len(more.open), len(good.open), out.Refused)
+	}
+	flood.forget(1)
+	flood.forget(2)
+	if more.begin(opening(t, 2, 1, &interrexv1.WatchRequest{}), out); len(more.open) != 1 {
+		t.Errorf("what has ended is not free: %v", out.Refused)
+	}
+	for _, a := range []*audience{flood, more, good} {
+		a.close()
+	}
+	for kind, u := range nd.server.calls.Uses {
+		if u.Used != 0 {
+			t.Errorf("%d %s are left", u.Used, kind)
+		}
 	}
 }

@@ -82,10 +82,11 @@ func (s *Server) watch(ctx context.Context, m *watchable, f feed, unread error, 
 	if err := s.methods.Allowed(admission.CallerOf(ctx), m.Procedure, f.request); err != nil {
 		return wire.Error(err)
 	}
-	if err := s.calls.Enter(); err != nil {
+	ctx, leave, err := s.calls.Begin(ctx, admission.Lasting)
+	if err != nil {
 		return wire.Error(err)
 	}
-	defer s.calls.Leave(1)
+	defer leave()
 	ctx, cancel := s.calls.EndOn(ctx)
 	defer cancel()
 	if err := s.checker.WaitSince(ctx, admission.CallerOf(ctx), f.since); err != nil {
@@ -201,10 +202,11 @@ func always() <-chan struct{} {
 // watchAll serves the watches of one client, until the client has closed its side
 // or the server drains.
 func (s *Server) watchAll(ctx context.Context, conn *connect.BidiStream[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]) error {
-	if err := s.calls.Enter(); err != nil {
+	ctx, leave, err := s.calls.Begin(ctx, admission.Lasting)
+	if err != nil {
 		return s.checker.RPCError(err)
 	}
-	defer s.calls.Leave(1)
+	defer leave()
 	ctx, cancel := context.WithCancelCause(ctx)
 	ended, release := s.calls.EndedFor(ctx)
 	defer release()
@@ -216,7 +218,7 @@ func (s *Server) watchAll(ctx context.Context, conn *connect.BidiStream[interrex
 	st.audience.account = admission.AccountOf(ctx)
 	defer st.audience.close()
 	go func() { st.received <- st.receive() }()
-	err := st.serve()
+	err = st.serve()
 	cancel(err)
 	st.work.Wait()
 	if !st.over && admission.StopReading(ctx) {
