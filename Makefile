@@ -1,5 +1,8 @@
 .DEFAULT_GOAL := help
 
+# Without C the binary needs no library, and its tests are those of what is delivered.
+export CGO_ENABLED ?= 0
+
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -15,6 +18,7 @@ quick: ## without what is long, in less than a minute
 deep: ## the long forms of the long tests, and all faults: some hours
 	tools/deep.sh
 
+race: export CGO_ENABLED = 1
 race: ## all tests with the race detector
 	tools/test.sh -race
 

@@ -99,7 +99,7 @@ type names struct {
 	// lost is the greatest revision of a record, at or above its name's mark, that was
 	// dropped with its name.
 	lost interrex.Revision
-	gone uint64 // how many names in use were dropped here, at least; it is not replicated
+	gone uint64 // how many names were dropped here, at least; it is not replicated
 }
 
 func newNames(l *requestLimits) *names {
@@ -208,14 +208,9 @@ func (s *names) age(now Time) {
 	}
 }
 
-// drop drops a name that is in use.
+// drop forgets a name and its records, which somebody may yet ask for.
 func (s *names) drop(n *name) {
 	s.gone++
-	s.forget(n)
-}
-
-// forget forgets a name and its records, which somebody may yet ask for.
-func (s *names) forget(n *name) {
 	for _, r := range n.records.live() {
 		s.lost = max(s.lost, r.revision)
 	}

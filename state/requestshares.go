@@ -1,7 +1,6 @@
 package state
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/interrex/interrex"
@@ -30,26 +29,45 @@ type RequestShares struct {
 
 // RequestShares returns at most limit shares: those from a Next on, or the first.
 func (s *State) RequestShares(from string, limit int) RequestShares {
+	users := s.requestUsers(from)
+	slices.Sort(users) // without the lock: there may be many
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	r, at := s.system.records, s.at.Load()
 	page := RequestShares{Revision: at.revision, Now: at.now, Lost: r.names.lost}
-	users := slices.Collect(maps.Keys(r.names.shares.byUser))
-	for user := range r.singles.shares.byUser {
-		if r.names.shares.byUser[user] == nil {
-			users = append(users, user)
-		}
-	}
-	users = slices.DeleteFunc(users, func(user string) bool { return user < from })
-	slices.Sort(users)
 	for i, user := range users {
 		if i == limit {
 			page.Next = user
 			break
 		}
-		page.Items = append(page.Items, r.share(user))
+		if r.has(user) {
+			page.Items = append(page.Items, r.share(user))
+		}
 	}
 	return page
+}
+
+// requestUsers returns those who have names or records, from one on.
+func (s *State) requestUsers(from string) (users []string) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	r := s.system.records
+	for user := range r.names.shares.byUser {
+		if user >= from {
+			users = append(users, user)
+		}
+	}
+	for user := range r.singles.shares.byUser {
+		if user >= from && r.names.shares.byUser[user] == nil {
+			users = append(users, user)
+		}
+	}
+	return users
+}
+
+// has reports whether a user has names or records.
+func (r *records) has(user string) bool {
+	return r.names.shares.byUser[user] != nil || r.singles.shares.byUser[user] != nil
 }
 
 func (r *records) share(user string) RequestShare {

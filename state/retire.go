@@ -49,7 +49,7 @@ func (c *Retire) apply(s *State, _ *Turn, op *Operation) Reply {
 	if n := all.find(op.Caller, parseNameID(c.Name)); n != nil {
 		n = all.writable(n)
 		all.raise(n, c.Mark)
-		all.forget(n)
+		all.drop(n)
 	}
 	return nil
 }
