@@ -44,6 +44,7 @@ var floors = map[string]int{
 	"internal/hold":         1, // the holder's side of a lease
 	"internal/wire":         1, // the vocabulary in the API's messages
 	"internal/codec":        1, // the encoding that tables share
+	"internal/capacity":     2, // the limits of a table in number and bytes
 	"internal/founding":     2, // how a cluster begins
 	"internal/lease":        2, // the table of leases
 	"internal/resource":     2, // the table of resources
@@ -127,18 +128,21 @@ var public = []string{
 // sideways are the imports within one floor that are allowed: a folder and the
 // folder below it.
 var sideways = map[[2]string]bool{
-	{"raftworker", "raftworker/leadership"}:  true,
-	{"featuretests", "interrextest"}:         true,
-	{"internal/inbound", "internal/wording"}: true, // both are below all that has a meaning
-	{"config", "internal/disk"}:              true, // config only reads, compares and
-	{"config", "internal/inbound"}:           true, // checks, and needs what is below all
-	{"config", "internal/limits"}:            true,
-	{"config", "internal/wording"}:           true, // that has a meaning
-	{"", "internal/limits"}:                  true, // the vocabulary checks itself, and these
-	{"", "internal/wording"}:                 true, // two know nothing of it
-	{"state", "internal/validation"}:         true, // one check, made by the caller,
-	{"internal/hold", "internal/validation"}: true, // by the holder's side, where it is read
-	{"internal/wire", "internal/validation"}: true, // and before it is applied
+	{"raftworker", "raftworker/leadership"}:    true,
+	{"featuretests", "interrextest"}:           true,
+	{"internal/lease", "internal/capacity"}:    true, // tables are limited alike
+	{"internal/resource", "internal/capacity"}: true,
+	{"internal/access", "internal/capacity"}:   true,
+	{"internal/inbound", "internal/wording"}:   true, // both are below all that has a meaning
+	{"config", "internal/disk"}:                true, // config only reads, compares and
+	{"config", "internal/inbound"}:             true, // checks, and needs what is below all
+	{"config", "internal/limits"}:              true,
+	{"config", "internal/wording"}:             true, // that has a meaning
+	{"", "internal/limits"}:                    true, // the vocabulary checks itself, and these
+	{"", "internal/wording"}:                   true, // two know nothing of it
+	{"state", "internal/validation"}:           true, // one check, made by the caller,
+	{"internal/hold", "internal/validation"}:   true, // by the holder's side, where it is read
+	{"internal/wire", "internal/validation"}:   true, // and before it is applied
 }
 
 func TestImportsGoDown(t *testing.T) {

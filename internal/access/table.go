@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/accesstoken"
+	"github.com/interrex/interrex/internal/capacity"
 	"github.com/interrex/interrex/state"
 )
 
@@ -250,11 +251,8 @@ func unions(tokens []*Token, names map[string]bool) map[string]*Token {
 	return all
 }
 
-// Usage is how much of its limits the table uses.
-type Usage struct{ Count, Bytes int64 }
-
-// Usage returns the current usage.
-func (t *Table) Usage() Usage {
+// Usage returns how much of its limits the table uses.
+func (t *Table) Usage() capacity.Usage {
 	now := t.rows.Load()
-	return Usage{Count: int64(len(now.tokens)), Bytes: int64(now.bytes)}
+	return capacity.Usage{Count: int64(len(now.tokens)), MaxCount: MaxTokens, Bytes: int64(now.bytes), MaxBytes: MaxBytes}
 }
