@@ -77,6 +77,7 @@ func TestTheAuditIsLimited(t *testing.T) {
 		t.Errorf("a refusal is logged as %+v, want %+v, %v", line, want, err)
 	}
 }
+
 // Whatever a caller sends, a line has a limit.
 func TestALineOfTheAuditIsShort(t *testing.T) {
 	to := &lines{Logger: silent.Logger{}}
