@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/interrex/interrex/internal/limits"
 )
 
 // AccessTokens are the tokens of those who may use the API. As soon as there has been
@@ -87,8 +89,8 @@ func (r AccessRule) Validate() error {
 	switch star := strings.IndexByte(r.Prefix, '*'); {
 	case len(r.Verbs) == 0 || len(r.Verbs) > 32:
 		return Errorf(ErrInvalid, "rule: %q has %d verbs: give 1 to 32", r.String(), len(r.Verbs))
-	case r.Prefix == "" || len(r.Prefix) > 512:
-		return Errorf(ErrInvalid, "rule: %q: its prefix has %d bytes: give a key of at most 512, such as default/db, or the beginning of keys and *", r.String(), len(r.Prefix))
+	case r.Prefix == "" || len(r.Prefix) > limits.MaxRulePrefix:
+		return Errorf(ErrInvalid, "rule: %q: its prefix has %d bytes: give a key of at most %d, such as default/db, or the beginning of keys and *", r.String(), len(r.Prefix), limits.MaxRulePrefix)
 	case star >= 0 && star < len(r.Prefix)-1:
 		return Errorf(ErrInvalid, "rule: %q: its prefix has a * that is not at its end", r.String())
 	case slices.ContainsFunc([]byte(r.Prefix), func(c byte) bool { return c < ' ' || c == 0x7f }):

@@ -186,7 +186,7 @@ func (w *world) advance(agent, to int) (last []state.Result) {
 }
 
 func (w *world) digest(agent int) string {
-	kept, _ := w.agents[agent].State.Names()
+	kept := w.agents[agent].State.RequestLimits()[0].Used
 	return fmt.Sprint(w.agents[agent].State.Revision(), kept, w.agents[agent].State.RequestShares("", 100))
 }
 

@@ -27,6 +27,7 @@ var (
 	listedLine = regexp.MustCompile("(?m)^\\| `(interrex_\\w+)` \\| (\\w+) \\| ([^|]*) \\| [^|]+ \\| [^|]+ \\|$")
 	typeLine   = regexp.MustCompile(`(?m)^# TYPE (\S+) (\w+)$`)
 	valueLine  = regexp.MustCompile(`(?m)^(\w+?)(?:_bucket|_sum|_count)?(?:\{(.*)\})? \S+$`)
+	limitLine  = regexp.MustCompile(`(?m)^interrex_limit_max\{limit="([^"]+)"\}`)
 	labelName  = regexp.MustCompile(`(\w+)="`)
 	quoted     = regexp.MustCompile("`(\\w+)`")
 )
@@ -133,4 +134,31 @@ func TestTheListOfMetricsIsWhatAgentsServe(t *testing.T) {
 		}
 		return differ(want, got)
 	})
+	text := fetch(t, http.DefaultClient, "http://"+f.members[0].config.API.Listen+"/metrics")
+	if err := limitsDiffer(t, text); err != nil {
+		t.Error(err)
+	}
+}
+
+// limitsDiffer returns which limits are served and not in the tables of
+// docs/operations.md.
+func limitsDiffer(t *testing.T, text string) error {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, tables, _ := strings.Cut(string(page), "\n## Limits\n")
+	tables, _, _ = strings.Cut(tables, "\n## ")
+	var failed []error
+	maxima, used := limitLine.FindAllStringSubmatch(text, -1), strings.Count(text, "\ninterrex_limit_used{")
+	for _, m := range maxima {
+		if !strings.Contains(tables, "`"+m[1]+"`") {
+			failed = append(failed, fmt.Errorf("the limit %s is not listed", m[1]))
+		}
+	}
+	if len(maxima) < 15 || len(maxima) != used {
+		failed = append(failed, fmt.Errorf("%d limits are served, with how much is used of %d", len(maxima), used))
+	}
+	return errors.Join(failed...)
 }

@@ -65,3 +65,9 @@ func DecodeGroupReply(b []byte) error {
 	_, err := tableSet{}.decodeGroupReply(b)
 	return err
 }
+
+// Names returns the number of names of request ids that are kept, and their limit.
+func (s *State) Names() (kept, limit int) {
+	names := s.RequestLimits()[0]
+	return int(names.Used), int(names.Limit)
+}

@@ -57,14 +57,6 @@ func (s *State) Waitable() Waitable { return s.waitable }
 // Identity returns the state's history. It never waits for an entry.
 func (s *State) Identity() Identity { return s.at.Load().identity.clone() }
 
-// Names returns the number of names of request ids that are kept, and their
-// limit.
-func (s *State) Names() (kept, limit int) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return len(s.system.records.names.all), s.system.limits.Names
-}
-
 // Recorded reports whether a mark or a record, or that there is none, determines the
 // reply to op, and returns it. Only a leader may call it, for a waiting claim at every
 // retry: to others a record may be new.

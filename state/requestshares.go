@@ -17,6 +17,26 @@ type RequestShare struct {
 	RecordBytes int64
 }
 
+// RequestLimit is one limit of request ids, and how much of it is used.
+type RequestLimit struct {
+	Setting     string
+	Used, Limit int64
+}
+
+// RequestLimits returns the limits of names, of other request ids, and of their records.
+func (s *State) RequestLimits() []RequestLimit {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	l, named, single := s.system.limits, s.system.records.names.shares.total, s.system.records.singles.shares.total
+	return []RequestLimit{
+		{settingNames, named[inNumber], int64(l.Names)},
+		{settingNameRecords, named[inRecords], int64(l.NameRecords)},
+		{settingNameBytes, named[inBytes], l.NameBytes},
+		{settingRecords, single[inNumber], int64(l.Records)},
+		{settingRecordBytes, single[inBytes], l.RecordBytes},
+	}
+}
+
 // RequestShares are some of all shares, callers first, each by name.
 type RequestShares struct {
 	Items    []RequestShare

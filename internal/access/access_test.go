@@ -6,6 +6,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -296,6 +297,62 @@ func TestThereAreAtMostSoManyTokens(t *testing.T) {
 	}
 	if _, err := w.do(one(access.MaxTokens)); interrex.KindOf(err) != interrex.ErrConflict {
 		t.Errorf("one more: %v", err)
+	}
+}
+
+// long is a rule with the longest prefix.
+func long() interrex.AccessRule {
+	return interrex.AccessRule{Table: "lease", Verbs: []string{"claim"}, Prefix: strings.Repeat("x", 512)}
+}
+
+func TestTokensHaveALimitInBytes(t *testing.T) {
+	w := &world{T: t, Table: access.New()}
+	big := func(n int, name string) *access.Create {
+		return &access.Create{Hash: accesstoken.Token{byte(n), 2}.Hash(), Name: name, Rules: slices.Repeat([]interrex.AccessRule{long()}, 64)}
+	}
+	n := 0
+	var err error
+	for ; err == nil; n++ {
+		_, err = w.do(big(n, "ann"))
+	}
+	used := w.Usage()
+	if interrex.KindOf(err) != interrex.ErrConflict || used.Bytes > access.MaxBytes || used.Bytes < access.MaxBytes*9/10 || used.Count != int64(n-1) {
+		t.Fatalf("after %d it is %v, and they use %+v", n, err, used)
+	}
+	restored := access.New()
+	var b bytes.Buffer
+	if err := w.Freeze().Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if b.Len() > access.MaxBytes+100 {
+		t.Errorf("a snapshot has %d bytes", b.Len())
+	}
+	if err := restored.Restore(1, &b); err != nil || restored.Usage() != used {
+		t.Errorf("they use %+v after a restore, %+v before: %v", restored.Usage(), used, err)
+	}
+	w.must(&access.Revoke{ID: big(0, "").Hash.ID()})
+	w.must(big(n, "bob"))
+}
+
+// An entry ends up to a thousand tokens, while everything else on the agent waits.
+func TestTokensThatEndTogetherAreDroppedTogether(t *testing.T) {
+	w := &world{T: t, Table: access.New()}
+	first := slices.Repeat(rules, 64)
+	for n := range access.MaxTokens - 1 {
+		w.must(&access.Create{Hash: accesstoken.Token{byte(n), byte(n >> 8), 3}.Hash(), Name: "ann", Rules: first[:1], TTL: time.Minute})
+	}
+	w.must(&access.Create{Hash: accesstoken.Token{0, 0, 4}.Hash(), Name: "ann", Rules: first})
+	named := w.Named("ann")
+	w.now = state.Time(time.Minute)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n := w.Tick(w.turn(), limits.MaxEndings)
+	runtime.ReadMemStats(&after)
+	if work := after.TotalAlloc - before.TotalAlloc; n != limits.MaxEndings || work > 16<<20 { // a gigabyte and more, one by one
+		t.Errorf("%d have ended, with %d MiB of memory", n, work>>20)
+	}
+	if left := w.Named("ann"); len(left.Rules) != 64+23 || named.Valid.Err() == nil {
+		t.Errorf("the name has %d rules; what it had: %v", len(left.Rules), named.Valid.Err())
 	}
 }
 

@@ -82,15 +82,20 @@ func (t *Table) Due() (due state.Time, some bool) {
 }
 
 // Tick removes at most limit tokens that have ended.
-func (t *Table) Tick(turn *state.Turn, limit int) (n int) {
+func (t *Table) Tick(turn *state.Turn, limit int) int {
+	var over []*Token
 	for _, token := range t.Tokens() {
-		if n < limit && token.Expires != 0 && token.Expires <= turn.Now {
+		if len(over) < limit && token.Expires != 0 && token.Expires <= turn.Now {
 			turn.Next()
-			t.drop(token.ID(), interrex.Errorf(interrex.ErrUnauthenticated, "access token %s (%s) has expired", token.ID(), token.Name))
-			n++
+			over = append(over, token)
 		}
 	}
-	return n
+	if len(over) > 0 {
+		t.drop(over, func(token *Token) error {
+			return interrex.Errorf(interrex.ErrUnauthenticated, "access token %s (%s) has expired", token.ID(), token.Name)
+		})
+	}
+	return len(over)
 }
 
 // Create creates a token, whose secret never leaves the one who made it.
@@ -165,6 +170,9 @@ func (c *Create) check(r *rows) *interrex.Error {
 	if n := len(r.tokens); n >= MaxTokens {
 		return interrex.Errorf(interrex.ErrConflict, "there are %d access tokens, which is the limit: revoke one first", n)
 	}
+	if n := (&Token{Hash: c.Hash, Name: c.Name, Operator: c.Operator, Rules: c.Rules}).weight(); r.bytes+n > MaxBytes {
+		return interrex.Errorf(interrex.ErrConflict, "the access tokens have %d bytes, and with %d more they would have more than %d, the limit: revoke one first, or give fewer rules, with shorter prefixes", r.bytes, n, MaxBytes)
+	}
 	return nil
 }
 
@@ -207,6 +215,8 @@ func (c *Revoke) apply(t *Table, _ *state.Turn) *Reply {
 	r := t.rows.Load()
 	i, _ := r.find(c.ID)
 	token := r.tokens[i]
-	t.drop(c.ID, interrex.Errorf(interrex.ErrUnauthenticated, "access token %s (%s) was revoked", c.ID, token.Name))
+	t.drop([]*Token{token}, func(*Token) error {
+		return interrex.Errorf(interrex.ErrUnauthenticated, "access token %s (%s) was revoked", c.ID, token.Name)
+	})
 	return &Reply{Token: token}
 }

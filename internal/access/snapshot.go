@@ -129,7 +129,7 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("cannot restore access tokens: %w", err)
 	}
-	t.replace(next, interrex.Errorf(interrex.ErrUnauthenticated, "the access token has ended"))
+	t.replace(next, func(*Token) error { return interrex.Errorf(interrex.ErrUnauthenticated, "the access token has ended") })
 	return nil
 }
 
@@ -140,7 +140,7 @@ func readRows(d *decoder) (*rows, error) {
 		if last := len(r.tokens) - 1; last >= 0 && r.tokens[last].ID() >= t.ID() {
 			return nil, fmt.Errorf("access token %q is out of order", t.ID())
 		}
-		r.tokens = append(r.tokens, t)
+		r.tokens, r.bytes = append(r.tokens, t), r.bytes+t.weight()
 	}
 	if !d.Done() {
 		return nil, errors.New("an item is malformed")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/accesstoken"
+	"github.com/interrex/interrex/internal/capacity"
 	"github.com/interrex/interrex/state"
 )
 
@@ -28,8 +29,11 @@ type Token struct {
 // ID returns the token's name in lists.
 func (t *Token) ID() string { return t.Hash.ID() }
 
-// MaxTokens is the number of access tokens that may exist.
-const MaxTokens = 1024
+// The limits of the table.
+const (
+	MaxTokens = 1024
+	MaxBytes  = 1 << 20 // of all tokens, as a snapshot encodes them: mostly their names and rules
+)
 
 // Table is the replicated table of access tokens. It implements state.Table.
 //
@@ -46,6 +50,7 @@ type Table struct {
 type rows struct {
 	closed bool     // there has been a token
 	tokens []*Token // by ID
+	bytes  int      // of all of them, as weight counts
 }
 
 // live is what callers have of rows on this agent; it is immutable.
@@ -132,39 +137,50 @@ func (r *rows) find(id string) (int, bool) {
 func (t *Table) put(token *Token) {
 	now := t.rows.Load()
 	i, _ := now.find(token.ID())
-	t.replace(&rows{closed: true, tokens: slices.Insert(slices.Clone(now.tokens), i, token)}, nil)
+	t.replace(&rows{closed: true, tokens: slices.Insert(slices.Clone(now.tokens), i, token), bytes: now.bytes + token.weight()}, nil)
 }
 
-// drop removes a token that is there; why is for those who use it.
-func (t *Table) drop(id string, why error) {
+// drop removes tokens that are there, all at once: what callers have of the table is
+// made anew each time. why is for those who use one of them.
+func (t *Table) drop(gone []*Token, why func(*Token) error) {
 	now := t.rows.Load()
-	i, _ := now.find(id)
-	t.replace(&rows{closed: true, tokens: slices.Delete(slices.Clone(now.tokens), i, i+1)}, why)
+	next := &rows{closed: true, bytes: now.bytes}
+	for _, token := range now.tokens {
+		if slices.Contains(gone, token) {
+			next.bytes -= token.weight()
+			continue
+		}
+		next.tokens = append(next.tokens, token)
+	}
+	t.replace(next, why)
 }
 
 // replace replaces the content, and ends the grants of tokens that are not in the next
 // one, and of the names that have lost one.
-func (t *Table) replace(next *rows, why error) {
+func (t *Table) replace(next *rows, why func(*Token) error) {
 	was := t.live.Load()
 	now := &live{open: was.open, end: was.end, nobody: was.nobody, byID: make(map[string]*granted, len(next.tokens))}
-	lost := maps.Clone(was.byID)
+	lost, changed := maps.Clone(was.byID), map[string]bool{}
 	for _, token := range next.tokens {
 		g := was.byID[token.ID()]
 		if g == nil || !g.token.same(token) {
-			g = newGranted(token)
+			g, changed[token.Name] = newGranted(token), false
 		} else {
 			delete(lost, token.ID())
 		}
 		now.byID[token.ID()] = g
 	}
+	for _, g := range lost {
+		changed[g.token.Name] = true
+	}
 	if !next.closed && now.open.Err() != nil {
 		now.open, now.end = context.WithCancelCause(context.Background())
 	}
-	ended := now.nameAll(next.tokens, was, lost)
+	ended := now.nameAll(next.tokens, was, changed)
 	t.rows.Store(next)
 	t.live.Store(now)
 	for _, g := range lost {
-		g.end(why)
+		g.end(why(g.token))
 	}
 	for _, g := range ended {
 		g.end(interrex.Errorf(interrex.ErrUnavailable, "what the owner of this certificate may do has changed: try again"))
@@ -174,18 +190,23 @@ func (t *Table) replace(next *rows, why error) {
 	}
 }
 
-// nameAll sets the grants of names, which go on where they have lost no token, and
-// returns those that end. That of nobody ends for the name that has one from now on.
-func (l *live) nameAll(tokens []*Token, was *live, lost map[string]*granted) (ended []*granted) {
-	less := map[string]bool{}
-	for _, g := range lost {
-		less[g.token.Name] = true
-	}
-	l.names = map[string]*granted{}
-	for name, of := range unions(tokens) {
+// nameAll sets the grants of names, and returns those that end. changed has the names
+// whose tokens are others, and whether one of them was lost: where none was, the name's
+// grant goes on. That of nobody ends for the name that has one from now on.
+func (l *live) nameAll(tokens []*Token, was *live, changed map[string]bool) (ended []*granted) {
+	l.names = maps.Clone(was.names)
+	next := unions(tokens, changed)
+	for name, less := range changed {
+		before, of := was.names[name], next[name]
+		if less {
+			ended = append(ended, before)
+		}
+		if of == nil {
+			delete(l.names, name)
+			continue
+		}
 		g := newGranted(of)
-		before := was.names[name]
-		if before != nil && !less[name] {
+		if before != nil && !less {
 			g.Valid, g.end = before.Valid, before.end
 		}
 		if before == nil && l.nobody == was.nobody {
@@ -193,14 +214,11 @@ func (l *live) nameAll(tokens []*Token, was *live, lost map[string]*granted) (en
 		}
 		l.names[name] = g
 	}
-	for name := range less {
-		ended = append(ended, was.names[name])
-	}
 	return ended
 }
 
 func (t *Token) same(o *Token) bool {
-	return t.Hash == o.Hash && t.Name == o.Name && t.Operator == o.Operator && slices.EqualFunc(t.Rules, o.Rules, sameRule)
+	return t == o || t.Hash == o.Hash && t.Name == o.Name && t.Operator == o.Operator && slices.EqualFunc(t.Rules, o.Rules, sameRule)
 }
 
 func sameRule(a, b interrex.AccessRule) bool { return a.String() == b.String() }
@@ -211,17 +229,30 @@ func newGranted(token *Token) *granted {
 	return g
 }
 
-// unions returns what the tokens of each name are together.
-func unions(tokens []*Token) map[string]*Token {
+// weight is the number of bytes that MaxBytes counts.
+func (t *Token) weight() int { return len(appendToken(nil, t)) }
+
+// unions returns what the tokens of each of some names are together.
+func unions(tokens []*Token, names map[string]bool) map[string]*Token {
 	all := map[string]*Token{}
 	for _, token := range tokens {
+		if _, is := names[token.Name]; !is {
+			continue
+		}
 		if of := all[token.Name]; of != nil {
 			of.Operator = of.Operator || token.Operator
-			of.Rules = append(slices.Clip(of.Rules), token.Rules...)
+			of.Rules = append(of.Rules, token.Rules...)
 			continue
 		}
 		copied := *token
+		copied.Rules = slices.Clone(token.Rules)
 		all[token.Name] = &copied
 	}
 	return all
+}
+
+// Usage returns how much of its limits the table uses.
+func (t *Table) Usage() capacity.Usage {
+	now := t.rows.Load()
+	return capacity.Usage{Count: int64(len(now.tokens)), MaxCount: MaxTokens, Bytes: int64(now.bytes), MaxBytes: MaxBytes}
 }

@@ -86,9 +86,10 @@ func TestWhatRulesAllow(t *testing.T) {
 func TestTheMissingRuleAllowsTheUse(t *testing.T) {
 	for _, u := range []accesstoken.Use{
 		{Table: "lease", Verb: "claim", Key: "default/a"}, {Table: "lease", Verb: "list", Key: "default/", Prefix: true}, {Table: "change", Verb: "append"},
+		{Table: "lease", Verb: "read", Key: "default/" + strings.Repeat("é", 3000)}, // longer than a rule's prefix
 	} {
 		r, err := interrex.ParseAccessRule(u.Missing())
-		if narrow := u.Key != "" && !u.Prefix; narrow != (r.Prefix == u.Key) {
+		if narrow := u.Key != "" && !u.Prefix && len(u.Key) < 512; narrow != (r.Prefix == u.Key) {
 			t.Errorf("%s is not the narrowest one that allows %+v", u.Missing(), u)
 		}
 		if g := (&accesstoken.Grant{Rules: []interrex.AccessRule{r}}); err != nil || !g.Allows(u) {

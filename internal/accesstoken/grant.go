@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 // Grant is what a caller may do. It is immutable, until it ends.
@@ -60,11 +61,15 @@ func (g *Grant) Binds() bool {
 	return slices.ContainsFunc(g.Rules, func(r interrex.AccessRule) bool { return r.Own })
 }
 
-// Missing returns the text of a rule that would allow a use.
+// Missing returns the text of a rule that would allow a use. Of a key that is longer
+// than the prefix of a rule, it has the beginning.
 func (u Use) Missing() string {
 	r := interrex.AccessRule{Table: u.Table, Verbs: []string{cmp.Or(u.Verb, "read")}, Prefix: u.Key}
 	if u.Prefix || u.Key == "" {
 		r.Prefix += "*"
+	}
+	if len(r.Prefix) > limits.MaxRulePrefix {
+		r.Prefix = strings.ToValidUTF8(r.Prefix[:limits.MaxRulePrefix-1], "") + "*"
 	}
 	return r.String()
 }

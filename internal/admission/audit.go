@@ -9,14 +9,17 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/wording"
 )
 
-// auditRate is how many lines an Audit logs a second, auditBurst how many at once, and
-// auditPath how many bytes of a path: anyone may send a request.
+// auditRate is how many lines an Audit logs a second, auditBurst how many at once,
+// auditPath how many bytes of a path, and auditText of a key or a reason: anyone may
+// send a request.
 const (
 	auditRate  = 20
 	auditBurst = 100
 	auditPath  = 256
+	auditText  = 1024
 )
 
 // Audit logs refused calls and what operators do, as a JSON object a line. nil logs
@@ -66,9 +69,9 @@ func (a *Audit) Judged(c Caller, call, key string, act bool, err error) {
 	if a == nil || c.Door == Peer || c.Door == Inside || !refused && (err != nil || !act) {
 		return
 	}
-	line := auditLine{Caller: c.Name, Operator: c.Operator, Door: doors[c.Door], Remote: c.Remote, Call: call, Key: key, Result: "allowed"}
+	line := auditLine{Caller: c.Name, Operator: c.Operator, Door: doors[c.Door], Remote: c.Remote, Call: call, Key: wording.Line(key, auditText), Result: "allowed"}
 	if refused {
-		line.Result, line.Reason = string(kind), err.Error()
+		line.Result, line.Reason = string(kind), wording.Line(err.Error(), auditText)
 	}
 	a.log(line)
 }
@@ -81,7 +84,7 @@ func (a *Audit) Refuse(w http.ResponseWriter, r *http.Request, d Door, err error
 
 // refused logs the refusal of a request whose caller is not known.
 func (a *Audit) refused(c Caller, path string, err error) {
-	a.Judged(c, path[:min(len(path), auditPath)], "", false, err)
+	a.Judged(c, wording.Line(path, auditPath), "", false, err)
 }
 
 func (a *Audit) log(line auditLine) {

@@ -77,6 +77,24 @@ func TestTheAuditIsLimited(t *testing.T) {
 		t.Errorf("a refusal is logged as %+v, want %+v, %v", line, want, err)
 	}
 }
+
+// Whatever a caller sends, a line has a limit.
+func TestALineOfTheAuditIsShort(t *testing.T) {
+	to := &lines{Logger: silent.Logger{}}
+	a := NewAudit(to, testclock.NewClock(time.Unix(1000, 0)))
+	long := strings.Repeat("\x00", 1<<20)
+	a.Judged(Caller{Name: "ann"}, "/List", long, false, interrex.Errorf(interrex.ErrDenied, "%s", long))
+	a.refused(Caller{}, long, interrex.Errorf(interrex.ErrUnauthenticated, "%s", long))
+	for _, line := range to.all {
+		if len(line) > 2*auditText+auditPath+200 {
+			t.Errorf("a line has %d bytes", len(line))
+		}
+	}
+	if len(to.all) != 2 {
+		t.Errorf("%d lines", len(to.all))
+	}
+}
+
 func TestTheAuditSaysWhereARequestCameFrom(t *testing.T) {
 	to := &lines{Logger: silent.Logger{}}
 	g := &Guard{Tokens: known{grants: map[string]*accesstoken.Grant{"op": {Name: "op", Operator: true}}}, Silence: hears.of, Audit: NewAudit(to, testclock.NewClock(time.Unix(1000, 0)))}

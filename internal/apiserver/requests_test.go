@@ -60,7 +60,7 @@ func TestTheAddressOfACallerReachesTheLog(t *testing.T) {
 	}
 	s.send(op(2, interrexv1.StateServiceRetireProcedure, &interrexv1.RetireRequest{Name: opened.GetName(), Mark: 1}))
 	as[interrexv1.RetireResponse](t, s.answers(1)[2])
-	if kept, _ := l.state.Names(); kept != 0 {
+	if kept := l.state.RequestLimits()[0].Used; kept != 0 {
 		t.Errorf("%d names are kept", kept)
 	}
 }

@@ -143,12 +143,12 @@ type Reply struct{ Time int64 } // the leader's wall clock, in nanoseconds
 
 // Apply publishes the change. The feed receives it like every other event.
 func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
-	const fixed = 200
+	const fixed, tagged = 200, 128 // a tag is a place in the index
 	a := c.(*Append)
 	u := &User{Data: strings.Clone(a.Data), Tags: cloneTags(a.Tags)}
 	size := fixed + len(u.Data)
 	for _, tag := range u.Tags {
-		size += len(tag) + 16
+		size += len(tag) + tagged
 	}
 	turn.Emit(interrex.UserChange, "", u, size)
 	return &Reply{turn.Wall.UnixNano()}

@@ -65,6 +65,17 @@ func (w *world) write(key string) interrex.Revision {
 }
 
 // read reads all that there is.
+// A tag takes far more memory than it has bytes.
+func TestTagsCountAgainstTheBytesThatAreKept(t *testing.T) {
+	w := newWorld(t)
+	w.append("1")
+	_, plain := w.feed.Kept()
+	w.append("1", "a", "b", "c", "d")
+	if _, both := w.feed.Kept(); both-2*plain != 4*129 {
+		t.Errorf("a change has %d bytes, and %d with four tags", plain, both-plain)
+	}
+}
+
 func (w *world) read(q change.Query) change.Page {
 	w.t.Helper()
 	p, err := w.feed.Read(whole(q))

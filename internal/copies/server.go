@@ -44,10 +44,11 @@ func (s *Server) Save(ctx context.Context, q *connect.Request[interrexv1.SaveReq
 	if err := s.mayCopy(ctx, interrexv1.MaintenanceServiceSaveProcedure, "save a snapshot"); err != nil {
 		return s.checker.RPCError(err)
 	}
-	if err := s.calls.Enter(); err != nil {
+	ctx, leave, err := s.calls.Begin(ctx, admission.Lasting)
+	if err != nil {
 		return s.checker.RPCError(err)
 	}
-	defer s.calls.Leave(1)
+	defer leave()
 	select {
 	case s.saves <- struct{}{}:
 		defer func() { <-s.saves }()

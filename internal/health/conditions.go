@@ -78,7 +78,7 @@ func (h *Health) conditions() []alarm.Condition {
 		{Name: "log-lost", Look: h.logLost, After: time.Minute, Keep: settled,
 			Do: "start the missing members; if none of them has more, recover from the member with the longest log: see 'interrex agent repair --help'"},
 		{Name: "limit-near", Look: h.on(View.limitNear),
-			Do: "find the clients that use so much, or raise the setting that the text names; beyond the limit requests fail as overloaded"},
+			Do: "find the clients that use so much, delete what is not needed, or raise the limit if it is a setting, with 'interrex settings set': beyond it what adds is refused, and everything else goes on"},
 		{Name: "member-silent", Look: h.on(View.memberSilent), Unknown: h.betweenLives,
 			Do: "start or resume that agent, or fix the network to it"},
 		{Name: "peer-refused", Look: h.on(View.peerRefused), After: refusalGrace, Keep: settled,

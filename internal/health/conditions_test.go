@@ -257,8 +257,7 @@ var troubles = map[string][]trouble{
 		{func(t *testing.T, a *agent) func() {
 			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New()} })
 			a.view.State = r.State
-			_, limit := r.State.Names()
-			names := (8*limit + 9) / 10
+			names := (8*r.State.RequestLimits()[0].Limit + 9) / 10
 			var ops []state.Operation
 			for i := range names {
 				ops = append(ops, state.Operation{Table: state.SystemTable, Data: (&state.OpenName{Bits: uint64(i + 1)}).Append(nil)})

@@ -22,33 +22,34 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // What Collect reads. A part that does not run has no value.
 var (
-	revisionDesc      = desc("revision", "The revision that this agent has applied.")
-	leasesDesc        = desc("leases", "Leases that are held.", "namespace")
-	leasesSizeDesc    = desc("leases_bytes", "Bytes of all leases, as leases.max-bytes counts them.")
-	resourcesDesc     = desc("resources", "Resources that are stored.", "kind")
-	resourcesSizeDesc = desc("resources_bytes", "Bytes of all resources, as resources.max-bytes counts them.")
-	changesDesc       = desc("changes_kept", "Changes that the feed keeps.")
-	requestsDesc      = desc("request_bytes", "Memory of the requests under way, in bytes.")
-	requestsLimit     = desc("request_bytes_limit", "The memory that requests under way may use, in bytes.")
-	refusedDesc       = desc("requests_refused_total", "Requests that were refused because there was no memory for them.")
-	watchersDesc      = desc("watchers", "Watches that are open on this agent.")
-	observerDesc      = desc("observations_dropped_total", "Changes and events of raft that the program's observers have lost.")
-	queueDesc         = desc("queue_depth", "Operations that wait for the log.", "lane")
-	lagDesc           = desc("projection_lag_revisions", "Revisions that the database of lease holders is behind this agent.")
-	breakerDesc       = desc("hook_breaker_open", "1 while a webhook is not called since it fails, else 0, on the agent that calls it.", "hook")
-	hookLagDesc       = desc("hook_lag_revisions", "Revisions that a webhook that is called after events is behind, on the agent that calls it.", "hook")
-	skippedDesc       = desc("hook_skipped_revisions", "Revisions that a webhook was not told of, because they were no longer kept.", "hook")
-	silentDesc        = desc("member_silent_seconds", "Time since another member was last heard of, where this agent knows.", "member")
-	diskDesc          = desc("disk_free_bytes", "Free bytes of the data directory's file system.")
-	logDesc           = desc("log_bytes", "Bytes of raft's log on disk, with what is reserved for more of it.")
-	snapshotDesc      = desc("snapshot_age_seconds", "Time since the newest snapshot was taken.")
-	certDesc          = desc("tls_cert_expiry_timestamp_seconds", "When the first of this agent's certificates ends, in Unix seconds.")
+	revisionDesc    = desc("revision", "The revision that this agent has applied.")
+	leasesDesc      = desc("leases", "Leases that are held.", "namespace")
+	resourcesDesc   = desc("resources", "Resources that are stored.", "kind")
+	changesDesc     = desc("changes_kept", "Changes that the feed keeps.")
+	changesSizeDesc = desc("changes_bytes", "Bytes of the changes that the feed keeps, as changes.keep-bytes counts them.")
+	limitDesc       = desc("limit_max", "A limit beyond which something is refused.", "limit")
+	limitUsedDesc   = desc("limit_used", "How much of a limit is used.", "limit")
+	requestsDesc    = desc("request_bytes", "Memory of the requests under way, in bytes.")
+	requestsLimit   = desc("request_bytes_limit", "The memory that requests under way may use, in bytes.")
+	refusedDesc     = desc("requests_refused_total", "Requests that were refused because there was no memory for them.")
+	watchersDesc    = desc("watchers", "Watches that are open on this agent.")
+	observerDesc    = desc("observations_dropped_total", "Changes and events of raft that the program's observers have lost.")
+	queueDesc       = desc("queue_depth", "Operations that wait for the log.", "lane")
+	lagDesc         = desc("projection_lag_revisions", "Revisions that the database of lease holders is behind this agent.")
+	breakerDesc     = desc("hook_breaker_open", "1 while a webhook is not called since it fails, else 0, on the agent that calls it.", "hook")
+	hookLagDesc     = desc("hook_lag_revisions", "Revisions that a webhook that is called after events is behind, on the agent that calls it.", "hook")
+	skippedDesc     = desc("hook_skipped_revisions", "Revisions that a webhook was not told of, because they were no longer kept.", "hook")
+	silentDesc      = desc("member_silent_seconds", "Time since another member was last heard of, where this agent knows.", "member")
+	diskDesc        = desc("disk_free_bytes", "Free bytes of the data directory's file system.")
+	logDesc         = desc("log_bytes", "Bytes of raft's log on disk, with what is reserved for more of it.")
+	snapshotDesc    = desc("snapshot_age_seconds", "Time since the newest snapshot was taken.")
+	certDesc        = desc("tls_cert_expiry_timestamp_seconds", "When the first of this agent's certificates ends, in Unix seconds.")
 )
 
 // Describe implements prometheus.Collector.
 func (h *Health) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		revisionDesc, leasesDesc, leasesSizeDesc, resourcesDesc, resourcesSizeDesc, changesDesc, requestsDesc, requestsLimit, refusedDesc, watchersDesc, observerDesc, queueDesc, lagDesc, breakerDesc, hookLagDesc, skippedDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
+		revisionDesc, leasesDesc, resourcesDesc, changesDesc, changesSizeDesc, limitDesc, limitUsedDesc, requestsDesc, requestsLimit, refusedDesc, watchersDesc, observerDesc, queueDesc, lagDesc, breakerDesc, hookLagDesc, skippedDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
 	} {
 		ch <- d
 	}
@@ -79,13 +80,19 @@ func (h *Health) Collect(ch chan<- prometheus.Metric) {
 		for namespace, n := range v.Leases.Counts() {
 			gauge(leasesDesc, float64(n), namespace)
 		}
-		gauge(leasesSizeDesc, float64(v.Leases.Usage().Bytes))
-		gauge(resourcesSizeDesc, float64(v.Resources.Usage().Bytes))
-		kept, _ := v.Changes.Kept()
+		kept, bytes := v.Changes.Kept()
 		gauge(changesDesc, float64(kept))
+		gauge(changesSizeDesc, float64(bytes))
 		for kind, n := range v.Resources.Counts() {
 			gauge(resourcesDesc, float64(n), kind)
 		}
+	}
+	for _, l := range v.limits(readable) {
+		if l.caller != "" {
+			continue // callers are no label
+		}
+		gauge(limitDesc, float64(l.most), l.name)
+		gauge(limitUsedDesc, float64(l.used), l.name)
 	}
 	if v.Queue != nil {
 		normal, extend := v.Queue.Depth()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/capacity"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/wording"
@@ -82,16 +83,16 @@ func (c *Claim) check(t *Table, now state.Time) *interrex.Error {
 func (c *Claim) takesOver(l *row) bool { return c.Takeover && l.holder == c.Holder }
 
 // weigh is part of weighing.
-func (c *Claim) weigh(t *Table, sum *load) {
-	sum.bytes += int64(len(join(c.Key)) + len(c.Holder) + len(c.Metadata.Packed()))
+func (c *Claim) weigh(t *Table, sum *capacity.Load) {
+	sum.Bytes += int64(len(join(c.Key)) + len(c.Holder) + len(c.Metadata.Packed()))
 	l, there := t.rows.Get(join(c.Key))
 	if !there {
-		sum.count++
+		sum.Count++
 		return
 	}
-	sum.bytes -= l.weight()
+	sum.Bytes -= l.weight()
 	for _, p := range l.pins { // which a takeover keeps
-		sum.bytes += p.weight()
+		sum.Bytes += p.weight()
 	}
 }
 

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/capacity"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/state"
 )
@@ -66,9 +67,7 @@ func (t *Table) Check(now state.Time, c state.Command) error {
 	if err := t.checkAlone(now, c); err != nil {
 		return err
 	}
-	var l load
-	t.weigh(c, &l)
-	if refusal := t.fits(&l); refusal != nil {
+	if refusal := t.used.Fits([]capacity.Change{t.change(c)}, t.limits); refusal != nil {
 		return refusal
 	}
 	return nil

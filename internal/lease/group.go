@@ -2,6 +2,7 @@ package lease
 
 import (
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/capacity"
 	"github.com/interrex/interrex/state"
 )
 
@@ -19,7 +20,7 @@ type pinning interface {
 // counted together. So is what the limits of the table count.
 func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 	tallies := make(map[interrex.Key]*tally, len(all))
-	var sum load
+	changes := make([]capacity.Change, 0, len(all))
 	for _, c := range all {
 		k := c.About().Key
 		p, pins := c.(pinning)
@@ -42,9 +43,9 @@ func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 			known = &tally{}
 		}
 		tallies[k] = known
-		t.weigh(c, &sum)
+		changes = append(changes, t.change(c))
 	}
-	if refusal := t.fits(&sum); refusal != nil {
+	if refusal := t.used.Fits(changes, t.limits); refusal != nil {
 		return refusal
 	}
 	return nil

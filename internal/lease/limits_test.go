@@ -96,6 +96,71 @@ func TestLeasesHaveALimitInBytes(t *testing.T) {
 	}
 }
 
+// A transfer changes how long the holder is, and nothing else that counts.
+func TestATransferToALongerHolderNeedsRoom(t *testing.T) {
+	w := newWorld(t)
+	l := must(w.do(claimOf("one"))).Lease
+	used := w.table.Usage().Bytes
+	w.limit(1000, 1024)
+	filler := claimOf("two")
+	filler.Key.Namespace = "other"
+	filler.Metadata = must(codec.NewMetadata(map[string]string{"text": strings.Repeat("x", 880)}))
+	must(w.do(filler))
+	left := int(1024 - w.table.Usage().Bytes)
+	if left < 10 || left > 200 || used == 0 {
+		t.Fatalf("%d bytes are left", left)
+	}
+	to := func(n int) *lease.Transfer {
+		return &lease.Transfer{Key: l.Key, Token: l.Token, To: strings.Repeat("b", n)}
+	}
+	if k := w.kindOf(to(len("ann") + left + 1)); k != interrex.ErrOverloaded {
+		t.Errorf("one byte too many: %q", k)
+	}
+	for name, c := range map[string]command{
+		"an extend": &lease.Extend{Key: l.Key, Token: l.Token},
+		"the limit": to(len("ann") + left),
+	} {
+		if k := w.kindOf(c); k != "" && k != interrex.ErrNotHeld {
+			t.Errorf("%s is %q", name, k)
+		}
+	}
+	l, _ = w.table.Get(l.Key)
+	if now := w.table.Usage(); now.Bytes != now.MaxBytes {
+		t.Fatalf("it uses %+v", now)
+	}
+	if k := w.kindOf(to(1)); k != "" {
+		t.Errorf("to a shorter holder it is %q", k)
+	}
+}
+
+// A caller that may write to one namespace leaves room for the others.
+func TestOneNamespaceDoesNotTakeAllLeases(t *testing.T) {
+	w := newWorld(t)
+	w.limit(10, 1<<20)
+	for n := range 9 {
+		must(w.do(claimOf(fmt.Sprint(n))))
+	}
+	if k := w.kindOf(claimOf("more")); k != interrex.ErrOverloaded {
+		t.Errorf("a tenth of one namespace is %q", k)
+	}
+	other := &lease.Claim{Key: key("other/one"), Holder: "bob", TTL: time.Minute}
+	must(w.do(other))
+	if k := w.kindOf(&lease.Claim{Key: key("third/one"), Holder: "bob", TTL: time.Minute}); k != interrex.ErrOverloaded {
+		t.Errorf("an eleventh is %q", k)
+	}
+	if got := w.table.Counts(); got["jobs"] != 9 || got["other"] != 1 {
+		t.Errorf("it counts %v", got)
+	}
+	w.restart()
+	if k := w.kindOf(&lease.Revoke{Key: other.Key, Force: true}); k != "" {
+		t.Errorf("a revoke is %q", k)
+	}
+	w.limit(10, 1<<20)
+	if k := w.kindOf(claimOf("more")); k != interrex.ErrOverloaded {
+		t.Errorf("after a restore, a tenth of one namespace is %q", k)
+	}
+}
+
 // What the limits count is what a restored table has.
 func TestTheBytesOfLeasesAreCountedExactly(t *testing.T) {
 	seed := rand.Uint64()

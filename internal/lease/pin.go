@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/capacity"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/wording"
@@ -97,8 +98,8 @@ func (c *Pin) pins(l *row) int {
 }
 
 // weigh is part of weighing.
-func (c *Pin) weigh(t *Table, sum *load) {
-	sum.bytes += PinRecord{Owner: c.Owner, Reason: c.Reason}.weight() - t.pinned(c.Key, c.Owner)
+func (c *Pin) weigh(t *Table, sum *capacity.Load) {
+	sum.Bytes += PinRecord{Owner: c.Owner, Reason: c.Reason}.weight() - t.pinned(c.Key, c.Owner)
 }
 
 // pinned returns the weight of an owner's pin; 0 if there is none.
@@ -114,7 +115,7 @@ func (t *Table) pinned(k interrex.Key, owner string) int64 {
 func (c *Pin) apply(t *Table, turn *state.Turn) *Reply {
 	l, _ := t.rows.Get(join(c.Key))
 	pin := PinRecord{Owner: strings.Clone(c.Owner), Reason: strings.Clone(c.Reason)}
-	t.bytes += pin.weight() - t.pinned(c.Key, c.Owner)
+	t.used.Add(c.Key.Namespace, capacity.Load{Bytes: pin.weight() - t.pinned(c.Key, c.Owner)})
 	if c.For > 0 {
 		pin.Until = turn.Now.Add(c.For)
 	}

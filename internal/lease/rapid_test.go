@@ -215,7 +215,7 @@ func (p *pair) same(r *rapid.T) {
 	if got, more := p.table.List("", "", interrex.Key{}, 0); more || !reflect.DeepEqual(got, want) {
 		r.Fatalf("leases\n%+v, want\n%+v", got, want)
 	}
-	counts := map[string]int{}
+	counts := map[string]int64{}
 	for _, l := range want {
 		counts[l.Key.Namespace]++
 	}

@@ -1,7 +1,6 @@
 package lease
 
 import (
-	"maps"
 	"strings"
 
 	"github.com/interrex/interrex"
@@ -122,11 +121,11 @@ func (t *Table) Count() int {
 	return t.rows.Len()
 }
 
-// Counts returns the number of leases by namespace; one without any is absent.
-func (t *Table) Counts() map[string]int {
+// Counts returns the number of leases by namespace, as capacity.Biggest does.
+func (t *Table) Counts() map[string]int64 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return maps.Clone(t.counts)
+	return t.used.Counts()
 }
 
 // CanExpire reports whether there is a lease or a pin that can expire.

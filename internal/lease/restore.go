@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/capacity"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/state"
 )
@@ -37,8 +38,8 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	}
 	restored.due.build()
 	restored.lapsing.build()
-	t.rows, t.counts, t.due, t.lapsing, t.history = restored.rows, restored.counts, restored.due, restored.lapsing, restored.history
-	t.paused, t.freezing, t.bytes = restored.paused, restored.freezing, restored.bytes
+	t.rows, t.used, t.due, t.lapsing, t.history = restored.rows, restored.used, restored.due, restored.lapsing, restored.history
+	t.paused, t.freezing = restored.paused, restored.freezing
 	return nil
 }
 
@@ -64,8 +65,7 @@ func (t *Table) restoreRow(d *codec.Decoder) error {
 	l.metadata, l.pins = r.Metadata.Clone(), clonePins(r.Pins)
 	l.token, l.ttl, l.acquired, l.expiry = r.Token, r.TTL, wallNanos(r.Acquired), r.Expiry
 	t.rows.Load(l.key, l)
-	t.counts[l.namespace()]++
-	t.bytes += l.weight()
+	t.used.Add(l.namespace(), capacity.Load{Count: 1, Bytes: l.weight()})
 	k, at := placement(l)
 	if s := t.schedule(k); s != nil {
 		l.schedule = k

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/capacity"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/state"
 )
@@ -69,10 +70,10 @@ func (c *Revoke) frees(t *Table, _ []state.Command, now state.Time) bool {
 }
 
 // weigh is part of weighing.
-func (c *Revoke) weigh(t *Table, sum *load) {
+func (c *Revoke) weigh(t *Table, sum *capacity.Load) {
 	if l, there := t.rows.Get(join(c.Key)); there {
-		sum.count--
-		sum.bytes -= l.weight()
+		sum.Count--
+		sum.Bytes -= l.weight()
 	}
 }
 

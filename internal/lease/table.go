@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidwall/btree"
 
+	"github.com/interrex/interrex/internal/capacity"
 	"github.com/interrex/interrex/state"
 )
 
@@ -22,9 +23,8 @@ type Table struct {
 	mu sync.RWMutex
 
 	rows     btree.Map[string, *row]
-	counts   map[string]int // leases by namespace
-	bytes    int64          // of all, as row.weight counts them
-	limits   tableLimits
+	used     capacity.Used
+	limits   capacity.Limits
 	due      schedule // unpinned leases by expiry
 	lapsing  schedule // pinned leases by the first pin that expires
 	history  history
@@ -44,7 +44,7 @@ var (
 
 // New makes an empty table.
 func New() *Table {
-	return &Table{counts: map[string]int{}, limits: defaultLimits()}
+	return &Table{limits: defaultLimits()}
 }
 
 // Name is the table's name in reports and snapshots.
@@ -65,8 +65,7 @@ func (t *Table) Unlock() { t.mu.Unlock() }
 // insert adds a row whose key is free.
 func (t *Table) insert(l *row) {
 	t.rows.Set(l.key, l)
-	t.counts[l.namespace()]++
-	t.bytes += l.weight()
+	t.used.Add(l.namespace(), capacity.Load{Count: 1, Bytes: l.weight()})
 	t.reschedule(l)
 }
 
@@ -74,7 +73,7 @@ func (t *Table) insert(l *row) {
 func (t *Table) replace(old, l *row) {
 	t.unschedule(old)
 	t.rows.Set(l.key, l)
-	t.bytes += l.weight() - old.weight()
+	t.used.Add(l.namespace(), capacity.Load{Bytes: l.weight() - old.weight()})
 	t.reschedule(l)
 }
 
@@ -82,11 +81,7 @@ func (t *Table) replace(old, l *row) {
 func (t *Table) remove(l *row) {
 	t.unschedule(l)
 	t.rows.Delete(l.key)
-	t.bytes -= l.weight()
-	n := l.namespace()
-	if t.counts[n]--; t.counts[n] == 0 {
-		delete(t.counts, n)
-	}
+	t.used.Add(l.namespace(), capacity.Load{Count: -1, Bytes: -l.weight()})
 }
 
 // writable returns the row to modify instead of l: l itself, or a copy of it if a

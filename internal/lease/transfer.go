@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/capacity"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/state"
@@ -58,9 +59,9 @@ func (c *Transfer) check(t *Table, _ state.Time) *interrex.Error {
 }
 
 // weigh is part of weighing.
-func (c *Transfer) weigh(t *Table, sum *load) {
+func (c *Transfer) weigh(t *Table, sum *capacity.Load) {
 	if l, there := t.rows.Get(join(c.Key)); there {
-		sum.bytes += int64(len(c.To) - len(l.holder))
+		sum.Bytes += int64(len(c.To) - len(l.holder))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/capacity"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/state"
@@ -80,7 +81,7 @@ func (c *Unpin) frees(t *Table, before []state.Command, now state.Time) bool {
 }
 
 // weigh is part of weighing.
-func (c *Unpin) weigh(t *Table, sum *load) { sum.bytes -= t.pinned(c.Key, c.Owner) }
+func (c *Unpin) weigh(t *Table, sum *capacity.Load) { sum.Bytes -= t.pinned(c.Key, c.Owner) }
 
 func (c *Unpin) apply(t *Table, turn *state.Turn) *Reply {
 	l, _ := t.rows.Get(join(c.Key))
@@ -97,7 +98,7 @@ func (c *Unpin) apply(t *Table, turn *state.Turn) *Reply {
 func (t *Table) unpin(turn *state.Turn, l *row, owner string) *row {
 	l = t.writable(l)
 	i, _ := l.pinOf(owner)
-	t.bytes -= l.pins[i].weight()
+	t.used.Add(l.namespace(), capacity.Load{Bytes: -l.pins[i].weight()})
 	l.pins = slices.Concat(l.pins[:i], l.pins[i+1:]) // nil after the last one
 	t.reschedule(l)
 	emit(turn, interrex.LeaseUnpinned, l.record())

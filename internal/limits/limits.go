@@ -12,6 +12,8 @@ const (
 	MaxTypePart  = 63  // each part of a resource's type
 	MaxUID       = 64  // of a uid, generation or version
 	MaxRequestID = 64
+	// MaxRulePrefix is of the prefix of a rule of access.
+	MaxRulePrefix = 512
 )
 
 // DefaultNamespace is the namespace of a key without one, and the partition and

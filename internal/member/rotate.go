@@ -49,13 +49,13 @@ func (c *RotateCA) check(now *content, _ state.Time) *interrex.Error {
 }
 
 func (c *RotateCA) apply(t *Table, turn *state.Turn) *Reply {
-	t.rotate(func(_ *content, r *Rotation) *Rotation {
+	t.rotate(func(now *content, r *Rotation) *Rotation {
 		if r.Phase == 0 {
 			r.Began, r.Phase = turn.Revision, Asked
 		}
 		r.Without = slices.Concat(r.Without, c.Without)
 		slices.Sort(r.Without)
-		r.Without = slices.Compact(r.Without)
+		r.Without = slices.DeleteFunc(slices.Compact(r.Without), func(id string) bool { return now.member(id) == nil }) // so they are at most MaxMembers
 		return r
 	})
 	return &Reply{}

@@ -49,6 +49,21 @@ func rotating(t *testing.T) (w *world, first, second *authority.Authority) {
 	return w, first, second
 }
 
+// What is left out of a rotation has the limit of members, also when members are replaced
+// while it is under way: a snapshot with more could not be restored.
+func TestARotationForgetsWhoIsNoMember(t *testing.T) {
+	w, _, _ := rotating(t)
+	w.must(&member.See{ID: "n1", Incarnation: "a"})
+	w.must(&member.See{ID: "n2", Incarnation: "b"})
+	w.must(&member.RotateCA{Without: []string{"n1", "n2"}})
+	w.must(&member.Remove{ID: "n1"})
+	w.must(&member.See{ID: "n3", Incarnation: "c"})
+	w.must(&member.RotateCA{Without: []string{"n3"}})
+	if all := w.table.Rotation().Without; !slices.Equal(all, []string{"n2", "n3"}) {
+		t.Errorf("left out are %v", all)
+	}
+}
+
 func TestARotationGoesThroughItsPhases(t *testing.T) {
 	w, first, second := rotating(t)
 	for _, phase := range []member.Phase{member.Trusting, member.Handing} {

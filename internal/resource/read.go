@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"github.com/interrex/interrex/internal/capacity"
 	"maps"
 	"strings"
 
@@ -139,22 +140,16 @@ func (v ReadView) ListByOwner(owner interrex.ResourceID, after string, limit int
 	return items, more
 }
 
-// Counts returns the number of resources by GROUP.KIND; one without any is absent.
-func (t *Table) Counts() map[string]int {
+// Counts returns the number of resources by GROUP.KIND, as capacity.Biggest does.
+func (t *Table) Counts() map[string]int64 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return maps.Clone(t.counts)
+	return capacity.Biggest(maps.All(t.counts))
 }
 
-// Usage is how much of the limits of the table is used.
-type Usage struct {
-	Count, MaxCount int64
-	Bytes, MaxBytes int64
-}
-
-// Usage returns the current usage.
-func (t *Table) Usage() Usage {
+// Usage returns how much of its limits the table uses.
+func (t *Table) Usage() capacity.Usage {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return Usage{Count: int64(t.rows.Len()), MaxCount: t.limits.count, Bytes: t.bytes, MaxBytes: t.limits.bytes}
+	return t.used.Usage(t.limits.Limits)
 }

@@ -43,6 +43,12 @@ func (r *Record) Resource() interrex.Resource {
 // Key is the place of the resource in lists: see ReadView.
 func (r *Record) Key() string { return r.key }
 
+// namespace is where the resource counts against what one namespace may have, as users
+// write it: resources of another kind are elsewhere, as they are for rules of access.
+func (r *Record) namespace() string {
+	return r.kind() + "/" + r.ID.Tenancy.Partition + "/" + r.ID.Tenancy.Namespace
+}
+
 // kind is GROUP.KIND.
 func (r *Record) kind() string { return r.ID.Type.Group + "." + r.ID.Type.Kind }
 
@@ -108,7 +114,10 @@ func cloneID(id interrex.ResourceID) *interrex.ResourceID {
 func (r *Record) weight() int64 {
 	n := len(r.key) + textsLen(r.texts()) + len(r.Metadata.Packed()) + len(r.Data.Value)
 	if r.Owner != nil {
-		n += len(r.Owner.Name) + len(r.Owner.UID)
+		n += len(ownedBy(*r.Owner))
+	}
+	if r.OwnerLease != nil {
+		n += len(r.OwnerLease.Key.Namespace) + len(r.OwnerLease.Key.Name)
 	}
 	return int64(n)
 }

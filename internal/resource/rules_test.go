@@ -443,7 +443,7 @@ func TestLimitsAreSettings(t *testing.T) {
 	w.must(&resource.Delete{ID: web})
 }
 
-func TestAnOwnersNameCountsAgainstTheBytes(t *testing.T) {
+func TestOwnersCountAgainstTheBytes(t *testing.T) {
 	w := newWorld(t)
 	before := w.table.Usage()
 	owner := id("test.v1.Server", "owner")
@@ -452,8 +452,15 @@ func TestAnOwnersNameCountsAgainstTheBytes(t *testing.T) {
 	alone := w.table.Usage().Bytes - before.Bytes
 	w.must(&resource.Delete{ID: id("test.v1.Server", "owned")})
 	w.must(&resource.Write{ID: id("test.v1.Server", "owned")})
-	if less := w.table.Usage().Bytes - before.Bytes; alone-less != int64(len(owner.Name)+len(owner.UID)) {
+	less := w.table.Usage().Bytes - before.Bytes
+	if alone-less < int64(len(owner.String())+len(owner.UID)) {
 		t.Errorf("%d bytes with an owner, %d without", alone, less)
+	}
+	held := interrex.Fence{Key: interrex.Key{Namespace: "node", Name: "a"}, Token: 1}
+	w.held[held] = true
+	w.must(&resource.Write{ID: id("test.v1.Server", "owned"), Overwrite: true, OwnerLease: &held})
+	if with := w.table.Usage().Bytes - before.Bytes; with-less != int64(len("nodea")) {
+		t.Errorf("%d bytes with a lease, %d without", with, less)
 	}
 	w.must(&resource.Delete{ID: id("test.v1.Server", "owned")})
 }

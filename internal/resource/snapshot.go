@@ -69,7 +69,7 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("cannot restore resources: %w", err)
 	}
-	t.rows, t.owned, t.presence, t.counts, t.bytes = restored.rows, restored.owned, restored.presence, restored.counts, restored.bytes
+	t.rows, t.owned, t.presence, t.counts, t.used = restored.rows, restored.owned, restored.presence, restored.counts, restored.used
 	t.orphaned = restored.orphaned
 	return nil
 }

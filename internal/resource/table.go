@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/capacity"
 	"github.com/interrex/interrex/state"
 )
 
@@ -24,8 +25,8 @@ type Table struct {
 	owned    btree.Map[string, *Record] // those with an owner, by ownedKey
 	presence presence                   // those with an owner lease
 	orphaned orphans                    // deleted owners whose resources are still to be deleted
-	counts   map[string]int             // resources by GROUP.KIND
-	bytes    int64                      // of all, as Record.weight counts them
+	counts   map[string]int64           // resources by GROUP.KIND
+	used     capacity.Used
 	limits   tableLimits
 	// holds reports whether a lease is held; nil: none is.
 	holds func(k interrex.Key, token interrex.Token) bool
@@ -42,7 +43,7 @@ var (
 
 // New makes an empty table.
 func New() *Table {
-	return &Table{counts: map[string]int{}, presence: presence{}, limits: defaultLimits()}
+	return &Table{counts: map[string]int64{}, presence: presence{}, limits: defaultLimits()}
 }
 
 // Name is the table's name in reports and snapshots.
@@ -85,7 +86,7 @@ func (t *Table) remove(r *Record) {
 // note adds a resource to everything but rows.
 func (t *Table) note(r *Record) {
 	t.counts[r.kind()]++
-	t.bytes += r.weight()
+	t.used.Add(r.namespace(), capacity.Load{Count: 1, Bytes: r.weight()})
 	if r.Owner != nil {
 		t.owned.Set(ownedKey(*r.Owner, r.key), r)
 	}
@@ -100,7 +101,7 @@ func (t *Table) forget(r *Record) {
 	if t.counts[k]--; t.counts[k] == 0 {
 		delete(t.counts, k)
 	}
-	t.bytes -= r.weight()
+	t.used.Add(r.namespace(), capacity.Load{Count: -1, Bytes: -r.weight()})
 	if r.Owner != nil {
 		t.owned.Delete(ownedKey(*r.Owner, r.key))
 	}
