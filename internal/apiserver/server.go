@@ -252,7 +252,7 @@ func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
 	} else {
 		next = s.guard().Admit(d, free, next)
 	}
-	next = s.config.Budget.Handler(d, free, next)
+	next = s.config.Budget.Handler(d, probe, next)
 	if d == admission.Public {
 		next = admission.Enter(s.config.Audit, next)
 	}
@@ -280,12 +280,15 @@ func (s *Server) guard() *admission.Guard {
 
 // free reports whether anybody may request a path: the probes, which say little, and
 // the description of the API.
-func free(path string) bool {
+func free(path string) bool { return probe(path) || strings.HasPrefix(path, "/grpc.reflection.") }
+
+// probe reports whether a path is for those who look whether the agent is well.
+func probe(path string) bool {
 	switch path {
 	case "/livez", "/readyz", "/healthz", "/leader":
 		return true
 	}
-	return strings.HasPrefix(path, "/"+grpchealth.HealthV1ServiceName+"/") || strings.HasPrefix(path, "/grpc.reflection.")
+	return strings.HasPrefix(path, "/"+grpchealth.HealthV1ServiceName+"/")
 }
 
 // seesAgent refuses callers that may not see how this agent does.

@@ -25,7 +25,7 @@ const (
 	DefaultMaxConnections = 16384
 	DefaultStopTimeout    = 5 * time.Second
 
-	maxHeaderBytes    = 64 << 10
+	maxHeaderBytes    = 16 << 10  // many short fields take twenty times as much memory
 	maxStreams        = 1024      // requests at once on one HTTP/2 connection
 	receiveBuffer     = 128 << 10 // bytes of such a request that may arrive before its handler reads them
 	readHeaderTimeout = 5 * time.Second

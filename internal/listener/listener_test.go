@@ -116,7 +116,7 @@ func TestEveryConnectionHasLimits(t *testing.T) {
 		s := l.newServer()
 		l.handling()
 		for what, limited := range map[string]bool{
-			"headers": s.ReadHeaderTimeout > 0 && s.MaxHeaderBytes > 0, "idling": s.IdleTimeout > 0,
+			"headers": s.ReadHeaderTimeout > 0 && s.MaxHeaderBytes > 0 && s.MaxHeaderBytes <= 16<<10, "idling": s.IdleTimeout > 0,
 			"requests at once": s.HTTP2.MaxConcurrentStreams > 0, "silence": s.HTTP2.SendPingTimeout > 0 && s.HTTP2.PingTimeout > 0,
 			"writes": s.HTTP2.WriteByteTimeout > 0,
 		} {

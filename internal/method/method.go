@@ -168,11 +168,7 @@ func AtLeader(m Method) Method {
 
 // Decode decodes a request of the method.
 func (m *Method) Decode(body []byte) (proto.Message, error) {
-	q := m.Declared.NewRequest()
-	if err := proto.Unmarshal(body, q); err != nil {
-		return nil, unreadable(q, err)
-	}
-	return q, nil
+	return decode(body, m.Declared.NewRequest())
 }
 
 // DecodeAnswer decodes a response from another agent.
@@ -182,6 +178,18 @@ func (m *Method) DecodeAnswer(body []byte) (proto.Message, error) {
 		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the leader's answer: %v", err)
 	}
 	return a, nil
+}
+
+// decode decodes the body of a request.
+func decode(body []byte, q proto.Message) (proto.Message, error) {
+	err := (wire.RequestCodec{}).Unmarshal(body, q)
+	if interrex.KindOf(err) != "" {
+		return nil, err
+	}
+	if err != nil {
+		return nil, unreadable(q, err)
+	}
+	return q, nil
 }
 
 func unreadable(q proto.Message, err error) error {
@@ -231,9 +239,5 @@ func (m *Watch) streams(response, event proto.Message) error {
 
 // Decode decodes a request of the watch.
 func (m *Watch) Decode(body []byte) (proto.Message, error) {
-	q := m.Declared.NewRequest()
-	if err := proto.Unmarshal(body, q); err != nil {
-		return nil, unreadable(q, err)
-	}
-	return q, nil
+	return decode(body, m.Declared.NewRequest())
 }
