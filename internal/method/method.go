@@ -182,18 +182,10 @@ func (m *Method) DecodeAnswer(body []byte) (proto.Message, error) {
 
 // decode decodes the body of a request.
 func decode(body []byte, q proto.Message) (proto.Message, error) {
-	err := (wire.RequestCodec{}).Unmarshal(body, q)
-	if interrex.KindOf(err) != "" {
+	if err := (wire.RequestCodec{}).Unmarshal(body, q); err != nil {
 		return nil, err
 	}
-	if err != nil {
-		return nil, unreadable(q, err)
-	}
 	return q, nil
-}
-
-func unreadable(q proto.Message, err error) error {
-	return interrex.Errorf(interrex.ErrInvalid, "body: it is not a %s: %v", q.ProtoReflect().Descriptor().Name(), err)
 }
 
 // Watch is a method that streams events.
