@@ -83,7 +83,7 @@ func TestWhatIsWrongInAStreamsRequestIsNotItsEnvelope(t *testing.T) {
 	for _, test := range []struct{ encoding, body, want string }{
 		{"json", `{"sinc":1} `, "sinc: WatchRequest has no such field"},
 		{"json", `{"key":"NO/no"} `, "a-z 0-9"},
-		{"proto", "\xff\xff\xff", "unmarshal"},
+		{"proto", "\xff\xff\xff", "it is not a WatchRequest"},
 	} {
 		body := "\x00\x00\x00\x00" + string(rune(len(test.body))) + test.body
 		r := nd.post(nd.url+"/interrex.v1.LeaseService/Watch", "application/connect+"+test.encoding, []byte(body))
