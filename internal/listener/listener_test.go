@@ -136,6 +136,15 @@ func TestEveryConnectionHasLimits(t *testing.T) {
 	}
 }
 
+func TestHTTP2CanBeLeftOut(t *testing.T) {
+	l := &Listener{config: Config{Logger: silent.Logger{}, OnlyHTTP1: true}}
+	s := l.newServer()
+	l.handling()
+	if s.Protocols.HTTP2() || s.Protocols.UnencryptedHTTP2() || !s.Protocols.HTTP1() {
+		t.Errorf("it speaks %v", s.Protocols)
+	}
+}
+
 // begun starts a Listener whose handler is in a request.
 func begun(t *testing.T, timeout time.Duration, handle func(*http.Request)) (l *Listener, answer func() (string, error), log *lines) {
 	t.Helper()
