@@ -1,17 +1,21 @@
 package featuretests
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
@@ -155,6 +159,7 @@ func TestAnAgentWithATokenFileJoinsByItself(t *testing.T) {
 		token(out)
 		return err == nil
 	})
+	oneAtATime(t, f.members[0].config.Cluster.Listen)
 	for i := 1; i <= 2; i++ {
 		says(i, "is only for agent other, not for "+f.id(i))
 		f.logged(i, "is only for agent other")
@@ -170,6 +175,29 @@ func TestAnAgentWithATokenFileJoinsByItself(t *testing.T) {
 	}
 	f.start(2)
 	f.until("one that has its certificate needs no token", func() bool { return f.votes(2, 3) })
+}
+
+// oneAtATime checks that where agents join, a peer that has shown no certificate cannot
+// open many requests on one connection.
+func oneAtATime(t *testing.T, address string) {
+	t.Helper()
+	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"interrex-join/1"}, MinVersion: tls.VersionTLS13}}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_, err = io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+	answer := make([]byte, 5)
+	if err == nil {
+		_, err = io.ReadFull(c, answer)
+	}
+	if err != nil || string(answer) != "HTTP/" {
+		t.Errorf("HTTP/2 is answered with %q (%v)", answer, err)
+	}
 }
 
 func TestAClusterOfOneIsToldHowToBringItsDataAlong(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/interrex/interrex/internal/execution"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 func main() {
@@ -31,7 +32,7 @@ func run(args []string) int {
 	}
 	code, text := exitCode(err)
 	if text != "" {
-		fmt.Fprintln(os.Stderr, "interrex: "+escaped(text, "\n\t"))
+		fmt.Fprintln(os.Stderr, "interrex: "+limits.Escaped(text, "\n\t"))
 	}
 	return code
 }

@@ -90,7 +90,7 @@ func jsonOf(document any) ([]byte, error) {
 	m, ok := document.(proto.Message)
 	if !ok {
 		text, err := json.Marshal(document)
-		return []byte(escaped(string(text), "")), err
+		return []byte(limits.Escaped(string(text), "")), err
 	}
 	text, err := wire.AppendJSON(nil, m)
 	if err != nil {
@@ -99,7 +99,7 @@ func jsonOf(document any) ([]byte, error) {
 	// protojson varies its spaces deliberately.
 	var plain bytes.Buffer
 	err = json.Compact(&plain, text)
-	return []byte(escaped(plain.String(), "")), err
+	return []byte(limits.Escaped(plain.String(), "")), err
 }
 
 func (a *app) json(document any) error {
@@ -128,7 +128,7 @@ func (a *app) yaml(document any) error {
 	if err != nil {
 		return err
 	}
-	return a.line(escaped(strings.TrimSuffix(string(out), "\n"), "\n\t"))
+	return a.line(limits.Escaped(strings.TrimSuffix(string(out), "\n"), "\n\t"))
 }
 
 // blockStyle removes JSON's style from a node. Marshal quotes strings where needed, but
@@ -171,26 +171,9 @@ func printRow(w *tabwriter.Writer, cells []string) {
 		if i > 0 {
 			_, _ = w.Write([]byte{'\t'}) // Flush reports the error
 		}
-		_, _ = io.WriteString(w, escaped(cell, ""))
+		_, _ = io.WriteString(w, limits.Escaped(cell, ""))
 	}
 	_, _ = w.Write([]byte{'\n'})
-}
-
-// escaped returns s with its control characters, but for those in keep, as JSON escapes
-// them (\u001b), so that a document stays the same.
-func escaped(s, keep string) string {
-	if !strings.ContainsFunc(s, limits.IsControl) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if limits.IsControl(r) && !strings.ContainsRune(keep, r) {
-			fmt.Fprintf(&b, "\\u%04x", r)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }
 
 // columns prints a single row: a watch has no end at which all rows could be
@@ -208,7 +191,7 @@ func (a *app) line(s string) error {
 
 // say prints a message for people, apart from the data.
 func (a *app) say(format string, args ...any) {
-	fmt.Fprintln(a.messages, escaped(fmt.Sprintf(format, args...), "\n\t"))
+	fmt.Fprintln(a.messages, limits.Escaped(fmt.Sprintf(format, args...), "\n\t"))
 }
 
 func stamp(t time.Time) string {

@@ -229,13 +229,20 @@ func AccountOf(ctx context.Context) *Account {
 // headers, and its part of a connection.
 const RequestBytes = 16 << 10
 
+// fieldBytes is what each field of its header takes beyond usualFields.
+const (
+	usualFields = 32
+	fieldBytes  = 256
+)
+
 // Handler returns a handler that opens an account for each request of a caller that is
-// known, and counts its body while it is read. Requests for free paths are served even if there is no memory.
+// known, and counts its body while it is read. Requests for free paths are served even if
+// there is no memory.
 func (b *Budget) Handler(free func(path string) bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := b.Open(CallerOf(r.Context()))
 		defer a.Close()
-		if err := a.Take(RequestBytes, Urgent); err != nil && !free(r.URL.Path) {
+		if err := a.Take(RequestBytes+fieldBytes*max(0, len(r.Header)-usualFields), Urgent); err != nil && !free(r.URL.Path) {
 			Refuse(w, r, err)
 			return
 		}
@@ -244,5 +251,8 @@ func (b *Budget) Handler(free func(path string) bool, next http.Handler) http.Ha
 			r.Body = newMeter(r, a)
 		}
 		next.ServeHTTP(w, r)
+		if r.ProtoMajor == 2 { // the account is open until the peer takes the last bytes: its other requests do not wait for that
+			_ = http.NewResponseController(w).Flush() // an error means that the caller has gone
+		}
 	})
 }

@@ -72,6 +72,13 @@ func TestWithoutMemoryForListsWhatIsSmallIsServed(t *testing.T) {
 		}
 	}
 	full()
+	full = fill(b, admission.Urgent)
+	for path, want := range map[string]int{"/livez": 200, "/readyz": 200, "/grpc.health.v1.Health/Check": 200, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": 429} {
+		if r := nd.kv(map[bool]string{true: "POST", false: "GET"}[strings.HasPrefix(path, "/grpc.")], path, "{}", json); r.status != want {
+			t.Errorf("without any memory %s: %d %.300s", path, r.status, r.body)
+		}
+	}
+	full()
 	if r := nd.kv("GET", "/changes", ""); r.status != 200 {
 		t.Errorf("with memory: %d %s", r.status, r.body)
 	}

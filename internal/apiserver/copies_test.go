@@ -203,7 +203,7 @@ func TestASnapshotIsSentOnlyIfThereIsMemoryForIt(t *testing.T) {
 	if _, err := nd.snapshots().Save(t.Context(), new(bytes.Buffer), interrex.ReadOptions{}); interrex.KindOf(err) != interrex.ErrOverloaded {
 		t.Errorf("got %v", err)
 	}
-	full.Close()
+	full()
 	if _, err := nd.snapshots().Save(t.Context(), new(bytes.Buffer), interrex.ReadOptions{}); err != nil {
 		t.Error(err)
 	}

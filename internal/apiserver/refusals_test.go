@@ -32,7 +32,7 @@ func TestWhatNeverReachesAMethodSaysWhatToDo(t *testing.T) {
 		{"POST", "/interrex.v1.LeaseServices/Watch", "application/json", [2]string{}, 404, "not found: there is nothing at POST /interrex.v1.LeaseServices/Watch: did you mean /interrex.v1.LeaseService/Watch?"},
 		{"GET", "/", "", [2]string{}, 404, "not found: there is nothing at GET /"},
 		{"GET", "/%1b%5b2J%c2%9b%e2%80%aehealth", "", [2]string{}, 404, "not found: there is nothing at GET / [2J health"},
-		{"GET", "/" + strings.Repeat("a", 60<<10) + "/health", "", [2]string{}, 404, "not found: there is nothing at GET /" + strings.Repeat("a", 255) + "..."},
+		{"GET", "/" + strings.Repeat("a", 8<<10) + "/health", "", [2]string{}, 404, "not found: there is nothing at GET /" + strings.Repeat("a", 255) + "..."},
 		{"POST", "/interrex.v1.LeaseService/Claim", "text/plain", [2]string{}, 415, `invalid: content type "text/plain" is not served at /interrex.v1.LeaseService/Claim: use Content-Type: application/json; served are application/grpc, application/grpc-web, application/json, application/proto`},
 		{"POST", "/interrex.v1.LeaseService/Watch", "application/json", [2]string{}, 415, "invalid: content type \"application/json\" is not served at /interrex.v1.LeaseService/Watch, which is a stream: use Content-Type: application/connect+json; " + enveloping +
 			"; 'interrex lease watch -o json' does all that; served are application/connect+json, application/connect+proto, application/grpc, application/grpc-web"},
@@ -83,7 +83,7 @@ func TestWhatIsWrongInAStreamsRequestIsNotItsEnvelope(t *testing.T) {
 	for _, test := range []struct{ encoding, body, want string }{
 		{"json", `{"sinc":1} `, "sinc: WatchRequest has no such field"},
 		{"json", `{"key":"NO/no"} `, "a-z 0-9"},
-		{"proto", "\xff\xff\xff", "unmarshal"},
+		{"proto", "\xff\xff\xff", "it is not a WatchRequest"},
 	} {
 		body := "\x00\x00\x00\x00" + string(rune(len(test.body))) + test.body
 		r := nd.post(nd.url+"/interrex.v1.LeaseService/Watch", "application/connect+"+test.encoding, []byte(body))

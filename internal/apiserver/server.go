@@ -256,7 +256,7 @@ func (s *Server) peerRoutes() http.Handler {
 // edge wraps next with what every request passes first: limits, the headers that name
 // the leader, and who the caller is.
 func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
-	next = s.config.Budget.Handler(free, next)
+	next = s.config.Budget.Handler(probe, next)
 	if s.config.Elsewhere != nil {
 		next = s.admitForwarding(d, next)
 	} else {
@@ -289,12 +289,15 @@ func (s *Server) guard() *admission.Guard {
 
 // free reports whether anybody may request a path: the probes, which say little, and
 // the description of the API.
-func free(path string) bool {
+func free(path string) bool { return probe(path) || strings.HasPrefix(path, "/grpc.reflection.") }
+
+// probe reports whether a path is for those who look whether the agent is well.
+func probe(path string) bool {
 	switch path {
 	case "/livez", "/readyz", "/healthz", "/leader":
 		return true
 	}
-	return strings.HasPrefix(path, "/"+grpchealth.HealthV1ServiceName+"/") || strings.HasPrefix(path, "/grpc.reflection.")
+	return strings.HasPrefix(path, "/"+grpchealth.HealthV1ServiceName+"/")
 }
 
 // seesAgent refuses callers that may not see how this agent does.

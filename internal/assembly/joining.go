@@ -56,7 +56,7 @@ func (s *Set) startJoining(u *unit.Unit) (worker.Worker, error) {
 		},
 	})
 	return listener.New(listener.Config{
-		Listener: l, Handler: handler, Logger: s.logger("joining"),
+		Listener: l, Handler: handler, Logger: s.logger("joining"), OnlyHTTP1: true,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, sessionKey{}, peering.Session(c))
 		},

@@ -3,12 +3,17 @@ package joining
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/inbound"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/silent"
 )
 
 // A peer is not known before its request was read: those that send none must not be in
@@ -55,6 +60,40 @@ func TestARequestThatDoesNotComeIsRefusedInTime(t *testing.T) {
 	n, err := conn.Read(text)
 	if err != nil || !strings.Contains(string(text[:n]), "cannot read the request to join") {
 		t.Errorf("it is answered with %q (%v)", text[:n], err)
+	}
+}
+
+// warned keeps warnings.
+type warned struct {
+	silent.Logger
+	mu    sync.Mutex
+	lines []string
+}
+
+func (w *warned) Warningf(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines = append(w.lines, fmt.Sprintf(format, args...))
+}
+
+func TestAStrangerFillsNoLog(t *testing.T) {
+	log := &warned{}
+	h := NewHandler(HandlerConfig{Wall: time.Now, Logger: log})
+	for i := range 100 {
+		for _, r := range []*http.Request{
+			httptest.NewRequest(http.MethodPost, fmt.Sprintf("/%d%%0aWARNING%%1b%%5b2J/%s", i, strings.Repeat("x", 8<<10)), nil),
+			httptest.NewRequest(http.MethodPost, path, strings.NewReader(strings.Repeat("x", i))),
+		} {
+			h.ServeHTTP(httptest.NewRecorder(), r)
+		}
+	}
+	if len(log.lines) == 0 || len(log.lines) > inbound.MaxReasons {
+		t.Errorf("%d lines are logged", len(log.lines))
+	}
+	for _, line := range log.lines {
+		if len(line) > 3*inbound.MaxReason || strings.ContainsAny(line, "\n\x1b") {
+			t.Errorf("a line of %d bytes: %.200q", len(line), line)
+		}
 	}
 }
 

@@ -8,13 +8,16 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"net"
 	"net/http"
 	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/inbound"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peercall"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/state"
 )
 
@@ -53,6 +56,7 @@ type HandlerConfig struct {
 func NewHandler(c HandlerConfig) http.Handler {
 	mux := http.NewServeMux()
 	slots := make(chan struct{}, maxAtOnce)
+	refusals := inbound.NewRefusals(c.Logger) // anybody may ask
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), Timeout)
 		defer cancel()
@@ -68,16 +72,21 @@ func NewHandler(c HandlerConfig) http.Handler {
 			}
 		}
 		if err != nil {
-			c.Logger.Warningf("refused to let an agent join, from %s: %v", r.RemoteAddr, err)
+			refusals.Note(hostOf(r), err, "refused to let an agent join, from %s", r.RemoteAddr)
 		}
 		peercall.Reply(w, a, err)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		err := interrex.Errorf(interrex.ErrInvalid, "%s %s: agents join here, with POST %s, and nothing else is served: 'interrex agent join' does it", r.Method, r.URL.Path, path)
-		c.Logger.Warningf("refused a request at the place where agents join, from %s: %v", r.RemoteAddr, err)
+		err := interrex.Errorf(interrex.ErrInvalid, "%s %s: agents join here, with POST %s, and nothing else is served: 'interrex agent join' does it", r.Method, wording.Line(r.URL.Path, 80), path)
+		refusals.Note(hostOf(r), err, "refused a request at the place where agents join, from %s", r.RemoteAddr)
 		peercall.Reply(w, answer{}, err)
 	})
 	return mux
+}
+
+func hostOf(r *http.Request) string {
+	host, _, _ := net.SplitHostPort(r.RemoteAddr) // which the server has set
+	return host
 }
 
 // read reads the request of a peer that has proved nothing yet.

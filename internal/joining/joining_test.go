@@ -283,10 +283,8 @@ func TestAMemberWithoutTheKeyNamesOthers(t *testing.T) {
 	if _, err := Try(t.Context(), joiner(t, token, "n1", keyless)); err != nil {
 		t.Error(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
 	c.keyless = true
-	if _, err := Join(ctx, joiner(t, token, "n2", issuing)); !strings.Contains(err.Error(), "does not have the CA's key") {
+	if _, err := Try(t.Context(), joiner(t, token, "n2", issuing)); !strings.Contains(err.Error(), "does not have the CA's key") {
 		t.Errorf("nobody has it: %v", err)
 	}
 }

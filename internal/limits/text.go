@@ -2,6 +2,7 @@ package limits
 
 import (
 	"fmt"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -40,3 +41,21 @@ func CheckPlain(field, s string) error {
 // IsControl reports whether a character controls a terminal or the direction of text:
 // C0, DEL, C1 and the bidirectional marks.
 func IsControl(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
+
+// Escaped returns s with the characters that IsControl reports, but for those in keep, as
+// JSON escapes them (\u001b), so that a document stays the same. A byte that is not UTF-8
+// is replaced: some terminals take it for a control character.
+func Escaped(s, keep string) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, IsControl) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if IsControl(r) && !strings.ContainsRune(keep, r) {
+			fmt.Fprintf(&b, "\\u%04x", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}

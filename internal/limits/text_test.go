@@ -13,3 +13,16 @@ func TestTextThatIsOnlyShownHasNoControlCharacters(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsShownHasNoControlCharacters(t *testing.T) {
+	for s, want := range map[string]string{
+		"plain, é\n\t": "plain, é\n\t", "a\x1b[2J\u009b\u202eb\x7f\n": `a\u001b[2J\u009b\u202eb\u007f` + "\n", "a\x9b2J": "a\ufffd2J",
+	} {
+		if got := Escaped(s, "\n\t"); got != want {
+			t.Errorf("%q is shown as %q, not %q", s, got, want)
+		}
+	}
+	if got := Escaped("a\nb", ""); got != `a\u000ab` {
+		t.Errorf("where lines are not kept: %q", got)
+	}
+}

@@ -25,7 +25,7 @@ const (
 	DefaultMaxConnections = 16384
 	DefaultStopTimeout    = 5 * time.Second
 
-	maxHeaderBytes    = 64 << 10
+	maxHeaderBytes    = 16 << 10  // many short fields take twenty times as much memory
 	maxStreams        = 1024      // requests at once on one HTTP/2 connection
 	receiveBuffer     = 128 << 10 // bytes of such a request that may arrive before its handler reads them
 	readHeaderTimeout = 5 * time.Second
@@ -42,8 +42,11 @@ type Config struct {
 	Handler  http.Handler
 	// TLS is offered with ALPN for HTTP/2 and HTTP/1.1. nil: no TLS, and HTTP/2
 	// with prior knowledge.
-	TLS    *tls.Config
-	Logger interrex.Logger
+	TLS *tls.Config
+	// OnlyHTTP1 leaves out HTTP/2, so that a peer that has proved nothing has one request
+	// at a time on each of its connections.
+	OnlyHTTP1 bool
+	Logger    interrex.Logger
 	// ConnContext, if not nil, returns the context of a connection's requests.
 	ConnContext func(context.Context, net.Conn) context.Context
 	// MaxConnections is how many connections may be open, and a quarter of it how many
@@ -117,8 +120,8 @@ func (l *Listener) newServer() *http.Server {
 	l.handling = cancel
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(l.config.TLS != nil)
-	protocols.SetUnencryptedHTTP2(l.config.TLS == nil)
+	protocols.SetHTTP2(l.config.TLS != nil && !l.config.OnlyHTTP1)
+	protocols.SetUnencryptedHTTP2(l.config.TLS == nil && !l.config.OnlyHTTP1)
 	return &http.Server{
 		Handler:           l.config.Handler,
 		TLSConfig:         withALPN(l.config.TLS),

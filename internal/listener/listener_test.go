@@ -116,7 +116,7 @@ func TestEveryConnectionHasLimits(t *testing.T) {
 		s := l.newServer()
 		l.handling()
 		for what, limited := range map[string]bool{
-			"headers": s.ReadHeaderTimeout > 0 && s.MaxHeaderBytes > 0, "idling": s.IdleTimeout > 0,
+			"headers": s.ReadHeaderTimeout > 0 && s.MaxHeaderBytes > 0 && s.MaxHeaderBytes <= 16<<10, "idling": s.IdleTimeout > 0,
 			"requests at once": s.HTTP2.MaxConcurrentStreams > 0, "silence": s.HTTP2.SendPingTimeout > 0 && s.HTTP2.PingTimeout > 0,
 			"writes": s.HTTP2.WriteByteTimeout > 0,
 		} {
@@ -133,6 +133,15 @@ func TestEveryConnectionHasLimits(t *testing.T) {
 	}
 	if given := (&tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}}); !slices.Equal(withALPN(given).NextProtos, given.NextProtos) {
 		t.Errorf("one who offers HTTP/2 is changed to %q", withALPN(given).NextProtos)
+	}
+}
+
+func TestHTTP2CanBeLeftOut(t *testing.T) {
+	l := &Listener{config: Config{Logger: silent.Logger{}, OnlyHTTP1: true}}
+	s := l.newServer()
+	l.handling()
+	if s.Protocols.HTTP2() || s.Protocols.UnencryptedHTTP2() || !s.Protocols.HTTP1() {
+		t.Errorf("it speaks %v", s.Protocols)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/juju/loggo"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 // New returns a new context that writes to w: text, or one JSON object per line. Its
@@ -65,8 +66,11 @@ func Default() *loggo.Context {
 	return loggers
 }
 
+// textLine returns a line without control characters. Further lines of a message are
+// indented, so that none is taken for a message of its own.
 func textLine(e loggo.Entry) string {
-	return fmt.Sprintf("%s %-7s %s: %s", e.Timestamp.UTC().Format("2006-01-02T15:04:05.000Z"), e.Level, e.Module, e.Message)
+	message := strings.ReplaceAll(limits.Escaped(e.Message, "\n\t"), "\n", "\n\t")
+	return fmt.Sprintf("%s %-7s %s: %s", e.Timestamp.UTC().Format("2006-01-02T15:04:05.000Z"), e.Level, e.Module, message)
 }
 
 func jsonLine(e loggo.Entry) string {
@@ -79,7 +83,7 @@ func jsonLine(e loggo.Entry) string {
 	if err != nil {
 		return textLine(e)
 	}
-	return string(line)
+	return limits.Escaped(string(line), "")
 }
 
 // Slog returns a context that passes everything to a slog.Logger, whose handler decides

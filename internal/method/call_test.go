@@ -1,6 +1,7 @@
 package method
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
@@ -28,6 +30,21 @@ func TestAnOperationHasSoLongToEnterTheLog(t *testing.T) {
 	} {
 		if got := enterTimeout(test.lane, &interrexv1.Operation{TimeoutMs: test.timeoutMs}); got != test.want {
 			t.Errorf("lane %d, its caller has %d ms: %v, want %v", test.lane, test.timeoutMs, got, test.want)
+		}
+	}
+}
+
+func TestABodyWithTooManyValuesIsNotDecoded(t *testing.T) {
+	dense := bytes.Repeat([]byte{0x0a, 0}, 1<<18) // a list of nothing
+	for what, decode := range map[string]func([]byte) (proto.Message, error){
+		"an operation": (&Method{Declared: api.Method{NewRequest: func() proto.Message { return &interrexv1.GroupRequest{} }}}).Decode,
+		"a watch":      (&Watch{Declared: api.WatchMethod{NewRequest: func() proto.Message { return &interrexv1.GroupRequest{} }}}).Decode,
+	} {
+		if _, err := decode(dense); interrex.KindOf(err) != interrex.ErrTooLarge {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, err := decode([]byte{0x0a}); interrex.KindOf(err) != interrex.ErrInvalid {
+			t.Errorf("%s: what is cut: %v", what, err)
 		}
 	}
 }

@@ -168,11 +168,7 @@ func AtLeader(m Method) Method {
 
 // Decode decodes a request of the method.
 func (m *Method) Decode(body []byte) (proto.Message, error) {
-	q := m.Declared.NewRequest()
-	if err := proto.Unmarshal(body, q); err != nil {
-		return nil, unreadable(q, err)
-	}
-	return q, nil
+	return decode(body, m.Declared.NewRequest())
 }
 
 // DecodeAnswer decodes a response from another agent.
@@ -184,8 +180,12 @@ func (m *Method) DecodeAnswer(body []byte) (proto.Message, error) {
 	return a, nil
 }
 
-func unreadable(q proto.Message, err error) error {
-	return interrex.Errorf(interrex.ErrInvalid, "body: it is not a %s: %v", q.ProtoReflect().Descriptor().Name(), err)
+// decode decodes the body of a request.
+func decode(body []byte, q proto.Message) (proto.Message, error) {
+	if err := (wire.RequestCodec{}).Unmarshal(body, q); err != nil {
+		return nil, err
+	}
+	return q, nil
 }
 
 // Watch is a method that streams events.
@@ -231,9 +231,5 @@ func (m *Watch) streams(response, event proto.Message) error {
 
 // Decode decodes a request of the watch.
 func (m *Watch) Decode(body []byte) (proto.Message, error) {
-	q := m.Declared.NewRequest()
-	if err := proto.Unmarshal(body, q); err != nil {
-		return nil, unreadable(q, err)
-	}
-	return q, nil
+	return decode(body, m.Declared.NewRequest())
 }

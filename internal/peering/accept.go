@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"time"
 
@@ -273,6 +274,8 @@ func (t *Transport) inletOf(protocol string) (*inbound.Inlet, error) {
 func explainTLS(err error) error {
 	var record tls.RecordHeaderError
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("its TLS handshake was not complete within %v", handshakeTimeout) // without its port, which differs
 	case errors.As(err, &record):
 		return fmt.Errorf("it does not use TLS: %w", err)
 	default:

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -215,6 +216,15 @@ func TestWhoSaysNothingIsCutOff(t *testing.T) {
 		var timeout net.Error
 		if err == nil || errors.As(err, &timeout) && timeout.Timeout() {
 			t.Errorf("who says nothing %s: %v", when, err)
+		}
+	}
+}
+
+// What differs each time, such as a port, would be a new reason in the log.
+func TestASlowHandshakeIsOneReason(t *testing.T) {
+	for _, err := range []error{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded, Addr: &net.TCPAddr{Port: 1}}, context.DeadlineExceeded} {
+		if got := explainTLS(err).Error(); got != "its TLS handshake was not complete within 5s" {
+			t.Errorf("%v is %q", err, got)
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"strings"
+
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -47,18 +49,29 @@ func CheckJSON(text []byte) error {
 // for their size.
 type RequestCodec struct{ StreamCodec }
 
-// Unmarshal implements connect.Codec.
-func (c RequestCodec) Unmarshal(data []byte, message any) error {
-	if m, is := message.(proto.Message); is && len(data) >= sparse {
-		n, err := values(data, m.ProtoReflect().Descriptor(), protowire.DefaultRecursionLimit)
-		if err == nil {
-			err = checkDensity(n, len(data))
-		}
-		if err != nil {
-			return err
-		}
+// Unmarshal implements connect.Codec. Its errors are of kind ErrInvalid or ErrTooLarge.
+func (c RequestCodec) Unmarshal(data []byte, message any) (err error) {
+	m, is := message.(proto.Message)
+	if is && len(data) >= sparse {
+		err = checkValues(data, m.ProtoReflect().Descriptor())
 	}
-	return c.StreamCodec.Unmarshal(data, message)
+	if err == nil {
+		err = c.StreamCodec.Unmarshal(data, message)
+	}
+	if err == nil || !is || interrex.KindOf(err) != "" {
+		return err
+	}
+	// protobuf varies its spaces deliberately.
+	why := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
+	return interrex.Errorf(interrex.ErrInvalid, "body: it is not a %s: %s", m.ProtoReflect().Descriptor().Name(), why)
+}
+
+func checkValues(data []byte, d protoreflect.MessageDescriptor) error {
+	n, err := values(data, d, protowire.DefaultRecursionLimit)
+	if err != nil {
+		return err
+	}
+	return checkDensity(n, len(data))
 }
 
 // values returns the number of fields of a message, and of the messages in it, which may
