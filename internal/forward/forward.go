@@ -79,7 +79,7 @@ type refusal struct {
 
 // add adds an operation, and returns its place; -1: there is no room for it.
 func (p *part) add(i int, op *interrexv1.Operation) (place int) {
-	if err := p.by.enter(shareOf(op)); err != nil {
+	if err := p.by.room.enter(shareOf(op)); err != nil {
 		p.refused = append(p.refused, refusal{i, err})
 		return -1
 	}
@@ -99,7 +99,7 @@ func (p *part) send() {
 		shares[place] = shareOf(op)
 	}
 	p.gone = p.by.Send(p.ops, func(place int, body []byte, err error) {
-		p.by.leave(shares[place])
+		p.by.room.leave(shares[place])
 		p.done(p.among[place], body, err)
 	})
 }
@@ -170,7 +170,7 @@ func (f *Forwarder) stream(id string) (*line, error) {
 	s, err := client.NewStream(client.StreamConfig{
 		HTTP: &http.Client{Transport: connection}, BaseURL: "http://" + id, Logger: f.logger, MaxOpen: maxOpen,
 	})
-	return &line{Stream: s, connection: connection, open: map[string]int{}}, err
+	return &line{Stream: s, connection: connection, room: room{most: maxOpen, what: "operations at the leader"}}, err
 }
 
 // follow closes the streams to each agent that another one has followed as leader.

@@ -36,7 +36,7 @@ func TestOneCallerLeavesRoomForOthersOnTheWayToTheLeader(t *testing.T) {
 			f, _ := newForwarder(t)
 			w := ways(t, f, "a")["a"]
 			refused, abandon := sendFor(t, w, "flood", 2*maxOpen, wait)
-			if refused != 2*maxOpen-crowded/2 {
+			if refused != 2*maxOpen-maxOpen/8*3 {
 				t.Errorf("the flood was refused %d times of %d", refused, 2*maxOpen)
 			}
 			for i := range 100 {
