@@ -45,6 +45,36 @@ func TestSharesTakeTurns(t *testing.T) {
 	})
 }
 
+// An agent may say whatever it wants about whose an operation is.
+func TestAnAgentThatMakesUpSharesHasOnlyItsOwnTurns(t *testing.T) {
+	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
+		forged := func(i int) *queue.Operation {
+			op := a.of(fmt.Sprint("made up ", i), fmt.Sprint("f", i))
+			op.Via = "evil"
+			return op
+		}
+		made := queue.Capacity + 100
+		for i := range made {
+			q.Enqueue(t.Context(), forged(i))
+		}
+		if n, _ := q.Depth(); n != queue.Capacity {
+			t.Errorf("%d wait, of a lane of %d", n, queue.Capacity)
+		}
+		for i := range 40 {
+			op := a.of("x", fmt.Sprint("x", i))
+			op.Via = "n2"
+			q.Enqueue(t.Context(), op, a.of("own", fmt.Sprint("o", i)))
+		}
+		count := map[string]int{}
+		for _, op := range q.Take(90, 1<<20) {
+			count[op.Share[:1]]++
+		}
+		if count["x"] < 28 || count["o"] < 28 {
+			t.Errorf("of the first 90 are %d of an agent's caller, and %d of an own one", count["x"], count["o"])
+		}
+	})
+}
+
 // Turns are of bytes: whoever sends big operations gets fewer of them in.
 func TestTurnsAreOfBytes(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
@@ -74,10 +104,12 @@ func TestTurnsAreOfBytes(t *testing.T) {
 func TestWhoFillsTheLaneKeepsNobodyOut(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		a.fill(t, q, queue.Capacity)
-		crowd := a.of("", "one too many")
-		crowd.Crowd = true
-		q.Enqueue(t.Context(), crowd)
-		if err := a.err(t, "one too many"); interrex.KindOf(err) != interrex.ErrOverloaded || interrex.RetryAfter(err) == 0 {
+		for i := range 65 {
+			crowd := a.of("", fmt.Sprint("crowd", i))
+			crowd.Via = "n2"
+			q.Enqueue(t.Context(), crowd)
+		}
+		if err := a.err(t, "crowd64"); interrex.KindOf(err) != interrex.ErrOverloaded || interrex.RetryAfter(err) == 0 {
 			t.Errorf("got %v", err)
 		}
 		blocked := make(chan struct{})
@@ -87,14 +119,14 @@ func TestWhoFillsTheLaneKeepsNobodyOut(t *testing.T) {
 		}()
 		synctest.Wait()
 		other := a.of("other", "other")
-		other.Crowd = true
+		other.Via = "n2"
 		q.Enqueue(t.Context(), other, a.of("third", "third")) // returns
 		select {
 		case <-blocked:
 			t.Fatal("who fills the lane is not held back")
 		default:
 		}
-		taken := ids(q.Take(5, 1<<20))
+		taken := ids(q.Take(70, 1<<20))
 		if !strings.Contains(taken, "other") || !strings.Contains(taken, "third") {
 			t.Errorf("taken are %s", taken)
 		}
@@ -102,12 +134,12 @@ func TestWhoFillsTheLaneKeepsNobodyOut(t *testing.T) {
 		many := make([]*queue.Operation, 200)
 		for i := range many {
 			many[i] = a.of("other", fmt.Sprint("o", i))
-			many[i].Crowd = true
+			many[i].Via = "n2"
 		}
 		a.fill(t, q, 1)
 		q.Enqueue(t.Context(), many...)
-		if n, _ := q.Depth(); n > queue.Capacity+64 {
-			t.Errorf("one share has %d beyond a full lane", n-queue.Capacity)
+		if n, _ := q.Depth(); n > queue.Capacity+2*64 {
+			t.Errorf("two shares have %d beyond a full lane", n-queue.Capacity)
 		}
 		if a.isOpen("o199") {
 			t.Error("who has its part of a full lane gets more")
@@ -132,10 +164,10 @@ func churn(t *testing.T, r *rapid.T) {
 		for _, op := range q.Take(n, bytes) {
 			var number int
 			_, _ = fmt.Sscanf(op.RequestID, "%d", &number)
-			if taken[op.RequestID] || !a.isOpen(op.RequestID) || number < last[op.Share] {
-				r.Fatalf("%s of %q is taken after %d", op.RequestID, op.Share, last[op.Share])
+			if taken[op.RequestID] || !a.isOpen(op.RequestID) || number < last[op.Via+" "+op.Share] {
+				r.Fatalf("%s of %q by way of %q is taken after %d", op.RequestID, op.Share, op.Via, last[op.Via+" "+op.Share])
 			}
-			taken[op.RequestID], last[op.Share] = true, number
+			taken[op.RequestID], last[op.Via+" "+op.Share] = true, number
 		}
 	}
 	for range rapid.IntRange(1, 60).Draw(r, "steps") {
@@ -146,7 +178,7 @@ func churn(t *testing.T, r *rapid.T) {
 				sent++
 				op := a.long(fmt.Sprintf("%06d", sent), state.LaneNormal, rapid.SampledFrom([]int{10, 2000, limits.MaxOperationBytes / 2}).Draw(r, "size"))
 				op.Share = rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(r, "share")
-				op.Crowd = rapid.Bool().Draw(r, "crowd")
+				op.Via = rapid.SampledFrom([]string{"", "n2", "n3"}).Draw(r, "via")
 				op.Deadline = time.Now().Add(rapid.SampledFrom([]time.Duration{time.Second, time.Hour}).Draw(r, "time"))
 				ops = append(ops, op)
 			}

@@ -10,16 +10,19 @@ const (
 	opCost = 512
 )
 
-// What a flow may have in a lane that is full, so that those who fill it do not keep the
-// others out.
+// What a flow, and all that another agent has sent, may have in a lane that is full, so that
+// those who fill it do not keep the others out.
 const (
-	flowOps   = 64
-	flowBytes = 64 << 10
+	flowOps    = 64
+	flowBytes  = 64 << 10
+	agentOps   = Capacity / 8
+	agentBytes = laneBytes / 8
 )
 
 // flow is one caller's operations in a lane, first in, first out, and behind them those
 // that are held back until there is room.
 type flow struct {
+	agent   *agent
 	share   string
 	waiting fifo.Queue[*Operation]
 	bytes   int
@@ -34,17 +37,17 @@ func (f *flow) small(op *Operation) bool {
 	return f.waiting.Len() < flowOps && f.bytes+op.Size() <= flowBytes
 }
 
-// ring is flows that take turns. A flow is in it at most once.
-type ring struct{ flows fifo.Queue[*flow] }
+// ring is those that take turns. One is in it at most once.
+type ring[T any] struct{ all fifo.Queue[T] }
 
-// turn returns the flow whose turn it is. The ring must not be empty.
-func (r *ring) turn() *flow { return r.flows.First() }
+// turn returns the one whose turn it is. The ring must not be empty.
+func (r *ring[T]) turn() T { return r.all.First() }
 
-func (r *ring) add(f *flow) { r.flows.Push(f) }
+func (r *ring[T]) add(x T) { r.all.Push(x) }
 
-// next ends a turn; stays: the flow remains in the ring.
-func (r *ring) next(stays bool) {
-	if f := r.flows.Pop(); stays {
-		r.flows.Push(f)
+// next ends a turn; stays: the one that had it remains in the ring.
+func (r *ring[T]) next(stays bool) {
+	if x := r.all.Pop(); stays {
+		r.all.Push(x)
 	}
 }

@@ -3,12 +3,12 @@ package queue
 // lane is the operations of one priority, in flows, with limits of its own. It is guarded
 // by the queue's lock.
 type lane struct {
-	flows map[string]*flow // by share; those with operations
-	turns ring             // flows with operations that wait
-	held  ring             // flows with operations that are held back
-	ops   int              // that wait
-	bytes int              // of those
-	back  int              // operations that are held back
+	agents map[string]*agent // by ID; those with operations
+	turns  ring[*agent]      // those with operations that wait
+	held   ring[*flow]       // flows with operations that are held back
+	ops    int               // that wait
+	bytes  int               // of those
+	back   int               // operations that are held back
 }
 
 // heldBack is an operation whose caller is held back.
@@ -31,81 +31,105 @@ func (c *caller) release() {
 
 // flowOf returns the flow of an operation, a new one if its caller has none.
 func (l *lane) flowOf(op *Operation) *flow {
-	f := l.flows[op.Share]
-	if f == nil {
-		if l.flows == nil {
-			l.flows = map[string]*flow{}
+	a := l.agents[op.Via]
+	if a == nil {
+		if l.agents == nil {
+			l.agents = map[string]*agent{}
 		}
-		f = &flow{share: op.Share}
-		l.flows[op.Share] = f
+		a = &agent{id: op.Via, flows: map[string]*flow{}}
+		l.agents[op.Via] = a
+	}
+	f := a.flows[op.Share]
+	if f == nil {
+		f = &flow{agent: a, share: op.Share}
+		a.flows[op.Share] = f
 	}
 	return f
 }
 
-// forget drops a flow without operations.
+// forget drops a flow without operations, and an agent without flows.
 func (l *lane) forget(f *flow) {
-	if f.waiting.Len() == 0 && f.held.Len() == 0 {
-		delete(l.flows, f.share)
+	f.agent.forget(f)
+	l.leave(f.agent)
+}
+
+// leave drops an agent without flows.
+func (l *lane) leave(a *agent) {
+	if len(a.flows) == 0 {
+		delete(l.agents, a.id)
 	}
+}
+
+// flows yields all flows.
+func (l *lane) flows(yield func(*flow) bool) {
+	for _, a := range l.agents {
+		for _, f := range a.flows {
+			if !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+// callers returns the number of flows.
+func (l *lane) callers() (n int) {
+	for _, a := range l.agents {
+		n += len(a.flows)
+	}
+	return n
 }
 
 // hasRoom reports whether op of f fits. The largest operation fits an empty lane, and
 // some of each flow fit one that is full, up to twice its size.
 func (l *lane) hasRoom(f *flow, op *Operation) bool {
-	if l.ops < Capacity && l.bytes+op.Size() <= laneBytes {
-		return true
+	quarters := 4
+	if f.small(op) {
+		quarters += f.agent.beyond(op)
 	}
-	return f.small(op) && l.ops < 2*Capacity && l.bytes+op.Size() <= 2*laneBytes
+	return l.ops < Capacity/4*quarters && l.bytes+op.Size() <= laneBytes/4*quarters
 }
 
 func (l *lane) push(f *flow, op *Operation) {
-	if f.waiting.Len() == 0 {
-		l.turns.add(f)
+	if f.agent.ops == 0 {
+		l.turns.add(f.agent)
 	}
-	f.waiting.Push(op)
-	f.bytes += op.Size()
+	f.agent.push(f, op)
 	l.ops++
 	l.bytes += op.Size()
 }
 
-// pop removes the first operation of the flow whose turn it is.
-func (l *lane) pop() *Operation {
-	f := l.turns.turn()
-	op := f.waiting.Pop()
-	f.bytes -= op.Size()
-	l.ops--
-	l.bytes -= op.Size()
-	if f.waiting.Len() == 0 {
-		f.credit = 0
-		l.turns.next(false)
-		l.forget(f)
-	}
-	return op
-}
-
-// first returns the operation that is to be taken next: of the flow whose turn it is, if
+// first returns the operation that is to be taken next: of the agent whose turn it is, if
 // that has the credit for it. The lane must not be empty.
 func (l *lane) first() *Operation {
 	for {
-		f := l.turns.turn()
-		op := f.waiting.First()
-		if f.credit >= cost(op) || l.turns.flows.Len() == 1 {
+		a := l.turns.turn()
+		op := a.first()
+		if a.credit >= cost(op) || l.turns.all.Len() == 1 {
 			return op
 		}
-		if f.credit += quantum; f.credit >= cost(op) {
+		if a.credit += quantum; a.credit >= cost(op) {
 			return op
 		}
 		l.turns.next(true)
 	}
 }
 
-// take removes and returns the first operation at its flow's cost, and ends the turn if
-// that has no credit left for another.
-func (l *lane) take() *Operation {
-	f := l.turns.turn()
-	f.credit = max(0, f.credit-cost(f.waiting.First()))
-	op := l.pop()
-	if f.waiting.Len() > 0 && f.credit < cost(f.waiting.First()) {
+// pop removes and returns the first operation; charged: at the cost of its flow and of its
+// agent, whose turn ends if it has no credit left for another.
+func (l *lane) pop(charged bool) *Operation {
+	a := l.turns.turn()
+	op := a.pop(charged)
+	l.ops--
+	l.bytes -= op.Size()
+	if charged {
+		a.credit = max(0, a.credit-cost(op))
+	}
+	switch {
+	case a.ops == 0:
+		a.credit = 0
+		l.turns.next(false)
+		l.leave(a)
+	case charged && a.credit < cost(a.first()):
 		l.turns.next(true)
 	}
 	return op
@@ -127,7 +151,7 @@ func (l *lane) admit() {
 	if l.ops >= 2*Capacity {
 		return
 	}
-	for stuck := 0; stuck < l.held.flows.Len(); {
+	for stuck := 0; stuck < l.held.all.Len(); {
 		f := l.held.turn()
 		if !l.hasRoom(f, f.held.First().op) {
 			stuck++
@@ -145,16 +169,10 @@ func (l *lane) admit() {
 
 // sweep removes what fits rejects, which has answered it.
 func (l *lane) sweep(fits func(*Operation) bool) {
-	for _, f := range l.flows {
-		f.waiting.Keep(func(op *Operation) bool {
-			if fits(op) {
-				return true
-			}
-			f.bytes -= op.Size()
-			l.ops--
-			l.bytes -= op.Size()
-			return false
-		})
+	for f := range l.flows {
+		ops, bytes := f.agent.keep(f, fits)
+		l.ops -= ops
+		l.bytes -= bytes
 		l.release(f, func(h heldBack) bool {
 			if fits(h.op) {
 				return true
@@ -174,14 +192,15 @@ func (l *lane) release(f *flow, kept func(heldBack) bool) {
 	l.back += f.held.Len()
 }
 
-// tidy takes the flows that a sweep has emptied out of the rings.
+// tidy takes what a sweep has emptied out of the rings.
 func (l *lane) tidy() {
-	l.turns.flows.Keep(func(f *flow) bool { return f.waiting.Len() > 0 })
-	l.held.flows.Keep(func(f *flow) bool { return f.held.Len() > 0 })
-	for _, f := range l.flows {
-		if f.waiting.Len() == 0 {
-			f.credit = 0
+	l.turns.all.Keep(func(a *agent) bool { return a.ops > 0 })
+	l.held.all.Keep(func(f *flow) bool { return f.held.Len() > 0 })
+	for _, a := range l.agents {
+		if a.ops == 0 {
+			a.credit = 0
 		}
-		l.forget(f)
+		a.tidy()
+		l.leave(a)
 	}
 }

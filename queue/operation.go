@@ -21,12 +21,13 @@ type Operation struct {
 	Commands []state.Command
 	// Lane is that of Command.About.
 	Lane state.Lane
-	// Share is in whose share of the lane the operation is: callers, or connections,
-	// take turns. Empty is one share, too.
+	// Via is the agent that has sent it, with the operations of others, which must not be
+	// held back for its sake: while there is no room it is refused (ErrOverloaded). Empty:
+	// its caller has called this agent. Agents take turns.
+	Via string
+	// Share is in whose share of its agent's turns the operation is: callers, or
+	// connections, take turns in them. Empty is one share, too.
 	Share string
-	// Crowd says that it came with the operations of others, which must not be held back
-	// for its sake: while its share is full it is refused (ErrOverloaded).
-	Crowd bool
 	// Deadline is when an operation that is still waiting is answered with
 	// ErrDeadlineExceeded, by the queue's clock; it then never enters the log. Zero:
 	// 3 s after it was enqueued, 5 s in state.LaneExtend.

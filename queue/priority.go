@@ -39,14 +39,14 @@ func (t *taking) from(l *lane) {
 	for t.ops > 0 && l.ops > 0 {
 		op := l.first()
 		if err := op.unfit(t.now); err != nil {
-			t.failures = append(t.failures, failure{l.pop(), err})
+			t.failures = append(t.failures, failure{l.pop(false), err})
 			continue
 		}
 		size, count := op.Size(), op.Count()
 		if (size > t.bytes || count > t.ops) && len(t.out) > 0 {
 			break
 		}
-		t.out = append(t.out, l.take())
+		t.out = append(t.out, l.pop(true))
 		t.ops -= count
 		t.bytes -= size
 	}

@@ -84,7 +84,7 @@ func (q *Queue) Enqueue(ctx context.Context, ops ...*Operation) {
 		l := &q.lanes[op.Lane]
 		f := l.flowOf(op)
 		switch room := f.held.Len() == 0 && l.hasRoom(f, op); {
-		case !room && op.Crowd:
+		case !room && op.Via != "":
 			l.forget(f)
 			refused = append(refused, failure{op, errFull()})
 			continue
@@ -170,7 +170,7 @@ func (q *Queue) holdBack(ctx context.Context, c *caller) {
 	q.mu.Lock()
 	for i := range q.lanes {
 		l := &q.lanes[i]
-		for _, f := range l.flows {
+		for f := range l.flows {
 			l.release(f, func(h heldBack) bool {
 				if h.caller != c {
 					return true
@@ -191,7 +191,8 @@ func (q *Queue) holdBack(ctx context.Context, c *caller) {
 func (q *Queue) Ready() <-chan struct{} { return q.ready }
 
 // Take removes and returns at most maxOps operations of at most maxBytes together. From
-// each lane it takes from the shares in turn, by bytes (deficit round robin), and the
+// each lane it takes from the agents that have sent them, and from this one's callers, in
+// turn, from the shares of each in turn, both by bytes (deficit round robin), and the
 // operations of one share in order. A group counts as its operations; a single operation may be larger. Extends come
 // first: they get up to three quarters of the room while others wait, and all of it
 // otherwise. An operation that is past its deadline, or whose caller has given up, is
@@ -251,7 +252,7 @@ func (q *Queue) Report() map[string]any {
 	return map[string]any{
 		"normal":    q.lanes[state.LaneNormal].ops,
 		"extend":    q.lanes[state.LaneExtend].ops,
-		"callers":   len(q.lanes[state.LaneNormal].flows) + len(q.lanes[state.LaneExtend].flows),
+		"callers":   q.lanes[state.LaneNormal].callers() + q.lanes[state.LaneExtend].callers(),
 		"held-back": q.lanes[state.LaneNormal].back + q.lanes[state.LaneExtend].back,
 		"enqueued":  q.counts.enqueued,
 		"taken":     q.counts.taken,

@@ -381,6 +381,7 @@ func TestHeldBackCallerIsAnsweredAtItsDeadlineOrEnd(t *testing.T) {
 		}
 		start := time.Now()
 		q.Enqueue(t.Context(), a.op("late", state.LaneNormal))
+		synctest.Wait()
 		if err := a.err(t, "late"); !queue.IsDeadlineExceeded(err) {
 			t.Fatal(err)
 		}

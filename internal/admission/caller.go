@@ -40,6 +40,9 @@ type Caller struct {
 	// Remote is where the request came from, for the audit: an address, or "socket". Of a
 	// request that an agent without raft forwards, it is what that agent says, or its ID.
 	Remote string
+	// Via is the ID of the agent that forwards what its callers ask, at the door Peer, and
+	// only there.
+	Via string
 	// share is that of a caller without a name for whom another agent asks; empty: it is
 	// that of its connection.
 	share string
@@ -92,15 +95,10 @@ func (c Caller) Clone() Caller {
 	return c
 }
 
-// Share returns whose share of the log the caller's operations are in: that of its name,
-// or else of its connection to the agent that it has called. Those of an agent without
-// raft, for whom nobody vouches, are in one.
-func (c Caller) Share() string {
-	if c.Name == "" && c.Door == Peer {
-		return c.Remote + " " + c.share
-	}
-	return cmp.Or(c.Name, c.share, c.Remote)
-}
+// Share returns whose share of the log the caller's operations are in, among those that
+// came the same way: that of its name, or else of its connection to the agent that it has
+// called. Those of an agent without raft, for whom nobody vouches, are in one.
+func (c Caller) Share() string { return cmp.Or(c.Name, c.share, c.Remote) }
 
 type forwarderKey struct{}
 

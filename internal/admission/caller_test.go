@@ -49,7 +49,8 @@ func TestInWhoseShareACallerIs(t *testing.T) {
 		"a connection":                    {Caller{Remote: "10.0.0.1:5"}, "bob", "x", "10.0.0.1:5"},
 		"the socket":                      {Caller{Door: Socket, Remote: "socket"}, "", "", "socket"},
 		"a name at another agent":         {Caller{Door: Peer, Remote: "10.0.0.2:7"}, "bob", "", "bob"},
-		"a connection to another agent":   {Caller{Door: Peer, Remote: "10.0.0.2:7"}, "", "10.0.0.1:5", "10.0.0.2:7 10.0.0.1:5"},
+		"a connection to another agent":   {Caller{Door: Peer, Remote: "10.0.0.2:7"}, "", "10.0.0.1:5", "10.0.0.1:5"},
+		"nobody at another agent":         {Caller{Door: Peer, Remote: "10.0.0.2:7"}, "", "", "10.0.0.2:7"},
 		"an agent without raft":           {Caller{Door: Forwarded, Remote: "10.9.9.9:1", share: "f1"}, "bob", "x", "f1"},
 		"a name at an agent without raft": {Caller{Door: Forwarded, Name: "ann", share: "f1"}, "", "", "ann"},
 	} {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/accesstoken"
+	"github.com/interrex/interrex/internal/peercall"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/internal/wording"
 )
@@ -60,6 +61,9 @@ func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) ht
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, valid, err := g.identify(d, r)
 		c.Remote, c.share = RemoteOf(d, r), forwarderOf(r.Context())
+		if d == Peer {
+			c.Via = cmp.Or(peercall.PeerOf(r.Context()), c.Remote)
+		}
 		if err == nil {
 			c.Origin = cmp.Or(c.share, origin(d, r))
 			c.Known, err = knownBy(r)

@@ -39,22 +39,9 @@ type Forwarder struct {
 // for anything else.
 type Way struct{ others, waits *line }
 
-// line is a stream with its connection.
-type line struct {
-	*client.Stream
-	connection *http.Transport
-}
-
-// Close closes the stream, and then its connection.
-func (l *line) Close() error {
-	err := l.Stream.Close()
-	l.connection.CloseIdleConnections()
-	return err
-}
-
 // Send implements operations.Forwarder.
 func (w Way) Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int)) {
-	var others, waits part
+	others, waits := part{by: w.others, done: done}, part{by: w.waits, done: done}
 	at := make([]struct {
 		of    *part
 		place int
@@ -66,8 +53,8 @@ func (w Way) Send(ops []*interrexv1.Operation, done func(i int, body []byte, err
 		}
 		at[i].place = at[i].of.add(i, op)
 	}
-	others.send(w.others, done)
-	waits.send(w.waits, done)
+	others.send()
+	waits.send()
 	return func(i int) { at[i].of.abandon(at[i].place) }
 }
 
@@ -76,19 +63,51 @@ func (w Way) Close() error { return errors.Join(w.others.Close(), w.waits.Close(
 
 // part has the operations that go over one stream.
 type part struct {
+	by      *line
+	done    func(i int, body []byte, err error)
 	ops     []*interrexv1.Operation
 	among   []int // their indexes among all
-	abandon func(place int)
+	refused []refusal
+	gone    func(place int)
 }
 
+// refusal is of an operation, by its index among all, for which there is no room.
+type refusal struct {
+	i   int
+	err error
+}
+
+// add adds an operation, and returns its place; -1: there is no room for it.
 func (p *part) add(i int, op *interrexv1.Operation) (place int) {
+	if err := p.by.room.enter(shareOf(op)); err != nil {
+		p.refused = append(p.refused, refusal{i, err})
+		return -1
+	}
 	p.ops, p.among = append(p.ops, op), append(p.among, i)
 	return len(p.ops) - 1
 }
 
-func (p *part) send(by *line, done func(i int, body []byte, err error)) {
-	if len(p.ops) > 0 {
-		p.abandon = by.Send(p.ops, func(place int, body []byte, err error) { done(p.among[place], body, err) })
+func (p *part) send() {
+	for _, r := range p.refused {
+		p.done(r.i, nil, r.err)
+	}
+	if len(p.ops) == 0 {
+		return
+	}
+	shares := make([]string, len(p.ops)) // the stream keeps no operation that is answered
+	for place, op := range p.ops {
+		shares[place] = shareOf(op)
+	}
+	p.gone = p.by.Send(p.ops, func(place int, body []byte, err error) {
+		p.by.room.leave(shares[place])
+		p.done(p.among[place], body, err)
+	})
+}
+
+// abandon ends the wait for the answer to the operation at a place.
+func (p *part) abandon(place int) {
+	if place >= 0 {
+		p.gone(place)
 	}
 }
 
@@ -149,9 +168,9 @@ func (f *Forwarder) stream(id string) (*line, error) {
 		},
 	}
 	s, err := client.NewStream(client.StreamConfig{
-		HTTP: &http.Client{Transport: connection}, BaseURL: "http://" + id, Logger: f.logger,
+		HTTP: &http.Client{Transport: connection}, BaseURL: "http://" + id, Logger: f.logger, MaxOpen: maxOpen,
 	})
-	return &line{s, connection}, err
+	return &line{Stream: s, connection: connection, room: room{most: maxOpen, what: "operations at the leader"}}, err
 }
 
 // follow closes the streams to each agent that another one has followed as leader.

@@ -73,6 +73,7 @@ type Gateway struct {
 	proxy   http.Handler
 	members roster
 	cluster allegiance
+	room    room
 	// surveyed is when all members were asked last, and trusted what they were told then.
 	// Only the loop uses them.
 	surveyed time.Time
@@ -93,6 +94,7 @@ func NewGateway(c GatewayConfig) *Gateway {
 		config: c, since: c.Clock.Now(), failed: errors.New("no member has been asked yet"),
 		cluster: allegiance{note: c.Note, cluster: c.Known},
 		members: roster{tls: c.TLS, dialer: c.Dialer, lines: map[string]*memberLine{}},
+		room:    room{most: lineRequests, what: "requests at a member"},
 	}
 	g.proxy = g.newProxy()
 	g.Loop = unit.Run(g.run)

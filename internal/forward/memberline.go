@@ -23,6 +23,14 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
+// lineConns is how many connections there are to one member at most: many requests that
+// come at once, as after a loss of the former member, must not make one each. lineRequests
+// is how many requests fit on them, with room for this agent's own.
+const (
+	lineConns    = 8
+	lineRequests = lineConns*1024 - 64
+)
+
 // dialTimeout bounds a connection to a member, with its TLS handshake.
 const dialTimeout = 3 * time.Second
 
@@ -31,8 +39,10 @@ type memberLine struct {
 	*http.Transport
 	address string
 
-	mu    sync.Mutex
-	conns map[*lineConn]bool // those that are open
+	mu     sync.Mutex
+	conns  map[*lineConn]bool // those that are open
+	failed error              // of the last connection that was not made
+	at     time.Time          // of that
 }
 
 // call makes one request of this agent's own to a member. mark changes its header.
@@ -63,6 +73,26 @@ func (l *memberLine) cut() {
 	}
 }
 
+// failPause is how long requests fail at once after a connection was not made: those that
+// have waited for one go to another member together.
+const failPause = 200 * time.Millisecond
+
+// justFailed returns why a connection was not made just now; nil: one may be made.
+func (l *memberLine) justFailed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil || time.Since(l.at) >= failPause {
+		return nil
+	}
+	return l.failed
+}
+
+func (l *memberLine) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed, l.at = err, time.Now()
+}
+
 // lineConn is a connection of a memberLine.
 type lineConn struct {
 	net.Conn
@@ -83,12 +113,18 @@ func newMemberLine(address string, given transport.TLS, dialer transport.Dialer)
 	protocols.SetUnencryptedHTTP2(true) // the connection is TLS already
 	l := &memberLine{address: address, conns: map[*lineConn]bool{}}
 	l.Transport = &http.Transport{
-		Protocols: protocols,
+		Protocols: protocols, MaxConnsPerHost: lineConns,
 		// A member that is paused, or cut off, must not block a request for ever.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: silence, WriteByteTimeout: silence},
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if err := l.justFailed(); err != nil {
+				return nil, &dialError{err}
+			}
 			conn, err := Dial(ctx, address, given, dialer)
 			if err != nil {
+				if ctx.Err() == nil { // its request still wants it
+					l.fail(err)
+				}
 				return nil, &dialError{err}
 			}
 			c := &lineConn{conn, l}

@@ -50,10 +50,15 @@ func (g *Gateway) newProxy() http.Handler {
 // ServeHTTP forwards a request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r, err := g.signed(r)
+	share := admission.CallerOf(r.Context()).Share()
+	if err == nil {
+		err = g.room.enter(share)
+	}
 	if err != nil {
 		admission.Refuse(w, r, err)
 		return
 	}
+	defer g.room.leave(share)
 	for name := range w.Header() {
 		if strings.HasPrefix(name, "Interrex-") {
 			w.Header().Del(name) // the member says it

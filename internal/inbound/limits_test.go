@@ -98,6 +98,52 @@ func TestAgentsThatWereLetInKeepNoStrangerOut(t *testing.T) {
 	}
 }
 
+func TestAgentsWithoutRaftKeepNoAgentOut(t *testing.T) {
+	var l Limits
+	let := func(agent int) (*from, error) {
+		f := &from{host: "10.0.0.1"}
+		p, _ := l.Admit(f, true)
+		_, err := l.LetForward(p, fmt.Sprint("f", agent))
+		return f, err
+	}
+	var first *from
+	for i := range MaxForwarding {
+		f, err := let(i / MaxConnsPerPeer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = f
+		}
+	}
+	if _, err := let(0); err == nil || !strings.Contains(err.Error(), "64 connections are open from f0, which is the limit") {
+		t.Errorf("one more connection of an agent: %v", err)
+	}
+	var kept []*from
+	for i := range 1000 {
+		f, err := let(1000 + i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, f)
+	}
+	if !first.closed {
+		t.Error("an agent with 64 has lost none for those that had none")
+	}
+	for i, f := range kept {
+		if f.closed {
+			t.Errorf("agent %d has lost its only one", i)
+		}
+	}
+	p, _ := l.Admit(&from{host: "10.0.0.1"}, true)
+	if err := l.LetIn(p, "n2"); err != nil {
+		t.Errorf("a member: %v", err)
+	}
+	if l.Leave(p); l.Open() != MaxForwarding+1 { // f0's is in its handshake
+		t.Errorf("%d are open", l.Open())
+	}
+}
+
 func TestAConnectionThatNobodyTakesIsClosed(t *testing.T) {
 	for name, hand := range map[string]func(*Inlet, *Conn) error{
 		"within its time": func(in *Inlet, c *Conn) error {

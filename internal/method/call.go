@@ -223,7 +223,7 @@ func (r *Call) Last() time.Time {
 // attempt needs its own.
 func (r *Call) Operation(now time.Time, stop <-chan struct{}, done func(state.Result)) *queue.Operation {
 	op := &queue.Operation{
-		Operation: r.Addressed(), Lane: r.lane(), Share: r.Caller.Share(), Crowd: r.Caller.Door == admission.Peer,
+		Operation: r.Addressed(), Lane: r.lane(), Via: r.Caller.Via, Share: r.Caller.Share(),
 		Deadline: r.Enter, Stop: stop, Done: done, Wait: r.Wait,
 	}
 	r.Load(op)

@@ -179,8 +179,8 @@ func TestACallThatWaitsIsSentAgainWithTimeForTheLog(t *testing.T) {
 
 func TestACallThatWaitsHasItsOwnEnvelope(t *testing.T) {
 	e := &interrexv1.Operation{WaitMs: 1000, RequestId: "1", Share: "10.0.0.1:5"}
-	r, err := open(registry(t), admission.Caller{Operator: true, Door: admission.Peer, Remote: "n2"}, interrexv1.LeaseServiceClaimProcedure, e, claim("ann"), time.Now())
-	if err != nil || r.Envelope == e || r.Envelope.GetShare() != "" || r.Caller.Share() != "n2 10.0.0.1:5" {
+	r, err := open(registry(t), admission.Caller{Operator: true, Door: admission.Peer, Remote: "n2", Via: "n2"}, interrexv1.LeaseServiceClaimProcedure, e, claim("ann"), time.Now())
+	if err != nil || r.Envelope == e || r.Envelope.GetShare() != "" || r.Caller.Share() != "10.0.0.1:5" || r.Caller.Via != "n2" {
 		t.Errorf("it keeps the message that it came in: %v, in the share %q", err, r.Caller.Share())
 	}
 }

@@ -52,6 +52,9 @@ func (t *Transport) admit(raw net.Conn) {
 // errCrowd is the reason for closing a connection whose handshake has not ended.
 var errCrowd = fmt.Errorf("%d connections are in their handshake, which is the limit", inbound.MaxHandshakes)
 
+// errForwarding is the reason for closing a connection of an agent without raft.
+var errForwarding = fmt.Errorf("%d connections of agents without raft are open, which is the limit, and it has most", inbound.MaxForwarding)
+
 // receive takes one connection from its first byte to its inlet.
 func (t *Transport) receive(p *inbound.Place) {
 	inbound.Tune(p.Conn)
@@ -154,8 +157,12 @@ func (t *Transport) takeForwarder(p *inbound.Place, conn *tls.Conn, id string) (
 	if in == nil || in.IsClosed() {
 		return nil, nil, fmt.Errorf("%s takes no requests of %s %w", t.config.ID, id, ErrNotNow)
 	}
-	if err := t.limits.LetIn(p, id); err != nil {
+	lost, err := t.limits.LetForward(p, id)
+	if err != nil {
 		return nil, nil, err
+	}
+	if lost != nil {
+		t.refusals.Note("forwarding", errForwarding, "closed the oldest connection of %s", lost.Peer())
 	}
 	return t.unmet(p, conn, id), in, nil
 }

@@ -95,7 +95,7 @@ func TestAgentsWithoutRaftAreLetInWhereSomebodyListens(t *testing.T) {
 	}
 	for range inbound.MaxConnsPerPeer {
 		p, _ := b.limits.Admit(&from{host: "10.0.0.1"}, false)
-		if err := b.limits.LetIn(p, "g"); err != nil {
+		if _, err := b.limits.LetForward(p, "g"); err != nil {
 			t.Fatal(err)
 		}
 	}
