@@ -110,6 +110,11 @@ func TestForwardedOperationsCountForTheirCallers(t *testing.T) {
 	if n := o.fill(peer, "claim", "", "10.0.0.9:1"); n != 12 {
 		t.Errorf("one without a name has %d of 48", n)
 	}
+	flood, good := gets(t, 1001), gets(t, 1002)
+	flood.Caller, good.Caller = "flood", "good"
+	if peer.accept(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{flood, good}}); len(peer.refused) != 1 || peer.refused[0].id != 1001 {
+		t.Errorf("of a message with reads of both, refused are %v", peer.refused)
+	}
 	for _, other := range [][2]string{{"good", ""}, {"", "10.0.0.9:2"}} {
 		if err := o.open(peer, "claim", other[0], other[1]); err != nil {
 			t.Errorf("%v: %v", other, err)

@@ -150,7 +150,9 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 		case err != nil:
 			if interrex.KindOf(err) == interrex.ErrOverloaded {
 				st.excess++
-				full = err
+				if st.caller.Door != admission.Peer { // else the next is another caller's
+					full = err
+				}
 			}
 			st.refuse(in, err)
 		case r.Method.Writes():
