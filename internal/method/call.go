@@ -112,7 +112,7 @@ func (r *Call) prepare(in *Registry, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	r.Enter = now.Add(enterTimeout(r.lane(), r.Envelope))
+	r.Enter = now.Add(enterTimeout(r.extends(), r.Envelope))
 	if err := r.waitFor(in.state.Waitable(), now); err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func (r *Call) Last() time.Time {
 // attempt needs its own.
 func (r *Call) Operation(now time.Time, stop <-chan struct{}, done func(state.Result)) *queue.Operation {
 	op := &queue.Operation{
-		Operation: r.Addressed(), Lane: r.lane(), Share: r.Caller.Share(), Crowd: r.Caller.Door == admission.Peer,
+		Operation: r.Addressed(), Extend: r.extends(), Share: r.Caller.Share(), Crowd: r.Caller.Door == admission.Peer,
 		Deadline: r.Enter, Stop: stop, Done: done, Wait: r.Wait,
 	}
 	r.Load(op)
@@ -339,17 +339,15 @@ func (r *Call) of(i int, err error) error {
 	return err
 }
 
-// lane returns the lane of the queue in which the operation waits for the log.
-func (r *Call) lane() state.Lane {
-	if r.Method.group {
-		return state.LaneNormal
-	}
-	return r.parts[0].command.About().Lane
+// extends reports whether the operation is an extend, which passes others on its way to
+// the log.
+func (r *Call) extends() bool {
+	return !r.Method.group && r.parts[0].command.About().Extend
 }
 
 // Urgent reports whether the request extends what would else end.
 func (r *Call) Urgent() bool {
-	return r.write != nil && len(r.parts) > 0 && r.lane() == state.LaneExtend
+	return r.write != nil && len(r.parts) > 0 && r.extends()
 }
 
 // Load adds the commands to the queue's operation.
@@ -412,9 +410,9 @@ func Bounded(field string, bytes int) error {
 }
 
 // enterTimeout returns how long an operation may wait to enter the log.
-func enterTimeout(l state.Lane, e *interrexv1.Operation) time.Duration {
+func enterTimeout(extend bool, e *interrexv1.Operation) time.Duration {
 	timeout := queue.EnqueueTimeout
-	if l == state.LaneExtend {
+	if extend {
 		timeout = queue.ExtendTimeout
 	}
 	if e.GetTimeoutMs() == 0 {
