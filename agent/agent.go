@@ -229,12 +229,12 @@ func (a *Agent) Addrs() map[string]string {
 
 // Leases returns the leases of the cluster, through this agent. It may be called
 // before the agent is started; the result remains valid across restarts.
-func (a *Agent) Leases() interrex.Leases { return leases{client.LeasesOf(a), a} }
+func (a *Agent) Leases() interrex.Leases { return leases{client.Through(a).Leases(), a} }
 
 // Changes returns the feed of the cluster's changes, through this agent. It may
 // be called before the agent is started; the result remains valid across
 // restarts.
-func (a *Agent) Changes() interrex.Changes { return client.ChangesOf(a) }
+func (a *Agent) Changes() interrex.Changes { return client.Through(a).Changes() }
 
 // Applied returns the tracker of the revision that this agent has applied: it
 // increases with each change, and is closed when the replicated state is stopped
@@ -260,22 +260,22 @@ func (a *Agent) Tracker(name string) (interrex.Tracker, error) {
 
 // Resources returns the resources of the cluster, through this agent. It may be
 // called before the agent is started; the result remains valid across restarts.
-func (a *Agent) Resources() interrex.Resources { return client.ResourcesOf(a) }
+func (a *Agent) Resources() interrex.Resources { return client.Through(a).Resources() }
 
 // Webhooks returns the API for webhooks, through this agent.
-func (a *Agent) Webhooks() interrex.Webhooks { return client.WebhooksOf(a) }
+func (a *Agent) Webhooks() interrex.Webhooks { return client.Through(a).Webhooks() }
 
 // Members returns the members of the agent's cluster.
-func (a *Agent) Members() interrex.Members { return client.MembersOf(a) }
+func (a *Agent) Members() interrex.Members { return client.Through(a).Members() }
 
 // Snapshots returns the copies of the cluster's state, which this agent makes.
-func (a *Agent) Snapshots() interrex.Snapshots { return client.SnapshotsOf(a) }
+func (a *Agent) Snapshots() interrex.Snapshots { return client.Through(a).Snapshots() }
 
 // Propose appends a command of an embedder's own state machine or table to the
 // log, from any agent, and returns the reply. If the state machine refuses the
 // command, the answer has its revision, and the error is the machine's.
 func (a *Agent) Propose(ctx context.Context, p interrex.Proposal) (interrex.ProposalAnswer, error) {
-	return client.Propose(ctx, a, p)
+	return client.Through(a).Propose(ctx, p)
 }
 
 // RegisterObserver lets an observer see what this agent applies, from the next

@@ -119,7 +119,7 @@ func withMachines(t *testing.T) (*interrextest.Cluster, []*faults) {
 
 func tell(t *testing.T, by client.Caller, text string) interrex.ProposalAnswer {
 	t.Helper()
-	got, err := client.Propose(t.Context(), by, interrex.Proposal{Data: []byte(text)})
+	got, err := client.Through(by).Propose(t.Context(), interrex.Proposal{Data: []byte(text)})
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -149,7 +149,7 @@ func TestAMachineAnswersThroughAnyAgent(t *testing.T) {
 				t.Errorf("%q at %d, after %d", got.Reply, got.Revision, last)
 			}
 			last = got.Revision
-			refused, err := client.Propose(t.Context(), by, interrex.Proposal{Data: []byte("no")})
+			refused, err := client.Through(by).Propose(t.Context(), interrex.Proposal{Data: []byte("no")})
 			if !errors.Is(err, interrex.ErrConflict) || !strings.Contains(err.Error(), "it says no") || refused.Revision != last+1 {
 				t.Errorf("refused: %+v, %v", refused, err)
 			}

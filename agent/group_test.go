@@ -38,7 +38,7 @@ func TestAnyAgentTakesAGroup(t *testing.T) {
 	}
 	for name, by := range callers {
 		key := "keys/" + strings.ReplaceAll(strings.ReplaceAll(name, " ", "-"), "'", "-")
-		got, err := client.Group(t.Context(), by, []proto.Message{claims(key), proposes(key, "mine"), &interrexv1.ResourceServiceWriteRequest{
+		got, err := client.Through(by).Group(t.Context(), []proto.Message{claims(key), proposes(key, "mine"), &interrexv1.ResourceServiceWriteRequest{
 			Resource: &interrexv1.Resource{Id: &interrexv1.ResourceID{Type: &interrexv1.ResourceType{Group: "test", GroupVersion: "v1", Kind: "Thing"}, Name: key}},
 		}}, client.Options{})
 		if err != nil {
@@ -61,25 +61,25 @@ func TestAGroupIsDoneOnceForItsRequestID(t *testing.T) {
 	}
 	all := []proto.Message{claims("a/b"), proposes("key", "mine")}
 	o := client.Options{RequestID: "mine", Fence: interrex.Fence{Key: held.Key(), Token: held.Token()}}
-	first, err := client.Group(t.Context(), c.Agent(follower), all, o)
+	first, err := client.Through(c.Agent(follower)).Group(t.Context(), all, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range c.Agents() {
 		o.Attempt++
-		again, err := client.Group(t.Context(), a, all, o)
+		again, err := client.Through(a).Group(t.Context(), all, o)
 		if err != nil || !again.Replayed || again.Revision != first.Revision || again.Answers[0].(*interrexv1.ClaimResponse).GetLease().GetToken() != uint64(first.Revision)-1 {
 			t.Errorf("asked again: %+v (%v), want %+v replayed", again, err, first)
 		}
 	}
-	if _, err := client.Group(t.Context(), c.Agent(follower), all[:1], o); !errors.Is(err, interrex.ErrInvalid) {
+	if _, err := client.Through(c.Agent(follower)).Group(t.Context(), all[:1], o); !errors.Is(err, interrex.ErrInvalid) {
 		t.Errorf("another one under the same id: %v", err)
 	}
 	if err := held.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	o.RequestID = "other"
-	if _, err := client.Group(t.Context(), c.Agent(follower), []proto.Message{proposes("key", "late")}, o); !errors.Is(err, interrex.ErrNotHeld) {
+	if _, err := client.Through(c.Agent(follower)).Group(t.Context(), []proto.Message{proposes("key", "late")}, o); !errors.Is(err, interrex.ErrNotHeld) {
 		t.Errorf("after its fence: %v, want not held", err)
 	}
 }
@@ -138,7 +138,7 @@ func TestTheDoorRefusesWhatIsNoGroup(t *testing.T) {
 		"too large an op":  {[]proto.Message{proposes("a", strings.Repeat("x", 512<<10)), proposes("b", strings.Repeat("x", 512<<10))}, interrex.ErrTooLarge, "bytes"},
 	} {
 		for _, by := range callers {
-			_, err := client.Group(t.Context(), by, test.all, client.Options{})
+			_, err := client.Through(by).Group(t.Context(), test.all, client.Options{})
 			if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("%s: %v, want %v: %s", name, err, test.kind, test.text)
 			}
@@ -147,11 +147,11 @@ func TestTheDoorRefusesWhatIsNoGroup(t *testing.T) {
 	if after := revision(t, c.Agent(follower)); after != before {
 		t.Errorf("the refusals took the state from revision %s to %s", before, after)
 	}
-	if _, err := client.Group(t.Context(), c.Agent(follower), many(64), client.Options{}); err != nil {
+	if _, err := client.Through(c.Agent(follower)).Group(t.Context(), many(64), client.Options{}); err != nil {
 		t.Errorf("64: %v", err)
 	}
 	half := strings.Repeat("x", 512<<10-200)
-	if _, err := client.Group(t.Context(), c.Agent(follower), []proto.Message{proposes("a", half), proposes("b", half)}, client.Options{}); err != nil {
+	if _, err := client.Through(c.Agent(follower)).Group(t.Context(), []proto.Message{proposes("a", half), proposes("b", half)}, client.Options{}); err != nil {
 		t.Errorf("as large as an operation may be: %v", err)
 	}
 }
@@ -226,7 +226,7 @@ func TestGroupsAreWholeWhileTheirLeaderGoes(t *testing.T) {
 				default:
 				}
 				key := fmt.Sprintf("%d-%d", w, i)
-				a, err := client.Group(t.Context(), by, []proto.Message{proposes(key, "one"), claims("group/" + key), proposes(key+"'", "two")}, client.Options{})
+				a, err := client.Through(by).Group(t.Context(), []proto.Message{proposes(key, "one"), claims("group/" + key), proposes(key+"'", "two")}, client.Options{})
 				if err == nil && len(a.Answers) != 3 {
 					err = fmt.Errorf("%d answers", len(a.Answers))
 				}
@@ -277,7 +277,7 @@ func TestGroupsAreWholeWhileTheirLeaderGoes(t *testing.T) {
 			t.Errorf("group %s is there, and was answered %v", key, err)
 		}
 		for _, k := range []string{key, key + "'"} {
-			_, err := client.Group(t.Context(), reader, []proto.Message{&interrexv1.ProposeRequest{Table: uint32(testtable.RegisterTable), Data: testtable.Delete(k)}}, client.Options{})
+			_, err := client.Through(reader).Group(t.Context(), []proto.Message{&interrexv1.ProposeRequest{Table: uint32(testtable.RegisterTable), Data: testtable.Delete(k)}}, client.Options{})
 			if found := err == nil; found != there[key] {
 				t.Errorf("group %s: lease %v, %s %v (%v)", key, there[key], k, found, err)
 			}

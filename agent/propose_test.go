@@ -143,7 +143,7 @@ func TestAnyAgentProposesToATableWithoutAService(t *testing.T) {
 	}
 	var last interrex.Revision
 	for name, by := range callers {
-		got, err := client.Propose(t.Context(), by, write("key", name))
+		got, err := client.Through(by).Propose(t.Context(), write("key", name))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -237,7 +237,7 @@ func TestTheDoorRefusesWhatIsNoProposal(t *testing.T) {
 		"the last known": {interrex.Proposal{Table: 255}, "those are 256 to 65535"},
 	} {
 		for _, by := range callers {
-			_, err := client.Propose(t.Context(), by, test.p)
+			_, err := client.Through(by).Propose(t.Context(), test.p)
 			if !errors.Is(err, interrex.ErrInvalid) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("%s: %v, want invalid: %s", name, err, test.text)
 			}
@@ -299,7 +299,7 @@ func TestProposalsPassWhereLeasesAreOff(t *testing.T) {
 	if _, err := c.Agent(follower).Propose(t.Context(), write("key", "mine")); err != nil {
 		t.Error(err)
 	}
-	if _, err := client.Propose(t.Context(), c.Client(follower), write("key", "mine")); err != nil {
+	if _, err := client.Through(c.Client(follower)).Propose(t.Context(), write("key", "mine")); err != nil {
 		t.Error(err)
 	}
 }

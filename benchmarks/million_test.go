@@ -38,7 +38,7 @@ func newReplica(b *testing.B) *replica {
 func (r *replica) entry(operations ...state.Operation) *raft.Log {
 	r.index++
 	e := state.Entry{Stamp: r.now, Wall: time.Unix(0, int64(r.now)), Operations: operations}
-	return &raft.Log{Index: r.index, Term: 1, Type: raft.LogCommand, Data: state.AppendEntry(nil, &e)}
+	return &raft.Log{Index: r.index, Term: 1, Type: raft.LogCommand, Data: e.Append(nil)}
 }
 
 func (r *replica) apply(l *raft.Log) []state.Result {

@@ -17,9 +17,15 @@ func TestACallWithoutACallerIsRefused(t *testing.T) {
 	ctx := t.Context()
 	for name, call := range map[string]func() error{
 		"kv":    func() error { _, err := client.KV{}.Get(ctx, "a", interrex.ReadOptions{}); return err },
-		"claim": func() error { _, err := client.LeasesOf(nil).Claim(ctx, interrex.ClaimRequest{}); return err },
-		"hold":  func() error { _, err := client.LeasesOf(nil).Hold(ctx, "a", interrex.HoldOptions{}); return err },
-		"watch": func() error { _, err := client.ChangesOf(nil).Watch(ctx, interrex.WatchChangesRequest{}); return err },
+		"claim": func() error { _, err := client.Through(nil).Leases().Claim(ctx, interrex.ClaimRequest{}); return err },
+		"hold": func() error {
+			_, err := client.Through(nil).Leases().Hold(ctx, "a", interrex.HoldOptions{})
+			return err
+		},
+		"watch": func() error {
+			_, err := client.Through(nil).Changes().Watch(ctx, interrex.WatchChangesRequest{})
+			return err
+		},
 		"call": func() error {
 			_, err := client.Call[interrexv1.GetRequest, interrexv1.GetResponse](ctx, nil, interrexv1.LeaseServiceGetProcedure, new(interrexv1.GetRequest), client.Options{})
 			return err
@@ -32,7 +38,7 @@ func TestACallWithoutACallerIsRefused(t *testing.T) {
 }
 
 func TestAGroupWithoutOneOfItsOperationsIsRefused(t *testing.T) {
-	_, err := client.Group(t.Context(), silent{}, []proto.Message{new(interrexv1.ClaimRequest), nil}, client.Options{})
+	_, err := client.Through(silent{}).Group(t.Context(), []proto.Message{new(interrexv1.ClaimRequest), nil}, client.Options{})
 	if interrex.KindOf(err) != interrex.ErrInvalid || !strings.Contains(err.Error(), "operation 2: it is nil") {
 		t.Error(err)
 	}
@@ -45,19 +51,19 @@ func TestANumberOutOfItsRangeIsRefused(t *testing.T) {
 	by := silent{}
 	for name, call := range map[string]func(n int) error{
 		"page_size: ": func(n int) error {
-			_, err := client.LeasesOf(by).List(ctx, interrex.ListRequest{PageSize: n})
+			_, err := client.Through(by).Leases().List(ctx, interrex.ListRequest{PageSize: n})
 			return err
 		},
 		"page_size:": func(n int) error {
-			_, err := client.ResourcesOf(by).List(ctx, interrex.ListResourcesRequest{PageSize: n})
+			_, err := client.Through(by).Resources().List(ctx, interrex.ListResourcesRequest{PageSize: n})
 			return err
 		},
 		"page_size": func(n int) error {
-			_, err := client.ResourcesOf(by).ListByOwner(ctx, interrex.ListOwnedRequest{PageSize: n})
+			_, err := client.Through(by).Resources().ListByOwner(ctx, interrex.ListOwnedRequest{PageSize: n})
 			return err
 		},
 		"limit: ": func(n int) error {
-			_, err := client.ChangesOf(by).List(ctx, interrex.ListChangesRequest{Limit: n})
+			_, err := client.Through(by).Changes().List(ctx, interrex.ListChangesRequest{Limit: n})
 			return err
 		},
 	} {

@@ -13,13 +13,13 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// Changes returns the cluster's feed of changes: see ChangesOf.
-func (c *Client) Changes() interrex.Changes { return ChangesOf(c) }
+// Changes returns the cluster's feed of changes: see Calls.Changes.
+func (c *Client) Changes() interrex.Changes { return Through(c).Changes() }
 
-// ChangesOf returns the feed of the cluster that by calls. An append without a
+// Changes returns the feed of the cluster. An append without a
 // RequestID is retried until it is answered; one with a RequestID is one attempt,
 // and the caller counts the attempts.
-func ChangesOf(by Caller) interrex.Changes { return changes{by} }
+func (c Calls) Changes() interrex.Changes { return changes{c.by} }
 
 type changes struct{ by Caller }
 

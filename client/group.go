@@ -28,7 +28,7 @@ type GroupAnswer struct {
 //
 // The error is that of one operation: its text begins with "operation N: ",
 // counted from 1, and nothing has happened.
-func Group(ctx context.Context, by Caller, operations []proto.Message, o Options) (GroupAnswer, error) {
+func (c Calls) Group(ctx context.Context, operations []proto.Message, o Options) (GroupAnswer, error) {
 	in := &interrexv1.GroupRequest{}
 	for i, m := range operations {
 		if m == nil {
@@ -40,7 +40,7 @@ func Group(ctx context.Context, by Caller, operations []proto.Message, o Options
 		}
 		in.Operations = append(in.Operations, packed)
 	}
-	m, err := Call[interrexv1.GroupRequest, interrexv1.GroupResponse](ctx, by, interrexv1.StateServiceGroupProcedure, in, o)
+	m, err := Call[interrexv1.GroupRequest, interrexv1.GroupResponse](ctx, c.by, interrexv1.StateServiceGroupProcedure, in, o)
 	if err != nil {
 		return GroupAnswer{}, err
 	}
@@ -53,4 +53,9 @@ func Group(ctx context.Context, by Caller, operations []proto.Message, o Options
 		a.Answers = append(a.Answers, one)
 	}
 	return a, nil
+}
+
+// Group applies several operations atomically: see Calls.Group.
+func (c *Client) Group(ctx context.Context, operations []proto.Message, o Options) (GroupAnswer, error) {
+	return Through(c).Group(ctx, operations, o)
 }

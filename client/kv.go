@@ -31,7 +31,7 @@ const Absent = wire.AbsentValue
 
 // Get returns the value of a key; ErrNotFound if it does not exist.
 func (kv KV) Get(ctx context.Context, key string, o interrex.ReadOptions) (Value, error) {
-	r, _, err := ResourcesOf(kv.By).Read(ctx, wire.ValueID(kv.Namespace, key), o)
+	r, _, err := Through(kv.By).Resources().Read(ctx, wire.ValueID(kv.Namespace, key), o)
 	if err != nil {
 		return Value{}, kv.named(err)
 	}
@@ -56,14 +56,14 @@ func (kv KV) Put(ctx context.Context, key string, value []byte, version string, 
 	case Absent:
 		q.Resource.Version = ""
 	}
-	a, err := ResourcesOf(kv.By).Write(ctx, q)
+	a, err := Through(kv.By).Resources().Write(ctx, q)
 	return Value{Key: key, Namespace: q.Resource.ID.Tenancy.Namespace, Value: slices.Clone(value), Version: a.Resource.Version}, kv.named(err)
 }
 
 // Delete deletes a key: any version of it, or only that one. Deleting a missing
 // key is not an error.
 func (kv KV) Delete(ctx context.Context, key, version string, o Options) error {
-	_, err := ResourcesOf(kv.By).Delete(ctx, interrex.DeleteResourceRequest{
+	_, err := Through(kv.By).Resources().Delete(ctx, interrex.DeleteResourceRequest{
 		ID: wire.ValueID(kv.Namespace, key), Version: version, RequestID: o.RequestID, Attempt: o.Attempt, Fence: o.Fence,
 	})
 	return kv.named(err)
@@ -72,7 +72,7 @@ func (kv KV) Delete(ctx context.Context, key, version string, o Options) error {
 // Clear deletes all keys with a prefix atomically, and returns their number;
 // ErrTooLarge if there are more than 1 000.
 func (kv KV) Clear(ctx context.Context, prefix string, o Options) (int, error) {
-	a, err := ResourcesOf(kv.By).Clear(ctx, interrex.ClearResourcesRequest{
+	a, err := Through(kv.By).Resources().Clear(ctx, interrex.ClearResourcesRequest{
 		ResourceSelection: kv.selection(prefix), RequestID: o.RequestID, Attempt: o.Attempt, Fence: o.Fence,
 	})
 	return a.Deleted, kv.named(err)
@@ -84,7 +84,7 @@ func (kv KV) List(ctx context.Context, prefix string, o interrex.ReadOptions) ([
 	q := interrex.ListResourcesRequest{ResourceSelection: kv.selection(prefix), ReadOptions: o}
 	var all []Value
 	for {
-		p, err := ResourcesOf(kv.By).List(ctx, q)
+		p, err := Through(kv.By).Resources().List(ctx, q)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -104,7 +104,7 @@ func (kv KV) List(ctx context.Context, prefix string, o interrex.ReadOptions) ([
 // Watch yields the changes of the keys with a prefix: see interrex.Resources.
 // ValueOf reads its events' resources.
 func (kv KV) Watch(ctx context.Context, prefix string, since interrex.Revision) (interrex.Watch[interrex.ResourceEvent], error) {
-	return ResourcesOf(kv.By).Watch(ctx, interrex.WatchResourcesRequest{ResourceSelection: kv.selection(prefix), Since: since})
+	return Through(kv.By).Resources().Watch(ctx, interrex.WatchResourcesRequest{ResourceSelection: kv.selection(prefix), Since: since})
 }
 
 // named rewrites an error with the keys as they are in the namespace.

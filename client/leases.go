@@ -12,23 +12,17 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// Leases returns the cluster's leases: see LeasesOf.
-func (c *Client) Leases() interrex.Leases { return LeasesOf(c) }
+// Leases returns the cluster's leases: see Calls.Leases.
+func (c *Client) Leases() interrex.Leases { return Through(c).Leases() }
 
-// LeasesOf returns the leases of the cluster that by calls. A request without a
+// Leases returns the leases of the cluster. A request without a
 // RequestID is retried until it is answered; one with a RequestID is one attempt,
 // and the caller counts the attempts.
 //
 // The grant of a claim that waited is as old as the attempt it names: to hold the
 // lease call Hold, or rely on it only after the response of an Extend.
-func LeasesOf(by Caller) interrex.Leases {
-	return leases{by: by, leaseCalls: func(ctx context.Context, r *request) ([]byte, error) {
-		c, err := clientOf(ctx, by)
-		if err != nil {
-			return nil, err
-		}
-		return c.do(ctx, r)
-	}}
+func (c Calls) Leases() interrex.Leases {
+	return leases{by: c.by, leaseCalls: c.do}
 }
 
 type leases struct {

@@ -13,12 +13,12 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// Members returns the cluster's members: see MembersOf.
-func (c *Client) Members() interrex.Members { return MembersOf(c) }
+// Members returns the cluster's members: see Calls.Members.
+func (c *Client) Members() interrex.Members { return Through(c).Members() }
 
-// MembersOf returns the members of the cluster that by calls. Requests are retried
+// Members returns the members of the cluster. Requests are retried
 // until they are answered.
-func MembersOf(by Caller) interrex.Members { return members{by} }
+func (c Calls) Members() interrex.Members { return members{c.by} }
 
 type members struct{ by Caller }
 

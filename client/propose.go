@@ -11,8 +11,8 @@ import (
 // Propose appends a command of an embedder's own state machine or table to the
 // log, and returns the answer. If the state machine refuses the command, both the
 // answer and the error are set. It is for operators and the agent's own process.
-func Propose(ctx context.Context, by Caller, p interrex.Proposal) (interrex.ProposalAnswer, error) {
-	m, err := Call[interrexv1.ProposeRequest, interrexv1.ProposeResponse](ctx, by, interrexv1.StateServiceProposeProcedure,
+func (c Calls) Propose(ctx context.Context, p interrex.Proposal) (interrex.ProposalAnswer, error) {
+	m, err := Call[interrexv1.ProposeRequest, interrexv1.ProposeResponse](ctx, c.by, interrexv1.StateServiceProposeProcedure,
 		&interrexv1.ProposeRequest{Table: uint32(p.Table), Data: p.Data},
 		Options{RequestID: p.RequestID, Attempt: p.Attempt, Fence: p.Fence})
 	if err != nil {
@@ -23,4 +23,9 @@ func Propose(ctx context.Context, by Caller, p interrex.Proposal) (interrex.Prop
 		return answer, refused
 	}
 	return answer, nil
+}
+
+// Propose appends a command to the log: see Calls.Propose.
+func (c *Client) Propose(ctx context.Context, p interrex.Proposal) (interrex.ProposalAnswer, error) {
+	return Through(c).Propose(ctx, p)
 }

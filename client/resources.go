@@ -10,20 +10,14 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// Resources returns the cluster's resources: see ResourcesOf.
-func (c *Client) Resources() interrex.Resources { return ResourcesOf(c) }
+// Resources returns the cluster's resources: see Calls.Resources.
+func (c *Client) Resources() interrex.Resources { return Through(c).Resources() }
 
-// ResourcesOf returns the resources of the cluster that by calls. A request
+// Resources returns the resources of the cluster. A request
 // without a RequestID is retried until it is answered; one with a RequestID is
 // one attempt, and the caller counts the attempts.
-func ResourcesOf(by Caller) interrex.Resources {
-	return resources{by: by, do: func(ctx context.Context, r *request) ([]byte, error) {
-		c, err := clientOf(ctx, by)
-		if err != nil {
-			return nil, err
-		}
-		return c.do(ctx, r)
-	}}
+func (c Calls) Resources() interrex.Resources {
+	return resources{by: c.by, do: c.do}
 }
 
 type resources struct {

@@ -10,8 +10,8 @@ import (
 
 // Settings returns the replicated settings by name, and the revision at which
 // they were read.
-func Settings(ctx context.Context, by Caller, o interrex.ReadOptions) ([]interrex.Setting, interrex.Revision, error) {
-	m, err := Call[interrexv1.GetSettingsRequest, interrexv1.GetSettingsResponse](ctx, by, interrexv1.StateServiceGetSettingsProcedure,
+func (c Calls) Settings(ctx context.Context, o interrex.ReadOptions) ([]interrex.Setting, interrex.Revision, error) {
+	m, err := Call[interrexv1.GetSettingsRequest, interrexv1.GetSettingsResponse](ctx, c.by, interrexv1.StateServiceGetSettingsProcedure,
 		&interrexv1.GetSettingsRequest{Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, Options{})
 	var all []interrex.Setting
 	for _, s := range m.GetItems() {
@@ -23,8 +23,18 @@ func Settings(ctx context.Context, by Caller, o interrex.ReadOptions) ([]interre
 // SetSettings sets replicated settings atomically; an empty value restores the
 // default. It is for operators. A name that no table has, or a value that is not
 // allowed, is ErrInvalid.
-func SetSettings(ctx context.Context, by Caller, values map[string]string) (interrex.Revision, error) {
-	m, err := Call[interrexv1.SetSettingsRequest, interrexv1.SetSettingsResponse](ctx, by, interrexv1.StateServiceSetSettingsProcedure,
+func (c Calls) SetSettings(ctx context.Context, values map[string]string) (interrex.Revision, error) {
+	m, err := Call[interrexv1.SetSettingsRequest, interrexv1.SetSettingsResponse](ctx, c.by, interrexv1.StateServiceSetSettingsProcedure,
 		&interrexv1.SetSettingsRequest{Values: values}, Options{})
 	return interrex.Revision(m.GetRevision()), err
+}
+
+// Settings returns the replicated settings: see Calls.Settings.
+func (c *Client) Settings(ctx context.Context, o interrex.ReadOptions) ([]interrex.Setting, interrex.Revision, error) {
+	return Through(c).Settings(ctx, o)
+}
+
+// SetSettings sets replicated settings: see Calls.SetSettings.
+func (c *Client) SetSettings(ctx context.Context, values map[string]string) (interrex.Revision, error) {
+	return Through(c).SetSettings(ctx, values)
 }

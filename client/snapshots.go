@@ -18,12 +18,12 @@ import (
 // silentSave is how long an agent that sends a snapshot may send nothing.
 const silentSave = time.Minute
 
-// Snapshots returns the copies of the cluster's state: see SnapshotsOf.
-func (c *Client) Snapshots() interrex.Snapshots { return SnapshotsOf(c) }
+// Snapshots returns the copies of the cluster's state: see Calls.Snapshots.
+func (c *Client) Snapshots() interrex.Snapshots { return Through(c).Snapshots() }
 
-// SnapshotsOf returns the copies of the state of the cluster that by calls. A call asks
-// one agent after the other, within Config.Timeout, until one begins to send.
-func SnapshotsOf(by Caller) interrex.Snapshots { return snapshots{by} }
+// Snapshots returns the copies of the cluster's state. A call asks one agent after the
+// other, within Config.Timeout, until one begins to send.
+func (c Calls) Snapshots() interrex.Snapshots { return snapshots{c.by} }
 
 type snapshots struct{ by Caller }
 

@@ -89,9 +89,9 @@ func TestEveryFieldOfARequestToATableIsSent(t *testing.T) {
 			_, _, _ = c.Webhooks().Delete(ctx, interrex.WebhookDeletion{Name: "h", RequestID: "x", Attempt: 3, Fence: fence})
 		}, &interrexv1.WebhookServiceDeleteRequest{Name: "h"}, true},
 		"get a webhook": {func() { _, _, _ = c.Webhooks().Get(ctx, "h", read) }, &interrexv1.WebhookServiceGetRequest{Name: "h", Consistency: eventual, MinRevision: 9}, false},
-		"settings":      {func() { _, _, _ = client.Settings(ctx, c, read) }, &interrexv1.GetSettingsRequest{Consistency: eventual, MinRevision: 9}, false},
+		"settings":      {func() { _, _, _ = c.Settings(ctx, read) }, &interrexv1.GetSettingsRequest{Consistency: eventual, MinRevision: 9}, false},
 		"propose": {func() {
-			_, _ = client.Propose(ctx, c, interrex.Proposal{Table: 300, Data: []byte("d"), RequestID: "x", Attempt: 3, Fence: fence})
+			_, _ = c.Propose(ctx, interrex.Proposal{Table: 300, Data: []byte("d"), RequestID: "x", Attempt: 3, Fence: fence})
 		}, &interrexv1.ProposeRequest{Table: 300, Data: []byte("d")}, true},
 	} {
 		before := len(a.received())
@@ -163,19 +163,19 @@ func TestEveryFieldOfATablesAnswerIsRead(t *testing.T) {
 	changes, err := c.Changes().List(ctx, interrex.ListChangesRequest{})
 	equal("changes", changes, interrex.ChangePage{Items: []interrex.Change{change}, First: 1, Last: 8, AtStart: true, AtEnd: true, Revision: 9}, err)
 	answer(&interrexv1.GetSettingsResponse{Items: []*interrexv1.Setting{{Name: "n", Value: "v", Default: "d", About: "a"}}, Revision: 9})
-	settings, revision, err := client.Settings(ctx, c, interrex.ReadOptions{})
+	settings, revision, err := c.Settings(ctx, interrex.ReadOptions{})
 	equal("settings", settings, []interrex.Setting{{Name: "n", Value: "v", Default: "d", About: "a"}}, err)
 	equal("their revision", revision, interrex.Revision(9), err)
 
 	refused := interrex.Errorf(interrex.ErrConflict, "no")
 	answer(&interrexv1.ProposeResponse{Reply: []byte("r"), Replayed: true, Revision: 9, Refused: wire.Detail(refused)})
-	proposed, err := client.Propose(ctx, c, interrex.Proposal{Data: []byte("d")})
+	proposed, err := c.Propose(ctx, interrex.Proposal{Data: []byte("d")})
 	if !errors.Is(err, interrex.ErrConflict) {
 		t.Errorf("a command that is refused: %v", err)
 	}
 	equal("propose", proposed, interrex.ProposalAnswer{Reply: []byte("r"), Replayed: true, Revision: 9}, nil)
 	answer(&interrexv1.GroupResponse{Replayed: true, Revision: 9})
-	group, err := client.Group(ctx, c, []proto.Message{&interrexv1.ClaimRequest{}}, client.Options{})
+	group, err := c.Group(ctx, []proto.Message{&interrexv1.ClaimRequest{}}, client.Options{})
 	equal("group", group, client.GroupAnswer{Replayed: true, Revision: 9}, err)
 }
 

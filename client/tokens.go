@@ -11,12 +11,12 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// Tokens returns the cluster's access tokens: see TokensOf.
-func (c *Client) Tokens() interrex.AccessTokens { return TokensOf(c) }
+// Tokens returns the cluster's access tokens: see Calls.Tokens.
+func (c *Client) Tokens() interrex.AccessTokens { return Through(c).Tokens() }
 
-// TokensOf returns the access tokens of the cluster that by calls. Requests are
+// Tokens returns the access tokens of the cluster. Requests are
 // retried until they are answered.
-func TokensOf(by Caller) interrex.AccessTokens { return accessTokens{by} }
+func (c Calls) Tokens() interrex.AccessTokens { return accessTokens{c.by} }
 
 type accessTokens struct{ by Caller }
 

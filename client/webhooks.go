@@ -9,13 +9,13 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// Webhooks returns the cluster's webhooks: see WebhooksOf.
-func (c *Client) Webhooks() interrex.Webhooks { return WebhooksOf(c) }
+// Webhooks returns the cluster's webhooks: see Calls.Webhooks.
+func (c *Client) Webhooks() interrex.Webhooks { return Through(c).Webhooks() }
 
-// WebhooksOf returns the webhooks of the cluster that by calls. A request without
+// Webhooks returns the webhooks of the cluster. A request without
 // a RequestID is retried until it is answered; one with a RequestID is one
 // attempt, and the caller counts the attempts.
-func WebhooksOf(by Caller) interrex.Webhooks { return webhooks{by} }
+func (c Calls) Webhooks() interrex.Webhooks { return webhooks{c.by} }
 
 type webhooks struct{ by Caller }
 

@@ -24,7 +24,7 @@ func TestAFloodOfRequestIDsHurtsOnlyItsCaller(t *testing.T) {
 	f := newFleet(t, 1, nil)
 	good := f.client()
 	leases := good.Leases()
-	if _, err := client.SetSettings(t.Context(), good, map[string]string{"requests.names": "1000", "requests.records": "1000"}); err != nil {
+	if _, err := good.SetSettings(t.Context(), map[string]string{"requests.names": "1000", "requests.records": "1000"}); err != nil {
 		t.Fatal(err)
 	}
 	held, err := leases.Hold(t.Context(), "good/held", interrex.HoldOptions{TTL: 20 * time.Second})

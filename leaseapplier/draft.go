@@ -83,7 +83,7 @@ func (d *draft) passes(op *queue.Operation, now time.Time) bool {
 // behind each operation that frees its key.
 func (d *draft) fill(stamp state.Time) {
 	ops, extends := d.batch.ops, 0
-	for extends < len(ops) && ops[extends].Lane == state.LaneExtend {
+	for extends < len(ops) && ops[extends].Extend {
 		d.entry.add(ops[extends])
 		extends++
 	}

@@ -324,7 +324,7 @@ func (r *rig) name(bits uint64) (text string) {
 	e := &state.Entry{Stamp: r.state.Now(), Operations: []state.Operation{{Table: state.SystemTable, Data: (&state.OpenName{Bits: bits}).Append(nil)}}}
 	r.raft.set(func(m *memRaft) {
 		m.index++
-		results, _ := m.fsm(&raft.Log{Index: m.index, Term: m.term, Type: raft.LogCommand, Data: state.AppendEntry(nil, e)}).([]state.Result)
+		results, _ := m.fsm(&raft.Log{Index: m.index, Term: m.term, Type: raft.LogCommand, Data: e.Append(nil)}).([]state.Result)
 		if len(results) != 1 || results[0].Err != nil {
 			r.t.Fatalf("cannot open a name: %+v", results)
 		}
@@ -359,7 +359,7 @@ func newCall(t *testing.T, command state.Command) *call {
 	c := &call{t: t, stop: make(chan struct{})}
 	c.Operation = &queue.Operation{
 		Operation: state.Operation{Table: state.LeaseTable, Data: command.Append(nil)},
-		Command:   command, Lane: command.About().Lane, Stop: c.stop,
+		Command:   command, Extend: command.About().Extend, Stop: c.stop,
 	}
 	c.Done = func(r state.Result) {
 		c.mu.Lock()

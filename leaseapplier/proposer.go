@@ -193,7 +193,7 @@ func (p *proposer) send(e *proposal, stamp state.Time) {
 		p.written = append(p.written, op.Operation)
 	}
 	entry := state.Entry{Version: p.config.EntryVersion(), Stamp: stamp, Wall: p.config.Clock.Now().UTC(), Operations: p.written}
-	encoded := state.AppendEntry(make([]byte, 0, e.bytes+64), &entry)
+	encoded := entry.Append(make([]byte, 0, e.bytes+64))
 	clear(p.written) // releases what they point to
 	p.written = p.written[:0]
 	e.started = p.config.Clock.Now()
@@ -248,7 +248,7 @@ func (p *proposer) recheck(e *proposal) {
 		return
 	}
 	for _, op := range e.ops {
-		if op.Lane != state.LaneNormal {
+		if op.Extend {
 			continue
 		}
 		for _, c := range op.Each {

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/juju/clock"
-
-	"github.com/interrex/interrex/state"
 )
 
 // Capacity is how many operations may wait in each lane. It applies to each lane, so
@@ -20,11 +18,11 @@ const laneBytes = 64 << 20
 // ErrDeadlineExceeded.
 const (
 	EnqueueTimeout = 3 * time.Second
-	ExtendTimeout  = 5 * time.Second // in state.LaneExtend
+	ExtendTimeout  = 5 * time.Second // of an Extend
 )
 
-func timeout(l state.Lane) time.Duration {
-	if l == state.LaneExtend {
+func timeout(extend bool) time.Duration {
+	if extend {
 		return ExtendTimeout
 	}
 	return EnqueueTimeout

@@ -12,12 +12,11 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/state"
 )
 
 // of returns an operation in a share.
 func (a *answers) of(share, id string) *queue.Operation {
-	op := a.op(id, state.LaneNormal)
+	op := a.op(id, normal)
 	op.Share = share
 	op.Deadline = time.Now().Add(time.Hour)
 	return op
@@ -80,7 +79,7 @@ func TestTurnsAreOfBytes(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		const big = 100 << 10
 		for i := range 20 {
-			op := a.long(fmt.Sprint("b", i), state.LaneNormal, big)
+			op := a.long(fmt.Sprint("b", i), normal, big)
 			op.Share, op.Deadline = "big", time.Now().Add(time.Hour)
 			q.Enqueue(t.Context(), op)
 		}
@@ -176,7 +175,7 @@ func churn(t *testing.T, r *rapid.T) {
 			var ops []*queue.Operation
 			for range rapid.IntRange(1, 20).Draw(r, "operations") {
 				sent++
-				op := a.long(fmt.Sprintf("%06d", sent), state.LaneNormal, rapid.SampledFrom([]int{10, 2000, limits.MaxOperationBytes / 2}).Draw(r, "size"))
+				op := a.long(fmt.Sprintf("%06d", sent), normal, rapid.SampledFrom([]int{10, 2000, limits.MaxOperationBytes / 2}).Draw(r, "size"))
 				op.Share = rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(r, "share")
 				op.Via = rapid.SampledFrom([]string{"", "n2", "n3"}).Draw(r, "via")
 				op.Deadline = time.Now().Add(rapid.SampledFrom([]time.Duration{time.Second, time.Hour}).Draw(r, "time"))

@@ -7,8 +7,12 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// lanes is the number of lanes.
-const lanes = state.LaneExtend + 1
+// The lanes.
+const (
+	laneNormal = iota
+	laneExtend
+	lanes
+)
 
 // Operation is a state.Operation on its way to the log. It is used once, and must not
 // be changed after it was enqueued.
@@ -19,8 +23,8 @@ type Operation struct {
 	// The caller sets them. Each yields either.
 	Command  state.Command
 	Commands []state.Command
-	// Lane is that of Command.About.
-	Lane state.Lane
+	// Extend is that of Command.About: the operation waits in a lane of its own.
+	Extend bool
 	// Via is the agent that has sent it, with the operations of others, which must not be
 	// held back for its sake: while there is no room it is refused (ErrOverloaded). Empty:
 	// its caller has called this agent. Agents take turns.
@@ -30,7 +34,7 @@ type Operation struct {
 	Share string
 	// Deadline is when an operation that is still waiting is answered with
 	// ErrDeadlineExceeded, by the queue's clock; it then never enters the log. Zero:
-	// 3 s after it was enqueued, 5 s in state.LaneExtend.
+	// 3 s after it was enqueued, 5 s for an Extend.
 	Deadline time.Time
 	// Stop is closed when the caller has given up: an operation that is still
 	// waiting is answered with ErrCanceled and never enters the log. Optional.
@@ -55,6 +59,14 @@ type Wait struct {
 	Every time.Duration
 }
 
+// lane returns the index of the operation's lane.
+func (op *Operation) lane() int {
+	if op.Extend {
+		return laneExtend
+	}
+	return laneNormal
+}
+
 // Each yields the operation's commands, in order: one, or those of a group.
 func (op *Operation) Each(yield func(int, state.Command) bool) {
 	if len(op.Group) == 0 {
@@ -72,7 +84,7 @@ func (op *Operation) Each(yield func(int, state.Command) bool) {
 
 // spare reports whether an operation is let in while almost no disk space is left.
 func (op *Operation) spare() bool {
-	if op.Lane == state.LaneExtend {
+	if op.Extend {
 		return true
 	}
 	spare := false

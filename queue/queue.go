@@ -75,13 +75,13 @@ func (q *Queue) Enqueue(ctx context.Context, ops ...*Operation) {
 	q.mu.Lock()
 	for _, op := range ops {
 		if op.Deadline.IsZero() {
-			op.Deadline = now.Add(timeout(op.Lane))
+			op.Deadline = now.Add(timeout(op.Extend))
 		}
 		if err := q.unfit(ctx, op, now); err != nil {
 			refused = append(refused, failure{op, err})
 			continue
 		}
-		l := &q.lanes[op.Lane]
+		l := &q.lanes[op.lane()]
 		f := l.flowOf(op)
 		switch room := f.held.Len() == 0 && l.hasRoom(f, op); {
 		case !room && op.Via != "":
@@ -150,7 +150,7 @@ func (q *Queue) expect(deadline time.Time) {
 
 // signal makes Ready receive if operations wait. The lock is held.
 func (q *Queue) signal() {
-	if q.lanes[state.LaneNormal].ops+q.lanes[state.LaneExtend].ops == 0 {
+	if q.lanes[laneNormal].ops+q.lanes[laneExtend].ops == 0 {
 		return
 	}
 	select {
@@ -203,7 +203,7 @@ func (q *Queue) Take(maxOps, maxBytes int) []*Operation {
 	}
 	q.mu.Lock()
 	t := taking{now: q.clock.Now(), ops: maxOps, bytes: maxBytes}
-	t.extendsFirst(&q.lanes[state.LaneExtend], &q.lanes[state.LaneNormal])
+	t.extendsFirst(&q.lanes[laneExtend], &q.lanes[laneNormal])
 	q.took(&t)
 	q.mu.Unlock()
 	fail(t.failures)
@@ -227,7 +227,7 @@ func (q *Queue) took(t *taking) {
 func (q *Queue) Propose(ctx context.Context, table state.TableID, c state.Command) (state.Result, error) {
 	done := make(chan state.Result, 1)
 	q.Enqueue(ctx, &Operation{
-		Operation: state.Operation{Table: table, Data: c.Append(nil)}, Command: c, Lane: c.About().Lane,
+		Operation: state.Operation{Table: table, Data: c.Append(nil)}, Command: c, Extend: c.About().Extend,
 		Stop: ctx.Done(), Done: func(r state.Result) { done <- r },
 	})
 	select {
@@ -242,7 +242,7 @@ func (q *Queue) Propose(ctx context.Context, table state.TableID, c state.Comman
 func (q *Queue) Depth() (normal, extend int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.lanes[state.LaneNormal].ops, q.lanes[state.LaneExtend].ops
+	return q.lanes[laneNormal].ops, q.lanes[laneExtend].ops
 }
 
 // Report describes the queue for the engine's report.
@@ -250,10 +250,10 @@ func (q *Queue) Report() map[string]any {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return map[string]any{
-		"normal":    q.lanes[state.LaneNormal].ops,
-		"extend":    q.lanes[state.LaneExtend].ops,
-		"callers":   q.lanes[state.LaneNormal].callers() + q.lanes[state.LaneExtend].callers(),
-		"held-back": q.lanes[state.LaneNormal].back + q.lanes[state.LaneExtend].back,
+		"normal":    q.lanes[laneNormal].ops,
+		"extend":    q.lanes[laneExtend].ops,
+		"callers":   q.lanes[laneNormal].callers() + q.lanes[laneExtend].callers(),
+		"held-back": q.lanes[laneNormal].back + q.lanes[laneExtend].back,
 		"enqueued":  q.counts.enqueued,
 		"taken":     q.counts.taken,
 		"expired":   q.counts.expired,

@@ -31,10 +31,16 @@ type answers struct {
 
 func newAnswers() *answers { return &answers{m: map[string][]state.Result{}} }
 
-func (a *answers) op(id string, lane state.Lane) *queue.Operation {
+// Whether an operation is an extend.
+const (
+	normal = false
+	extend = true
+)
+
+func (a *answers) op(id string, extend bool) *queue.Operation {
 	return &queue.Operation{
 		Operation: state.Operation{Table: 7, RequestID: id},
-		Lane:      lane,
+		Extend:    extend,
 		Done: func(r state.Result) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -59,7 +65,7 @@ func (a *answers) fill(t *testing.T, q *queue.Queue, n int) {
 	t.Helper()
 	ops := make([]*queue.Operation, n)
 	for i := range ops {
-		ops[i] = a.op("filler", state.LaneNormal)
+		ops[i] = a.op("filler", normal)
 		ops[i].Deadline = time.Now().Add(time.Hour)
 	}
 	q.Enqueue(t.Context(), ops...)
@@ -114,7 +120,7 @@ func wantIDs(t *testing.T, ops []*queue.Operation, want string) {
 func TestWhateverWaitsIsOneBatchInOrder(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		for i := range 5 {
-			q.Enqueue(t.Context(), a.op(fmt.Sprint(i), state.LaneNormal))
+			q.Enqueue(t.Context(), a.op(fmt.Sprint(i), normal))
 		}
 		<-q.Ready()
 		wantIDs(t, q.Take(1024, 1<<20), "0 1 2 3 4")
@@ -129,7 +135,7 @@ func TestConcurrentCallersAreTakenWithoutDelay(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		start := time.Now()
 		for i := range 256 {
-			go q.Enqueue(t.Context(), a.op(fmt.Sprint(i), state.LaneNormal))
+			go q.Enqueue(t.Context(), a.op(fmt.Sprint(i), normal))
 		}
 		synctest.Wait()
 		if n := len(q.Take(1024, 1<<20)); n != 256 {
@@ -144,9 +150,9 @@ func TestConcurrentCallersAreTakenWithoutDelay(t *testing.T) {
 // Q04: 3 s, and 5 s for extends, also without a Take.
 func TestDeadlineFiresWhileNobodyTakes(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
-		early := a.op("early", state.LaneNormal)
+		early := a.op("early", normal)
 		early.Deadline = time.Now().Add(time.Second)
-		q.Enqueue(t.Context(), a.op("claim", state.LaneNormal), a.op("extend", state.LaneExtend), early)
+		q.Enqueue(t.Context(), a.op("claim", normal), a.op("extend", extend), early)
 		for _, step := range []struct {
 			id string
 			at time.Duration
@@ -169,11 +175,11 @@ func TestDeadlineFiresWhileNobodyTakes(t *testing.T) {
 // Q04: at dequeue too, when the consumer is what was late.
 func TestTakeDropsWhatIsPastItsDeadline(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
-		late := a.op("late", state.LaneNormal)
+		late := a.op("late", normal)
 		late.Deadline = time.Now().Add(5 * time.Millisecond)
 		q.Enqueue(t.Context(), late)
 		time.Sleep(5 * time.Millisecond)
-		q.Enqueue(t.Context(), a.op("fresh", state.LaneNormal))
+		q.Enqueue(t.Context(), a.op("fresh", normal))
 		wantIDs(t, q.Take(1, 1<<20), "fresh")
 		if err := a.err(t, "late"); !queue.IsDeadlineExceeded(err) {
 			t.Fatal(err)
@@ -185,9 +191,9 @@ func TestTakeDropsWhatIsPastItsDeadline(t *testing.T) {
 func TestTakeDropsWhoseCallerHasGone(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		stop := make(chan struct{})
-		gone := a.op("gone", state.LaneNormal)
+		gone := a.op("gone", normal)
 		gone.Stop = stop
-		q.Enqueue(t.Context(), gone, a.op("there", state.LaneNormal))
+		q.Enqueue(t.Context(), gone, a.op("there", normal))
 		close(stop)
 		wantIDs(t, q.Take(2, 1<<20), "there")
 		err := a.err(t, "gone")
@@ -200,15 +206,15 @@ func TestTakeDropsWhoseCallerHasGone(t *testing.T) {
 // Q06: waiting operations are answered at the end, and so are later ones.
 func TestKillAnswersEverything(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
-		q.Enqueue(t.Context(), a.op("in", state.LaneNormal))
+		q.Enqueue(t.Context(), a.op("in", normal))
 		a.fill(t, q, queue.Capacity-1)
-		go q.Enqueue(t.Context(), a.op("held back", state.LaneNormal))
+		go q.Enqueue(t.Context(), a.op("held back", normal))
 		synctest.Wait()
 		q.Kill()
 		if err := q.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		q.Enqueue(t.Context(), a.op("after", state.LaneExtend))
+		q.Enqueue(t.Context(), a.op("after", extend))
 		synctest.Wait()
 		for _, id := range []string{"in", "held back", "after"} {
 			if err := a.err(t, id); !errors.Is(err, interrex.ErrDraining) {
@@ -250,7 +256,7 @@ func TestKilledQueueIsNeverReady(t *testing.T) {
 
 func TestReadyAgainWhileSomethingIsLeft(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
-		q.Enqueue(t.Context(), a.op("1", state.LaneNormal), a.op("2", state.LaneNormal))
+		q.Enqueue(t.Context(), a.op("1", normal), a.op("2", normal))
 		<-q.Ready()
 		wantIDs(t, q.Take(1, 1<<20), "1")
 		<-q.Ready()
@@ -266,7 +272,7 @@ func TestReadyAgainWhileSomethingIsLeft(t *testing.T) {
 func TestExtendsTakeThreeQuartersWhileOthersWait(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		for i := range 8 {
-			q.Enqueue(t.Context(), a.op(fmt.Sprint("n", i), state.LaneNormal), a.op(fmt.Sprint("e", i), state.LaneExtend))
+			q.Enqueue(t.Context(), a.op(fmt.Sprint("n", i), normal), a.op(fmt.Sprint("e", i), extend))
 		}
 		wantIDs(t, q.Take(4, 1<<20), "e0 e1 e2 n0")
 		wantIDs(t, q.Take(8, 1<<20), "e3 e4 e5 e6 e7 n1 n2 n3")
@@ -276,9 +282,9 @@ func TestExtendsTakeThreeQuartersWhileOthersWait(t *testing.T) {
 
 func TestExtendsFillWhatOthersLeave(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
-		q.Enqueue(t.Context(), a.op("n0", state.LaneNormal))
+		q.Enqueue(t.Context(), a.op("n0", normal))
 		for i := range 8 {
-			q.Enqueue(t.Context(), a.op(fmt.Sprint("e", i), state.LaneExtend))
+			q.Enqueue(t.Context(), a.op(fmt.Sprint("e", i), extend))
 		}
 		wantIDs(t, q.Take(8, 1<<20), "e0 e1 e2 e3 e4 e5 e6 n0")
 		wantIDs(t, q.Take(8, 1<<20), "e7")
@@ -288,7 +294,7 @@ func TestExtendsFillWhatOthersLeave(t *testing.T) {
 func TestTakeKeepsToItsBytes(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		for i := range 3 {
-			op := a.op(fmt.Sprint(i), state.LaneNormal)
+			op := a.op(fmt.Sprint(i), normal)
 			op.Data = make([]byte, 1000)
 			q.Enqueue(t.Context(), op)
 		}
@@ -298,17 +304,17 @@ func TestTakeKeepsToItsBytes(t *testing.T) {
 }
 
 // long is an operation of about n bytes.
-func (a *answers) long(id string, lane state.Lane, n int) *queue.Operation {
-	op := a.op(id, lane)
+func (a *answers) long(id string, extend bool, n int) *queue.Operation {
+	op := a.op(id, extend)
 	op.Data = make([]byte, n)
 	return op
 }
 
 func TestExtendsLeaveAQuarterOfTheBytesToOthers(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
-		q.Enqueue(t.Context(), a.long("n0", state.LaneNormal, 1000), a.long("n1", state.LaneNormal, 1000))
+		q.Enqueue(t.Context(), a.long("n0", normal, 1000), a.long("n1", normal, 1000))
 		for i := range 5 {
-			q.Enqueue(t.Context(), a.long(fmt.Sprint("e", i), state.LaneExtend, 1000))
+			q.Enqueue(t.Context(), a.long(fmt.Sprint("e", i), extend, 1000))
 		}
 		wantIDs(t, q.Take(100, 4800), "e0 e1 e2 n0")
 		wantIDs(t, q.Take(100, 4800), "e3 e4 n1")
@@ -318,13 +324,13 @@ func TestExtendsLeaveAQuarterOfTheBytesToOthers(t *testing.T) {
 func TestALaneHoldsCallersBackByBytes(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		const most = 64 << 20
-		size := a.long("", state.LaneNormal, limits.MaxOperationBytes/2).Size()
+		size := a.long("", normal, limits.MaxOperationBytes/2).Size()
 		fit := most / size
 		for round := range 3 { // what was taken leaves its room
 			back := make(chan struct{})
 			go func() {
 				for i := range fit + 1 {
-					q.Enqueue(t.Context(), a.long(fmt.Sprint(round, i), state.LaneNormal, limits.MaxOperationBytes/2))
+					q.Enqueue(t.Context(), a.long(fmt.Sprint(round, i), normal, limits.MaxOperationBytes/2))
 				}
 				close(back)
 			}()
@@ -343,15 +349,15 @@ func TestALaneHoldsCallersBackByBytes(t *testing.T) {
 
 func TestFullQueueHoldsCallersBackInOrder(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
-		q.Enqueue(t.Context(), a.op("1", state.LaneNormal), a.op("2", state.LaneNormal))
+		q.Enqueue(t.Context(), a.op("1", normal), a.op("2", normal))
 		a.fill(t, q, queue.Capacity-2)
 		back := make(chan struct{})
 		go func() {
-			q.Enqueue(t.Context(), a.op("3", state.LaneNormal), a.op("4", state.LaneNormal))
+			q.Enqueue(t.Context(), a.op("3", normal), a.op("4", normal))
 			close(back)
 		}()
 		synctest.Wait()
-		q.Enqueue(t.Context(), a.op("e", state.LaneExtend)) // a lane of its own
+		q.Enqueue(t.Context(), a.op("e", extend)) // a lane of its own
 		wantIDs(t, q.Take(2, 1<<20), "e 1")
 		select {
 		case <-back:
@@ -372,7 +378,7 @@ func TestHeldBackCallerIsAnsweredAtItsDeadlineOrEnd(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		a.fill(t, q, queue.Capacity)
 		ctx, cancel := context.WithCancel(t.Context())
-		go q.Enqueue(ctx, a.op("ended", state.LaneNormal))
+		go q.Enqueue(ctx, a.op("ended", normal))
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
@@ -380,7 +386,7 @@ func TestHeldBackCallerIsAnsweredAtItsDeadlineOrEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		q.Enqueue(t.Context(), a.op("late", state.LaneNormal))
+		q.Enqueue(t.Context(), a.op("late", normal))
 		synctest.Wait()
 		if err := a.err(t, "late"); !queue.IsDeadlineExceeded(err) {
 			t.Fatal(err)
@@ -393,7 +399,7 @@ func TestHeldBackCallerIsAnsweredAtItsDeadlineOrEnd(t *testing.T) {
 
 func TestWhatDoesNotFitAnEntryIsRefused(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
-		op := a.op("huge", state.LaneNormal)
+		op := a.op("huge", normal)
 		op.Data = make([]byte, limits.MaxOperationBytes+1)
 		q.Enqueue(t.Context(), op)
 		if err := a.err(t, "huge"); !errors.Is(err, interrex.ErrTooLarge) {
@@ -416,7 +422,7 @@ func TestOnlyWhatAFullClusterNeedsIsLetInWithoutSpace(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := newAnswers()
-		claim, revoke, extend, group := a.op("claim", state.LaneNormal), a.op("revoke", state.LaneNormal), a.op("extend", state.LaneExtend), a.op("group", state.LaneNormal)
+		claim, revoke, extend, group := a.op("claim", normal), a.op("revoke", normal), a.op("extend", extend), a.op("group", normal)
 		claim.Command, revoke.Command, extend.Command = &lease.Claim{}, &lease.Revoke{}, &lease.Extend{}
 		group.Table, group.Group = state.SystemTable, []state.Part{{Table: 7}, {Table: 7}}
 		group.Commands = []state.Command{&lease.Revoke{}, &lease.Claim{}}
@@ -425,7 +431,7 @@ func TestOnlyWhatAFullClusterNeedsIsLetInWithoutSpace(t *testing.T) {
 			t.Errorf("%d are let in; the claim: %v, the group: %v", len(took), a.err(t, "claim"), a.err(t, "group"))
 		}
 		space = true
-		again := a.op("again", state.LaneNormal)
+		again := a.op("again", normal)
 		again.Command = &lease.Claim{}
 		q.Enqueue(t.Context(), again)
 		if took := q.Take(10, 1<<20); len(took) != 1 {
@@ -454,7 +460,7 @@ func TestConfigIsChecked(t *testing.T) {
 
 func TestDepthIsReported(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
-		q.Enqueue(t.Context(), a.op("1", state.LaneNormal), a.op("2", state.LaneNormal), a.op("3", state.LaneExtend))
+		q.Enqueue(t.Context(), a.op("1", normal), a.op("2", normal), a.op("3", extend))
 		if n, e := q.Depth(); n != 2 || e != 1 {
 			t.Fatalf("depth %d, %d", n, e)
 		}
@@ -467,7 +473,7 @@ func TestDepthIsReported(t *testing.T) {
 func TestAGroupCountsAsItsOperations(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		for i := range 4 {
-			op := a.op(fmt.Sprint(i), state.LaneNormal)
+			op := a.op(fmt.Sprint(i), normal)
 			op.Table, op.Group = 0, slices.Repeat([]state.Part{{Table: 7}}, 4)
 			q.Enqueue(t.Context(), op)
 		}

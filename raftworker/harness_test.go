@@ -245,8 +245,8 @@ func TestMain(m *testing.M) {
 var _ io.Closer = (*memory)(nil)
 
 func (a *agent) entry(key string) []byte {
-	return state.AppendEntry(nil, &state.Entry{
+	return (&state.Entry{
 		Stamp: a.state.Now(), Wall: time.Now(),
 		Operations: []state.Operation{{Table: testtable.RegisterTable, Data: testtable.Set(key, "x", 0)}},
-	})
+	}).Append(nil)
 }

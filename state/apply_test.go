@@ -105,7 +105,7 @@ func TestAnEntryThatWasAppliedIsIgnored(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	r.Do(1, set("a", "1"))
 	r.Do(2, set("a", "2"))
-	again := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{set("a", "1")}})
+	again := (&state.Entry{Operations: []state.Operation{set("a", "1")}}).Append(nil)
 	for index := range uint64(3) {
 		if got := r.State.Apply(&raft.Log{Type: raft.LogCommand, Index: index, Term: 1, Data: again}); got != nil {
 			t.Errorf("%d is answered %v", index, got)
@@ -118,7 +118,7 @@ func TestAnEntryThatWasAppliedIsIgnored(t *testing.T) {
 
 func TestOnlyCommandsAreApplied(t *testing.T) {
 	r := statetest.NewReplica(t, register)
-	b := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{set("a", "1")}})
+	b := (&state.Entry{Operations: []state.Operation{set("a", "1")}}).Append(nil)
 	for _, kind := range []raft.LogType{raft.LogNoop, raft.LogBarrier, raft.LogConfiguration} {
 		if got := r.State.Apply(&raft.Log{Type: kind, Index: 1, Term: 1, Data: b}); got != nil {
 			t.Errorf("%v is answered %v", kind, got)
@@ -132,12 +132,12 @@ func TestOnlyCommandsAreApplied(t *testing.T) {
 // halting are entries that a replica must not pass, by what it says.
 var halting = map[string][]byte{
 	"unknown version": {9},
-	"unknown table 77": state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{
+	"unknown table 77": (&state.Entry{Operations: []state.Operation{
 		set("a", "drift"), {Table: 77},
-	}}),
-	"unknown command": state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{
+	}}).Append(nil),
+	"unknown command": (&state.Entry{Operations: []state.Operation{
 		set("a", "drift"), {Table: state.SystemTable, Data: []byte{1, 99}},
-	}}),
+	}}).Append(nil),
 }
 
 func TestAReplicaHaltsRatherThanDrifts(t *testing.T) {
@@ -193,7 +193,7 @@ func TestAPanicOfATableHaltsAndIsLoggedOnce(t *testing.T) {
 	}
 	second := set("a", "")
 	second.Attempt = 2
-	b := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{second}})
+	b := (&state.Entry{Operations: []state.Operation{second}}).Append(nil)
 	for i := range uint64(3) {
 		results := s.Apply(&raft.Log{Index: i + 1, Data: b}).([]state.Result)
 		wantKinds(t, results, interrex.ErrOutcomeUnknown)
@@ -367,7 +367,7 @@ func TestEventsArePublishedBeforeAnybodySeesTheirRevision(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.state = s
-	s.Apply(&raft.Log{Index: 1, Data: state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{set("a", "1")}})})
+	s.Apply(&raft.Log{Index: 1, Data: (&state.Entry{Operations: []state.Operation{set("a", "1")}}).Append(nil)})
 	if err := errors.Join(w.errs...); err != nil {
 		t.Error(err)
 	}
@@ -388,7 +388,7 @@ func TestPublishedEventsAreThePublishersOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range uint64(9) {
-		s.Apply(&raft.Log{Index: i + 1, Data: state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{set("a", "")}})})
+		s.Apply(&raft.Log{Index: i + 1, Data: (&state.Entry{Operations: []state.Operation{set("a", "")}}).Append(nil)})
 	}
 	for i, events := range k.given {
 		if len(events) != 1 || events[0].Revision != interrex.Revision(i+1) {

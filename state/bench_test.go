@@ -49,7 +49,7 @@ func benchmarkApply(b *testing.B, tables func() []state.Table, envelope func(int
 			envelope(i*batch+j, &op)
 			e.Operations = append(e.Operations, op)
 		}
-		logs[i] = &raft.Log{Index: uint64(i + 2), Data: state.AppendEntry(nil, e)}
+		logs[i] = &raft.Log{Index: uint64(i + 2), Data: e.Append(nil)}
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -68,11 +68,11 @@ func BenchmarkEntry(b *testing.B) {
 	for j := range 256 {
 		e.Operations = append(e.Operations, request(fmt.Sprint("client.", j), fmt.Sprint("key", j)))
 	}
-	buffer := state.AppendEntry(nil, e)
+	buffer := e.Append(nil)
 	b.Run("append", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			buffer = state.AppendEntry(buffer[:0], e)
+			buffer = e.Append(buffer[:0])
 		}
 	})
 	b.Run("decode", func(b *testing.B) {

@@ -57,8 +57,9 @@ type About struct {
 	// Holder is the holder in whose name it acts; empty: none. It distinguishes request
 	// ids that have no name.
 	Holder string
-	// Lane is the lane in which it waits for the log.
-	Lane Lane
+	// Extend reports whether it keeps something from being lost, as the extend of a lease
+	// does: it passes the others on its way to the log, see queue.Queue.Take.
+	Extend bool
 	// Spare reports whether it is let in while almost no disk space is left, as extends
 	// are: it is small, and a cluster that is full needs it.
 	Spare bool
@@ -68,16 +69,6 @@ type About struct {
 	// earlier one the leader refuses it, and says which. 0: all can.
 	Since uint16
 }
-
-// Lane is the queue in which an operation waits for the log.
-type Lane int
-
-// The lanes. An extend keeps a lease from being lost, so it passes the others:
-// see queue.Queue.Take.
-const (
-	LaneNormal Lane = iota
-	LaneExtend
-)
 
 // Decode decodes an operation's data for a table, which may be SystemTable. The
 // error is the table's, or ErrInvalid for an unknown table or an unknown

@@ -87,9 +87,9 @@ func validMinted(b []byte) error {
 	return nil
 }
 
-// AppendEntry appends the encoding of e to b. The caller must respect the limits:
+// Append appends the encoding of e to b. The caller must respect the limits:
 // see Operation.Validate and Operation.Size.
-func AppendEntry(b []byte, e *Entry) []byte {
+func (e *Entry) Append(b []byte) []byte {
 	b = append(b, cmp.Or(e.Version, EntryVersion))
 	b = binary.AppendVarint(b, int64(e.Stamp))
 	b = binary.AppendVarint(b, e.Wall.Unix())
@@ -155,7 +155,7 @@ func appendOperation(b []byte, o *Operation) []byte {
 	return appendBytes(b, o.Data)
 }
 
-// DecodeEntry reads what AppendEntry has written. The strings and the data of the
+// DecodeEntry reads what Append has written. The strings and the data of the
 // entry share the memory of b: b must not be changed afterwards, and a part of an
 // entry that is stored beyond its Apply must be cloned, or it keeps all of b alive.
 func DecodeEntry(b []byte) (Entry, error) {

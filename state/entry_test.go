@@ -62,7 +62,7 @@ func exampleEntry() *state.Entry {
 }
 
 func TestEntryEncodingIsFixed(t *testing.T) {
-	b := state.AppendEntry(nil, exampleEntry())
+	b := exampleEntry().Append(nil)
 	golden(t, "entry.golden", b)
 	e, err := state.DecodeEntry(b)
 	if err != nil {
@@ -92,7 +92,7 @@ func exampleGroup() *state.Entry {
 }
 
 func TestGroupEncodingIsFixed(t *testing.T) {
-	b := state.AppendEntry(nil, exampleGroup())
+	b := exampleGroup().Append(nil)
 	golden(t, "group.golden", b)
 	e, err := state.DecodeEntry(b)
 	if err != nil || !reflect.DeepEqual(&e, exampleGroup()) {
@@ -136,7 +136,7 @@ func TestEntrySurvivesItsEncoding(t *testing.T) {
 			Wall:       time.Unix(rapid.Int64Range(-1<<40, 1<<40).Draw(t, "s"), rapid.Int64Range(0, 1e9-1).Draw(t, "ns")).UTC(),
 			Operations: rapid.SliceOfN(operation, 1, 9).Draw(t, "operations"),
 		}
-		b := state.AppendEntry(nil, &e)
+		b := e.Append(nil)
 		size := 64
 		for i := range e.Operations {
 			size += e.Operations[i].Size()
@@ -155,25 +155,25 @@ func TestEntrySurvivesItsEncoding(t *testing.T) {
 }
 
 func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
-	whole := state.AppendEntry(nil, exampleEntry())
+	whole := exampleEntry().Append(nil)
 	newer, older := bytes.Clone(whole), bytes.Clone(whole)
 	newer[0], older[0] = state.EntryVersion+1, state.OldestEntry-1
-	one := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: 1}}})
+	one := (&state.Entry{Operations: []state.Operation{{Table: 1}}}).Append(nil)
 	kind := bytes.Clone(one)
 	kind[len(kind)-4] = 3 // kind, flags, table, length of the data
 	empty := bytes.Clone(one)
 	empty[len(empty)-4], empty[len(empty)-2] = 2, 0
 	flags := bytes.Clone(one)
 	flags[len(flags)-3] = 0x80
-	minted := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Group: []state.Part{{Table: 1}}}}})
+	minted := (&state.Entry{Operations: []state.Operation{{Group: []state.Part{{Table: 1}}}}}).Append(nil)
 	minted[len(minted)-5] = 0x08 // flags, count, table, lengths of minted and of the data
-	many := state.AppendEntry(nil, &state.Entry{Operations: make([]state.Operation, limits.MaxOperations+1)})
+	many := (&state.Entry{Operations: make([]state.Operation, limits.MaxOperations+1)}).Append(nil)
 	for want, b := range map[string][]byte{
 		"unknown version 4":     newer,
 		"unknown version 2":     older,
 		"unknown kind 3":        kind,
 		"without operations":    empty[:len(empty)-1],
-		"of groups it has more": state.AppendEntry(nil, &state.Entry{Operations: slices.Repeat([]state.Operation{{Group: make([]state.Part, 64)}}, 17)}),
+		"of groups it has more": (&state.Entry{Operations: slices.Repeat([]state.Operation{{Group: make([]state.Part, 64)}}, 17)}).Append(nil),
 		"unknown flags 0x80":    flags,
 		"unknown flags 0x8":     minted,
 		"it has bytes after":    append(bytes.Clone(whole), 0),
@@ -207,7 +207,7 @@ func TestTheLargestBatchFitsIntoAnEntry(t *testing.T) {
 		size += op.Size()
 		e.Operations = append(e.Operations, op)
 	}
-	if _, err := state.DecodeEntry(state.AppendEntry(nil, e)); err != nil {
+	if _, err := state.DecodeEntry(e.Append(nil)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -237,15 +237,15 @@ func TestOperationIsValidatedBeforeItIsProposed(t *testing.T) {
 }
 
 func FuzzDecodeEntry(f *testing.F) {
-	f.Add(state.AppendEntry(nil, exampleEntry()))
-	f.Add(state.AppendEntry(nil, exampleGroup()))
-	f.Add(state.AppendEntry(nil, &state.Entry{}))
+	f.Add(exampleEntry().Append(nil))
+	f.Add(exampleGroup().Append(nil))
+	f.Add((&state.Entry{}).Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := state.DecodeEntry(b)
 		if err != nil {
 			return
 		}
-		again, err := state.DecodeEntry(state.AppendEntry(nil, &e))
+		again, err := state.DecodeEntry(e.Append(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -257,8 +257,8 @@ func FuzzDecodeEntry(f *testing.F) {
 
 // FuzzApply: no bytes in the log bring a replica down or make two differ.
 func FuzzApply(f *testing.F) {
-	f.Add(state.AppendEntry(nil, exampleEntry()))
-	f.Add(state.AppendEntry(nil, exampleGroup()))
+	f.Add(exampleEntry().Append(nil))
+	f.Add(exampleGroup().Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		one, two := statetest.NewReplica(t, register), statetest.NewReplica(t, register)
 		for _, r := range []*statetest.Replica{one, two} {

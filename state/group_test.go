@@ -192,7 +192,7 @@ func TestEachOperationOfAGroupTakesARevision(t *testing.T) {
 
 func TestTheSizeOfAGroupIsNeverBelowItsBytes(t *testing.T) {
 	op := group(slices.Repeat([]state.Operation{{Table: 65535, Data: make([]byte, 200), Minted: make([]byte, limits.MaxMinted)}}, limits.MaxGroup)...)
-	if n := len(state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{op}})); op.Size() < n {
+	if n := len((&state.Entry{Operations: []state.Operation{op}}).Append(nil)); op.Size() < n {
 		t.Errorf("%d, and it takes %d", op.Size(), n)
 	}
 }

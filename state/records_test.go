@@ -142,7 +142,7 @@ func (w *recordWorld) step() {
 	before := w.model.now
 	answers := w.model.apply(stamp, asks)
 	w.hours += int(w.model.now.Sub(before).Hours())
-	w.log = append(w.log, logged{state.AppendEntry(nil, e), asks, answers, w.model.revision, w.model.now, len(w.model.records.names)})
+	w.log = append(w.log, logged{e.Append(nil), asks, answers, w.model.revision, w.model.now, len(w.model.records.names)})
 	w.note(asks, answers)
 	for _, c := range w.copies {
 		if !c.off {

@@ -246,19 +246,13 @@ func (d *decoder) texts() map[string]string {
 	return texts
 }
 
-// SettingValue is a setting with its present value.
-type SettingValue struct {
-	Setting
-	Value string
-}
-
 // Settings returns all settings, by name.
-func (s *State) Settings() []SettingValue {
+func (s *State) Settings() []interrex.Setting {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	var all []SettingValue
+	var all []interrex.Setting
 	for _, d := range s.system.settings.declared {
-		all = append(all, SettingValue{d, s.system.settings.value(d.Name)})
+		all = append(all, interrex.Setting{Name: d.Name, Value: s.system.settings.value(d.Name), Default: d.Default, About: d.About})
 	}
 	return all
 }

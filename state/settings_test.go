@@ -103,7 +103,7 @@ func TestSettingsAreSetOnEveryTableAndStay(t *testing.T) {
 
 func TestASettingKeepsNothingOfItsEntry(t *testing.T) {
 	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{newTuned()} })
-	entry := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{setSettings(map[string]string{"register-256.size": "20"})}})
+	entry := (&state.Entry{Operations: []state.Operation{setSettings(map[string]string{"register-256.size": "20"})}}).Append(nil)
 	r.State.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: entry})
 	clear(entry)
 	if got := settingsOf(r.State)["register-256.size"]; got != "20" {

@@ -51,7 +51,7 @@ func newKVApply(a *app) *cobra.Command {
 				return usageError{errors.New("there are no operations: see 'interrex kv apply --help'")}
 			}
 			return a.kv(c, namespace, func(ctx context.Context, kv client.KV) error {
-				answer, err := client.Group(ctx, kv.By, operations, client.Options{})
+				answer, err := client.Through(kv.By).Group(ctx, operations, client.Options{})
 				if err != nil {
 					return wire.KeyError(namespace, err)
 				}

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/client"
 )
 
 func newSettings(a *app) *cobra.Command {
@@ -22,7 +21,7 @@ func newSettings(a *app) *cobra.Command {
 
 // settingNames returns the names for completion.
 func settingNames(ctx context.Context, s session) (names []string, err error) {
-	all, _, err := client.Settings(ctx, s.client, interrex.ReadOptions{Consistency: interrex.Eventual})
+	all, _, err := s.client.Settings(ctx, interrex.ReadOptions{Consistency: interrex.Eventual})
 	for _, v := range all {
 		names = append(names, v.Name)
 	}

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -35,7 +34,7 @@ func newSettingsGet(a *app) *cobra.Command {
 }
 
 func (a *app) getSettings(ctx context.Context, s session, name string, o interrex.ReadOptions) error {
-	all, revision, err := client.Settings(ctx, s.client, o)
+	all, revision, err := s.client.Settings(ctx, o)
 	if err != nil {
 		return err
 	}

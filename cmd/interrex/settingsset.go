@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/interrex/interrex/client"
 )
 
 func newSettingsSet(a *app) *cobra.Command {
@@ -31,7 +30,7 @@ func newSettingsSet(a *app) *cobra.Command {
 				return usageError{errors.New("VALUE is empty: give a value, or --default")}
 			}
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
-				at, err := client.SetSettings(ctx, s.client, map[string]string{args[0]: value})
+				at, err := s.client.SetSettings(ctx, map[string]string{args[0]: value})
 				if err != nil {
 					return err
 				}

@@ -280,7 +280,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 func TestCountersStandInAGroupWithLeases(t *testing.T) {
 	c := cluster(t)
 	k := interrex.Key{Namespace: "default", Name: "jobs"}
-	a, err := client.Group(t.Context(), c.Agent(follower(c)), []proto.Message{
+	a, err := client.Through(c.Agent(follower(c))).Group(t.Context(), []proto.Message{
 		&countersv1.IncrementRequest{Key: k.String(), By: 5},
 		&interrexv1.ClaimRequest{Key: "jobs/leader", Holder: "me"},
 	}, client.Options{})

@@ -47,7 +47,7 @@ func TestAPositionThatARecoveryHasLostIsCompacted(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	nd.claimed("jobs/one", "ann")
 	nd.claimed("jobs/two", "ann")
-	entry := state.AppendEntry(nil, &state.Entry{Stamp: nd.state.Now(), Wall: time.Now(), Operations: []state.Operation{{Table: state.SystemTable, Data: recovery().Append(nil)}}})
+	entry := (&state.Entry{Stamp: nd.state.Now(), Wall: time.Now(), Operations: []state.Operation{{Table: state.SystemTable, Data: recovery().Append(nil)}}}).Append(nil)
 	nd.must(nd.raft.Apply(entry, time.Minute).Error())
 	loss := nd.state.Loss()
 	if loss.From != 2 || nd.state.Revision() != loss.To+2 {

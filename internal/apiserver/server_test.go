@@ -326,9 +326,9 @@ func TestEveryAnswerCarriesTheEpoch(t *testing.T) {
 		t.Errorf("an agent of no cluster is in epoch %s", r.header.Get(wire.HeaderEpoch))
 	}
 	id := state.Identity{ClusterID: strings.Repeat("c", 32), Epoch: interrex.Epoch{Number: 3, Bits: 0xabc}}
-	entry := state.AppendEntry(nil, &state.Entry{Wall: time.Now(), Operations: []state.Operation{
+	entry := (&state.Entry{Wall: time.Now(), Operations: []state.Operation{
 		{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)},
-	}})
+	}}).Append(nil)
 	nd.must(nd.raft.Apply(entry, time.Second).Error())
 	const want = "3-0000000000000abc"
 	for _, r := range []reply{

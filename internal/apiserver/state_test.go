@@ -119,7 +119,7 @@ func TestAGroupIsForOperatorsWhenAPartOfItIs(t *testing.T) {
 		t.Errorf("with a revoke by force: %v, want denied", err)
 	}
 	r, err := nd.opened(admission.Caller{Operator: true}, groupOp(t, claim, force), time.Now())
-	if err != nil || len(r.Operation(time.Now(), nil, nil).Group) != 2 || r.Operation(time.Now(), nil, nil).Lane != state.LaneNormal {
+	if err != nil || len(r.Operation(time.Now(), nil, nil).Group) != 2 || r.Operation(time.Now(), nil, nil).Extend {
 		t.Errorf("by an operator: %+v, %v", r, err)
 	}
 	waits := groupOp(t, claim)

@@ -35,7 +35,7 @@ func TestAFollowerAsksTheLeaderHowTheCallsOfHooksGo(t *testing.T) {
 	c, err := client.Dial(t.Context(), client.Config{Addresses: []string{f.url}})
 	f.must(err)
 	defer c.Close()
-	all, _, err := client.WebhooksOf(c).List(t.Context(), interrex.ReadOptions{})
+	all, _, err := client.Through(c).Webhooks().List(t.Context(), interrex.ReadOptions{})
 	if err != nil || len(all) != 1 || all[0].Health == nil || all[0].Health.Breaker != "half-open" {
 		t.Errorf("on a stream: %+v %v", all, err)
 	}

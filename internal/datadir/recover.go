@@ -170,10 +170,10 @@ func (v *recovery) apply(at raftlog.Position) error {
 		ClusterID: v.id.ClusterID, Epoch: v.id.Epoch.Number, Bits: binary.LittleEndian.Uint64(founding.Random(8)) | 1,
 		Survivor: v.id.ID, Incarnation: v.id.Incarnation,
 	}
-	entry := state.AppendEntry(nil, &state.Entry{
+	entry := (&state.Entry{
 		Stamp: v.State.Now(), Wall: v.Clock.Now().UTC(),
 		Operations: []state.Operation{{Table: state.SystemTable, Data: command.Append(nil)}},
-	})
+	}).Append(nil)
 	results, _ := v.State.Apply(&raft.Log{Index: at.Index, Term: at.Term, Type: raft.LogCommand, Data: entry}).([]state.Result)
 	if err := v.State.Halted(); err != nil || len(results) != 1 {
 		return errors.Join(err, errors.New("the recovery itself was not applied"))

@@ -49,7 +49,7 @@ func newSurvivor(t *testing.T, writes, snapshot int, members ...string) *survivo
 	for _, id := range members {
 		identity.Incarnations[id] = "disk"
 	}
-	opening := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: identity}).Append(nil)}}})
+	opening := (&state.Entry{Operations: []state.Operation{{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: identity}).Append(nil)}}}).Append(nil)
 	logs := []*raft.Log{
 		{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(founding.Members(members...))},
 		{Index: 2, Term: 3, Type: raft.LogNoop},
@@ -182,10 +182,10 @@ func newState(t *testing.T) *state.State {
 
 // entry writes one register.
 func entry(st *state.State, key string) []byte {
-	return state.AppendEntry(nil, &state.Entry{
+	return (&state.Entry{
 		Stamp: st.Now(), Wall: time.Now(),
 		Operations: []state.Operation{{Table: testtable.RegisterTable, Data: testtable.Set(key, "x", 0)}},
-	})
+	}).Append(nil)
 }
 
 func TestARecoveryOfALogOfWhichNothingIsLeft(t *testing.T) {

@@ -139,11 +139,11 @@ func (f *Founder) identityEntry() []byte {
 	if f.cfg.Charter != nil {
 		operations = append(operations, f.cfg.Charter()...)
 	}
-	return state.AppendEntry(nil, &state.Entry{
+	return (&state.Entry{
 		// The present stamp: a cluster's clock starts with its first leader's first
 		// tick.
 		Stamp:      f.cfg.State.Now(),
 		Wall:       f.cfg.Clock.Now().UTC(),
 		Operations: operations,
-	})
+	}).Append(nil)
 }

@@ -247,7 +247,7 @@ var troubles = map[string][]trouble{
 			t.Cleanup(func() { _ = worker.Stop(q) })
 			for range 58983 {
 				q.Enqueue(t.Context(), &queue.Operation{
-					Operation: state.Operation{Table: state.LeaseTable}, Lane: state.LaneExtend,
+					Operation: state.Operation{Table: state.LeaseTable}, Extend: true,
 					Deadline: time.Now().Add(time.Hour), Done: func(state.Result) {},
 				})
 			}

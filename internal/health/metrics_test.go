@@ -129,9 +129,9 @@ func TestWhatIsThereIsMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = worker.Stop(q) })
-	for _, lane := range []state.Lane{state.LaneNormal, state.LaneNormal, state.LaneExtend} {
+	for _, extend := range []bool{false, false, true} {
 		q.Enqueue(t.Context(), &queue.Operation{
-			Operation: state.Operation{Table: state.LeaseTable}, Lane: lane,
+			Operation: state.Operation{Table: state.LeaseTable}, Extend: extend,
 			Deadline: time.Now().Add(time.Hour), Done: func(state.Result) {},
 		})
 	}

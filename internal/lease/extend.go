@@ -18,7 +18,7 @@ type Extend struct {
 
 // About is part of state.Command.
 func (c *Extend) About() state.About {
-	return state.About{Name: "extend", Key: c.Key, Lane: state.LaneExtend}
+	return state.About{Name: "extend", Key: c.Key, Extend: true}
 }
 
 // Shows is part of state.Tokened.

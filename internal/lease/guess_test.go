@@ -78,7 +78,7 @@ func TestAboutSaysWhereACommandGoesAndWhoMayDoIt(t *testing.T) {
 			want.Holder = "ann"
 		}
 		if want.Privileged = names[i] == "revoke"; names[i] == "extend" { // the revoke is one by force
-			want.Lane = state.LaneExtend
+			want.Extend = true
 		}
 		if c.About() != want {
 			t.Errorf("%+v, want %+v", c.About(), want)

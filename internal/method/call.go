@@ -113,7 +113,7 @@ func (r *Call) prepare(in *Registry, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	r.Enter = now.Add(enterTimeout(r.lane(), r.Envelope))
+	r.Enter = now.Add(enterTimeout(r.extends(), r.Envelope))
 	if err := r.waitFor(in.state.Waitable(), now); err != nil {
 		return err
 	}
@@ -223,7 +223,7 @@ func (r *Call) Last() time.Time {
 // attempt needs its own.
 func (r *Call) Operation(now time.Time, stop <-chan struct{}, done func(state.Result)) *queue.Operation {
 	op := &queue.Operation{
-		Operation: r.Addressed(), Lane: r.lane(), Via: r.Caller.Via, Share: r.Caller.Share(),
+		Operation: r.Addressed(), Extend: r.extends(), Via: r.Caller.Via, Share: r.Caller.Share(),
 		Deadline: r.Enter, Stop: stop, Done: done, Wait: r.Wait,
 	}
 	r.Load(op)
@@ -340,17 +340,15 @@ func (r *Call) of(i int, err error) error {
 	return err
 }
 
-// lane returns the lane of the queue in which the operation waits for the log.
-func (r *Call) lane() state.Lane {
-	if r.Method.group {
-		return state.LaneNormal
-	}
-	return r.parts[0].command.About().Lane
+// extends reports whether the operation is an extend, which passes others on its way to
+// the log.
+func (r *Call) extends() bool {
+	return !r.Method.group && r.parts[0].command.About().Extend
 }
 
 // Urgent reports whether the request extends what would else end.
 func (r *Call) Urgent() bool {
-	return r.write != nil && len(r.parts) > 0 && r.lane() == state.LaneExtend
+	return r.write != nil && len(r.parts) > 0 && r.extends()
 }
 
 // Kind returns what the call counts as while it is in flight.
@@ -425,9 +423,9 @@ func Bounded(field string, bytes int) error {
 }
 
 // enterTimeout returns how long an operation may wait to enter the log.
-func enterTimeout(l state.Lane, e *interrexv1.Operation) time.Duration {
+func enterTimeout(extend bool, e *interrexv1.Operation) time.Duration {
 	timeout := queue.EnqueueTimeout
-	if l == state.LaneExtend {
+	if extend {
 		timeout = queue.ExtendTimeout
 	}
 	if e.GetTimeoutMs() == 0 {

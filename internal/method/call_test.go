@@ -12,24 +12,23 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/state"
 )
 
 func TestAnOperationHasSoLongToEnterTheLog(t *testing.T) {
 	for _, test := range []struct {
-		lane      state.Lane
+		extend    bool
 		timeoutMs uint32
 		want      time.Duration
 	}{
-		{state.LaneNormal, 0, queue.EnqueueTimeout},
-		{state.LaneNormal, 1000, time.Second},
-		{state.LaneNormal, 60_000, queue.EnqueueTimeout},
-		{state.LaneExtend, 0, queue.ExtendTimeout},
-		{state.LaneExtend, 4000, 4 * time.Second},
-		{state.LaneExtend, 60_000, queue.ExtendTimeout},
+		{false, 0, queue.EnqueueTimeout},
+		{false, 1000, time.Second},
+		{false, 60_000, queue.EnqueueTimeout},
+		{true, 0, queue.ExtendTimeout},
+		{true, 4000, 4 * time.Second},
+		{true, 60_000, queue.ExtendTimeout},
 	} {
-		if got := enterTimeout(test.lane, &interrexv1.Operation{TimeoutMs: test.timeoutMs}); got != test.want {
-			t.Errorf("lane %d, its caller has %d ms: %v, want %v", test.lane, test.timeoutMs, got, test.want)
+		if got := enterTimeout(test.extend, &interrexv1.Operation{TimeoutMs: test.timeoutMs}); got != test.want {
+			t.Errorf("extend %v, its caller has %v ms: %v, want %v", test.extend, test.timeoutMs, got, test.want)
 		}
 	}
 }

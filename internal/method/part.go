@@ -58,7 +58,7 @@ func (p *part) unpack(in *Registry, c admission.Caller, m *anypb.Any) error {
 	if err := p.see(in); err != nil {
 		return err
 	}
-	if p.table == state.SystemTable || p.command.About().Lane == state.LaneExtend {
+	if p.table == state.SystemTable || p.command.About().Extend {
 		return interrex.Errorf(interrex.ErrInvalid, "%s cannot be part of a group: call it by itself", p.method.Name())
 	}
 	return nil

@@ -255,7 +255,7 @@ func TestReadsThatWaitHaveRoomBeforeTheyAreKept(t *testing.T) {
 	} {
 		evaluated.Store(0)
 		st := newStream(t, newServer(t, func(c *Config, _ *consistency.Config) { c.MaxOpen = all }))
-		st.server.checker.State.Apply(&raft.Log{Index: 1, Term: 1, Type: raft.LogCommand, Data: state.AppendEntry(nil, &state.Entry{Stamp: 1, Wall: time.Unix(1, 0)})})
+		st.server.checker.State.Apply(&raft.Log{Index: 1, Term: 1, Type: raft.LogCommand, Data: (&state.Entry{Stamp: 1, Wall: time.Unix(1, 0)}).Append(nil)})
 		for id := range uint64(all) {
 			r := answerable(id)
 			r.Method = &c.method

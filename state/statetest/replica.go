@@ -55,7 +55,7 @@ func (r *Replica) Reset(last interrex.Revision) { r.Resets, r.Last = r.Resets+1,
 // Apply applies one entry, and returns its results.
 func (r *Replica) Apply(e *state.Entry) []state.Result {
 	r.t.Helper()
-	return r.ApplyBytes(state.AppendEntry(nil, e))
+	return r.ApplyBytes(e.Append(nil))
 }
 
 // ApplyBytes applies one encoded entry, and returns its results.
