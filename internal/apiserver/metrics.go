@@ -3,12 +3,9 @@ package apiserver
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	"connectrpc.com/connect"
 	"github.com/juju/clock"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/interrex/interrex/internal/method"
@@ -33,9 +30,4 @@ func timed(service protoreflect.ServiceDescriptor, by *method.Metrics, clock clo
 			return answer, err
 		}
 	}))
-}
-
-// newMetrics returns the handler of /metrics.
-func newMetrics(of prometheus.Gatherer) http.Handler {
-	return promhttp.HandlerFor(of, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }

@@ -45,7 +45,7 @@ type Server struct {
 	watches   *watches.Server
 	plain     *plainhttp.Server
 	reports   reporter
-	metrics   http.Handler
+	metrics   *metricsPage
 
 	public, socket, peer, inside, forwarded http.Handler
 }
@@ -56,7 +56,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	c.setDefaults()
-	s := &Server{config: c, calls: admission.NewCalls(), metrics: newMetrics(c.Metrics)}
+	s := &Server{config: c, calls: admission.NewCalls(), metrics: newMetricsPage(c.Metrics)}
 	if err := s.register(); err != nil {
 		return nil, fmt.Errorf("cannot serve: %w", err)
 	}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/silent"
 )
 
 // A peer is not known before its request was read: those that send none must not be in
@@ -87,5 +89,28 @@ func TestFewAgentsJoinAtOnce(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// warned counts warnings.
+type warned struct {
+	silent.Logger
+	n atomic.Int64
+}
+
+func (w *warned) Warningf(string, ...any) { w.n.Add(1) }
+
+func TestRefusedJoinsDoNotFillTheLog(t *testing.T) {
+	c, log := newCluster(t), new(warned)
+	address := c.serve(c.ca, func(h *HandlerConfig) { h.Logger = log })
+	token := c.token(1)
+	c.table = member.New() // one that does not know the token, nor a CA
+	for range 20 {
+		if grant, _ := joiner(t, token, "n1", address).round(t.Context()); grant != nil {
+			t.Fatal("it is let in")
+		}
+	}
+	if n := log.n.Load(); n != 1 {
+		t.Errorf("%d warnings of the same refusal", n)
 	}
 }

@@ -8,11 +8,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"net"
 	"net/http"
 	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/inbound"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peercall"
 	"github.com/interrex/interrex/state"
@@ -52,7 +54,7 @@ type HandlerConfig struct {
 // NewHandler returns the handler of a member.
 func NewHandler(c HandlerConfig) http.Handler {
 	mux := http.NewServeMux()
-	slots := make(chan struct{}, maxAtOnce)
+	slots, refused := make(chan struct{}, maxAtOnce), inbound.NewRefusals(c.Logger)
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), Timeout)
 		defer cancel()
@@ -68,16 +70,22 @@ func NewHandler(c HandlerConfig) http.Handler {
 			}
 		}
 		if err != nil {
-			c.Logger.Warningf("refused to let an agent join, from %s: %v", r.RemoteAddr, err)
+			refused.Note(hostOf(r), err, "refused to let an agent join, from %s", r.RemoteAddr)
 		}
 		peercall.Reply(w, a, err)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		err := interrex.Errorf(interrex.ErrInvalid, "%s %s: agents join here, with POST %s, and nothing else is served: 'interrex agent join' does it", r.Method, r.URL.Path, path)
-		c.Logger.Warningf("refused a request at the place where agents join, from %s: %v", r.RemoteAddr, err)
+		refused.Note(hostOf(r), err, "refused a request at the place where agents join, from %s", r.RemoteAddr)
 		peercall.Reply(w, answer{}, err)
 	})
 	return mux
+}
+
+// hostOf returns the host that a request comes from.
+func hostOf(r *http.Request) string {
+	host, _, _ := net.SplitHostPort(r.RemoteAddr) // the server made it
+	return host
 }
 
 // read reads the request of a peer that has proved nothing yet.
