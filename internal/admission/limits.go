@@ -17,12 +17,9 @@ type controllerKey struct{}
 
 // Limited returns a handler that every request passes first: it limits how long the peer
 // may take to send the body and to accept each write of the answer, unless these are
-// streams. A request whose peer has gone already, as one that resets each has, is dropped.
+// streams.
 func Limited(bodyWait, sendWait time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Context().Err() != nil {
-			return
-		}
 		controller := http.NewResponseController(w)
 		r = r.WithContext(context.WithValue(r.Context(), controllerKey{}, controller))
 		in, out := streams(r)

@@ -42,18 +42,6 @@ func request(procedure, contentType, body string, handle http.HandlerFunc) *conn
 	return c
 }
 
-func TestARequestWhosePeerHasResetItIsDropped(t *testing.T) {
-	ctx, reset := context.WithCancel(t.Context())
-	reset()
-	w := httptest.NewRecorder()
-	Limited(bodyWait, sendWait, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		t.Error("it is handled")
-	})).ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodPost, interrexv1.LeaseServiceListProcedure, nil))
-	if w.Body.Len() > 0 {
-		t.Errorf("it is answered: %s", w.Body)
-	}
-}
-
 func TestBodyAndAnswerHaveATimeUnlessTheyAreStreams(t *testing.T) {
 	for _, test := range []struct {
 		procedure, contentType string

@@ -252,10 +252,10 @@ func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
 	} else {
 		next = s.guard().Admit(d, free, next)
 	}
-	next = s.config.Budget.Handler(d, free, next)
 	if d == admission.Public {
 		next = admission.Enter(s.config.Audit, next)
 	}
+	next = s.config.Budget.Handler(d, free, next)
 	return admission.Limited(s.config.BodyWait, s.config.SendWait, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		l := s.config.Leadership.Current()
