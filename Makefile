@@ -28,7 +28,7 @@ mutate: ## faults that tests must notice, all of tools/mutate/faults.txt
 bench: ## all benchmarks
 	go test -run '^$$' -bench . -benchmem -timeout 1h ./...
 
-abuse: ## what good callers notice of a bad one
+abuse: ## what good callers notice of a bad one: about 20 minutes
 	go test -run '^$$' -bench BenchmarkAbuse -benchtime 1x -timeout 1h ./benchmarks
 
 lint: ## gofmt, vet, staticcheck, and deadcode: what nothing uses

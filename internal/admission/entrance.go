@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/inbound"
@@ -30,6 +31,7 @@ type entranceKey struct{}
 type conn struct {
 	Entrance
 	verified atomic.Pointer[verified] // its client certificate; nil: it was not verified yet
+	resets   resets
 }
 
 // WithEntrance returns the context of a connection on a listener.
@@ -46,10 +48,23 @@ func connOf(r *http.Request) *conn {
 
 func entranceOf(r *http.Request) Entrance { return connOf(r).Entrance }
 
-// Enter returns a handler that refuses what a browser sends for another site's page.
+// Enter returns a handler that refuses what a browser sends for another site's page, and
+// delays the requests of a peer that resets most of them.
 func Enter(audit *Audit, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := entranceOf(r).check(r); err != nil {
+		c := connOf(r)
+		defer func() {
+			if r.Context().Err() != nil {
+				c.resets.note(1)
+			}
+		}()
+		if c.resets.note(0) {
+			time.Sleep(resetPause)
+		}
+		if r.Context().Err() != nil {
+			return
+		}
+		if err := c.check(r); err != nil {
 			audit.Refuse(w, r, Public, err)
 			return
 		}

@@ -15,8 +15,9 @@ import (
 
 type controllerKey struct{}
 
-// Limited returns a handler that every request passes first: it limits how long the peer may take to send the body and to accept each write of
-// the answer, unless these are streams.
+// Limited returns a handler that every request passes first: it limits how long the peer
+// may take to send the body and to accept each write of the answer, unless these are
+// streams.
 func Limited(bodyWait, sendWait time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		controller := http.NewResponseController(w)

@@ -3,13 +3,10 @@ package apiserver
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 
 	"connectrpc.com/connect"
 	"github.com/juju/clock"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/interrex/interrex/internal/method"
@@ -64,9 +61,4 @@ func (t timer) note(call connect.Spec, began time.Time, err error) {
 		code = uint32(connect.CodeOf(err))
 	}
 	t.shares[call.Procedure].At(code).Observe(t.clock.Now().Sub(began).Seconds())
-}
-
-// newMetrics returns the handler of /metrics.
-func newMetrics(of prometheus.Gatherer) http.Handler {
-	return promhttp.HandlerFor(of, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }

@@ -48,7 +48,7 @@ type Server struct {
 	plain     *plainhttp.Server
 	copies    *copies.Server
 	reports   reporter
-	metrics   http.Handler
+	metrics   *metricsPage
 
 	public, socket, peer, inside, forwarded http.Handler
 }
@@ -59,7 +59,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	c.setDefaults()
-	s := &Server{config: c, calls: admission.NewCalls(c.InFlight), metrics: newMetrics(c.Metrics)}
+	s := &Server{config: c, calls: admission.NewCalls(c.InFlight), metrics: newMetricsPage(c.Metrics)}
 	if err := s.register(); err != nil {
 		return nil, fmt.Errorf("cannot serve: %w", err)
 	}

@@ -128,3 +128,20 @@ func TestFewAgentsJoinAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestRefusedJoinsDoNotFillTheLog(t *testing.T) {
+	c, log := newCluster(t), new(warned)
+	address := c.serve(c.ca, func(h *HandlerConfig) { h.Logger = log })
+	token := c.token(1)
+	c.table = member.New() // one that does not know the token, nor a CA
+	for range 20 {
+		if grant, _ := joiner(t, token, "n1", address).round(t.Context()); grant != nil {
+			t.Fatal("it is let in")
+		}
+	}
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	if n := len(log.lines); n != 1 {
+		t.Errorf("%d warnings of the same refusal", n)
+	}
+}

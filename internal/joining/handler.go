@@ -84,8 +84,9 @@ func NewHandler(c HandlerConfig) http.Handler {
 	return mux
 }
 
+// hostOf returns the host that a request comes from.
 func hostOf(r *http.Request) string {
-	host, _, _ := net.SplitHostPort(r.RemoteAddr) // which the server has set
+	host, _, _ := net.SplitHostPort(r.RemoteAddr) // the server made it
 	return host
 }
 

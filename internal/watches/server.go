@@ -56,8 +56,10 @@ func New(checker *consistency.Checker, methods *method.Registry, calls *admissio
 }
 
 // Handlers returns, by procedure, the handlers that serve each watch on a call of its
-// own, and all watches of a client on one stream.
+// own, and all watches of a client on one stream. What they send is not compressed: that
+// takes longer than all else, and again for each of them.
 func (s *Server) Handlers(o ...connect.HandlerOption) map[string]http.Handler {
+	o = append(slices.Clone(o), connect.WithCompressMinBytes(math.MaxInt))
 	all := map[string]http.Handler{
 		interrexv1.StreamServiceWatchProcedure: connect.NewBidiStreamHandler(interrexv1.StreamServiceWatchProcedure, s.watchAll, append(slices.Clone(o), connect.WithCodec(wire.StreamCodec{}))...),
 	}
