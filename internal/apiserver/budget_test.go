@@ -1,7 +1,12 @@
 package apiserver
 
 import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,6 +16,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // fill takes what is left of a share of the budget, for callers that each have little.
@@ -106,6 +112,55 @@ func TestWhatIsCutOffHoldsNoMemory(t *testing.T) {
 		_ = c.Close()
 	}
 	nd.waitFor(func() bool { return b.Used() == 0 })
+}
+
+// What a compressed message may become is a thousand times its size: it costs nothing to
+// be told so.
+func TestABombIsNotDecompressed(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	for range 16 {
+		if _, err := w.Write(make([]byte, wire.MaxMessage)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nd.must(w.Close())
+	bomb := packed.Bytes()
+	framed := append(binary.BigEndian.AppendUint32([]byte{1}, uint32(len(bomb))), bomb...)
+	for kind, c := range map[string]struct {
+		path, header string
+		body         []byte
+	}{
+		"application/json":         {interrexv1.LeaseServiceClaimProcedure, "Content-Encoding", bomb},
+		"application/proto":        {interrexv1.LeaseServiceClaimProcedure, "Content-Encoding", bomb},
+		"application/connect+json": {interrexv1.LeaseServiceWatchProcedure, "Connect-Content-Encoding", framed},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, nd.url+c.path, bytes.NewReader(c.body))
+		nd.must(err)
+		r.Header.Set("Content-Type", kind)
+		r.Header.Set(c.header, "gzip")
+		got := nd.send(r)
+		if kind == "application/connect+json" { // its end is compressed, too
+			text, err := gzip.NewReader(strings.NewReader(got.body[5:]))
+			nd.must(err)
+			end, err := io.ReadAll(text)
+			nd.must(err)
+			got.body = string(end)
+		}
+		if !strings.Contains(got.body, errUnread.Error()) || !strings.Contains(got.body, "too large") {
+			t.Errorf("%s: %d %.300s", kind, got.status, got.body)
+		}
+	}
+	u := new(unzipper)
+	nd.must(u.Reset(bytes.NewReader(bomb)))
+	if n, err := io.Copy(io.Discard, u); !errors.Is(err, errUnread) || n > wire.MaxMessage+1<<20 {
+		t.Errorf("%d bytes are decompressed: %v", n, err)
+	}
+	nd.must(u.Reset(bytes.NewReader(bomb)))
+	if n, err := u.Read(make([]byte, 10)); n != 10 || err != nil {
+		t.Errorf("the next message: %d bytes, %v", n, err)
+	}
 }
 
 // A document that is too dense takes more memory than its size says.

@@ -1,7 +1,10 @@
 package apiserver
 
 import (
+	"compress/gzip"
+	"errors"
 	"fmt"
+	"io"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
@@ -53,4 +56,36 @@ func (c jsonCodec) Unmarshal(b []byte, message any) error {
 		return misread(b, m.ProtoReflect(), err)
 	}
 	return nil
+}
+
+// gzipped replaces Connect's own decompression: of a message that is too large Connect
+// decompresses the rest, only to say how large it is, and 4 MiB can become 4 GiB.
+func gzipped() connect.HandlerOption {
+	return connect.WithCompression("gzip",
+		func() connect.Decompressor { return new(unzipper) },
+		func() connect.Compressor { return gzip.NewWriter(io.Discard) })
+}
+
+// unzipper decompresses one message at a time, and little more than the largest one.
+type unzipper struct {
+	gzip.Reader
+	read int
+}
+
+// Reset implements connect.Decompressor.
+func (u *unzipper) Reset(from io.Reader) error {
+	u.read = 0
+	return u.Reader.Reset(from)
+}
+
+var errUnread = errors.New("the rest is not decompressed")
+
+// Read implements io.Reader.
+func (u *unzipper) Read(p []byte) (int, error) {
+	if u.read > wire.MaxMessage {
+		return 0, errUnread
+	}
+	n, err := u.Reader.Read(p)
+	u.read += n
+	return n, err
 }

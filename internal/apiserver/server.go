@@ -167,6 +167,7 @@ func (s *Server) options() connect.HandlerOption {
 		connect.WithCodec(wire.RequestCodec{}),
 		connect.WithInterceptors(explained{}),
 		connect.WithReadMaxBytes(wire.MaxMessage),
+		gzipped(),
 		connect.WithCompressMinBytes(1<<10),
 		connect.WithRecover(func(_ context.Context, spec connect.Spec, _ http.Header, reason any) error {
 			return wire.Error(s.checker.Panicked(spec.Procedure, reason))
