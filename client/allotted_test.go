@@ -186,8 +186,7 @@ func (w *world) advance(agent, to int) (last []state.Result) {
 }
 
 func (w *world) digest(agent int) string {
-	kept := w.agents[agent].State.RequestLimits()[0].Used
-	return fmt.Sprint(w.agents[agent].State.Revision(), kept, w.agents[agent].State.RequestShares("", 100))
+	return fmt.Sprint(w.agents[agent].State.Revision(), w.agents[agent].State.RequestShares("", 100))
 }
 
 // learn notes what an entry has done, when the first agent applies it.

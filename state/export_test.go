@@ -68,6 +68,10 @@ func DecodeGroupReply(b []byte) error {
 
 // Names returns the number of names of request ids that are kept, and their limit.
 func (s *State) Names() (kept, limit int) {
-	names := s.RequestLimits()[0]
-	return int(names.Used), int(names.Limit)
+	s.RequestLimits(func(setting string, used, most int64) {
+		if setting == settingNames {
+			kept, limit = int(used), int(most)
+		}
+	})
+	return kept, limit
 }

@@ -17,24 +17,17 @@ type RequestShare struct {
 	RecordBytes int64
 }
 
-// RequestLimit is one limit of request ids, and how much of it is used.
-type RequestLimit struct {
-	Setting     string
-	Used, Limit int64
-}
-
-// RequestLimits returns the limits of names, of other request ids, and of their records.
-func (s *State) RequestLimits() []RequestLimit {
+// RequestLimits calls fn with the limits of names, of other request ids, and of their
+// records, each by its setting.
+func (s *State) RequestLimits(fn func(setting string, used, most int64)) {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	l, named, single := s.system.limits, s.system.records.names.shares.total, s.system.records.singles.shares.total
-	return []RequestLimit{
-		{settingNames, named[inNumber], int64(l.Names)},
-		{settingNameRecords, named[inRecords], int64(l.NameRecords)},
-		{settingNameBytes, named[inBytes], l.NameBytes},
-		{settingRecords, single[inNumber], int64(l.Records)},
-		{settingRecordBytes, single[inBytes], l.RecordBytes},
-	}
+	l, named, single := *s.system.limits, s.system.records.names.shares.total, s.system.records.singles.shares.total
+	s.mu.RUnlock()
+	fn(settingNames, named[inNumber], int64(l.Names))
+	fn(settingNameRecords, named[inRecords], int64(l.NameRecords))
+	fn(settingNameBytes, named[inBytes], l.NameBytes)
+	fn(settingRecords, single[inNumber], int64(l.Records))
+	fn(settingRecordBytes, single[inBytes], l.RecordBytes)
 }
 
 // RequestShares are some of all shares, callers first, each by name.

@@ -60,8 +60,8 @@ func TestTheAddressOfACallerReachesTheLog(t *testing.T) {
 	}
 	s.send(op(2, interrexv1.StateServiceRetireProcedure, &interrexv1.RetireRequest{Name: opened.GetName(), Mark: 1}))
 	as[interrexv1.RetireResponse](t, s.answers(1)[2])
-	if kept := l.state.RequestLimits()[0].Used; kept != 0 {
-		t.Errorf("%d names are kept", kept)
+	if all := l.state.RequestShares("", 10); len(all.Items) != 1 || all.Items[0].Names != 0 {
+		t.Errorf("afterwards there is %+v", all)
 	}
 }
 

@@ -257,7 +257,7 @@ var troubles = map[string][]trouble{
 		{func(t *testing.T, a *agent) func() {
 			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New()} })
 			a.view.State = r.State
-			names := (8*r.State.RequestLimits()[0].Limit + 9) / 10
+			const names = (8*65_536 + 9) / 10
 			var ops []state.Operation
 			for i := range names {
 				ops = append(ops, state.Operation{Table: state.SystemTable, Data: (&state.OpenName{Bits: uint64(i + 1)}).Append(nil)})

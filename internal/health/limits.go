@@ -66,9 +66,7 @@ func (v View) tableLimits(add func(name string, used, most int64)) {
 		add(bytes, u.Bytes, u.MaxBytes)
 	}
 	if v.State != nil {
-		for _, l := range v.State.RequestLimits() {
-			add(l.Setting, l.Used, l.Limit)
-		}
+		v.State.RequestLimits(add)
 	}
 	if v.Leases != nil {
 		both("leases.max-count", "leases.max-bytes", v.Leases.Usage())
