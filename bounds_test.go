@@ -14,7 +14,6 @@ import (
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/raftworker"
 )
 
 // TestBoundsAreThoseOfTheContract: a constant that a test of its own package uses
@@ -41,7 +40,7 @@ func TestBoundsAreThoseOfTheContract(t *testing.T) {
 		"bytes of a machine's snapshot":      {fsm.MaxSnapshot, 256 << 20},
 		"answers of a machine":               {fsm.MaxAnswers, 4096},
 		"bytes of a machine's answers":       {fsm.MaxAnswerBytes, 16 << 20},
-		"entries in the log":                 {raftworker.MinTrailingLogs, 10_240},
+		"entries in the log":                 {limits.MinTrailingLogs, 10_240},
 	} {
 		if bound[0] != bound[1] {
 			t.Errorf("%s: %d, and docs/semantics.md says %d", name, bound[0], bound[1])

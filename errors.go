@@ -14,7 +14,7 @@ type Kind string
 // Error returns the kind's text.
 func (k Kind) Error() string { return string(k) }
 
-// The kinds. Those with the same numbers are next to each other: see Kind.Numbers.
+// The kinds. Those with the same numbers are next to each other: see Kind.numbers.
 const (
 	// ErrInvalid: the request is malformed: the text says which field and what is allowed.
 	ErrInvalid Kind = "invalid"
@@ -71,43 +71,50 @@ const (
 	ErrDisabled Kind = "disabled"
 )
 
-// Numbers are the codes of a kind outside Go.
-type Numbers struct {
-	RPC  uint32 // gRPC status code
-	HTTP int    // HTTP status; Connect answers 400 where it is 410
-	Exit int    // exit code of the command line
+// RPC returns the kind's gRPC status code. An unknown kind counts as
+// ErrOutcomeUnknown, here as in HTTP and Exit.
+func (k Kind) RPC() uint32 { return k.numbers().rpc }
+
+// HTTP returns the kind's HTTP status; Connect answers 400 where it is 410.
+func (k Kind) HTTP() int { return k.numbers().http }
+
+// Exit returns the kind's exit code of the command line.
+func (k Kind) Exit() int { return k.numbers().exit }
+
+// numbers are the codes of a kind outside Go.
+type numbers struct {
+	rpc        uint32
+	http, exit int
 }
 
-// Numbers returns the kind's RPC code, HTTP status and exit code. An unknown kind
-// counts as ErrOutcomeUnknown.
-func (k Kind) Numbers() Numbers {
+func (k Kind) numbers() numbers {
 	switch k {
 	case ErrInvalid, ErrTooLarge:
-		return Numbers{3, 400, 2}
+		return numbers{3, 400, 2}
 	case ErrNotFound:
-		return Numbers{5, 404, 3}
+		return numbers{5, 404, 3}
 	case ErrHeld, ErrNotHeld, ErrCASFailure, ErrWrongUID, ErrGroupVersionMismatch, ErrConflict:
-		return Numbers{10, 409, 4}
+		return numbers{10, 409, 4}
 	case ErrUnauthenticated:
-		return Numbers{16, 401, 5}
+		return numbers{16, 401, 5}
 	case ErrDenied, ErrVetoed:
-		return Numbers{7, 403, 5}
+		return numbers{7, 403, 5}
 	case ErrNotLeader, ErrNoLeader, ErrUnavailable, ErrInconsistent, ErrOtherCluster, ErrDraining:
-		return Numbers{14, 503, 6}
+		return numbers{14, 503, 6}
 	case ErrOverloaded:
-		return Numbers{8, 429, 6}
+		return numbers{8, 429, 6}
 	case ErrTimeout:
-		return Numbers{4, 504, 6}
+		return numbers{4, 504, 6}
 	case ErrCompacted, ErrWatchClosed:
-		return Numbers{11, 410, 8}
+		return numbers{11, 410, 8}
 	case ErrNameGone:
-		return Numbers{9, 400, 7}
+		return numbers{9, 400, 7}
 	case ErrRemoved:
-		return Numbers{9, 400, 1}
+		return numbers{9, 400, 1}
 	case ErrDisabled:
-		return Numbers{12, 501, 1}
+		return numbers{12, 501, 1}
 	}
-	return Numbers{2, 500, 7}
+	return numbers{2, 500, 7}
 }
 
 // Retryable reports whether nothing has happened and the same request may succeed

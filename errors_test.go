@@ -14,42 +14,50 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
+// numbers are a kind's RPC code, HTTP status and exit code.
+type numbers struct {
+	rpc        uint32
+	http, exit int
+}
+
+func numbersOf(k interrex.Kind) numbers { return numbers{k.RPC(), k.HTTP(), k.Exit()} }
+
 // kinds is the contract's table, row by row.
 var kinds = []struct {
 	kind      interrex.Kind
-	numbers   interrex.Numbers
+	numbers   numbers
 	retryable bool
 }{
-	{interrex.ErrInvalid, interrex.Numbers{RPC: 3, HTTP: 400, Exit: 2}, false},
-	{interrex.ErrTooLarge, interrex.Numbers{RPC: 3, HTTP: 400, Exit: 2}, false},
-	{interrex.ErrNotFound, interrex.Numbers{RPC: 5, HTTP: 404, Exit: 3}, false},
-	{interrex.ErrHeld, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
-	{interrex.ErrNotHeld, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
-	{interrex.ErrCASFailure, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
-	{interrex.ErrWrongUID, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
-	{interrex.ErrGroupVersionMismatch, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
-	{interrex.ErrConflict, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
-	{interrex.ErrUnauthenticated, interrex.Numbers{RPC: 16, HTTP: 401, Exit: 5}, false},
-	{interrex.ErrDenied, interrex.Numbers{RPC: 7, HTTP: 403, Exit: 5}, false},
-	{interrex.ErrVetoed, interrex.Numbers{RPC: 7, HTTP: 403, Exit: 5}, false},
-	{interrex.ErrNotLeader, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
-	{interrex.ErrNoLeader, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
-	{interrex.ErrUnavailable, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
-	{interrex.ErrInconsistent, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
-	{interrex.ErrOtherCluster, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
-	{interrex.ErrDraining, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
-	{interrex.ErrOverloaded, interrex.Numbers{RPC: 8, HTTP: 429, Exit: 6}, true},
-	{interrex.ErrTimeout, interrex.Numbers{RPC: 4, HTTP: 504, Exit: 6}, true},
-	{interrex.ErrOutcomeUnknown, interrex.Numbers{RPC: 2, HTTP: 500, Exit: 7}, false},
-	{interrex.ErrNameGone, interrex.Numbers{RPC: 9, HTTP: 400, Exit: 7}, false},
-	{interrex.ErrCompacted, interrex.Numbers{RPC: 11, HTTP: 410, Exit: 8}, false},
-	{interrex.ErrWatchClosed, interrex.Numbers{RPC: 11, HTTP: 410, Exit: 8}, false},
-	{interrex.ErrDisabled, interrex.Numbers{RPC: 12, HTTP: 501, Exit: 1}, false},
+	{interrex.ErrInvalid, numbers{3, 400, 2}, false},
+	{interrex.ErrTooLarge, numbers{3, 400, 2}, false},
+	{interrex.ErrNotFound, numbers{5, 404, 3}, false},
+	{interrex.ErrHeld, numbers{10, 409, 4}, false},
+	{interrex.ErrNotHeld, numbers{10, 409, 4}, false},
+	{interrex.ErrCASFailure, numbers{10, 409, 4}, false},
+	{interrex.ErrWrongUID, numbers{10, 409, 4}, false},
+	{interrex.ErrGroupVersionMismatch, numbers{10, 409, 4}, false},
+	{interrex.ErrConflict, numbers{10, 409, 4}, false},
+	{interrex.ErrUnauthenticated, numbers{16, 401, 5}, false},
+	{interrex.ErrDenied, numbers{7, 403, 5}, false},
+	{interrex.ErrVetoed, numbers{7, 403, 5}, false},
+	{interrex.ErrNotLeader, numbers{14, 503, 6}, true},
+	{interrex.ErrNoLeader, numbers{14, 503, 6}, true},
+	{interrex.ErrUnavailable, numbers{14, 503, 6}, true},
+	{interrex.ErrInconsistent, numbers{14, 503, 6}, true},
+	{interrex.ErrOtherCluster, numbers{14, 503, 6}, true},
+	{interrex.ErrDraining, numbers{14, 503, 6}, true},
+	{interrex.ErrOverloaded, numbers{8, 429, 6}, true},
+	{interrex.ErrTimeout, numbers{4, 504, 6}, true},
+	{interrex.ErrOutcomeUnknown, numbers{2, 500, 7}, false},
+	{interrex.ErrNameGone, numbers{9, 400, 7}, false},
+	{interrex.ErrCompacted, numbers{11, 410, 8}, false},
+	{interrex.ErrWatchClosed, numbers{11, 410, 8}, false},
+	{interrex.ErrDisabled, numbers{12, 501, 1}, false},
 }
 
 func TestEachKindHasItsNumbers(t *testing.T) {
 	for _, row := range kinds {
-		if got := row.kind.Numbers(); got != row.numbers {
+		if got := numbersOf(row.kind); got != row.numbers {
 			t.Errorf("%s: %+v, want %+v", row.kind, got, row.numbers)
 		}
 		if got := row.kind.Retryable(); got != row.retryable {
@@ -66,7 +74,7 @@ func TestTheStatusIsThatOfTheAnswer(t *testing.T) {
 		if err := connect.NewErrorWriter().Write(answer, post, wire.Error(row.kind)); err != nil {
 			t.Fatal(err)
 		}
-		want := row.kind.Numbers().HTTP
+		want := row.kind.HTTP()
 		if want == http.StatusGone { // Connect has no code for it
 			want = http.StatusBadRequest
 		}
@@ -77,7 +85,7 @@ func TestTheStatusIsThatOfTheAnswer(t *testing.T) {
 }
 
 func TestUnknownKindCountsAsOutcomeUnknown(t *testing.T) {
-	if got, want := interrex.Kind("of tomorrow").Numbers(), interrex.ErrOutcomeUnknown.Numbers(); got != want {
+	if got, want := numbersOf("of tomorrow"), numbersOf(interrex.ErrOutcomeUnknown); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if interrex.Kind("of tomorrow").Retryable() {

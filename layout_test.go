@@ -54,7 +54,8 @@ var floors = map[string]int{
 	"queue":                 2, // operations waiting for the log
 	"internal/testtable":    2, // a table for our own tests
 	"internal/watch":        2, // events to any number of watchers
-	"transport":             2, // one TLS port between agents
+	"transport":             0, // the certificates and connections that a program provides
+	"internal/peering":      2, // one TLS port between agents
 	"internal/certificates": 1, // the certificates of agents
 	"internal/authority":    2, // the CA of a cluster, and the certificates that it issues
 	"internal/access":       2, // the table of access tokens

@@ -17,11 +17,11 @@ import (
 	"github.com/interrex/interrex/raftworker/leadership"
 )
 
-// The bounds of Start and Stop when their contexts have none.
-const (
-	StartTimeout = 30 * time.Second
-	StopTimeout  = 30 * time.Second
-)
+// startTimeout bounds Start.
+const startTimeout = 30 * time.Second
+
+// StopTimeout bounds Stop and Leave when their contexts do not.
+const StopTimeout = 30 * time.Second
 
 // ErrStopped is the error, or the cause of the error, of methods of an agent that is
 // not running.
@@ -69,7 +69,7 @@ func (a *Agent) Start(ctx context.Context) error {
 	if a.running() != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, StartTimeout)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	r, err := a.newRun()
 	if err != nil {

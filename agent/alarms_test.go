@@ -23,8 +23,8 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/interrextest"
-	"github.com/interrex/interrex/transport"
 )
 
 // awaitAlarm waits until an alarm is raised, or is over when text is empty.
@@ -89,7 +89,7 @@ func TestASilentMemberAndALostQuorumAreAlarmsOnEveryAgent(t *testing.T) {
 			}
 			return n
 		}
-		if n := silent(c.Agent(first).ID()); n < transport.ProbeTime.Seconds() || silent(c.Agent(second).ID()) >= n {
+		if n := silent(c.Agent(first).ID()); n < peering.ProbeTime.Seconds() || silent(c.Agent(second).ID()) >= n {
 			t.Errorf("it is silent for %v s, and the other one for %v s", n, silent(c.Agent(second).ID()))
 		}
 		if text := `member="` + left.ID() + `"`; strings.Contains(w.Body.String(), text) {
@@ -191,7 +191,7 @@ func TestAMemberOfWhichNothingWasEverHeardIsSilentAfterAWhile(t *testing.T) {
 			return nil
 		})
 		for _, m := range members() {
-			if m.Silent && time.Since(began) < transport.ProbeTime {
+			if m.Silent && time.Since(began) < peering.ProbeTime {
 				t.Errorf("at once: %+v", m)
 			}
 		}

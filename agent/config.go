@@ -133,17 +133,10 @@ func (c Config) Check(ctx context.Context) (warnings []string, err error) {
 	return c.assembled().Check(ctx)
 }
 
-// The sections of a Config.
+// What a clustered agent needs of package config, which has the other sections.
 type (
-	APIConfig      = config.API
-	ClusterConfig  = config.Cluster
-	RaftConfig     = config.Raft
-	FeaturesConfig = config.Features
-	BackstopConfig = config.Backstop
-	NotifyConfig   = config.Notify
-	LoggingConfig  = config.Logging
-	TLSFiles       = config.TLSFiles
-	APITLS         = config.APITLS
+	ClusterConfig = config.Cluster
+	TLSFiles      = config.TLSFiles
 )
 
 // Table makes an embedder's own table, empty, and the service that it offers;

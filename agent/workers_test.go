@@ -56,7 +56,7 @@ func TestAProgramsEngineTakesAnAgentUnderNamesOfItsOwn(t *testing.T) {
 				t.Fatal(err)
 			}
 			set := workers.Manifolds
-			delete(set, workers.Name(manifolds.WebhooksName))
+			delete(set, workers.Name(manifolds.DefaultPrefix+"webhooks"))
 			leases := workers.Name(manifolds.LeasesName)
 			claimed := make(chan error, 1)
 			set["claimer"] = manifolds.Gate("claimer", dependency.Manifold{

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -27,8 +25,8 @@ const (
 	goodRate    = 160 // claims of all together, a second
 	goodHolds   = 16
 	goodTTL     = 5 * time.Second
-	abuseQuiet  = 10 * time.Second
-	abuseTime   = 20 * time.Second
+	abuseQuiet  = 6 * time.Second
+	abuseTime   = 15 * time.Second
 )
 
 // BenchmarkAbuse measures what the good callers notice of each attack: 32 clients that
@@ -36,19 +34,52 @@ const (
 func BenchmarkAbuse(b *testing.B) {
 	for _, a := range attacks {
 		for _, at := range []string{"leader", "follower"} {
-			b.Run(strings.ReplaceAll(a.name, " ", "-")+"/"+at, func(b *testing.B) {
+			measure := func(b *testing.B, closed bool) {
 				c := newCluster(b, 3, config.NotifyOff)
 				c.fill(20_000)
 				asked := c.leader()
 				if at == "follower" {
 					asked = (asked + 1) % len(c.members)
 				}
-				for b.Loop() {
-					c.abuse(a, asked)
+				t := &target{Attack: a.name, API: c.members[asked].config.API.Listen, Cluster: c.members[asked].config.Cluster.Listen}
+				if closed {
+					t.Token = c.close()
 				}
-			})
+				for b.Loop() {
+					c.abuse(t, asked)
+				}
+			}
+			name := strings.ReplaceAll(a.name, " ", "-") + "/" + at
+			if a.by != stranger {
+				b.Run(name, func(b *testing.B) { measure(b, false) })
+			}
+			if a.by == stranger || a.by == limited && at == "follower" {
+				b.Run(name+"-with-tokens", func(b *testing.B) { measure(b, true) })
+			}
 		}
 	}
+}
+
+// close makes access tokens: the cluster's own, and the attacker's, which it returns.
+func (c *cluster) close() (attackers string) {
+	c.b.Helper()
+	tokens := c.dial(client.Config{}).Tokens()
+	var err error
+	if c.token, _, err = tokens.Create(c.b.Context(), interrex.AccessTokenRequest{Name: "good", Operator: true}); err != nil {
+		c.b.Fatal(err)
+	}
+	r := interrex.AccessTokenRequest{Name: "attacker"}
+	for _, text := range []string{"lease:*:attack/*", "resource:*:interrex.Value/default/attack/*", "change:*:*"} {
+		rule, err := interrex.ParseAccessRule(text)
+		if err != nil {
+			c.b.Fatal(err)
+		}
+		r.Rules = append(r.Rules, rule)
+	}
+	if attackers, _, err = c.dial(client.Config{}).Tokens().Create(c.b.Context(), r); err != nil {
+		c.b.Fatal(err)
+	}
+	return attackers
 }
 
 // fill claims leases, so that a list is big.
@@ -61,7 +92,7 @@ func (c *cluster) fill(n int64) {
 		if i > n {
 			return context.Canceled
 		}
-		_, err := cl.Leases().Claim(c.b.Context(), interrex.ClaimRequest{Key: numbered("fill", i), Holder: holder, TTL: time.Hour})
+		_, err := cl.Leases().Claim(c.b.Context(), interrex.ClaimRequest{Key: interrex.Key{Namespace: "attack", Name: fmt.Sprintf("fill-%08d", i)}, Holder: holder, TTL: time.Hour})
 		return err
 	})
 	if s != nil {
@@ -94,31 +125,32 @@ func closedLoopUntil(callers int, do func() error) (failed error) {
 }
 
 // abuse reports how the good callers fare without an attack, and during it.
-func (c *cluster) abuse(a attack, asked int) {
+func (c *cluster) abuse(t *target, asked int) {
 	c.b.Helper()
 	held, release := c.holds(asked)
 	defer release()
-	address := strings.TrimPrefix(c.url(asked), "http://")
-	quiet := goodClaims(c.b, address, abuseQuiet)
-	stop := attacker(c.b, a, address)
-	hurt := goodClaims(c.b, address, abuseTime)
-	most := c.memory(asked)
-	stop()
+	quiet := c.goodClaims(t.API, abuseQuiet)
+	stop := attacker(c.b, t)
+	hurt := c.goodClaims(t.API, abuseTime)
+	most, lost := c.memory(asked), goodHolds-held()
+	rate := stop()
 	ratio := float64(hurt.P99) / float64(quiet.P99)
-	progress(c.b, "p99 %.1f ms, %.1f ms attacked; %d of %d failed; %d of %d holds lost; %d MiB", ms(quiet.P99), ms(hurt.P99), hurt.failed, hurt.made, goodHolds-held(), goodHolds, most>>20)
+	progress(c.b, "%.0f/s: p99 %.1f ms, %.1f ms attacked, ratio %.1f; %d of %d failed; %d of %d holds lost; %d MiB",
+		rate, ms(quiet.P99), ms(hurt.P99), ratio, hurt.failed, hurt.made, lost, goodHolds, most>>20)
 	c.b.ReportMetric(0, "ns/op")
+	c.b.ReportMetric(rate, "attack/s")
 	c.b.ReportMetric(ms(quiet.P99), "quiet-p99-ms")
 	c.b.ReportMetric(ms(hurt.P99), "p99-ms")
 	c.b.ReportMetric(ratio, "ratio")
 	c.b.ReportMetric(float64(hurt.failed), "failed")
-	c.b.ReportMetric(float64(goodHolds-held()), "holds-lost")
+	c.b.ReportMetric(float64(lost), "holds-lost")
 	c.b.ReportMetric(float64(most>>20), "MiB")
 }
 
 // holds begins to hold leases through an agent; held returns how many are.
 func (c *cluster) holds(at int) (held func() int, release func()) {
 	c.b.Helper()
-	cl := dial(c.b, client.Config{Addresses: []string{c.url(at)}})
+	cl := dial(c.b, client.Config{Addresses: []string{c.url(at)}, Token: c.token})
 	ctx, end := context.WithCancel(c.b.Context())
 	all := make([]interrex.Held, goodHolds)
 	for i := range all {
@@ -145,12 +177,12 @@ type good struct {
 	made, failed int
 }
 
-// goodClaims lets JSON clients, with a connection each, claim and revoke at a fixed rate.
-func goodClaims(b *testing.B, address string, d time.Duration) good {
-	b.Helper()
-	ctx, end := context.WithTimeout(b.Context(), d)
+// goodClaims lets JSON clients, with a connection each, claim at a fixed rate.
+func (c *cluster) goodClaims(address string, d time.Duration) good {
+	c.b.Helper()
+	ctx, end := context.WithTimeout(c.b.Context(), d)
 	defer end()
-	run := rand.Text()
+	run, t := rand.Text(), target{API: address, Token: c.token}
 	took, failed := make([][]time.Duration, goodCallers), make([]int, goodCallers)
 	clients := make([]*http.Client, goodCallers)
 	for i := range clients {
@@ -160,7 +192,7 @@ func goodClaims(b *testing.B, address string, d time.Duration) good {
 	paced(ctx, goodCallers, goodRate, func(i int) {
 		key := fmt.Sprintf("bench/good-%d-%d-%s", i, len(took[i]), run)
 		began := time.Now()
-		status := post(b.Context(), clients[i], address, "LeaseService/Claim", fmt.Sprintf(`{"key":%q,"holder":"good","ttl":"60s"}`, key))
+		status := t.post(c.b.Context(), clients[i], "LeaseService/Claim", fmt.Sprintf(`{"key":%q,"holder":"good","ttl":"60s"}`, key))
 		took[i] = append(took[i], time.Since(began))
 		if status != http.StatusOK {
 			failed[i]++
@@ -173,33 +205,6 @@ func goodClaims(b *testing.B, address string, d time.Duration) good {
 		g.failed += n
 	}
 	return g
-}
-
-// attacker starts a process that attacks an agent.
-func attacker(b *testing.B, a attack, address string) (stop func()) {
-	b.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		b.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env, cmd.Stderr = append(environ(), attackEnv+"="+a.name+"@"+address), os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	in, err := cmd.StdinPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	return func() {
-		_ = in.Close()
-		late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-		defer late.Stop()
-		if err := cmd.Wait(); err != nil {
-			b.Errorf("the attack %q: %v", a.name, err)
-		}
-	}
 }
 
 // memory returns the largest resident memory that an agent's process has had.

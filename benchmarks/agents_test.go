@@ -26,6 +26,7 @@ type cluster struct {
 	b       *testing.B
 	dir     string
 	members []*member
+	token   string // of an operator; empty: the API is open
 }
 
 type member struct {
@@ -136,7 +137,7 @@ func (c *cluster) url(i int) string { return "http://" + c.members[i].config.API
 func (c *cluster) status(i int) (*interrexv1.StatusResponse, error) {
 	ctx, cancel := context.WithTimeout(c.b.Context(), 2*time.Second)
 	defer cancel()
-	one, err := client.Dial(ctx, client.Config{Addresses: []string{c.url(i)}, OneShot: true})
+	one, err := client.Dial(ctx, client.Config{Addresses: []string{c.url(i)}, Token: c.token, OneShot: true})
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +178,7 @@ func (c *cluster) leader() (leader int) {
 func (c *cluster) dial(cfg client.Config) *client.Client {
 	c.b.Helper()
 	leader := c.leader()
-	cfg.Addresses = []string{c.url(leader)}
+	cfg.Addresses, cfg.Token = []string{c.url(leader)}, c.token
 	for i := range c.members {
 		if i != leader {
 			cfg.Addresses = append(cfg.Addresses, c.url(i))

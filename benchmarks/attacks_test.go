@@ -5,192 +5,256 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
-	"sync"
 	"time"
 
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
+	"google.golang.org/protobuf/proto"
 
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/accesstoken"
 )
 
-// attackEnv turns this program into an attacker: the name of an attack, a space, and the
-// address of an agent.
-const attackEnv = "INTERREX_BENCH_ATTACK"
+// The numbers of methods on a stream.
+const (
+	extendNumber        = 258
+	listNumber          = 264
+	watchNumber         = 266
+	listResourcesNumber = 516
+	watchResourceNumber = 518
+	watchChangesNumber  = 772
+)
 
-// attack hurts an agent, until its context ends, as a caller that can reach it may. Its
-// errors are what the agent refuses it with.
-type attack struct {
-	name string
-	run  func(ctx context.Context, address string) error
-}
-
-// The attacks, each at a fixed rate, so that a faster agent is not attacked more.
-var attacks = []attack{
-	{"extends that fail", failingExtends},
-	{"lists that nobody reads", unreadLists},
-	{"made-up names", madeUpNames},
-	{"takeovers with metadata", takeovers},
-	{"watchers of nothing", idleWatchers},
-	{"gzip bombs", bombs},
-	{"slow requests", slowRequests},
-	{"streams reset at once", resets},
-}
-
-// runAttack is the main function of an attacker, which ends with its standard input.
-func runAttack(what string) error {
-	name, address, _ := strings.Cut(what, "@")
-	ctx, end := context.WithCancel(context.Background())
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		end()
-	}()
-	for _, a := range attacks {
-		if a.name == name {
-			return a.run(ctx, address)
-		}
-	}
-	return fmt.Errorf("no attack %q", name)
-}
-
-// paced calls do so many times a second, from some goroutines, until ctx ends.
-func paced(ctx context.Context, callers, perSecond int, do func(caller int)) {
-	var all sync.WaitGroup
-	defer all.Wait()
-	for c := range callers {
-		all.Go(func() {
-			tick := time.NewTicker(time.Second * time.Duration(callers) / time.Duration(perSecond))
-			defer tick.Stop()
-			for {
-				select {
-				case <-tick.C:
-					do(c)
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
-	}
-}
-
-// unencrypted returns a client that speaks HTTP/2 with prior knowledge over one
-// connection.
-func unencrypted() *http.Client {
-	p := new(http.Protocols)
-	p.SetUnencryptedHTTP2(true)
-	return &http.Client{Transport: &http.Transport{Protocols: p}}
-}
-
-func failingExtends(ctx context.Context, address string) error {
+// failingExtends extends, on eight streams, a lease that nobody holds.
+func failingExtends(ctx context.Context, t *target) error {
 	streams := make([]*client.Stream, 8)
 	for i := range streams {
-		s, err := client.NewStream(client.StreamConfig{HTTP: unencrypted(), BaseURL: "http://" + address})
+		s, err := client.NewStream(client.StreamConfig{HTTP: unencrypted(), BaseURL: "http://" + t.API, Header: t.show(http.Header{})})
 		if err != nil {
 			return err
 		}
 		defer s.Close()
 		streams[i] = s
 	}
-	body := []byte("\x0a\x08bench/no\x10\x01") // key, token 1
+	body, err := proto.Marshal(&interrexv1.ExtendRequest{Key: "attack/none", Token: 1})
+	if err != nil {
+		return err
+	}
 	paced(ctx, len(streams)*8, 8000, func(c int) {
 		bounded, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		_, _ = streams[c%len(streams)].Call(bounded, &interrexv1.Operation{Method: extendNumber, Body: body})
+		t.made.Add(1)
 	})
 	return nil
 }
 
-// The numbers of methods on a stream.
-const (
-	extendNumber = 258
-	listNumber   = 264
-)
-
-func unreadLists(ctx context.Context, address string) error {
-	var all sync.WaitGroup
-	for range 16 {
-		all.Go(func() {
-			for ctx.Err() == nil {
-				service := interrexv1.NewStreamServiceClient(unencrypted(), "http://"+address, connect.WithGRPC())
-				conn := service.Operate(ctx)
-				for id := uint64(1); ctx.Err() == nil; id++ {
-					if conn.Send(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{{Id: id, Method: listNumber}}}) != nil {
-						break
-					}
-				}
-			}
-		})
-	}
-	all.Wait()
-	return nil
-}
-
-// post sends a JSON request, and drops the answer.
-func post(ctx context.Context, c *http.Client, address, method, body string) (status int) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/interrex.v1."+method, strings.NewReader(body))
-	if err != nil {
-		return 0
-	}
-	r.Header.Set("Content-Type", "application/json")
-	answer, err := c.Do(r)
-	if err != nil {
-		return 0
-	}
-	defer answer.Body.Close()
-	_, _ = io.Copy(io.Discard, answer.Body)
-	return answer.StatusCode
-}
-
-func madeUpNames(ctx context.Context, address string) error {
+func madeUpNames(ctx context.Context, t *target) error {
 	c := unencrypted()
-	post(ctx, c, address, "LeaseService/Claim", `{"key":"bench/taken","holder":"attacker","ttl":"3600s"}`)
+	t.post(ctx, c, "LeaseService/Claim", `{"key":"attack/taken","holder":"attacker","ttl":"3600s"}`)
 	paced(ctx, 64, 4000, func(int) {
-		post(ctx, c, address, "LeaseService/Claim", `{"key":"bench/taken","holder":"x","request_id":"`+rand.Text()+`.1"}`)
+		t.post(ctx, c, "LeaseService/Claim", `{"key":"attack/taken","holder":"x","request_id":"`+rand.Text()+`.1"}`)
 	})
 	return nil
 }
 
-func takeovers(ctx context.Context, address string) error {
+func takeovers(ctx context.Context, t *target) error {
 	c := unencrypted()
 	metadata := strings.Repeat("m", 4000)
 	paced(ctx, 32, 1000, func(int) {
-		post(ctx, c, address, "LeaseService/Claim", fmt.Sprintf(`{"key":"bench/mine","holder":"attacker","takeover":true,"request_id":%q,"metadata":{"m":%q}}`, rand.Text(), metadata))
+		t.post(ctx, c, "LeaseService/Claim", fmt.Sprintf(`{"key":"attack/mine","holder":"attacker","takeover":true,"request_id":%q,"metadata":{"m":%q}}`, rand.Text(), metadata))
 	})
 	return nil
 }
 
-func idleWatchers(ctx context.Context, address string) error {
-	c, err := client.Dial(ctx, client.Config{Addresses: []string{"http://" + address}})
+func smallAppends(ctx context.Context, t *target) error {
+	c := unencrypted()
+	paced(ctx, 64, 4000, func(int) { t.post(ctx, c, "ChangeService/Append", `{"data":{"app":"x"}}`) })
+	return nil
+}
+
+// big is nearly as much as a resource or a change may have.
+var big = strings.Repeat("x", 500<<10)
+
+func bigAppends(ctx context.Context, t *target) error {
+	c := unencrypted()
+	paced(ctx, 8, 20, func(int) { t.post(ctx, c, "ChangeService/Append", `{"data":"`+big+`"}`) })
+	return nil
+}
+
+func bigResources(ctx context.Context, t *target) error {
+	c := unencrypted()
+	paced(ctx, 8, 20, func(i int) {
+		t.do(ctx, c, http.MethodPut, fmt.Sprintf("/kv/big%d?namespace=attack", i), big, http.Header{})
+	})
+	return nil
+}
+
+// silentWebhooks registers webhooks that take calls and never answer, makes claims that
+// wait for them, and tests them.
+func silentWebhooks(ctx context.Context, t *target) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	var all sync.WaitGroup
-	for i := range 5000 {
-		w, err := c.Leases().Watch(ctx, interrex.WatchRequest{Namespace: "bench", Prefix: fmt.Sprint("nothing/", i, "/")})
+	defer l.Close() // it accepts nothing: the kernel does
+	c := unencrypted()
+	for i, when := range []string{"before", "after"} {
+		set := fmt.Sprintf(`{"webhook":{"name":"silent%d","url":"http://%s/","when":%q,"prefixes":["attack/"],"timeout":"30s"}}`, i, l.Addr(), when)
+		if status := t.post(ctx, c, "WebhookService/Set", set); status != http.StatusOK {
+			return fmt.Errorf("cannot register a webhook: status %d", status)
+		}
+	}
+	paced(ctx, 512, 2048, func(i int) {
+		switch method := [...]string{"claim", "claim", "test", "set"}[i%4]; method {
+		case "test":
+			t.post(ctx, c, "WebhookService/Test", `{"name":"silent0"}`)
+		case "set":
+			t.post(ctx, c, "WebhookService/Set", fmt.Sprintf(`{"webhook":{"name":"set%d","url":"http://%s/","prefixes":["attack/"]}}`, i%8, l.Addr()))
+		default:
+			t.post(ctx, c, "LeaseService/Claim", fmt.Sprintf(`{"key":"attack/%d","holder":"x","ttl":"60s"}`, i))
+		}
+	})
+	return nil
+}
+
+// unreadStreams sends the same operation, as fast as it is taken, on streams whose
+// answers it does not read.
+func unreadStreams(ctx context.Context, t *target, o *interrexv1.Operation, q proto.Message) (err error) {
+	if o.Body, err = proto.Marshal(q); err != nil {
+		return err
+	}
+	each(ctx, 16, func(int) {
+		service := interrexv1.NewStreamServiceClient(unencrypted(), "http://"+t.API, connect.WithGRPC())
+		conn := service.Operate(ctx)
+		t.show(conn.RequestHeader())
+		for id := uint64(1); ctx.Err() == nil; id++ {
+			next := &interrexv1.Operation{Id: id, Method: o.Method, Body: o.Body}
+			if conn.Send(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{next}}) != nil {
+				return
+			}
+			t.made.Add(1)
+		}
+	})
+	return nil
+}
+
+func unreadLists(ctx context.Context, t *target) error {
+	return unreadStreams(ctx, t, &interrexv1.Operation{Method: listNumber}, &interrexv1.ListRequest{Namespace: "attack"})
+}
+
+func unreadResources(ctx context.Context, t *target) error {
+	t.fillResources(ctx)
+	return unreadStreams(ctx, t, &interrexv1.Operation{Method: listResourcesNumber}, &interrexv1.ResourceServiceListRequest{Type: valueType, Tenancy: attackTenancy})
+}
+
+var (
+	valueType     = &interrexv1.ResourceType{Group: "interrex", GroupVersion: "v1", Kind: "Value"}
+	attackTenancy = &interrexv1.Tenancy{Namespace: "attack"}
+)
+
+// fillResources writes 64 keys of 32 KiB.
+func (t *target) fillResources(ctx context.Context) {
+	c := unencrypted()
+	for i := range 64 {
+		t.do(ctx, c, http.MethodPut, fmt.Sprintf("/kv/fill%d?namespace=attack", i), big[:32<<10], http.Header{})
+	}
+}
+
+// unreadWatches opens watches of leases, resources and changes, each with what there is
+// already, and never reads; it claims meanwhile, so that they have much to send.
+func unreadWatches(ctx context.Context, t *target) error {
+	t.fillResources(ctx)
+	go paced(ctx, 8, 200, func(i int) {
+		t.post(ctx, http.DefaultClient, "LeaseService/Claim", fmt.Sprintf(`{"key":"attack/%d","holder":"x","ttl":"60s","takeover":true}`, i))
+	})
+	opens := []*interrexv1.WatchOpen{{Method: watchNumber}, {Method: watchResourceNumber}, {Method: watchChangesNumber}}
+	for i, q := range []proto.Message{
+		&interrexv1.WatchRequest{Namespace: "attack"},
+		&interrexv1.ResourceServiceWatchRequest{Type: valueType, Tenancy: attackTenancy},
+		&interrexv1.ChangeServiceWatchRequest{},
+	} {
+		var err error
+		if opens[i].Body, err = proto.Marshal(q); err != nil {
+			return err
+		}
+	}
+	each(ctx, 16, func(int) {
+		service := interrexv1.NewStreamServiceClient(unencrypted(), "http://"+t.API, connect.WithGRPC())
+		conn := service.Watch(ctx)
+		t.show(conn.RequestHeader())
+		for id := uint64(1); ctx.Err() == nil; id++ {
+			open := &interrexv1.WatchOpen{Id: id, Credit: 65536, Method: opens[id%3].Method, Body: opens[id%3].Body}
+			if conn.Send(&interrexv1.StreamServiceWatchRequest{Opens: []*interrexv1.WatchOpen{open}}) != nil {
+				return
+			}
+			t.made.Add(1)
+			time.Sleep(10 * time.Millisecond) // 1 600 a second in all
+		}
+	})
+	return nil
+}
+
+// idleWatches opens 10 000 watches that match nothing.
+func idleWatches(ctx context.Context, t *target) error {
+	clients := make([]*client.Client, 10)
+	for i := range clients {
+		c, err := client.Dial(ctx, client.Config{Addresses: []string{"http://" + t.API}})
 		if err != nil {
 			return err
 		}
-		all.Go(func() {
-			for {
-				if _, err := w.Next(ctx); err != nil {
-					return
-				}
-			}
-		})
+		defer c.Close()
+		clients[i] = c
 	}
-	all.Wait()
+	each(ctx, 10_000, func(i int) {
+		w, err := clients[i%len(clients)].Leases().Watch(ctx, interrex.WatchRequest{Namespace: "attack", Prefix: fmt.Sprint("nothing/", i, "/")})
+		t.made.Add(1)
+		for err == nil {
+			_, err = w.Next(ctx)
+		}
+	})
+	return nil
+}
+
+// longPolls keeps 10 000 reads of the feed that wait for what does not come.
+func longPolls(ctx context.Context, t *target) error {
+	c := unencrypted()
+	each(ctx, 10_000, func(i int) {
+		status := t.do(ctx, c, http.MethodGet, fmt.Sprintf("/changes?tag=none%d&block=60s", i), "", http.Header{})
+		if status != http.StatusOK {
+			pause(ctx, time.Second) // it is refused for now
+		}
+	})
+	return nil
+}
+
+// pause waits.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// refusedTokens claims with a token that does not exist.
+func refusedTokens(ctx context.Context, t *target) error {
+	c := unencrypted()
+	t.Token = accesstoken.New().String()
+	paced(ctx, 64, 4000, func(int) { t.post(ctx, c, "LeaseService/Claim", `{"key":"attack/x","holder":"x"}`) })
+	return nil
+}
+
+// deniedCalls calls with a token what that does not allow.
+func deniedCalls(ctx context.Context, t *target) error {
+	c := unencrypted()
+	calls := []string{"TokenService/List", "TokenService/Create", "WebhookService/List", "LeaseService/List"}
+	paced(ctx, 64, 4000, func(i int) { t.post(ctx, c, calls[i%len(calls)], `{}`) })
 	return nil
 }
 
@@ -203,110 +267,25 @@ func bomb() []byte {
 	return b.Bytes()
 }
 
-func bombs(ctx context.Context, address string) error {
-	c, body := unencrypted(), bomb()
+func bombs(ctx context.Context, t *target) error {
+	c, body := unencrypted(), string(bomb())
 	paced(ctx, 64, 400, func(int) {
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/interrex.v1.LeaseService/Claim", bytes.NewReader(body))
-		if err != nil {
-			return
-		}
-		r.Header.Set("Content-Type", "application/proto")
-		r.Header.Set("Content-Encoding", "gzip")
-		if answer, err := c.Do(r); err == nil {
-			_, _ = io.Copy(io.Discard, answer.Body)
-			answer.Body.Close()
-		}
+		t.do(ctx, c, http.MethodPost, "/interrex.v1.LeaseService/Claim", body, http.Header{"Content-Type": {"application/proto"}, "Content-Encoding": {"gzip"}})
 	})
 	return nil
 }
 
-// slowRequests are connections that are idle, send a header or a body a byte at a time,
-// or do not read their answer.
-func slowRequests(ctx context.Context, address string) error {
-	forms := []string{
-		"",
-		"POST /interrex.v1.LeaseService/Claim HTTP/1.1\r\nHost: localhost\r\nX: ",
-		"POST /interrex.v1.LeaseService/Claim HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{",
-		strings.Repeat("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 500),
-	}
-	var all sync.WaitGroup
-	for i := range 2000 {
-		all.Go(func() {
-			for ctx.Err() == nil {
-				slowly(ctx, address, forms[i%len(forms)])
-			}
-		})
-	}
-	all.Wait()
+// droppedConnections are clients that are killed: each opens a stream, asks for a name,
+// and is gone.
+func droppedConnections(ctx context.Context, t *target) error {
+	paced(ctx, 32, 100, func(int) {
+		c := unencrypted()
+		defer c.CloseIdleConnections()
+		life, kill := context.WithCancel(ctx)
+		defer kill()
+		t.post(life, c, "StateService/OpenName", `{}`)
+		conn := interrexv1.NewStreamServiceClient(c, "http://"+t.API, connect.WithGRPC()).Operate(life)
+		_ = conn.Send(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{{Id: 1, Method: listNumber}}})
+	})
 	return nil
-}
-
-func slowly(ctx context.Context, address, first string) {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", address)
-	if err != nil {
-		time.Sleep(100 * time.Millisecond) // the agent refuses it for now
-		return
-	}
-	defer c.Close()
-	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
-	_, err = io.WriteString(c, first)
-	for err == nil && ctx.Err() == nil {
-		time.Sleep(time.Second) // slow is the attack
-		if first != "" {
-			_, err = io.WriteString(c, "x")
-		}
-	}
-}
-
-// resets opens streams and resets them at once.
-func resets(ctx context.Context, address string) error {
-	var all sync.WaitGroup
-	for range 4 {
-		all.Go(func() {
-			for ctx.Err() == nil {
-				_ = resetting(ctx, address)
-			}
-		})
-	}
-	all.Wait()
-	return nil
-}
-
-func resetting(ctx context.Context, address string) error {
-	c, err := net.Dial("tcp", address)
-	if err != nil {
-		time.Sleep(100 * time.Millisecond) // the agent refuses it for now
-		return err
-	}
-	defer c.Close()
-	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
-	if _, err := io.WriteString(c, http2.ClientPreface); err != nil {
-		return err
-	}
-	f := http2.NewFramer(c, c)
-	go func() {
-		for {
-			if _, err := f.ReadFrame(); err != nil {
-				return
-			}
-		}
-	}()
-	var head bytes.Buffer
-	h := hpack.NewEncoder(&head)
-	for _, field := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "localhost"}, {":path", "/interrex.v1.LeaseService/List"}, {"content-type", "application/json"}} {
-		if err := h.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}); err != nil {
-			return err
-		}
-	}
-	err = f.WriteSettings()
-	for id := uint32(1); err == nil && id < 1<<30; id += 2 {
-		err = errors.Join(
-			f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: head.Bytes(), EndHeaders: true}),
-			f.WriteRSTStream(id, http2.ErrCodeCancel))
-		if id%100 == 1 {
-			time.Sleep(10 * time.Millisecond) // 5 000 a second on each connection
-		}
-	}
-	return err
 }

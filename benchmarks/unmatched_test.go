@@ -99,15 +99,8 @@ func onStreams(b *testing.B, c *cluster) watcher {
 	}
 }
 
-// plaintext speaks HTTP/2 without TLS, on connections with a thousand streams each.
-func plaintext() *http.Client {
-	t := &http.Transport{Protocols: new(http.Protocols)}
-	t.Protocols.SetUnencryptedHTTP2(true)
-	return &http.Client{Transport: t}
-}
-
 func withCalls(_ *testing.B, c *cluster) watcher {
-	h := plaintext()
+	h := unencrypted()
 	return func(ctx context.Context, b *testing.B, n int, since uint64) {
 		body := fmt.Sprintf(`{"namespace":"unmatched","prefix":"%d"}`, n)
 		frame := append([]byte{0, 0, 0, 0, byte(len(body))}, body...)
@@ -121,7 +114,7 @@ func withCalls(_ *testing.B, c *cluster) watcher {
 }
 
 func withEvents(_ *testing.B, c *cluster) watcher {
-	h := plaintext()
+	h := unencrypted()
 	return func(ctx context.Context, b *testing.B, n int, since uint64) {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/changes?tag=t%d&since=%d", c.url(0), n, since), nil)
 		if err != nil {

@@ -212,7 +212,7 @@ func TestAnUnknownVariableIsRefusedWithTheNearestRightOne(t *testing.T) {
 		"INTERREX_API_PORT_7400_UDP=udp://10.0.0.1:7400": "",
 		"OTHER_INTERREX=x":                               "",
 	} {
-		err := config.CheckEnviron([]string{"HOME=/", variable}, own)
+		err := config.Source{Environ: []string{"HOME=/", variable}}.CheckEnviron(own)
 		if nearest == "" {
 			if err != nil {
 				t.Errorf("%s: %v", variable, err)
@@ -224,7 +224,7 @@ func TestAnUnknownVariableIsRefusedWithTheNearestRightOne(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	if err := config.CheckEnviron([]string{"INTERREX_B=1", "INTERREX_A=1"}); err == nil || strings.Count(err.Error(), "there is no variable") != 2 {
+	if err := (config.Source{Environ: []string{"INTERREX_B=1", "INTERREX_A=1"}}).CheckEnviron(); err == nil || strings.Count(err.Error(), "there is no variable") != 2 {
 		t.Errorf("of two, %v", err)
 	}
 }

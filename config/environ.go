@@ -58,16 +58,16 @@ func overlay(c *Config, environ []string) (taken map[string]string, err error) {
 	return taken, errors.Join(wrong...)
 }
 
-// CheckEnviron rejects unknown variables of environ that begin with INTERREX_:
+// CheckEnviron rejects unknown variables of Environ that begin with INTERREX_:
 // they belong to no key and are not among others. The error has a line for each,
 // with the nearest known name. Variables that Kubernetes sets in a pod for a
 // service whose name begins with "interrex" are allowed.
-func CheckEnviron(environ []string, others ...string) error {
+func (s Source) CheckEnviron(others ...string) error {
 	known := slices.Clone(others)
 	c := Config{}
 	leaves(reflect.ValueOf(&c).Elem(), "", func(path string, _ reflect.Value) { known = append(known, variable(path)) })
 	var wrong []error
-	for name, value := range variables(environ) {
+	for name, value := range variables(s.Environ) {
 		if !slices.Contains(known, name) && !ofService(name, value) {
 			wrong = append(wrong, fmt.Errorf("there is no variable %s: did you mean %s?", name, nearestVariable(name, known)))
 		}

@@ -28,11 +28,11 @@ func (a Agent) validate() error {
 	if a.ID == "" {
 		return nil
 	}
-	return ValidateID(a.ID)
+	return validateID(a.ID)
 }
 
-// ValidateID checks an agent's ID.
-func ValidateID(id string) error {
+// validateID checks an agent's ID.
+func validateID(id string) error {
 	if len(id) == 0 || len(id) > maxID {
 		return fmt.Errorf("agent.id: 1 to %d characters are allowed, not %d", maxID, len(id))
 	}
@@ -170,7 +170,7 @@ func (r Raft) validate() error {
 func (b Backstop) validate() error {
 	var all []error
 	for _, id := range b.Members {
-		if err := ValidateID(id); err != nil {
+		if err := validateID(id); err != nil {
 			all = append(all, fmt.Errorf("backstop.members: %s", strings.TrimPrefix(err.Error(), "agent.id: ")))
 		}
 	}

@@ -227,7 +227,7 @@ func TestAProgramWithAnAgentWithoutRaftHoldsLeases(t *testing.T) {
 	f.exit(i)
 	dir := f.members[i].config.Agent.DataDir
 	a, err := agent.New(agent.Config{
-		DataDir: dir, API: agent.APIConfig{TokenFile: f.path(0, "operator.token")}, Raft: agent.RaftConfig{Enabled: config.Off},
+		DataDir: dir, API: config.API{TokenFile: f.path(0, "operator.token")}, Raft: config.Raft{Enabled: config.Off},
 		Cluster: agent.ClusterConfig{Join: []string{f.clusterAddress(0)}, TLS: agent.TLSFiles{
 			CA: filepath.Join(dir, authority.CertName), Cert: filepath.Join(dir, authority.AgentCertName), Key: filepath.Join(dir, authority.AgentKeyName),
 		}},

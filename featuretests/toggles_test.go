@@ -64,15 +64,15 @@ func TestLeasesAreSwitchedOffAndOnByTheFile(t *testing.T) {
 func TestNotifyIsSwitchedOffAndOnByTheFile(t *testing.T) {
 	f := newFleet(t, 1, func(_ int, c *config.Config) { c.Notify.LeaseHolders = config.NotifySQLite })
 	c := f.client(0)
-	f.shows(0, manifolds.NotifyName, "started", "")
+	f.shows(0, manifolds.DefaultPrefix+"lease-notify", "started", "")
 
 	f.members[0].config.Notify.LeaseHolders = config.NotifyOff
 	f.write(f.members[0])
 	if _, err := c.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	f.shows(0, manifolds.ProjectionName, "stopped", off)
-	f.shows(0, manifolds.NotifyName, "stopped", "")
+	f.shows(0, manifolds.DefaultPrefix+"projection", "stopped", off)
+	f.shows(0, manifolds.DefaultPrefix+"lease-notify", "stopped", "")
 	won, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: time.Minute})
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 	f.signal(0, syscall.SIGHUP)
 	f.logged(0, `"level":"ERROR","module":"interrex.agent","message":"invalid: cannot reload; the current configuration stays in force: logging.config`)
 	fetch(t, http.DefaultClient, "http://"+right.API.Listen+"/livez")
-	if starts := f.worker(0, manifolds.APIListenerName).GetStarts(); starts != 1 {
+	if starts := f.worker(0, manifolds.DefaultPrefix+"api-listener").GetStarts(); starts != 1 {
 		t.Errorf("the listener was started %d times", starts)
 	}
 }
@@ -139,7 +139,7 @@ func TestReportKeepsWhyAWorkerFailed(t *testing.T) {
 	if _, err := f.client(0).Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	f.shows(0, manifolds.ProjectionName, "starting", "cannot open the lease holders")
+	f.shows(0, manifolds.DefaultPrefix+"projection", "starting", "cannot open the lease holders")
 	line := regexp.MustCompile(`projection +starting.*cannot open the lease holders.*; failed [0-9]+ times, next start in`)
 	eventually(t, "the report says when it is started next", func() error {
 		cmd, said := f.run(0, "agent", "report")

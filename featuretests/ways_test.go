@@ -215,8 +215,8 @@ func plainError(status int, body []byte) error {
 	if err := protojson.Unmarshal(failure.Details[0].Debug, &detail); err != nil {
 		return err
 	}
-	numbers := interrex.Kind(detail.Kind).Numbers()
-	if numbers.HTTP != status || numbers.RPC != uint32(failure.Code) || !strings.Contains(string(body), detail.Kind) {
+	kind := interrex.Kind(detail.Kind)
+	if kind.HTTP() != status || kind.RPC() != uint32(failure.Code) || !strings.Contains(string(body), detail.Kind) {
 		return errors.New("the status, the code and the kind disagree: " + string(body))
 	}
 	return wire.FromDetail(&detail)

@@ -6,21 +6,14 @@ import "github.com/interrex/interrex/internal/assembly"
 const DefaultPrefix = assembly.DefaultPrefix
 
 // The names under DefaultPrefix of the workers of an agent that a program may want as
-// an input, or leave out, and the type of what each provides to a Start by
-// Context.Get; agent.Workers.Name returns them under another prefix. Each provides a
+// an input, and the type of what each provides to a Start by Context.Get; agent.Workers.Name returns them under another prefix. Each provides a
 // gate.Entrance too, for Gate.
 const (
-	ClockName       = assembly.ClockName       // clock.Clock
-	EngineName      = assembly.EngineName      // dependency.Reporter: the engine that they are in
-	StateName       = assembly.StateName       // *state.State
-	QueueName       = assembly.QueueName       // *queue.Queue
-	TransportName   = assembly.TransportName   // *transport.Transport
-	RaftName        = assembly.RaftName        // *raftworker.Worker
-	LeaderName      = assembly.LeaderName      // gate.Flag, for Flag: this agent leads
-	APIListenerName = assembly.APIListenerName // nothing; it runs while the API listens on api.listen
-	ClientName      = assembly.ClientName      // *client.Client: this agent's own
-	LeasesName      = assembly.LeasesName      // interrex.Leases
-	ProjectionName  = assembly.ProjectionName  // *notify.SQLTarget: the table of lease holders
-	NotifyName      = assembly.NotifyName      // *notify.Worker
-	WebhooksName    = assembly.WebhooksName    // nothing; it calls webhooks after events where this agent leads
+	StateName     = assembly.StateName     // *state.State
+	QueueName     = assembly.QueueName     // *queue.Queue
+	TransportName = assembly.TransportName // the port between agents, for a raftworker.ManifoldConfig
+	RaftName      = assembly.RaftName      // *raftworker.Worker
+	LeaderName    = assembly.LeaderName    // gate.Flag, for Flag: this agent leads
+	ClientName    = assembly.ClientName    // *client.Client: this agent's own
+	LeasesName    = assembly.LeasesName    // interrex.Leases
 )

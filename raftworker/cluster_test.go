@@ -18,10 +18,10 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/membership"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
-	"github.com/interrex/interrex/transport"
 )
 
 // clusterOf starts agents that know each other from the start, over TLS on
@@ -31,7 +31,7 @@ func clusterOf(t *testing.T, ids ...string) map[string]*running {
 }
 
 // startCluster lets wire change an agent before it starts.
-func startCluster(t *testing.T, wire func(*agent, *transport.Transport), ids ...string) map[string]*running {
+func startCluster(t *testing.T, wire func(*agent, *peering.Transport), ids ...string) map[string]*running {
 	t.Helper()
 	ca, err := certificates.DevCA()
 	if err != nil {
@@ -43,7 +43,7 @@ func startCluster(t *testing.T, wire func(*agent, *transport.Transport), ids ...
 		a := newAgent(t, id, ids...)
 		tr := newTransport(t, ca, id, join)
 		join = append(join, tr.ListenAddr())
-		a.cfg.Transport = intercepted(a, TransportOf(tr, a.log))
+		a.cfg.Transport = intercepted(a, transportOf(tr, a.log))
 		slowly(&a.cfg)
 		if wire != nil {
 			wire(a, tr)
@@ -78,15 +78,15 @@ type running struct {
 	w *Worker
 }
 
-func newTransport(t *testing.T, ca *certificates.CA, id string, join []string) *transport.Transport {
+func newTransport(t *testing.T, ca *certificates.CA, id string, join []string) *peering.Transport {
 	t.Helper()
 	tls, err := ca.TLS(id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := transport.New(transport.Config{
+	tr, err := peering.New(peering.Config{
 		ID: id, TLS: tls, Listen: "127.0.0.1:0", Join: join, Clock: clock.WallClock, Logger: &testLog{},
-		Hello: func() transport.Hello { return transport.Hello{Expect: 3, Incarnation: "of-" + id} },
+		Hello: func() peering.Hello { return peering.Hello{Expect: 3, Incarnation: "of-" + id} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -109,9 +109,9 @@ func (m muted) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft
 	return m.Transport.AppendEntries(id, to, args, resp)
 }
 
-func intercepted(a *agent, make func(transport.Life) (Transport, error)) func(transport.Life) (Transport, error) {
+func intercepted(a *agent, make func(Rules) (Transport, error)) func(Rules) (Transport, error) {
 	a.mute = new(atomic.Bool)
-	return func(p transport.Life) (Transport, error) {
+	return func(p Rules) (Transport, error) {
 		tr, err := make(p)
 		if err != nil {
 			return nil, err
@@ -265,11 +265,11 @@ func (s steppedTransport) Close() error {
 
 func TestAPoliteStopHasAnOrder(t *testing.T) {
 	stops := map[string]*steps{}
-	all := startCluster(t, func(a *agent, _ *transport.Transport) {
+	all := startCluster(t, func(a *agent, _ *peering.Transport) {
 		s, make := &steps{}, a.cfg.Transport
 		stops[string(a.cfg.LocalID)] = s
 		var applier *testApplier
-		a.cfg.Transport = func(l transport.Life) (Transport, error) {
+		a.cfg.Transport = func(l Rules) (Transport, error) {
 			tr, err := make(l)
 			return steppedTransport{tr, s, func() *raft.Raft { return applier.raft }}, err
 		}
@@ -405,7 +405,7 @@ func TestTenWorkersLiveInOneProcess(t *testing.T) {
 
 func TestAgentsThatExpectEachOtherMakeOneCluster(t *testing.T) {
 	t.Parallel() // it waits for elections
-	all := startCluster(t, func(a *agent, tr *transport.Transport) {
+	all := startCluster(t, func(a *agent, tr *peering.Transport) {
 		a.cfg.Bootstrap = func() ([]string, bool, error) { return membership.Decide(tr.Self(), tr.Peers(), 3) }
 		a.cfg.Incarnations = func() map[string]string {
 			known := map[string]string{tr.ID(): tr.Self().Incarnation}

@@ -9,7 +9,8 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/peering"
 )
 
 func segmentFiles(t *testing.T, dir string) int {
@@ -51,7 +52,7 @@ func TestALogOfLargeEntriesIsBoundedInBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What is left is at least what the snapshot that was due leaves.
-	a.until("the usual settings", func() bool { return r.ReloadableConfig().TrailingLogs == MinTrailingLogs })
+	a.until("the usual settings", func() bool { return r.ReloadableConfig().TrailingLogs == limits.MinTrailingLogs })
 	first, err := w.life.dir.FirstIndex()
 	if err != nil || first < 2 {
 		t.Errorf("it begins at %d: %v", first, err)
@@ -76,7 +77,7 @@ func TestThresholdAndTrailingGoDownTogether(t *testing.T) {
 }
 
 func TestAHaltedAgentLeavesRaftWhenItsLogIsTooLong(t *testing.T) {
-	all := startCluster(t, func(a *agent, _ *transport.Transport) {
+	all := startCluster(t, func(a *agent, _ *peering.Transport) {
 		a.cfg.segment, a.cfg.logBytes = 64<<10, 4*64<<10
 	}, "a", "b", "c")
 	first := leader(t, all)

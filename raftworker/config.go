@@ -14,13 +14,13 @@ import (
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/internal/hclogger"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/internal/raftrules"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 // The bounds of a worker's waits.
@@ -50,6 +50,21 @@ type Transport interface {
 	Close() error
 }
 
+// Rules are those of one life of raft towards other agents, for its transport: an agent's
+// own applies them, and further ones to whom it connects.
+type Rules interface {
+	// MaySend returns why a request of raft's (a *raft.RequestVoteRequest, ...)
+	// must not leave this agent; nil: it may.
+	MaySend(request any) error
+	// Answer answers a request of another agent in raft's place; false: raft is to
+	// answer it.
+	Answer(request any) (response any, err error, answered bool)
+	// Handing is called before a request, other than a heartbeat, is passed to raft.
+	// If it returns a function, that is called once raft has answered, and no other
+	// request reaches raft before that.
+	Handing(request any) (answered func())
+}
+
 // Config is a Worker's configuration. Unlike Juju's it has no target to notify of
 // leases: every agent publishes events of what it has applied, so a target's
 // failure never affects raft.
@@ -67,8 +82,8 @@ type Config struct {
 	// LocalID is the agent's ID, which is also its address in raft.
 	LocalID raft.ServerID
 	// Transport makes the transport of this life of raft, which applies that life's
-	// rules; TransportOf returns such a function. The worker closes it.
-	Transport func(transport.Life) (Transport, error)
+	// rules. The worker closes it.
+	Transport func(Rules) (Transport, error)
 	// Clock is used for all of the worker's own waits and deadlines.
 	Clock clock.Clock
 	// Queue is passed to NewApplier; it outlives the worker.
@@ -88,8 +103,7 @@ type Config struct {
 	APIAddress func(id string) string
 	// Bootstrap returns the IDs of the first members, and false while they are
 	// undecided. It is called while the log is empty; after an error, which is
-	// logged, it is called again. BootstrapExpect returns such a function. nil:
-	// this agent waits until a cluster adds it.
+	// logged, it is called again. nil: this agent waits until a cluster adds it.
 	Bootstrap func() (ids []string, decided bool, err error)
 	// Incarnations returns the incarnations of the known agents, by ID: a new
 	// cluster's first entry records them. Optional.
@@ -102,10 +116,10 @@ type Config struct {
 	// worker does not know, such as that the agent is stopping. Reluctant returns
 	// why another member should lead, if one may. They must not block. Optional.
 	Leaving, Reluctant func() error
-	// KnownDisk returns why raft is closed to a member because of that one's disk, or why
-	// it must not be asked for its vote; nil: there is no reason. It must not block.
-	// Optional.
-	KnownDisk func(peer transport.Hello, vote bool) error
+	// KnownDisk returns why raft is closed to a member because of its disk, whose
+	// incarnation and cluster it names, or why it must not be asked for its vote; nil:
+	// there is no reason. It must not block. Optional.
+	KnownDisk func(id, incarnation, clusterID string, vote bool) error
 	// FitMember reports whether a member may lead, as far as is known. It must not
 	// block. nil: all may.
 	FitMember func(id string) bool
@@ -242,10 +256,16 @@ func (c Config) directory(synced func(time.Duration)) raftdir.Config {
 
 // rules returns the configuration of a life's rules.
 func (c Config) rules() raftrules.Config {
-	return raftrules.Config{
+	r := raftrules.Config{
 		LocalID: c.LocalID, StorageDir: c.StorageDir, Logger: c.Logger, Clock: c.Clock,
-		Halted: c.State.Halted, Leaving: c.Leaving, Reluctant: c.Reluctant, Known: c.KnownDisk,
+		Halted: c.State.Halted, Leaving: c.Leaving, Reluctant: c.Reluctant,
 	}
+	if c.KnownDisk != nil {
+		r.Known = func(peer peering.Hello, vote bool) error {
+			return c.KnownDisk(peer.ID, peer.Incarnation, peer.ClusterID, vote)
+		}
+	}
+	return r
 }
 
 // founding returns the configuration of the founding of a cluster.

@@ -9,6 +9,7 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 func TestConfigNamesTheFirstFieldThatIsMissing(t *testing.T) {
@@ -41,7 +42,7 @@ func TestRaftsConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	if rc.ProtocolVersion != 3 || rc.LocalID != "a" || rc.ShutdownOnRemove || !rc.NoLegacyTelemetry || rc.PreVoteDisabled ||
-		rc.TrailingLogs != MinTrailingLogs || rc.SnapshotThreshold != 8192 || rc.SnapshotInterval != 2*time.Minute {
+		rc.TrailingLogs != limits.MinTrailingLogs || rc.SnapshotThreshold != 8192 || rc.SnapshotInterval != 2*time.Minute {
 		t.Errorf("%+v", rc)
 	}
 	if rc.HeartbeatTimeout != 300*time.Millisecond || rc.ElectionTimeout != 300*time.Millisecond || rc.LeaderLeaseTimeout != 250*time.Millisecond {

@@ -16,9 +16,9 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"gopkg.in/tomb.v2"
 
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 // resource is a worker that only has an output.
@@ -44,9 +44,9 @@ func giving(give func(out any)) dependency.Manifold {
 // engineWith runs the raft manifold on one agent's resources.
 func engineWith(t *testing.T, a *agent, newWorker func(Config) (worker.Worker, error)) *dependency.Engine {
 	t.Helper()
-	trans, err := transport.New(transport.Config{
+	trans, err := peering.New(peering.Config{
 		ID: string(a.cfg.LocalID), Clock: clock.WallClock, Logger: a.log,
-		Hello: func() transport.Hello { return transport.Hello{} },
+		Hello: func() peering.Hello { return peering.Hello{} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func engineWith(t *testing.T, a *agent, newWorker func(Config) (worker.Worker, e
 	})
 	for name, manifold := range map[string]dependency.Manifold{
 		"clock":     giving(func(out any) { *out.(*clock.Clock) = clock.WallClock }),
-		"transport": giving(func(out any) { *out.(**transport.Transport) = trans }),
+		"transport": giving(func(out any) { *out.(**peering.Transport) = trans }),
 		"state":     giving(func(out any) { *out.(**state.State) = a.state }),
 		"queue":     giving(func(out any) { *out.(**queue.Queue) = a.cfg.Queue }),
 		"raft": Manifold(ManifoldConfig{
@@ -86,7 +86,7 @@ func engineWith(t *testing.T, a *agent, newWorker func(Config) (worker.Worker, e
 // errors: the engine logs it, restarts the worker, and continues.
 func TestNoErrorOfTheWorkerIsFinalToTheEngine(t *testing.T) {
 	for _, end := range []error{
-		ErrNoLeaderTimeout, ErrRaftShutdown, errNoProgress, ErrDiskHung, ErrDiskFull, ErrDiskFailed,
+		ErrNoLeaderTimeout, errRaftShutdown, errNoProgress, ErrDiskHung, ErrDiskFull, ErrDiskFailed,
 		errors.New("applier: leadership transfer in progress"),
 	} {
 		t.Run(end.Error(), func(t *testing.T) {

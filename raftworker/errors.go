@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/interrex/interrex/internal/disk"
-	"github.com/interrex/interrex/internal/raftrules"
 )
 
 // The errors that end a worker or that its accessors return. None of them is fatal
@@ -18,17 +17,14 @@ var (
 	// ErrNoLeaderTimeout ends a worker that has had no contact with a leader for
 	// Config.NoLeaderTimeout.
 	ErrNoLeaderTimeout = errors.New("timed out waiting for leader contact")
-	// ErrRaftShutdown ends a worker whose raft has stopped by itself.
-	ErrRaftShutdown = errors.New("raft shutdown")
+	// errRaftShutdown ends a worker whose raft has stopped by itself.
+	errRaftShutdown = errors.New("raft shutdown")
 	// errNoProgress ends a worker that leads, commits nothing, and could not
 	// hand leadership over.
 	errNoProgress = errors.New("leader commits nothing")
 	// errNoHeir is returned when leadership cannot be handed over, because no other
 	// responding voter may lead.
 	errNoHeir = errors.New("no other responding voter may lead")
-	// ErrConflict ends a worker whose log has an entry that differs from the leader's
-	// snapshot: the log is cut from that entry on before the next start.
-	ErrConflict = raftrules.ErrConflict
 	// errLogFull ends a worker whose state has halted and whose log is too long.
 	errLogFull = errors.New("a halted agent takes no further part in raft: its log is too long")
 )
@@ -42,7 +38,4 @@ var (
 	ErrDiskFull = disk.ErrFull
 	// ErrDiskFailed: a write has failed for another reason.
 	ErrDiskFailed = disk.ErrFailed
-	// ErrDirectoryInUse: another worker, of this process or another, uses the
-	// directory.
-	ErrDirectoryInUse = disk.ErrInUse
 )

@@ -16,17 +16,17 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/raftrules"
-	"github.com/interrex/interrex/transport"
 )
 
 // fitCluster is a cluster whose members know of each other whether they may
 // lead.
 func fitCluster(t *testing.T, ids ...string) map[string]*running {
-	return startCluster(t, func(a *agent, tr *transport.Transport) {
+	return startCluster(t, func(a *agent, tr *peering.Transport) {
 		a.cfg.FitnessChanged = tr.Announce
 		a.cfg.FitMember = func(id string) bool {
-			return slices.ContainsFunc(tr.Peers(), func(h transport.Hello) bool { return h.ID == id && h.Log.Unfit == "" })
+			return slices.ContainsFunc(tr.Peers(), func(h peering.Hello) bool { return h.ID == id && h.Log.Unfit == "" })
 		}
 	}, ids...)
 }
@@ -89,7 +89,7 @@ func TestAHaltedLeaderHandsOverToOneThatMayLead(t *testing.T) {
 
 func TestAHaltedLeaderWithoutAnHeirEndsItsLife(t *testing.T) {
 	t.Parallel() // it waits for elections
-	all := startCluster(t, func(a *agent, _ *transport.Transport) {
+	all := startCluster(t, func(a *agent, _ *peering.Transport) {
 		a.cfg.FitMember = func(string) bool { return false }
 		a.cfg.handoverTimeout = 100 * time.Millisecond
 	}, "a", "b", "c")
@@ -108,10 +108,10 @@ func TestAHaltedLeaderWithoutAnHeirEndsItsLife(t *testing.T) {
 func TestAReluctantLeaderHandsOverWhenItCan(t *testing.T) {
 	t.Parallel()      // it waits for elections
 	var full sync.Map // the agents whose disk is nearly full, by ID
-	all := startCluster(t, func(a *agent, tr *transport.Transport) {
+	all := startCluster(t, func(a *agent, tr *peering.Transport) {
 		a.cfg.FitnessChanged = tr.Announce
 		a.cfg.FitMember = func(id string) bool {
-			return slices.ContainsFunc(tr.Peers(), func(h transport.Hello) bool { return h.ID == id && h.Log.Unfit == "" })
+			return slices.ContainsFunc(tr.Peers(), func(h peering.Hello) bool { return h.ID == id && h.Log.Unfit == "" })
 		}
 		a.cfg.Reluctant = func() error {
 			if _, is := full.Load(string(a.cfg.LocalID)); is {

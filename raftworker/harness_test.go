@@ -20,7 +20,6 @@ import (
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 // testApplier takes nothing from the queue; it is ready as soon as it leads.
@@ -154,7 +153,7 @@ func newAgent(t *testing.T, id string, members ...string) *agent {
 		Clock: clock.WallClock, Queue: q, Leadership: a.tracker,
 		Bootstrap:  func() ([]string, bool, error) { return members, len(members) > 0, nil },
 		APIAddress: func(id string) string { return id + ":7400" },
-		Transport: func(transport.Life) (Transport, error) {
+		Transport: func(Rules) (Transport, error) {
 			_, m := raft.NewInmemTransportWithTimeout(raft.ServerAddress(id), time.Second)
 			a.trans = &memory{InmemTransport: m, order: &a.order, mu: &a.orderMu}
 			return a.trans, nil

@@ -11,9 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/internal/hclogger"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 // ManifoldConfig names the inputs of the raft worker's manifold. Inputs of Juju's
@@ -21,7 +21,7 @@ import (
 // stop because one of them does.
 type ManifoldConfig struct {
 	ClockName     string // provides a clock.Clock
-	TransportName string // provides a *transport.Transport
+	TransportName string // provides the port between agents, as manifolds.TransportName does
 	StateName     string // provides a *state.State, the replicated state
 	QueueName     string // provides a *queue.Queue
 
@@ -85,7 +85,7 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 	cfg.Logger, cfg.PrometheusRegisterer = c.Logger, c.PrometheusRegisterer
 	var (
 		now   clock.Clock
-		trans *transport.Transport
+		trans *peering.Transport
 		st    *state.State
 		ops   *queue.Queue
 	)
@@ -98,15 +98,19 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 		}
 	}
 	cfg.Clock, cfg.State, cfg.Queue = now, st, ops
-	cfg.Transport = TransportOf(trans, c.Logger)
+	cfg.Transport = transportOf(trans, c.Logger)
 	return c.NewWorker(cfg)
 }
 
-// TransportOf returns a Config.Transport that makes each life's transport from the
+// transportOf returns a Config.Transport that makes each life's transport from the
 // agent's.
-func TransportOf(t *transport.Transport, logger Logger) func(transport.Life) (Transport, error) {
-	return func(l transport.Life) (Transport, error) {
-		rt, err := t.Raft(transport.RaftConfig{Life: l, Logger: hclogger.New(hclogger.Transport, logger)})
+func transportOf(t *peering.Transport, logger Logger) func(Rules) (Transport, error) {
+	return func(r Rules) (Transport, error) {
+		l, is := r.(peering.Life)
+		if !is {
+			return nil, fmt.Errorf("cannot make a raft transport: %T lacks rules for other agents; give the Rules of a Worker", r)
+		}
+		rt, err := t.Raft(peering.RaftConfig{Life: l, Logger: hclogger.New(hclogger.Transport, logger)})
 		if err != nil {
 			return nil, err
 		}

@@ -8,12 +8,8 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/hclogger"
+	"github.com/interrex/interrex/internal/limits"
 )
-
-// MinTrailingLogs is the minimum number of entries that stay in the log behind a
-// snapshot. With fewer than SnapshotThreshold, a follower that lags a little can
-// need one snapshot after another (hashicorp/raft#697).
-const MinTrailingLogs = 10240
 
 // timeouts returns a timing's heartbeat timeout, which is also its election
 // timeout, and its leader's lease. Pre-vote keeps an agent that only missed some
@@ -44,7 +40,7 @@ func NewRaftConfig(cfg Config) (*raft.Config, error) {
 	if cfg.Logger != nil {
 		rc.Logger = hclogger.New("raft", cfg.Logger)
 	}
-	rc.TrailingLogs = MinTrailingLogs
+	rc.TrailingLogs = limits.MinTrailingLogs
 	overrideIf(&rc.SnapshotInterval, cfg.SnapshotInterval)
 	overrideIf(&rc.SnapshotThreshold, cfg.SnapshotThreshold)
 	if err := setTimeouts(rc, cfg); err != nil {

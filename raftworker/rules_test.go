@@ -13,8 +13,8 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/fs"
 
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/raftrules"
-	"github.com/interrex/interrex/transport"
 )
 
 func TestRaftIsOpenToItsMembersAlone(t *testing.T) {
@@ -22,11 +22,11 @@ func TestRaftIsOpenToItsMembersAlone(t *testing.T) {
 	w := a.start()
 	a.leads()
 	r := w.life.rules
-	err := r.OpenTo(transport.Hello{ID: "x"})
-	if err == nil || err.Error() != "raft on a is open only to the members of its cluster (a): agent x is not one of them" || errors.Is(err, transport.ErrNotNow) {
+	err := r.OpenTo(peering.Hello{ID: "x"})
+	if err == nil || err.Error() != "raft on a is open only to the members of its cluster (a): agent x is not one of them" || errors.Is(err, peering.ErrNotNow) {
 		t.Errorf("to a stranger: %v", err)
 	}
-	ahead := transport.Hello{ID: "x", Log: transport.LogState{End: transport.Place{Term: 1 << 40}}}
+	ahead := peering.Hello{ID: "x", Log: peering.LogState{End: peering.Place{Term: 1 << 40}}}
 	if err := r.OpenTo(ahead); err != nil {
 		t.Errorf("to one that may have been added since: %v", err)
 	}
@@ -37,13 +37,13 @@ func TestRaftIsOpenToItsMembersAlone(t *testing.T) {
 	if err := running.AddNonvoter("x", "x", 0, 0).Error(); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.OpenTo(transport.Hello{ID: "x"}); err != nil {
+	if err := r.OpenTo(peering.Hello{ID: "x"}); err != nil {
 		t.Errorf("to one that is being added: %v", err)
 	}
 	a.stop(w)
 
 	starting := raftrules.New(a.cfg.rules(), nil, new(atomic.Pointer[raft.Raft]))
-	if err := starting.OpenTo(transport.Hello{ID: "a"}); !errors.Is(err, transport.ErrNotNow) {
+	if err := starting.OpenTo(peering.Hello{ID: "a"}); !errors.Is(err, peering.ErrNotNow) {
 		t.Errorf("before raft runs: %v", err)
 	}
 }
@@ -51,7 +51,7 @@ func TestRaftIsOpenToItsMembersAlone(t *testing.T) {
 func TestAnAgentWithoutAConfigurationIsOpenToWhoeverTakesItIn(t *testing.T) {
 	a := newAgent(t, "a")
 	w := a.start()
-	if err := w.life.rules.OpenTo(transport.Hello{ID: "x"}); err != nil {
+	if err := w.life.rules.OpenTo(peering.Hello{ID: "x"}); err != nil {
 		t.Error(err)
 	}
 	a.stop(w)

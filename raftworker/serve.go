@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex/internal/founding"
+	"github.com/interrex/interrex/internal/raftrules"
 )
 
 // The periods at which the loop looks at raft.
@@ -31,7 +32,7 @@ func (w *Worker) serve(l *life) error {
 		case <-l.dir.Failed():
 			return l.dir.Failure()
 		case <-l.rules.Conflict():
-			return ErrConflict
+			return raftrules.ErrConflict
 		case err := <-l.ended:
 			l.ended <- nil // bringDown receives it too
 			return applierEnd(err)
@@ -39,7 +40,7 @@ func (w *Worker) serve(l *life) error {
 		case <-timer.Chan():
 		}
 		if l.raft.State() == raft.Shutdown {
-			return ErrRaftShutdown
+			return errRaftShutdown
 		}
 		w.update(l, f)
 		c.step()

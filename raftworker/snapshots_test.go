@@ -12,7 +12,8 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/peering"
+	"github.com/interrex/interrex/internal/raftrules"
 )
 
 // line intercepts what a leader sends. Its functions are for one agent each, and are
@@ -84,7 +85,7 @@ func (s lined) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, args *ra
 func snapshotCluster(t *testing.T) (first *running, rest []*running, lines map[*running]*line, all map[string]*running) {
 	t.Helper()
 	of := map[*agent]*line{}
-	all = startCluster(t, func(a *agent, _ *transport.Transport) {
+	all = startCluster(t, func(a *agent, _ *peering.Transport) {
 		l := &line{
 			append:    map[string]func(*raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error{},
 			installed: map[string]func(*offer){},
@@ -92,7 +93,7 @@ func snapshotCluster(t *testing.T) (first *running, rest []*running, lines map[*
 		of[a] = l
 		make := a.cfg.Transport
 		a.cfg.segment = 4 << 10 // what is compacted is gone, and not only left out
-		a.cfg.Transport = func(life transport.Life) (Transport, error) {
+		a.cfg.Transport = func(life Rules) (Transport, error) {
 			tr, err := make(life)
 			if err != nil {
 				return nil, err
@@ -352,7 +353,7 @@ func TestALogThatConflictsWithASnapshotIsCut(t *testing.T) {
 	go func() { ended <- first.w.Wait() }()
 	select {
 	case err := <-ended:
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, raftrules.ErrConflict) {
 			t.Fatal(err)
 		}
 	case <-time.After(within):
@@ -449,7 +450,7 @@ func TestWhatBecomesOfALeadersSnapshot(t *testing.T) {
 		{"there is another entry", last, term + 1, term + 1, false, true},
 	} {
 		response, err, answered := rules.Answer(&raft.InstallSnapshotRequest{Term: c.request, LastLogIndex: c.index, LastLogTerm: c.of})
-		if answered != (c.taken || c.refused) || errors.Is(err, ErrConflict) != c.refused {
+		if answered != (c.taken || c.refused) || errors.Is(err, raftrules.ErrConflict) != c.refused {
 			t.Errorf("%s: answered %v, %v", c.name, answered, err)
 		}
 		if c.taken {
@@ -458,7 +459,7 @@ func TestWhatBecomesOfALeadersSnapshot(t *testing.T) {
 			}
 		}
 	}
-	if err := first.w.Wait(); !errors.Is(err, ErrConflict) {
+	if err := first.w.Wait(); !errors.Is(err, raftrules.ErrConflict) {
 		t.Errorf("after a conflict its life ends with %v", err)
 	}
 	delete(all, first.name())

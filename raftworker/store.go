@@ -42,8 +42,8 @@ type DiskState struct {
 }
 
 // NewLogStore opens the log in a directory, and creates the directory (0700) if
-// there is none. Only the store may use it until Close has returned; the error is
-// ErrDirectoryInUse when it is in use.
+// there is none. Only the store may use it until Close has returned; it is an error when
+// it is in use.
 func NewLogStore(dir string, mode SyncMode) (LogStore, error) {
 	d, err := raftdir.Open(dir, raftdir.Config{NoSync: mode == NoSyncAfterWrite})
 	if err != nil {

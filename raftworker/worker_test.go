@@ -22,7 +22,6 @@ import (
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 func TestALoneAgentLeadsAndKeepsWhatItCommitted(t *testing.T) {
@@ -169,7 +168,7 @@ func TestABringUpThatFailsSaysWhyAtOnce(t *testing.T) {
 	}
 }
 
-func failingTransport(transport.Life) (Transport, error) {
+func failingTransport(Rules) (Transport, error) {
 	return nil, errors.New("no transport today")
 }
 
@@ -194,7 +193,7 @@ func TestAStartThatHangsTimesOutAndKeepsItsDirectory(t *testing.T) {
 	a.cfg.Clock = c
 	reached, stuck := make(chan struct{}), make(chan struct{})
 	makeTransport := a.cfg.Transport
-	a.cfg.Transport = func(p transport.Life) (Transport, error) { close(reached); <-stuck; return makeTransport(p) }
+	a.cfg.Transport = func(p Rules) (Transport, error) { close(reached); <-stuck; return makeTransport(p) }
 	ended := make(chan error, 1)
 	go func() { _, err := NewWorker(a.cfg); ended <- err }()
 	<-reached // the disk has a deadline by the same clock
@@ -210,7 +209,7 @@ func TestAStartThatHangsTimesOutAndKeepsItsDirectory(t *testing.T) {
 	if waited := c.Now().Sub(began); err != ErrStartTimeout || waited < LoopTimeout+defaultStopTimeout {
 		t.Fatalf("after %s: %v", waited, err)
 	}
-	if _, err := disk.LockDir(a.cfg.StorageDir, "test"); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := disk.LockDir(a.cfg.StorageDir, "test"); !errors.Is(err, disk.ErrInUse) {
 		t.Fatalf("a second loop could open the first one's log: %v", err)
 	}
 	close(stuck)
@@ -231,10 +230,10 @@ func TestRaftThatStopsByItselfEndsTheWorker(t *testing.T) {
 	if err := r.Shutdown().Error(); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Wait(); err != ErrRaftShutdown || err.Error() != "raft shutdown" {
+	if err := w.Wait(); err != errRaftShutdown || err.Error() != "raft shutdown" {
 		t.Fatal(err)
 	}
-	if _, err := w.Raft(); err != ErrRaftShutdown {
+	if _, err := w.Raft(); err != errRaftShutdown {
 		t.Fatal(err)
 	}
 	mustBeUnlocked(t, a.cfg.StorageDir)
@@ -526,7 +525,7 @@ func (s stuckTransport) Close() error {
 func TestAStopThatFailsSaysWhy(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	make := a.cfg.Transport
-	a.cfg.Transport = func(l transport.Life) (Transport, error) {
+	a.cfg.Transport = func(l Rules) (Transport, error) {
 		tr, err := make(l)
 		return stuckTransport{tr}, err
 	}
@@ -663,7 +662,7 @@ func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 	if !errors.Is(err, ErrDiskHung) {
 		t.Fatal(err)
 	}
-	if _, err := NewWorker(a.cfg); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := NewWorker(a.cfg); !errors.Is(err, disk.ErrInUse) {
 		t.Fatalf("started on a directory in which a write hangs: %v", err)
 	}
 	close(stuck)
@@ -702,7 +701,7 @@ func TestAWorkerStopsWhileTheLogRotatesOnAHungDisk(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Error("the worker has not ended")
 	}
-	if _, err := NewWorker(a.cfg); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := NewWorker(a.cfg); !errors.Is(err, disk.ErrInUse) {
 		t.Errorf("started on a directory in which a call hangs: %v", err)
 	}
 	broken.makes(nil)

@@ -66,7 +66,7 @@ func caHint(err error) string {
 	return ""
 }
 
-// exitCode returns the code of an error's kind (see interrex.Kind.Numbers), 2 for
+// exitCode returns the code of an error's kind (see interrex.Kind.Exit), 2 for
 // a usageError, 1 for anything else, and the text to print.
 func exitCode(err error) (int, string) {
 	var code exit
@@ -78,7 +78,7 @@ func exitCode(err error) (int, string) {
 		return exitUsage, err.Error()
 	}
 	if kind := interrex.KindOf(err); kind != "" {
-		return kind.Numbers().Exit, err.Error() + caHint(err)
+		return kind.Exit(), err.Error() + caHint(err)
 	}
 	return 1, err.Error()
 }

@@ -102,7 +102,7 @@ var withoutEnvironment = []string{"version", "completion", "help", cobra.ShellCo
 // with an --output of its own checks that itself.
 func (a *app) check(c *cobra.Command) error {
 	if !slices.Contains(withoutEnvironment, c.Name()) {
-		if err := config.CheckEnviron(os.Environ(), variables...); err != nil {
+		if err := (config.Source{Environ: os.Environ()}).CheckEnviron(variables...); err != nil {
 			return usageError{err}
 		}
 	}

@@ -178,5 +178,5 @@ func TestAnUnknownCASaysWhichVariableNamesIt(t *testing.T) {
 	t.Cleanup(agent.Close)
 	r := start(t, agent.URL, "status")
 	r.says("its certificate is signed by a CA that is not known here: set INTERREX_CACERT to the PEM file of that CA")
-	r.want(interrex.ErrUnavailable.Numbers().Exit)
+	r.want(interrex.ErrUnavailable.Exit())
 }

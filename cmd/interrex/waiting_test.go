@@ -116,7 +116,7 @@ func TestACommandForOneAgentSaysThatItIsSilent(t *testing.T) {
 		_ = all[i].cmd.Wait()
 		r := bounded[i]
 		r.says(": " + silent)
-		if code := codeOf(r.cmd.Wait()); code != interrex.ErrTimeout.Numbers().Exit && code != interrex.ErrOutcomeUnknown.Numbers().Exit {
+		if code := codeOf(r.cmd.Wait()); code != interrex.ErrTimeout.Exit() && code != interrex.ErrOutcomeUnknown.Exit() {
 			t.Errorf("%s: exit code %d", command, code)
 		}
 	}
@@ -124,7 +124,7 @@ func TestACommandForOneAgentSaysThatItIsSilent(t *testing.T) {
 	for _, command := range oneAgents {
 		r := start(t, addr, strings.Fields(command)...)
 		r.says("no agent answers at " + addr + ": connection refused; is an agent running?")
-		r.want(interrex.ErrUnavailable.Numbers().Exit)
+		r.want(interrex.ErrUnavailable.Exit())
 	}
 }
 
@@ -139,7 +139,7 @@ func TestALockIsBoundedWithoutAnAnswer(t *testing.T) {
 func TestAnUnknownOutcomeSaysHowToRepeatTheCommand(t *testing.T) {
 	t.Parallel()
 	r := start(t, mute(t), "lease", "claim", "a", "--timeout", "1s")
-	r.want(interrex.ErrOutcomeUnknown.Numbers().Exit)
+	r.want(interrex.ErrOutcomeUnknown.Exit())
 	r.says("repeat the command within 10 minutes with --holder ")
 	r.says(" --request-id ")
 }
@@ -147,7 +147,7 @@ func TestAnUnknownOutcomeSaysHowToRepeatTheCommand(t *testing.T) {
 func TestAnExtendOfUnknownOutcomeMayBeRepeated(t *testing.T) {
 	t.Parallel()
 	r := start(t, mute(t), "lease", "extend", "a", "--lease-token", "1", "--timeout", "1s")
-	r.want(interrex.ErrOutcomeUnknown.Numbers().Exit)
+	r.want(interrex.ErrOutcomeUnknown.Exit())
 	r.says("repeat the command: ")
 }
 

@@ -181,7 +181,7 @@ func TestAFencedSetNeedsItsLease(t *testing.T) {
 		}
 	}
 	status, answer := post(t, a, "counters.v1.CounterService/Set", fmt.Sprintf(`{"key":"web/visits","value":5,"fence":{"key":"web/leader","token":%d}}`, fence.Token))
-	if status != interrex.ErrNotHeld.Numbers().HTTP {
+	if status != interrex.ErrNotHeld.HTTP() {
 		t.Errorf("after the lease's end, by JSON: %d %v", status, answer)
 	}
 	counted(t, c, visits, 4)

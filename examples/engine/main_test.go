@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/manifolds"
 )
 
@@ -32,7 +33,7 @@ func TestWorkerOfAnotherProgramsEngineLivesWhileItsLeaseIsHeld(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "socket")
 	began := make(chan interrex.Held, 1)
 	engine, _, err := newEngine(
-		agent.Config{ID: "mine", API: agent.APIConfig{Socket: socket}},
+		agent.Config{ID: "mine", API: config.API{Socket: socket}},
 		func(held interrex.Held) { began <- held })
 	if err != nil {
 		t.Fatal(err)

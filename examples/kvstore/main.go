@@ -139,7 +139,7 @@ func (k *kv) change(w http.ResponseWriter, r *http.Request, c change) {
 			return
 		}
 	}
-	http.Error(w, err.Error(), interrex.KindOf(err).Numbers().HTTP)
+	http.Error(w, err.Error(), interrex.KindOf(err).HTTP())
 }
 
 func main() {

@@ -131,7 +131,7 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 func refusePlainly(w http.ResponseWriter, err error) {
 	wire.SetRetryAfter(w.Header(), err)
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(interrex.KindOf(err).Numbers().HTTP)
+	w.WriteHeader(interrex.KindOf(err).HTTP())
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()}) // an error means that the caller has gone
 }
 

@@ -174,7 +174,7 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 			t.Errorf("%q: %d %s", kind, r.status, r.body)
 		}
 	}
-	if r := nd.plain(http.MethodPost, "/changes", `"`+strings.Repeat("x", interrex.MaxData)+`"`); r.status != interrex.ErrTooLarge.Numbers().HTTP {
+	if r := nd.plain(http.MethodPost, "/changes", `"`+strings.Repeat("x", interrex.MaxData)+`"`); r.status != interrex.ErrTooLarge.HTTP() {
 		t.Errorf("data beyond its size: %d %s", r.status, r.body)
 	}
 	if r := nd.plain(http.MethodGet, "/changes", ""); r.at("changes", 1) != nil {
@@ -211,7 +211,7 @@ func TestAnAppendIsRepeatedAndFencedByHeaders(t *testing.T) {
 	token := l.claimed("jobs/a", "ann")
 	f.appended(`2`, plainhttp.HeaderFence, fmt.Sprint("jobs/a ", token))
 	r := f.plain(http.MethodPost, "/changes", `3`, plainhttp.HeaderFence, fmt.Sprint("jobs/a ", token+1))
-	if text, _ := r.at("error").(string); r.status != interrex.ErrNotHeld.Numbers().HTTP || !strings.HasPrefix(text, string(interrex.ErrNotHeld)) {
+	if text, _ := r.at("error").(string); r.status != interrex.ErrNotHeld.HTTP() || !strings.HasPrefix(text, string(interrex.ErrNotHeld)) {
 		t.Errorf("under a token that does not hold: %d %s", r.status, r.body)
 	}
 	if r := l.plain(http.MethodGet, "/changes", ""); r.at("changes", 1, "data") != 2.0 || r.at("changes", 2) != nil {
@@ -244,7 +244,7 @@ func TestABodyThatIsTooLargeIsNotRead(t *testing.T) {
 	nd.must(err)
 	defer answer.Body.Close()
 	text, _ := io.ReadAll(answer.Body)
-	if answer.StatusCode != interrex.ErrTooLarge.Numbers().HTTP || !strings.Contains(string(text), "body: at most") {
+	if answer.StatusCode != interrex.ErrTooLarge.HTTP() || !strings.Contains(string(text), "body: at most") {
 		t.Errorf("%d %s", answer.StatusCode, text)
 	}
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > 64<<20 {

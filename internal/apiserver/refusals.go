@@ -92,11 +92,10 @@ func (f refusals) writeError(t *tidyWriter, r *http.Request) {
 	}
 	if len(found.Details) == 0 {
 		err := f.classify(found, status, w.Header(), r)
-		numbers := err.Kind.Numbers()
 		if found.Code != "" {
-			status = numbers.HTTP
+			status = err.Kind.HTTP()
 		}
-		found = rpcFailure{Code: connect.Code(numbers.RPC).String(), Message: err.Error(), Details: details(f.server.checker.Detail(err))}
+		found = rpcFailure{Code: connect.Code(err.Kind.RPC()).String(), Message: err.Error(), Details: details(f.server.checker.Detail(err))}
 		body, _ = json.Marshal(found) // only strings: it cannot fail
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -218,7 +218,7 @@ func (s *Server) probes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /leader", ask.leaderProbe)
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		if err := seesAgent(r.Context()); err != nil {
-			http.Error(w, err.Error(), interrex.ErrDenied.Numbers().HTTP)
+			http.Error(w, err.Error(), interrex.ErrDenied.HTTP())
 			return
 		}
 		s.metrics.ServeHTTP(w, r)

@@ -15,10 +15,10 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/recovery"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/raftworker/backstop"
-	"github.com/interrex/interrex/transport"
 )
 
 const (
@@ -41,7 +41,7 @@ func pickBackstop(c config.Config) backstopSection {
 // startBackstop watches whether the cluster is to be recovered from this agent.
 func (s *Set) startBackstop(u *unit.Unit) (worker.Worker, error) {
 	section, now := unit.Need[backstopSection](u, backstopConfigName), unit.Need[clock.Clock](u, ClockName)
-	dir, t := unit.Need[*datadir.Dir](u, identityName), unit.Need[*transport.Transport](u, TransportName)
+	dir, t := unit.Need[*datadir.Dir](u, identityName), unit.Need[*peering.Transport](u, TransportName)
 	switch failed := s.recovery.failure(); {
 	case u.Err != nil:
 		return nil, u.Err

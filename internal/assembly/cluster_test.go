@@ -22,6 +22,7 @@ import (
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/enrolment"
 	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/transport"
@@ -71,7 +72,7 @@ func found(t *testing.T) [3]*world {
 	}
 	all := [3]*world{enrolled(t, first.ID, first.DataDir)}
 	until(t, "the founder does not lead", func() bool { return all[0].Leadership.Current().LeaderID == "a1" })
-	address := running[*transport.Transport](all[0].Set, TransportName).ListenAddr()
+	address := running[*peering.Transport](all[0].Set, TransportName).ListenAddr()
 	for i, id := range []string{"a2", "a3"} {
 		a := agent(id)
 		if _, err := enrolment.Join(t.Context(), enrolment.JoinConfig{

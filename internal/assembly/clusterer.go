@@ -12,17 +12,17 @@ import (
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/clusterer"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 // startClusterer brings raft's configuration in line with the table of members, where
 // this agent leads.
 func (s *Set) startClusterer(u *unit.Unit) (worker.Worker, error) {
-	life, t := unit.Need[*raftLife](u, RaftName), unit.Need[*transport.Transport](u, TransportName)
+	life, t := unit.Need[*raftLife](u, RaftName), unit.Need[*peering.Transport](u, TransportName)
 	waiting, st := unit.Need[*queue.Queue](u, QueueName), unit.Need[*state.State](u, StateName)
 	c := clusterer.Config{
 		Table: unit.Need[*member.Table](u, StateName), Clock: unit.Need[clock.Clock](u, ClockName), Logger: s.logger("clusterer"),
@@ -51,7 +51,7 @@ func (s *Set) startClusterer(u *unit.Unit) (worker.Worker, error) {
 }
 
 // look returns what this leader sees of the agents that it has met, and of itself.
-func look(v health.View, r *raft.Raft, t *transport.Transport) []clusterer.Sight {
+func look(v health.View, r *raft.Raft, t *peering.Transport) []clusterer.Sight {
 	self := sight(t.Self())
 	self.Fit = true
 	self.ClusterAddress = t.Address(self.ID)
@@ -66,7 +66,7 @@ func look(v health.View, r *raft.Raft, t *transport.Transport) []clusterer.Sight
 	return all
 }
 
-func sight(h transport.Hello) clusterer.Sight {
+func sight(h peering.Hello) clusterer.Sight {
 	return clusterer.Sight{
 		ID: h.ID, Incarnation: h.Incarnation, ClusterAddress: h.ClusterAddress, APIAddress: h.APIAddress,
 		Version: h.Version, Tables: h.Tables,

@@ -9,12 +9,12 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/operations"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/transport"
 )
 
 func (s *Set) startForwarder(u *unit.Unit) (worker.Worker, error) {
-	now, t := unit.Need[clock.Clock](u, ClockName), unit.Need[*transport.Transport](u, TransportName)
+	now, t := unit.Need[clock.Clock](u, ClockName), unit.Need[*peering.Transport](u, TransportName)
 	slot := unit.Need[unit.Offerer[*forward.Forwarder]](u, forwarderSlotName)
 	if u.Err != nil {
 		return nil, u.Err

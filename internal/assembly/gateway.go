@@ -26,6 +26,7 @@ import (
 	"github.com/interrex/interrex/internal/logs"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peercall"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/renewal"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/state"
@@ -172,7 +173,7 @@ func (s *Set) startForwardersRenewal(u *unit.Unit) (worker.Worker, error) {
 
 // startAPIForwarded serves, at a member, the agents without raft.
 func (s *Set) startAPIForwarded(u *unit.Unit) (worker.Worker, error) {
-	t, server := unit.Need[*transport.Transport](u, TransportName), unit.Need[*apiserver.Server](u, apiName)
+	t, server := unit.Need[*peering.Transport](u, TransportName), unit.Need[*apiserver.Server](u, apiName)
 	dir, st, table := unit.Need[*datadir.Dir](u, identityName), unit.Need[*state.State](u, StateName), unit.Need[*member.Table](u, StateName)
 	if u.Err != nil {
 		return nil, u.Err
@@ -223,7 +224,7 @@ func (s *Set) removeForwarder(ctx context.Context, id string) error {
 }
 
 // addresses returns the cluster addresses of all members.
-func addresses(t *transport.Transport) (all []string) {
+func addresses(t *peering.Transport) (all []string) {
 	for _, h := range append(t.Peers(), t.Self()) {
 		if address := t.Address(h.ID); inbound.CheckAddress(address) == nil {
 			all = append(all, address)

@@ -16,14 +16,14 @@ import (
 	"github.com/interrex/interrex/internal/joining"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 // startJoining lets agents join at the cluster port.
 func (s *Set) startJoining(u *unit.Unit) (worker.Worker, error) {
-	t, table := unit.Need[*transport.Transport](u, TransportName), unit.Need[*member.Table](u, StateName)
+	t, table := unit.Need[*peering.Transport](u, TransportName), unit.Need[*member.Table](u, StateName)
 	st, dir := unit.Need[*state.State](u, StateName), unit.Need[*datadir.Dir](u, identityName)
 	mine, now := unit.Need[*client.Client](u, ClientName), unit.Need[clock.Clock](u, ClockName)
 	if u.Err != nil {
@@ -33,8 +33,8 @@ func (s *Set) startJoining(u *unit.Unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	addresses := func(of func(transport.Hello) bool) (all []string) {
-		for _, h := range append([]transport.Hello{t.Self()}, t.Peers()...) {
+	addresses := func(of func(peering.Hello) bool) (all []string) {
+		for _, h := range append([]peering.Hello{t.Self()}, t.Peers()...) {
 			if a := t.Address(h.ID); a != "" && of(h) {
 				all = append(all, a)
 			}
@@ -48,8 +48,8 @@ func (s *Set) startJoining(u *unit.Unit) (worker.Worker, error) {
 		Authority: func(der []byte) (*authority.Authority, error) { return authority.LoadOf(dir.Path, der) },
 		ClusterID: func() string { return st.Identity().ClusterID },
 		Epoch:     func() interrex.Epoch { return st.Identity().Epoch },
-		Members:   func() []string { return addresses(func(transport.Hello) bool { return true }) },
-		Voters:    func() []string { return addresses(func(h transport.Hello) bool { return h.ID != dir.ID }) },
+		Members:   func() []string { return addresses(func(peering.Hello) bool { return true }) },
+		Voters:    func() []string { return addresses(func(h peering.Hello) bool { return h.ID != dir.ID }) },
 		Session: func(ctx context.Context) *tls.ConnectionState {
 			session, _ := ctx.Value(sessionKey{}).(*tls.ConnectionState)
 			return session
@@ -58,7 +58,7 @@ func (s *Set) startJoining(u *unit.Unit) (worker.Worker, error) {
 	return listener.New(listener.Config{
 		Listener: l, Handler: handler, Logger: s.logger("joining"),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, sessionKey{}, transport.Session(c))
+			return context.WithValue(ctx, sessionKey{}, peering.Session(c))
 		},
 	})
 }

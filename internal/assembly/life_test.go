@@ -20,11 +20,11 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/internal/leaseworker"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/pipe"
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/raftworker"
-	"github.com/interrex/interrex/transport"
 )
 
 func TestWhoOverstaysIsReportedLoggedAndCounted(t *testing.T) {
@@ -69,7 +69,7 @@ func TestAWorkerThatAProgramHasKilledIsStartedAgain(t *testing.T) {
 		if err := unit.Output(w.Lives.Worker(RaftName), &raft); err != nil {
 			t.Fatal(err)
 		}
-		var port *transport.Transport
+		var port *peering.Transport
 		if err := unit.Output(w.Lives.Worker(TransportName), &port); err != nil {
 			t.Fatal(err)
 		}

@@ -22,9 +22,9 @@ import (
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peercall"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/transport"
 )
 
 func (s *Set) startAPIListener(u *unit.Unit) (worker.Worker, error) {
@@ -108,7 +108,7 @@ func (s *Set) listenSocket(path string) (net.Listener, error) {
 
 // startAPIPeers serves what other agents forward, and what they request of this one.
 func (s *Set) startAPIPeers(u *unit.Unit) (worker.Worker, error) {
-	t, server := unit.Need[*transport.Transport](u, TransportName), unit.Need[*apiserver.Server](u, apiName)
+	t, server := unit.Need[*peering.Transport](u, TransportName), unit.Need[*apiserver.Server](u, apiName)
 	dir, table := unit.Need[*datadir.Dir](u, identityName), unit.Need[*member.Table](u, StateName)
 	if u.Err != nil {
 		return nil, u.Err

@@ -15,12 +15,12 @@ import (
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/membership"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 // raftLife is one life of raft with what it was made of.
@@ -34,7 +34,7 @@ type raftLife struct {
 // startRaft starts one life of raft. It is visited: a lease that is released while
 // everything stops still needs raft.
 func (s *Set) startRaft(u *unit.Unit) (worker.Worker, error) {
-	dir, t := unit.Need[*datadir.Dir](u, identityName), unit.Need[*transport.Transport](u, TransportName)
+	dir, t := unit.Need[*datadir.Dir](u, identityName), unit.Need[*peering.Transport](u, TransportName)
 	slot := unit.Need[unit.Offerer[*raftLife]](u, raftSlotName)
 	u.NeedsRunning(raftConfigName)
 	u.NeedsRunning(membershipName)
@@ -95,7 +95,7 @@ func (s *Set) reloadRaft(life *raftLife, with raftSection) (next <-chan struct{}
 }
 
 // raftTemplate returns the configuration of raft's worker.
-func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir, t *transport.Transport, life *raftLife) raftworker.Config {
+func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir, t *peering.Transport, life *raftLife) raftworker.Config {
 	st, now := unit.Need[*state.State](u, StateName), unit.Need[clock.Clock](u, ClockName)
 	c := raftConfig(raftOf(current))
 	if c.NonSyncedWritesToRaftLog {
@@ -110,7 +110,9 @@ func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir
 	c.Incarnations = func() map[string]string { return rules.Incarnations(t) }
 	c.Charter = func() []state.Operation { return s.charter(dir) }
 	c.Leaving, c.Reluctant = s.leaving, s.health.Reluctant
-	c.KnownDisk = rules.KnownDisk
+	c.KnownDisk = func(id, incarnation, clusterID string, vote bool) error {
+		return rules.KnownDisk(peering.Hello{ID: id, Incarnation: incarnation, ClusterID: clusterID}, vote)
+	}
 	c.FitMember = func(id string) bool { return membership.MayLead(id, t.Peer) }
 	c.FitnessChanged = t.Announce
 	c.NewApplier = func(r *raft.Raft, q *queue.Queue) (leaseapplier.LeaseApplier, error) {

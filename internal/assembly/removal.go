@@ -17,9 +17,9 @@ import (
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/membership"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 // removalPeriod is the time between two looks at what the agent's own log says.
@@ -99,7 +99,7 @@ func (s *Set) inRaft(id string) bool {
 }
 
 // hearRemoval notes that a peer says that this agent was removed.
-func (s *Set) hearRemoval(rules membership.Rules, peer transport.Hello) {
+func (s *Set) hearRemoval(rules membership.Rules, peer peering.Hello) {
 	if rules.Believes(peer) {
 		s.removal.Note(rules.Disk.ID, "agent "+peer.ID+" says so")
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/internal/enrolment"
 	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/renewal"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/transport"
@@ -66,7 +67,7 @@ func (s *Set) issuer(dir *datadir.Dir, table *member.Table) renewal.Issuer {
 
 // startRenewal renews this agent's certificate.
 func (s *Set) startRenewal(u *unit.Unit) (worker.Worker, error) {
-	t, table := unit.Need[*transport.Transport](u, TransportName), unit.Need[*member.Table](u, StateName)
+	t, table := unit.Need[*peering.Transport](u, TransportName), unit.Need[*member.Table](u, StateName)
 	dir := unit.Need[*datadir.Dir](u, identityName)
 	now := unit.Need[clock.Clock](u, ClockName)
 	if u.Err != nil {
@@ -101,7 +102,7 @@ func (s *Set) startRenewal(u *unit.Unit) (worker.Worker, error) {
 
 // askOthers asks the agents that keep the key of the CA with a pin, the one that leads
 // first.
-func (s *Set) askOthers(ctx context.Context, t *transport.Transport, pin string, q *renewal.Request) (*renewal.Grant, error) {
+func (s *Set) askOthers(ctx context.Context, t *peering.Transport, pin string, q *renewal.Request) (*renewal.Grant, error) {
 	var ids []string
 	leader := s.Leadership.Current().LeaderID
 	for _, peer := range t.Peers() {

@@ -10,16 +10,16 @@ import (
 
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/rotation"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 // startRotation rotates the cluster's CA, where this agent leads.
 func (s *Set) startRotation(u *unit.Unit) (worker.Worker, error) {
-	life, t := unit.Need[*raftLife](u, RaftName), unit.Need[*transport.Transport](u, TransportName)
+	life, t := unit.Need[*raftLife](u, RaftName), unit.Need[*peering.Transport](u, TransportName)
 	dir, table := unit.Need[*datadir.Dir](u, identityName), unit.Need[*member.Table](u, StateName)
 	waiting, now := unit.Need[*queue.Queue](u, QueueName), unit.Need[clock.Clock](u, ClockName)
 	if u.Err != nil {

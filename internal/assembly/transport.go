@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/state"
@@ -38,7 +39,7 @@ func (s *Set) startTransport(u *unit.Unit) (worker.Worker, error) {
 		}
 		c.Listener = l
 	}
-	t, err := transport.New(c)
+	t, err := peering.New(c)
 	if err != nil {
 		return nil, err
 	}
@@ -50,9 +51,9 @@ func (s *Set) startTransport(u *unit.Unit) (worker.Worker, error) {
 }
 
 // transportConfig returns the configuration of the transport, without its listener.
-func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *state.State, members *member.Table) transport.Config {
+func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *state.State, members *member.Table) peering.Config {
 	rules := s.rules(dir, st, members)
-	hello := func() transport.Hello {
+	hello := func() peering.Hello {
 		h := rules.Hello()
 		h.APIAddress, h.Expect, h.Version = s.advertisedAPI(), section.BootstrapExpect, s.config.Agent.Version
 		h.DiskFull = s.health.DiskFull()
@@ -63,18 +64,18 @@ func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *stat
 		}
 		return h
 	}
-	c := transport.Config{
+	c := peering.Config{
 		ID: dir.ID, Hello: hello, Accept: rules.Accept, Logger: s.logger("transport"),
 		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.checked().Certificates(section),
 	}
-	c.OnRemoved = func(peer transport.Hello, _ string) { s.hearRemoval(rules, peer) }
+	c.OnRemoved = func(peer peering.Hello, _ string) { s.hearRemoval(rules, peer) }
 	c.Authorities = members.Trusted
 	c.Recorded = members.Addresses
 	if s.config.Agent.DataDir != "" {
 		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.Path, datadir.PeersName), About: "what is remembered of other agents' logs"}
 	}
 	if c.TLS != nil {
-		c.Hello = func() transport.Hello {
+		c.Hello = func() peering.Hello {
 			h := hello()
 			known := members.Known()
 			h.Certificate, h.Trusts = describe(c.TLS, known), inTrust(c.TLS, known)
@@ -89,12 +90,12 @@ func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *stat
 
 // describe returns what an agent says of its certificate. known are the cluster's CAs,
 // in DER.
-func describe(of transport.TLS, known [][]byte) transport.Certificate {
+func describe(of transport.TLS, known [][]byte) peering.Certificate {
 	cert, err := of.Certificate()
 	if err != nil || cert.Leaf == nil {
-		return transport.Certificate{}
+		return peering.Certificate{}
 	}
-	d := transport.Certificate{Serial: cert.Leaf.SerialNumber.Text(16), Issuer: cert.Leaf.Issuer.String(), Ends: cert.Leaf.NotAfter.UTC()}
+	d := peering.Certificate{Serial: cert.Leaf.SerialNumber.Text(16), Issuer: cert.Leaf.Issuer.String(), Ends: cert.Leaf.NotAfter.UTC()}
 	for _, ca := range known {
 		if by, err := x509.ParseCertificate(ca); err == nil && cert.Leaf.CheckSignatureFrom(by) == nil {
 			d.Issuer = jointoken.PinOf(by).String()
@@ -123,7 +124,7 @@ func inTrust(own transport.TLS, cas [][]byte) (pins []string) {
 
 // announce sends other agents the address of this one's API whenever it may have
 // changed.
-func (s *Set) announce(u *unit.Unit, t *transport.Transport) {
+func (s *Set) announce(u *unit.Unit, t *peering.Transport) {
 	for _, next := range []func() <-chan struct{}{
 		func() <-chan struct{} { _, changed := s.ports.Addresses(); return changed },
 		func() <-chan struct{} { _, changed := s.configuration.Current(); return changed }, // of api.advertise

@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/unit"
@@ -54,7 +55,7 @@ func (s *Set) view() health.View {
 		Notifier:   running[*notify.Worker](s, NotifyName),
 		Caller:     running[*hookcaller.Caller](s, hookCallerName),
 		Teller:     running[*hookcaller.Worker](s, WebhooksName),
-		Transport:  running[*transport.Transport](s, TransportName),
+		Transport:  running[*peering.Transport](s, TransportName),
 		ClusterTLS: running[transport.TLS](s, TransportName),
 		APITLS:     running[*certificates.Files](s, APIListenerName),
 		Raft:       running[*raftworker.Worker](s, RaftName),

@@ -75,7 +75,7 @@ func ID(configured, path string) string {
 	}
 	host, _ := os.Hostname()
 	host, _, _ = strings.Cut(strings.ToLower(host), ".")
-	if host == "localhost" || config.ValidateID(host) != nil {
+	if certificates.CheckID(host) != nil {
 		return "agent"
 	}
 	return host

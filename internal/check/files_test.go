@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/certificates"
 )
 
 func TestWhereASocketCanBe(t *testing.T) {
@@ -86,7 +87,7 @@ func TestAnAgentsIDStaysThatOfItsDirectory(t *testing.T) {
 	if id := ID("one", dir); id != "one" {
 		t.Errorf("the configured one becomes %q", id)
 	}
-	if id := ID("", dir); config.ValidateID(id) != nil {
+	if id := ID("", dir); certificates.CheckID(id) != nil {
 		t.Errorf("a new directory gets %q", id)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "identity.json"), nil, 0o600); err != nil {

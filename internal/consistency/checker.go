@@ -41,7 +41,7 @@ type Config struct {
 	Leadership Leadership
 	// Reads returns the strong reads of this agent; false while raft is down.
 	Reads func() (Reads, bool)
-	// AskLeader requests the log index of a linearizable read from the leader.
+	// AskLeader requests the log index of linearizable reads from the leader.
 	AskLeader func(context.Context, admission.Caller) (uint64, error)
 	// Quarantine returns why this agent's state must not be read; nil if it may
 	// be. Optional.
@@ -57,10 +57,13 @@ type Config struct {
 }
 
 // Checker checks and waits for the state of one agent.
-type Checker struct{ Config }
+type Checker struct {
+	Config
+	asks asks
+}
 
 // New returns a Checker.
-func New(c Config) *Checker { return &Checker{c} }
+func New(c Config) *Checker { return &Checker{Config: c} }
 
 // Detail returns the detail of an error, which names the leader where that helps.
 func (s *Checker) Detail(err error) *interrexv1.Error {
@@ -139,7 +142,7 @@ func (s *Checker) Index(ctx context.Context, c admission.Caller) (uint64, error)
 			return index, err
 		}
 	}
-	return s.AskLeader(ctx, c)
+	return s.askLeader(ctx, c)
 }
 
 // Elsewhere reports whether an error says that another agent leads.

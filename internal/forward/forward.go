@@ -17,13 +17,13 @@ import (
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/backoff"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/peering"
 )
 
 // Forwarder keeps the connection to the current leader, to which requests are
 // forwarded, and the one to the leader before it while that may still answer.
 type Forwarder struct {
-	transport *transport.Transport
+	transport *peering.Transport
 	logger    interrex.Logger
 	clock     clock.Clock
 	following sync.WaitGroup
@@ -126,7 +126,7 @@ const waitersFarewell = 5 * time.Second
 
 // New returns a forwarder that follows the leader: next returns the present leadership
 // at its first call, and waits for a change at every later one.
-func New(t *transport.Transport, c clock.Clock, l interrex.Logger, next func(context.Context) (interrex.Leadership, error)) *Forwarder {
+func New(t *peering.Transport, c clock.Clock, l interrex.Logger, next func(context.Context) (interrex.Leadership, error)) *Forwarder {
 	life, cancel := context.WithCancel(context.Background())
 	f := &Forwarder{transport: t, logger: l, clock: c, streams: map[string]Way{}, end: cancel}
 	f.following.Go(func() { f.follow(life, next) })

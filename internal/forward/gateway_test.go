@@ -23,6 +23,7 @@ import (
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/peercall"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/transport"
 )
@@ -60,7 +61,7 @@ func (f *fleet) member(id string, may func(string) error) (address string) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	config, err := certificates.Server(given, transport.ForwardProtocol)
+	config, err := certificates.Server(given, peering.ForwardProtocol)
 	if err != nil {
 		f.Fatal(err)
 	}

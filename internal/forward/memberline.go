@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/inbound"
 	"github.com/interrex/interrex/internal/peercall"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -142,7 +143,7 @@ func newMemberLine(address string, given transport.TLS, dialer transport.Dialer)
 func Dial(ctx context.Context, address string, given transport.TLS, dialer transport.Dialer) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	config, err := certificates.Client(given, "", transport.ForwardProtocol)
+	config, err := certificates.Client(given, "", peering.ForwardProtocol)
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func answerOf(r interrex.Revision, result []byte, err error) *answer {
 // nothing has happened, or that the outcome is unknown, would be untrue.
 func refusal(err error) (interrex.Kind, string) {
 	kind, text := interrex.ErrConflict, err.Error()
-	if e := (*interrex.Error)(nil); errors.As(err, &e) && !e.Kind.Retryable() && e.Kind.Numbers() != interrex.ErrOutcomeUnknown.Numbers() {
+	if e := (*interrex.Error)(nil); errors.As(err, &e) && !e.Kind.Retryable() && e.Kind.RPC() != interrex.ErrOutcomeUnknown.RPC() {
 		kind, text = e.Kind, e.Message
 	}
 	text = strings.ToValidUTF8(text, "\uFFFD")

@@ -14,9 +14,9 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/membership"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/raftworker"
-	"github.com/interrex/interrex/transport"
 )
 
 // bootstrapWaiting is for an agent that is to found a cluster with others.
@@ -91,7 +91,7 @@ func (v View) waits() string {
 }
 
 // unreached says why an agent was not reached.
-func unreached(c transport.Contact) string {
+func unreached(c peering.Contact) string {
 	switch {
 	case errors.Is(c.Err, unix.ECONNREFUSED):
 		return c.Address + " refuses connections"
@@ -141,7 +141,7 @@ func (v View) refusals(ours bool) (found []alarm.Finding) {
 	return found
 }
 
-func orAddress(c transport.Contact) string {
+func orAddress(c peering.Contact) string {
 	if c.ID == "" {
 		return c.Address
 	}
@@ -222,7 +222,7 @@ func (h *Health) logLost(at time.Time) []alarm.Finding {
 	if v.Running() == nil || v.Transport == nil {
 		return nil
 	}
-	logs := map[string]transport.LogState{v.ID: v.Transport.Self().Log}
+	logs := map[string]peering.LogState{v.ID: v.Transport.Self().Log}
 	for _, peer := range v.Transport.Peers() {
 		logs[peer.ID] = peer.Log
 	}
@@ -232,7 +232,7 @@ func (h *Health) logLost(at time.Time) []alarm.Finding {
 	return nil
 }
 
-func lostLog(members []interrex.Member, logs map[string]transport.LogState) string {
+func lostLog(members []interrex.Member, logs map[string]peering.LogState) string {
 	voters, met, short := 0, []string{}, false
 	for _, m := range members {
 		if m.Suffrage != voter {

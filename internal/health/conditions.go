@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex/internal/alarm"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/peering"
 )
 
 // How long something may be wrong before it is an alarm: an election, a worker's
@@ -25,7 +25,7 @@ const settled = 15 * time.Second
 
 // Where an alarm begins.
 const (
-	silentAfter       = transport.ProbeTime + time.Second
+	silentAfter       = peering.ProbeTime + time.Second
 	hungAfter         = 2 * time.Second // raft's log gives up a write after 5 s
 	certificateNotice = 30 * 24 * time.Hour
 	nearLimit         = 0.8

@@ -33,6 +33,7 @@ import (
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/watch"
@@ -42,7 +43,6 @@ import (
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
-	"github.com/interrex/interrex/transport"
 )
 
 // elsewhereTested are the conditions that need other agents: see package agent.
@@ -704,7 +704,7 @@ func TestARaftThatReadsItsSnapshotIsNotDown(t *testing.T) {
 }
 
 func TestWhyAnAgentIsNotReachedIsSaidInWords(t *testing.T) {
-	for want, c := range map[string]transport.Contact{
+	for want, c := range map[string]peering.Contact{
 		"n1:1 refuses connections":      {Err: fmt.Errorf("dial: %w", unix.ECONNREFUSED)},
 		"n1:1 does not respond":         {Err: fmt.Errorf("read: %w", os.ErrDeadlineExceeded)},
 		"n1:1: lookup n1: no such host": {Err: errors.New("lookup n1: no such host")},
@@ -767,20 +767,20 @@ func TestALostQuorumTellsTheSilentFromThoseThatRefuse(t *testing.T) {
 }
 
 func TestAMajorityWhoseLogsAreShortIsSaid(t *testing.T) {
-	log := func(end, floor uint64) transport.LogState {
-		return transport.LogState{Life: "x", End: transport.Place{Term: 2, Index: end}, Floor: transport.Place{Term: 2, Index: floor}}
+	log := func(end, floor uint64) peering.LogState {
+		return peering.LogState{Life: "x", End: peering.Place{Term: 2, Index: end}, Floor: peering.Place{Term: 2, Index: floor}}
 	}
 	members := []interrex.Member{{ID: "a", Suffrage: voter}, {ID: "b", Suffrage: voter}, {ID: "c", Suffrage: voter, Silent: true}, {ID: "d", Suffrage: "nonvoter"}}
 	for name, c := range map[string]struct {
-		a, b transport.LogState
+		a, b peering.LogState
 		want string
 	}{
 		"both whole":               {log(5, 5), log(7, 7), ""},
 		"one short":                {log(5, 5), log(7, 9), "no member may lead: the log of a ends at index 5 of term 2, and it had stored entries up to index 5 of term 2; the log of b ends at index 7 of term 2, and it had stored entries up to index 9 of term 2"},
-		"one short, and no quorum": {transport.LogState{}, log(7, 9), ""},
+		"one short, and no quorum": {peering.LogState{}, log(7, 9), ""},
 	} {
 		// Who is silent does not count, nor who has no vote.
-		logs := map[string]transport.LogState{"a": c.a, "b": c.b, "c": log(1, 9), "d": log(1, 9)}
+		logs := map[string]peering.LogState{"a": c.a, "b": c.b, "c": log(1, 9), "d": log(1, 9)}
 		if got := lostLog(members, logs); got != c.want {
 			t.Errorf("%s: %q", name, got)
 		}

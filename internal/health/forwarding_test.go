@@ -21,8 +21,8 @@ import (
 	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/silent"
-	"github.com/interrex/interrex/transport"
 )
 
 // nobody is reached by it.
@@ -135,7 +135,7 @@ func leaderless(t *testing.T) *forward.Gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := certificates.Server(given, transport.ForwardProtocol)
+	config, err := certificates.Server(given, peering.ForwardProtocol)
 	if err != nil {
 		t.Fatal(err)
 	}

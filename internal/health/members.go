@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/peering"
 )
 
 // voter is the suffrage of members that vote.
@@ -111,7 +111,7 @@ func (v View) identify(members []interrex.Member) {
 			unmet = append(unmet, m)
 		}
 	}
-	var strangers []transport.Contact
+	var strangers []peering.Contact
 	for _, c := range v.Transport.Contacts() {
 		if c.ID == "" && c.Refused {
 			strangers = append(strangers, c)

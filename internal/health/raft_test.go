@@ -15,13 +15,13 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 // real is an agent with a real raft and a real transport, and the view of it.
@@ -30,11 +30,11 @@ type real struct {
 	id        string
 	state     *state.State
 	tracker   *leadership.Tracker
-	transport *transport.Transport
+	transport *peering.Transport
 	worker    *raftworker.Worker
 	acks      Acks
-	hello     atomic.Pointer[transport.Hello]
-	refuse    atomic.Pointer[func(transport.Hello) error]
+	hello     atomic.Pointer[peering.Hello]
+	refuse    atomic.Pointer[func(peering.Hello) error]
 }
 
 // quorumOf starts agents that are the voters of one cluster; the rest of ids belongs to
@@ -64,15 +64,15 @@ func quorumOf(t *testing.T, voters []string, rest ...string) map[string]*real {
 func newReal(t *testing.T, ca *certificates.CA, id string, join []string) *real {
 	t.Helper()
 	a := &real{t: t, id: id, tracker: new(leadership.Tracker)}
-	a.hello.Store(&transport.Hello{Incarnation: "of-" + id, APIAddress: id + ":7400"})
+	a.hello.Store(&peering.Hello{Incarnation: "of-" + id, APIAddress: id + ":7400"})
 	tls, err := ca.TLS(id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.transport, err = transport.New(transport.Config{
+	a.transport, err = peering.New(peering.Config{
 		ID: id, TLS: tls, Listen: "127.0.0.1:0", Join: join, Clock: clock.WallClock, Logger: silent.Logger{},
-		Hello: func() transport.Hello { return *a.hello.Load() },
-		Accept: func(peer transport.Hello) error {
+		Hello: func() peering.Hello { return *a.hello.Load() },
+		Accept: func(peer peering.Hello) error {
 			if refuse := a.refuse.Load(); refuse != nil {
 				return (*refuse)(peer)
 			}
@@ -101,7 +101,9 @@ func (a *real) startRaft(voters []string) {
 	a.worker, err = raftworker.NewWorker(raftworker.Config{
 		State: a.state, Logger: silent.Logger{}, StorageDir: a.t.TempDir(), LocalID: raft.ServerID(a.id),
 		Clock: clock.WallClock, Queue: q, Leadership: a.tracker, NonSyncedWritesToRaftLog: true,
-		Transport:        raftworker.TransportOf(a.transport, silent.Logger{}),
+		Transport: func(r raftworker.Rules) (raftworker.Transport, error) {
+			return a.transport.Raft(peering.RaftConfig{Life: r.(peering.Life)})
+		},
 		Bootstrap:        func() ([]string, bool, error) { return voters, len(voters) > 0, nil },
 		HeartbeatTimeout: 2 * time.Second, ElectionTimeout: 2 * time.Second, LeaderLeaseTimeout: time.Second,
 		NewApplier: func(r *raft.Raft, q *queue.Queue) (leaseapplier.LeaseApplier, error) {
@@ -323,7 +325,7 @@ func TestARefusalIsSaidOnBothSides(t *testing.T) {
 	t.Parallel()
 	all := quorumOf(t, []string{"a"}, "x")
 	refuse := func(kind interrex.Kind) {
-		by := func(peer transport.Hello) error { return interrex.Errorf(kind, "%s has an old disk", peer.ID) }
+		by := func(peer peering.Hello) error { return interrex.Errorf(kind, "%s has an old disk", peer.ID) }
 		all["a"].refuse.Store(&by)
 	}
 	refuse(interrex.ErrConflict)
@@ -351,7 +353,7 @@ func TestALeaderCountsTheDisksOfOthers(t *testing.T) {
 	t.Parallel()
 	all := quorumOf(t, []string{"a", "b", "c"})
 	full := func(a *real) {
-		a.hello.Store(&transport.Hello{Incarnation: "of-" + a.id, APIAddress: a.id + ":7400", DiskFull: true})
+		a.hello.Store(&peering.Hello{Incarnation: "of-" + a.id, APIAddress: a.id + ":7400", DiskFull: true})
 		a.transport.Announce()
 	}
 	withFollower(t, all, func(leader, follower View) error {
@@ -390,7 +392,7 @@ func TestAFullDiskIsAnnounced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.hello.Store(&transport.Hello{Incarnation: "of-a", DiskFull: true})
+	a.hello.Store(&peering.Hello{Incarnation: "of-a", DiskFull: true})
 	h.lookForRoom(time.Now())
 	eventually(t, "the other agent does not know", func() bool { said, _ := all["b"].transport.Peer("a"); return said.DiskFull })
 }
@@ -402,7 +404,7 @@ func TestAnAgentOutsideOfAClusterSaysWhatItWaitsFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := newReal(t, ca, "x", nil)
-	x.hello.Store(&transport.Hello{Expect: 5})
+	x.hello.Store(&peering.Hello{Expect: 5})
 	x.startRaft(nil)
 	h := func(change func(*View)) *Health {
 		h, err := New(func() View {
@@ -438,7 +440,7 @@ func TestWhoUsesACAIsSeenByTheLeader(t *testing.T) {
 	all := quorumOf(t, []string{"a", "b", "c"})
 	table := rotated(t, member.Dropping)
 	withFollower(t, all, func(leader, follower View) error {
-		all[follower.ID].hello.Store(&transport.Hello{Incarnation: "of-" + follower.ID, Trusts: []string{"old"}, CAKeys: []string{"key"}})
+		all[follower.ID].hello.Store(&peering.Hello{Incarnation: "of-" + follower.ID, Trusts: []string{"old"}, CAKeys: []string{"key"}})
 		all[follower.ID].transport.Announce()
 		leader.Admitted = table
 		eventually(t, "the leader does not know", func() bool { said, _ := leader.Transport.Peer(follower.ID); return len(said.Trusts) > 0 })

@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/peering"
 )
 
 func TestTheStatusOfAnAgentWithoutARunningRaft(t *testing.T) {
@@ -186,7 +186,7 @@ func TestWhoIsInAClusterWaitsForNobody(t *testing.T) {
 func TestWhoJoinsDoesNotWaitForFounders(t *testing.T) {
 	t.Parallel()
 	all := quorumOf(t, []string{"a"}, "x")
-	all["x"].hello.Store(&transport.Hello{Expect: 3})
+	all["x"].hello.Store(&peering.Hello{Expect: 3})
 	v := all["x"].view()
 	v.Config.Cluster.BootstrapExpect, v.Joins = 3, "K"
 	if found := v.bootstrapWaiting(); len(found) > 0 {

@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/reads"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/watch"
@@ -78,7 +79,7 @@ type View struct {
 	Notifier   *notify.Worker
 	Caller     *hookcaller.Caller
 	Teller     *hookcaller.Worker
-	Transport  *transport.Transport
+	Transport  *peering.Transport
 	ClusterTLS transport.TLS // nil: the agent is alone
 	APITLS     *certificates.Files
 	Raft       *raftworker.Worker

@@ -51,6 +51,11 @@ const (
 // tables.
 const MaxEndings = 1000
 
+// MinTrailingLogs is the minimum number of entries that stay in the log behind a
+// snapshot. With fewer than raft.snapshot-threshold, a follower that lags a little can
+// need one snapshot after another (hashicorp/raft#697).
+const MinTrailingLogs = 10240
+
 // MaxVoters is the number of voters up to which agents are given votes: more would make
 // every write wait for more disks.
 const MaxVoters = 5

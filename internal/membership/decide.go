@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/peering"
 )
 
 // Decide reports whether an agent that has an empty log is to write the first
@@ -17,10 +17,10 @@ import (
 //
 // self is the agent's own hello, as returned by Transport.Self; met are the hellos
 // of the others, as returned by Transport.Peers.
-func Decide(self transport.Hello, met []transport.Hello, n int) (ids []string, ok bool, err error) {
-	all := append([]transport.Hello{self}, met...)
-	slices.SortFunc(all, func(a, b transport.Hello) int { return cmp.Compare(a.ID, b.ID) })
-	if n < 1 || slices.ContainsFunc(all, func(h transport.Hello) bool { return h.ClusterID != "" }) {
+func Decide(self peering.Hello, met []peering.Hello, n int) (ids []string, ok bool, err error) {
+	all := append([]peering.Hello{self}, met...)
+	slices.SortFunc(all, func(a, b peering.Hello) int { return cmp.Compare(a.ID, b.ID) })
+	if n < 1 || slices.ContainsFunc(all, func(h peering.Hello) bool { return h.ClusterID != "" }) {
 		return nil, false, nil
 	}
 	set := map[string]string{} // incarnations by ID
@@ -51,7 +51,7 @@ func Decide(self transport.Hello, met []transport.Hello, n int) (ids []string, o
 }
 
 // knows reports whether the agents that h has met, and itself, are exactly set.
-func knows(h transport.Hello, set map[string]string, n int) (bool, error) {
+func knows(h peering.Hello, set map[string]string, n int) (bool, error) {
 	ids := []string{h.ID}
 	same := len(h.Met)+1 == len(set)
 	for _, m := range h.Met {

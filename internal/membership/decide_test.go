@@ -5,18 +5,18 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/peering"
 )
 
 // said builds a hello from "id:met1,met2"; an incarnation other than 1 follows a
 // slash, as in "b/2".
-func said(text string) transport.Hello {
+func said(text string) peering.Hello {
 	id, met, _ := strings.Cut(text, ":")
-	h := transport.Hello{Expect: 3}
+	h := peering.Hello{Expect: 3}
 	h.ID, h.Incarnation = named(id)
 	for _, m := range strings.FieldsFunc(met, func(r rune) bool { return r == ',' }) {
 		other, incarnation := named(m)
-		h.Met = append(h.Met, transport.Met{ID: other, Incarnation: incarnation})
+		h.Met = append(h.Met, peering.Met{ID: other, Incarnation: incarnation})
 	}
 	return h
 }
@@ -34,26 +34,26 @@ func TestClusterIsBootstrappedWhenAllKnowExactlyAll(t *testing.T) {
 		name   string
 		n      int
 		hellos string // self first
-		change func(all []transport.Hello)
+		change func(all []peering.Hello)
 		ids    string // "" when it must wait
 		err    string
 	}{
 		{name: "all know all", n: 3, hellos: "b:a,c a:b,c c:a,b", ids: "a b c"},
-		{name: "one alone", n: 1, hellos: "a", change: func(h []transport.Hello) { h[0].Expect = 1 }, ids: "a"},
+		{name: "one alone", n: 1, hellos: "a", change: func(h []peering.Hello) { h[0].Expect = 1 }, ids: "a"},
 		{name: "not asked to", n: 0, hellos: "a"},
 		{name: "one is missing", n: 3, hellos: "a:b b:a"},
 		{name: "one has not met all", n: 3, hellos: "a:b,c b:a,c c:a"},
 		{name: "one has met itself in place of another", n: 3, hellos: "a:a,b b:a,c c:a,b"},
 		{name: "one knows an older life of another", n: 3, hellos: "a:b/2,c b/2:a,c c:a,b"},
 		{name: "we know an older life than it says", n: 3, hellos: "a:b,c b/2:a,c c:a,b/2"},
-		{name: "somebody is in a cluster", n: 3, hellos: "a:b,c b:a,c c:a,b", change: func(h []transport.Hello) { h[2].ClusterID = "x" }},
-		{name: "we are in a cluster", n: 3, hellos: "a:b,c b:a,c c:a,b", change: func(h []transport.Hello) { h[0].ClusterID = "x" }},
+		{name: "somebody is in a cluster", n: 3, hellos: "a:b,c b:a,c c:a,b", change: func(h []peering.Hello) { h[2].ClusterID = "x" }},
+		{name: "we are in a cluster", n: 3, hellos: "a:b,c b:a,c c:a,b", change: func(h []peering.Hello) { h[0].ClusterID = "x" }},
 		{name: "one more was met", n: 3, hellos: "a:b,c,d b:a,c c:a,b d:a", err: "3 agents are expected and 4 are present (a, b, c, d)"},
 		{name: "one more was met by another", n: 3, hellos: "a:b,c b:a,c,d c:a,b", err: "4 are present (a, b, c, d)"},
-		{name: "one expects another number", n: 3, hellos: "a:b,c b:a,c c:a,b", change: func(h []transport.Hello) { h[1].Expect = 5 }, err: "a expects 3 agents and b expects 5"},
+		{name: "one expects another number", n: 3, hellos: "a:b,c b:a,c c:a,b", change: func(h []peering.Hello) { h[1].Expect = 5 }, err: "a expects 3 agents and b expects 5"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var all []transport.Hello
+			var all []peering.Hello
 			for _, text := range strings.Fields(c.hellos) {
 				all = append(all, said(text))
 			}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/member"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/peering"
 )
 
 func TestARemovedAgentIsRefusedOnceRaftIsWithoutIt(t *testing.T) {
@@ -14,7 +14,7 @@ func TestARemovedAgentIsRefusedOnceRaftIsWithoutIt(t *testing.T) {
 	inRaft := true
 	r.InRaft = func(string) bool { return inRaft }
 	record(t, r.Members, &member.See{ID: "b", Incarnation: "disk b"})
-	peer := transport.Hello{ID: "b", ClusterID: here, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnation: "disk b", Tables: r.Tables}
+	peer := peering.Hello{ID: "b", ClusterID: here, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnation: "disk b", Tables: r.Tables}
 	r.Disk.ID, r.Disk.Incarnation = "b", "disk b"
 	check := func(what string, removed bool) {
 		t.Helper()
@@ -40,16 +40,16 @@ func TestARemovedAgentIsRefusedOnceRaftIsWithoutIt(t *testing.T) {
 func TestARemovalIsBelievedFromTheSameClusterOnly(t *testing.T) {
 	for _, c := range []struct {
 		name, disk, joins string
-		peer              transport.Hello
+		peer              peering.Hello
 		believed          bool
 	}{
-		{"a peer of the cluster", here, "", transport.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 2}}, true},
-		{"of a later epoch", here, "", transport.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 3}}, true},
-		{"of an epoch that is over", here, "", transport.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 1}}, false},
-		{"of another cluster", here, "", transport.Hello{ClusterID: elsewhere, Epoch: interrex.Epoch{Number: 9}}, false},
-		{"of none", here, "", transport.Hello{}, false},
-		{"of the cluster that it joins", "", here, transport.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 2}}, true},
-		{"while it is in none", "", "", transport.Hello{Epoch: interrex.Epoch{Number: 9}}, false},
+		{"a peer of the cluster", here, "", peering.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 2}}, true},
+		{"of a later epoch", here, "", peering.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 3}}, true},
+		{"of an epoch that is over", here, "", peering.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 1}}, false},
+		{"of another cluster", here, "", peering.Hello{ClusterID: elsewhere, Epoch: interrex.Epoch{Number: 9}}, false},
+		{"of none", here, "", peering.Hello{}, false},
+		{"of the cluster that it joins", "", here, peering.Hello{ClusterID: here, Epoch: interrex.Epoch{Number: 2}}, true},
+		{"while it is in none", "", "", peering.Hello{Epoch: interrex.Epoch{Number: 9}}, false},
 	} {
 		r := rulesOf(t, c.disk, "")
 		r.Disk.Joins = c.joins

@@ -11,8 +11,8 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 // Rules are how one agent describes itself to others, and which of them it accepts.
@@ -45,9 +45,9 @@ func (r Rules) known() (clusterID string, epoch interrex.Epoch, incarnations map
 }
 
 // Hello returns this agent's hello, without what its configuration says.
-func (r Rules) Hello() transport.Hello {
+func (r Rules) Hello() peering.Hello {
 	clusterID, epoch, _ := r.known()
-	return transport.Hello{
+	return peering.Hello{
 		ClusterID: clusterID, Epoch: epoch, Incarnation: r.Disk.Incarnation,
 		Tables: r.Tables, Entries: state.EntryVersion,
 	}
@@ -55,7 +55,7 @@ func (r Rules) Hello() transport.Hello {
 
 // EntryVersion returns the newest version of a log entry that all members know. A
 // member that was not met may know only the oldest.
-func EntryVersion(members []raft.Server, self string, peer func(id string) (transport.Hello, bool)) byte {
+func EntryVersion(members []raft.Server, self string, peer func(id string) (peering.Hello, bool)) byte {
 	version := byte(state.EntryVersion)
 	for _, m := range members {
 		if string(m.ID) != self {
@@ -67,13 +67,13 @@ func EntryVersion(members []raft.Server, self string, peer func(id string) (tran
 }
 
 // MayLead reports whether a member says that it may lead.
-func MayLead(id string, peer func(id string) (transport.Hello, bool)) bool {
+func MayLead(id string, peer func(id string) (peering.Hello, bool)) bool {
 	said, met := peer(id)
 	return met && said.Log.Unfit == ""
 }
 
 // Accept reports why a peer does not belong to this agent's cluster; nil: it does.
-func (r Rules) Accept(peer transport.Hello) error {
+func (r Rules) Accept(peer peering.Hello) error {
 	clusterID, epoch, incarnations := r.known()
 	if err := r.sameTables(peer.Tables); err != nil {
 		return err
@@ -114,7 +114,7 @@ func (r Rules) Accept(peer transport.Hello) error {
 // stored. An agent that was off meanwhile hears one that the cluster has let in, but
 // asks it for no vote before it knows that disk: several that were let in may not have
 // the entries yet that this agent lacks too.
-func (r Rules) KnownDisk(peer transport.Hello, vote bool) error {
+func (r Rules) KnownDisk(peer peering.Hello, vote bool) error {
 	clusterID, _, _ := r.known()
 	row, noted := r.Members.Member(peer.ID), r.Disk.Incarnations[peer.ID]
 	switch {
@@ -168,7 +168,7 @@ func (r Rules) Out() bool { return r.removed(r.Disk.ID, r.Disk.Incarnation) }
 // Believes reports whether a peer, whose certificate is for its ID, can know that this
 // agent was removed: it must be in this agent's cluster, and not in an epoch that is
 // over.
-func (r Rules) Believes(peer transport.Hello) bool {
+func (r Rules) Believes(peer peering.Hello) bool {
 	clusterID, epoch, _ := r.known()
 	clusterID = cmp.Or(clusterID, r.Disk.Joins)
 	return clusterID != "" && peer.ClusterID == clusterID && peer.Epoch.Number >= epoch.Number
@@ -176,7 +176,7 @@ func (r Rules) Believes(peer transport.Hello) bool {
 
 // fits reports, for an agent that is in no cluster yet, why a peer is of another
 // cluster than the one that it joins; nil: the peer decides whether they fit.
-func (r Rules) fits(peer transport.Hello) error {
+func (r Rules) fits(peer peering.Hello) error {
 	if r.Disk.Joins != "" && peer.ClusterID != "" && peer.ClusterID != r.Disk.Joins {
 		return fmt.Errorf("agent %s belongs to the cluster %s, and this one joins %s", peer.ID, peer.ClusterID, r.Disk.Joins)
 	}
@@ -194,7 +194,7 @@ func diskOf(id string, incarnations map[string]string, row *member.Member) strin
 
 // isMember accepts an agent that has not read the cluster's first entry yet, if its
 // disk is the one that it has for the cluster.
-func isMember(peer transport.Hello, incarnations map[string]string, row *member.Member) error {
+func isMember(peer peering.Hello, incarnations map[string]string, row *member.Member) error {
 	switch is := diskOf(peer.ID, incarnations, row); is {
 	case peer.Incarnation:
 		return nil
@@ -204,7 +204,7 @@ func isMember(peer transport.Hello, incarnations map[string]string, row *member.
 	return wiped(peer)
 }
 
-func wiped(peer transport.Hello) error {
+func wiped(peer peering.Hello) error {
 	return fmt.Errorf("agent %s has a different disk from the member of that name: its data directory was wiped or copied, and may have forgotten a vote: to bring it back on this disk, run 'interrex agent join' with a token made for it ('interrex join-token create --for %s') or, where certificates come from elsewhere, remove and add the member", peer.ID, peer.ID)
 }
 
@@ -238,7 +238,7 @@ func (r Rules) sameTables(theirs map[string]uint16) error {
 
 // Bootstrap decides the first members of a new cluster: see Decide. An agent that has
 // been in a cluster, or that joins one, makes none.
-func (r Rules) Bootstrap(t *transport.Transport, c config.Cluster) (ids []string, decided bool, err error) {
+func (r Rules) Bootstrap(t *peering.Transport, c config.Cluster) (ids []string, decided bool, err error) {
 	switch {
 	case r.Disk.ClusterID != "", r.Disk.Joins != "", c.BootstrapExpect < 2 && len(c.Join) > 0:
 		return nil, false, nil
@@ -249,7 +249,7 @@ func (r Rules) Bootstrap(t *transport.Transport, c config.Cluster) (ids []string
 }
 
 // Incarnations returns the disks of this agent and of those that it has met, by ID.
-func (r Rules) Incarnations(t *transport.Transport) map[string]string {
+func (r Rules) Incarnations(t *peering.Transport) map[string]string {
 	all := map[string]string{r.Disk.ID: r.Disk.Incarnation}
 	for _, peer := range t.Peers() {
 		all[peer.ID] = peer.Incarnation

@@ -22,11 +22,11 @@ import (
 	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
-	"github.com/interrex/interrex/transport"
 )
 
 const here, elsewhere = "000102030405060708090a0b0c0d0e0f", "ffffffffffffffffffffffffffffffff"
@@ -56,7 +56,7 @@ func TestRaftIsOpenToTheDiskThatIsRecorded(t *testing.T) {
 	open := func(incarnation string, want bool) {
 		t.Helper()
 		for _, vote := range []bool{false, true} {
-			if err := r.KnownDisk(transport.Hello{ID: "b", Incarnation: incarnation}, vote); (err == nil) != want {
+			if err := r.KnownDisk(peering.Hello{ID: "b", Incarnation: incarnation}, vote); (err == nil) != want {
 				t.Errorf("disk %q, for a vote %v: %v", incarnation, vote, err)
 			}
 		}
@@ -86,13 +86,13 @@ func TestAnAgentThatWasOffHearsThoseThatWereReplaced(t *testing.T) {
 		if applied {
 			r.Members.Apply(&state.Turn{Revision: 1, Table: state.MemberTable}, &member.See{ID: "b", Incarnation: "disk b"})
 			record(t, r.Members, &member.Add{ID: "c", Address: "h:1"}) // what let it in is not here yet
-			peer := transport.Hello{ID: "c", ClusterID: here, Incarnation: "disk c"}
+			peer := peering.Hello{ID: "c", ClusterID: here, Incarnation: "disk c"}
 			if r.KnownDisk(peer, false) != nil || r.KnownDisk(peer, true) == nil {
 				t.Errorf("one that was admitted: %v, for a vote: %v", r.KnownDisk(peer, false), r.KnownDisk(peer, true))
 			}
 		}
 		for incarnation, known := range map[string]bool{"disk b": true, "another": false} {
-			peer := transport.Hello{ID: "b", ClusterID: here, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnation: incarnation, Tables: r.Tables}
+			peer := peering.Hello{ID: "b", ClusterID: here, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnation: incarnation, Tables: r.Tables}
 			if err := errors.Join(r.Accept(peer), r.KnownDisk(peer, false)); err != nil {
 				t.Errorf("%s, applied %v: %v", incarnation, applied, err)
 			}
@@ -105,28 +105,28 @@ func TestAnAgentThatWasOffHearsThoseThatWereReplaced(t *testing.T) {
 
 func TestOnlyWhoBelongsToTheClusterIsLetIn(t *testing.T) {
 	tables := map[string]uint16{"lease": 3}
-	mine := transport.Hello{ID: "b", ClusterID: here, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnation: "disk b", Tables: tables}
+	mine := peering.Hello{ID: "b", ClusterID: here, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnation: "disk b", Tables: tables}
 	for _, c := range []struct {
 		name, disk, log string
-		edit            func(*transport.Hello)
+		edit            func(*peering.Hello)
 		why             string // empty: it is let in
 	}{
-		{"a member", here, here, func(*transport.Hello) {}, ""},
-		{"one of another cluster", here, here, func(h *transport.Hello) { h.ClusterID = elsewhere }, "belongs to the cluster"},
-		{"one of another cluster, by the disk", here, "", func(h *transport.Hello) { h.ClusterID = elsewhere }, "belongs to the cluster"},
-		{"one of an older epoch", here, here, func(h *transport.Hello) { h.Epoch.Number = 1 }, "is in epoch 1"},
-		{"one of another recovery", here, here, func(h *transport.Hello) { h.Epoch.Bits = 6 }, "is in epoch 2"},
-		{"one that was replaced, with a disk that is not known here", here, here, func(h *transport.Hello) { h.Incarnation = "new" }, ""},
-		{"one of whom the log says nothing", here, here, func(h *transport.Hello) { h.ID = "c" }, ""},
-		{"a member that has read nothing", here, here, func(h *transport.Hello) { h.ClusterID = "" }, ""},
-		{"a member that has read nothing, by the disk", here, "", func(h *transport.Hello) { h.ClusterID = "" }, ""},
-		{"a wiped member, by the disk", here, "", func(h *transport.Hello) { h.ClusterID, h.Incarnation = "", "new" }, "a different disk"},
-		{"a stranger, by the disk", here, "", func(h *transport.Hello) { h.ClusterID, h.ID = "", "c" }, "not a member"},
-		{"a wiped member", here, here, func(h *transport.Hello) { h.ClusterID, h.Incarnation = "", "new" }, "a different disk"},
-		{"a stranger", here, here, func(h *transport.Hello) { h.ClusterID, h.ID = "", "c" }, "not a member"},
-		{"anybody, while this agent is in no cluster", "", "", func(h *transport.Hello) { h.ClusterID = elsewhere }, ""},
-		{"other tables, while this agent is in no cluster", "", "", func(h *transport.Hello) { h.Tables = nil }, "its tables are"},
-		{"what the log says goes before the disk", elsewhere, here, func(*transport.Hello) {}, ""},
+		{"a member", here, here, func(*peering.Hello) {}, ""},
+		{"one of another cluster", here, here, func(h *peering.Hello) { h.ClusterID = elsewhere }, "belongs to the cluster"},
+		{"one of another cluster, by the disk", here, "", func(h *peering.Hello) { h.ClusterID = elsewhere }, "belongs to the cluster"},
+		{"one of an older epoch", here, here, func(h *peering.Hello) { h.Epoch.Number = 1 }, "is in epoch 1"},
+		{"one of another recovery", here, here, func(h *peering.Hello) { h.Epoch.Bits = 6 }, "is in epoch 2"},
+		{"one that was replaced, with a disk that is not known here", here, here, func(h *peering.Hello) { h.Incarnation = "new" }, ""},
+		{"one of whom the log says nothing", here, here, func(h *peering.Hello) { h.ID = "c" }, ""},
+		{"a member that has read nothing", here, here, func(h *peering.Hello) { h.ClusterID = "" }, ""},
+		{"a member that has read nothing, by the disk", here, "", func(h *peering.Hello) { h.ClusterID = "" }, ""},
+		{"a wiped member, by the disk", here, "", func(h *peering.Hello) { h.ClusterID, h.Incarnation = "", "new" }, "a different disk"},
+		{"a stranger, by the disk", here, "", func(h *peering.Hello) { h.ClusterID, h.ID = "", "c" }, "not a member"},
+		{"a wiped member", here, here, func(h *peering.Hello) { h.ClusterID, h.Incarnation = "", "new" }, "a different disk"},
+		{"a stranger", here, here, func(h *peering.Hello) { h.ClusterID, h.ID = "", "c" }, "not a member"},
+		{"anybody, while this agent is in no cluster", "", "", func(h *peering.Hello) { h.ClusterID = elsewhere }, ""},
+		{"other tables, while this agent is in no cluster", "", "", func(h *peering.Hello) { h.Tables = nil }, "its tables are"},
+		{"what the log says goes before the disk", elsewhere, here, func(*peering.Hello) {}, ""},
 	} {
 		h := mine
 		c.edit(&h)
@@ -171,7 +171,7 @@ func TestTheTableOfMembersDecidesWhoIsLetIn(t *testing.T) {
 		{"d", "", "disk d", "was removed from the cluster"},
 		{"d", "", "new disk", "is not a member"},
 	} {
-		h := transport.Hello{ID: c.id, ClusterID: c.cluster, Incarnation: c.disk, Tables: tables}
+		h := peering.Hello{ID: c.id, ClusterID: c.cluster, Incarnation: c.disk, Tables: tables}
 		if c.cluster != "" {
 			h.Epoch = epoch
 		}
@@ -223,7 +223,7 @@ func TestOnlyAnAgentThatWasAdmittedForItForwards(t *testing.T) {
 	if err := r.MayForward("b"); interrex.KindOf(err) != interrex.ErrDenied {
 		t.Errorf("a member: %v", err)
 	}
-	hello := transport.Hello{ID: "f", Incarnation: "disk f", Tables: r.Tables}
+	hello := peering.Hello{ID: "f", Incarnation: "disk f", Tables: r.Tables}
 	if err := r.Accept(hello); err == nil || !strings.Contains(err.Error(), "the raft protocol is closed to it") {
 		t.Errorf("with raft it is let in: %v", err)
 	}
@@ -239,7 +239,7 @@ func TestOnlyAnAgentThatWasAdmittedForItForwards(t *testing.T) {
 // An agent that was admitted has no disk that is known until it is seen.
 func TestAnAdmittedAgentIsLetInForTheFirstTime(t *testing.T) {
 	r := rulesOf(t, here, here)
-	hello := transport.Hello{ID: "e", Incarnation: "disk e", Tables: r.Tables}
+	hello := peering.Hello{ID: "e", Incarnation: "disk e", Tables: r.Tables}
 	if err := r.Accept(hello); err == nil {
 		t.Error("it is let in before it was admitted")
 	}
@@ -261,7 +261,7 @@ func TestAnAgentThatJoinsTalksToItsCluster(t *testing.T) {
 	r := rulesOf(t, "", "")
 	r.Disk.Joins = here
 	for cluster, why := range map[string]string{here: "", "": "", elsewhere: "this one joins"} {
-		err := r.Accept(transport.Hello{ID: "b", ClusterID: cluster, Tables: r.Tables})
+		err := r.Accept(peering.Hello{ID: "b", ClusterID: cluster, Tables: r.Tables})
 		if (err == nil) != (why == "") || err != nil && !strings.Contains(err.Error(), why) {
 			t.Errorf("a member of %q: %v", cluster, err)
 		}
@@ -341,9 +341,9 @@ func TestOnlyAnAgentOfNoClusterMakesOne(t *testing.T) {
 		{"", here, config.Cluster{}, false}, {"", "", config.Cluster{Join: []string{"b:1"}}, false},
 	} {
 		r := Rules{Disk: datadir.Identity{ID: "a", Incarnation: "disk a", ClusterID: c.disk, Joins: c.joins}}
-		port, err := transport.New(transport.Config{
-			ID: "a", Hello: func() transport.Hello { return transport.Hello{Expect: c.cluster.BootstrapExpect} },
-			Accept: func(transport.Hello) error { return nil }, Clock: clock.WallClock, Logger: silent.Logger{},
+		port, err := peering.New(peering.Config{
+			ID: "a", Hello: func() peering.Hello { return peering.Hello{Expect: c.cluster.BootstrapExpect} },
+			Accept: func(peering.Hello) error { return nil }, Clock: clock.WallClock, Logger: silent.Logger{},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -360,8 +360,8 @@ func TestOnlyAnAgentOfNoClusterMakesOne(t *testing.T) {
 }
 
 func TestAMemberMayLeadThatSaysSo(t *testing.T) {
-	met := map[string]transport.Hello{"b": {}, "c": {Log: transport.LogState{Unfit: "halted"}}}
-	peer := func(id string) (transport.Hello, bool) { said, ok := met[id]; return said, ok }
+	met := map[string]peering.Hello{"b": {}, "c": {Log: peering.LogState{Unfit: "halted"}}}
+	peer := func(id string) (peering.Hello, bool) { said, ok := met[id]; return said, ok }
 	for id, want := range map[string]bool{"b": true, "c": false, "d": false} {
 		if got := MayLead(id, peer); got != want {
 			t.Errorf("%s may lead: %v", id, got)

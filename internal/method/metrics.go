@@ -68,7 +68,7 @@ func (l *Latency) At(code uint32) prometheus.Observer {
 func (l *Latency) Answered(took time.Duration, err error) {
 	code := uint32(0)
 	if err != nil {
-		code = interrex.KindOf(err).Numbers().RPC
+		code = interrex.KindOf(err).RPC()
 	}
 	l.At(code).Observe(took.Seconds())
 }

@@ -2,7 +2,9 @@ package operations
 
 import (
 	"context"
+	"math"
 	"net/http"
+	"runtime"
 	"slices"
 	"time"
 
@@ -71,17 +73,19 @@ type Server struct {
 	checker *consistency.Checker
 	methods *method.Registry
 	calls   *admission.Calls
+	long    *turns // of reads that are not quick
 }
 
 // New returns a Server. checker and methods are those of the agent, and calls
 // counts the open calls.
 func New(c Config, checker *consistency.Checker, methods *method.Registry, calls *admission.Calls) *Server {
-	return &Server{config: c, checker: checker, methods: methods, calls: calls}
+	return &Server{config: c, checker: checker, methods: methods, calls: calls, long: newTurns(max(1, runtime.GOMAXPROCS(0)/2))}
 }
 
-// OperateHandler serves StreamService/Operate.
+// OperateHandler serves StreamService/Operate. Its answers are not compressed: that takes
+// longer than a list does.
 func (s *Server) OperateHandler(o ...connect.HandlerOption) http.Handler {
-	return connect.NewBidiStreamHandler(interrexv1.StreamServiceOperateProcedure, s.operate, append(o, connect.WithCodec(wire.StreamCodec{}))...)
+	return connect.NewBidiStreamHandler(interrexv1.StreamServiceOperateProcedure, s.operate, append(o, connect.WithCodec(wire.StreamCodec{}), connect.WithCompressMinBytes(math.MaxInt))...)
 }
 
 // operate serves one stream until its peer has closed it and all operations are
@@ -313,7 +317,7 @@ func (s *Server) readHere(ctx context.Context, r *request, room func() error) (o
 		err = room()
 	}
 	if r.Method.Await == nil || err != nil {
-		return s.look(r, err)
+		return s.look(ctx, r, err)
 	}
 	if q, is := r.Message.(interface{ GetSince() uint64 }); is {
 		err = s.checker.WaitSince(ctx, r.Caller, interrex.Revision(q.GetSince()))
@@ -384,7 +388,7 @@ func (s *Server) confirmed(ctx context.Context, r *request, failed error) outcom
 			return o
 		}
 	}
-	return s.look(r, failed)
+	return s.look(ctx, r, failed)
 }
 
 // askLeader forwards a read, or an action, to the leader. The outcome has no body if this agent
@@ -396,8 +400,14 @@ func (s *Server) askLeader(ctx context.Context, r *request) outcome {
 	return s.call(ctx, &request{Call: method.ToLeader(r.Method, r.Caller, r.Message, s.config.Clock.Now().Add(s.checker.ReadWait))})
 }
 
-// look reads the table in its current state, or fails with err if it is not nil.
-func (s *Server) look(r *request, err error) (o outcome) {
+// look reads the table in its current state, when it is the caller's turn, or fails with
+// err if it is not nil.
+func (s *Server) look(ctx context.Context, r *request, err error) (o outcome) {
+	if err == nil && !r.Method.Quick {
+		if err = s.long.take(ctx, r.Caller.Share()); err == nil {
+			defer s.long.give()
+		}
+	}
 	if err != nil {
 		return outcome{err: err}
 	}

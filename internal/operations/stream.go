@@ -34,6 +34,8 @@ type stream struct {
 	excess   int         // operations of the last message that were overloaded; used only by the receiver
 	received bool        // the receiver has returned; used only by the writer
 	sweeping atomic.Bool // the writer checks the operations at other agents
+	local    readers     // of this agent's state, by methods that are not quick
+	strong   readers     // linearizable ones
 
 	mu      sync.Mutex
 	closed  bool
@@ -165,10 +167,8 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 	}
 	st.courier.send(writes)
 	st.readNow(quick)
-	if len(local) > 0 {
-		st.start(func() { st.readNow(local) })
-	}
-	st.readAll(strong)
+	st.local.answer(local, st.start, st.readNow)
+	st.strong.answer(strong, st.start, st.readAll)
 	if !st.sweeping.Load() && st.courier.hasRemote() {
 		st.poke() // so that the writer begins to sweep
 	}
@@ -275,7 +275,7 @@ func (st *stream) readNow(reads []*request) {
 		return
 	}
 	begun := st.server.checker.CheckApplied()
-	st.evaluate(reads, func(r *request) outcome { return st.server.look(r, begun) })
+	st.evaluate(reads, func(r *request) outcome { return st.server.look(st.ctx, r, begun) })
 }
 
 // evaluate answers reads one after the other, each once there is room for its answer.
@@ -331,14 +331,9 @@ func (st *stream) fits(r *request, bytes int) bool {
 
 // readAll answers linearizable reads with a single request to the leader.
 func (st *stream) readAll(reads []*request) {
-	if len(reads) == 0 {
-		return
-	}
-	st.start(func() {
-		ctx, cancel := context.WithTimeout(st.ctx, st.server.checker.ReadWait)
-		defer cancel()
-		st.evaluate(reads, st.server.confirm(ctx, st.caller, reads))
-	})
+	ctx, cancel := context.WithTimeout(st.ctx, st.server.checker.ReadWait)
+	defer cancel()
+	st.evaluate(reads, st.server.confirm(ctx, st.caller, reads))
 }
 
 // settle passes the outcome of an operation to the writer, on any goroutine.

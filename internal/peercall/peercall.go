@@ -73,7 +73,7 @@ func Reply(w http.ResponseWriter, answer any, err error) {
 		if kind == "" {
 			kind = interrex.ErrUnavailable
 		}
-		answer, status = refusal{string(kind), message(err)}, kind.Numbers().HTTP
+		answer, status = refusal{string(kind), message(err)}, kind.HTTP()
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

@@ -53,7 +53,7 @@ func onlyMethods(allowed string) http.HandlerFunc {
 func plainError(w http.ResponseWriter, err error) {
 	detail := wire.FromDetail(wire.Detail(err))
 	wire.SetRetryAfter(w.Header(), err)
-	plainAnswer(w, detail.Kind.Numbers().HTTP, shownError(detail))
+	plainAnswer(w, detail.Kind.HTTP(), shownError(detail))
 }
 
 // shownError returns the JSON fields of an error.

@@ -84,7 +84,7 @@ func TestAnErrorSaysWhenToRetryAndFromWhere(t *testing.T) {
 		e.RetryAfter, e.FirstRevision = c.wait, c.first
 		w := httptest.NewRecorder()
 		plainError(w, e)
-		if w.Code != interrex.ErrUnavailable.Numbers().HTTP || w.Header().Get("Retry-After") != c.header || strings.Contains(w.Body.String(), `"first":7`) != (c.first == 7) {
+		if w.Code != interrex.ErrUnavailable.HTTP() || w.Header().Get("Retry-After") != c.header || strings.Contains(w.Body.String(), `"first":7`) != (c.first == 7) {
 			t.Errorf("retry after %v: %d, %v, %s", c.wait, w.Code, w.Header(), w.Body)
 		}
 	}
@@ -262,7 +262,7 @@ func TestWhenARequestIsAdmitted(t *testing.T) {
 		s.plain(method.ChangesSetting, func(http.ResponseWriter, *http.Request) error { done = true; return nil })(w, r)
 		want := http.StatusOK
 		if c.want != "" {
-			want = c.want.Numbers().HTTP
+			want = c.want.HTTP()
 		}
 		if done != (c.want == "") || w.Code != want {
 			t.Errorf("%s: done %v, status %d, want %d", what, done, w.Code, want)
@@ -288,7 +288,7 @@ func TestADrainEndsARequestAndWaitsForIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-served
-	if w.Code != interrex.ErrDraining.Numbers().HTTP || w.Header().Get("Retry-After") == "" {
+	if w.Code != interrex.ErrDraining.HTTP() || w.Header().Get("Retry-After") == "" {
 		t.Errorf("got %d, %v: %s", w.Code, w.Header(), w.Body)
 	}
 }

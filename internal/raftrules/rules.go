@@ -14,10 +14,10 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/internal/wording"
-	"github.com/interrex/interrex/transport"
 )
 
 // Logger is the part of a loggo.Logger that is used.
@@ -41,7 +41,7 @@ type Config struct {
 	// Known returns why raft is closed to a member of its configuration because of that
 	// one's disk, or why it must not be asked for its vote; nil: there is no reason. It
 	// must not block. Optional.
-	Known func(peer transport.Hello, vote bool) error
+	Known func(peer peering.Hello, vote bool) error
 }
 
 // ErrConflict ends a life whose log has an entry that differs from the leader's
@@ -71,7 +71,7 @@ type Rules struct {
 	installs installs
 }
 
-var _ transport.Life = (*Rules)(nil)
+var _ peering.Life = (*Rules)(nil)
 
 // New returns the rules of a new life; running holds its raft, once that runs.
 func New(cfg Config, dir *raftdir.Directory, running *atomic.Pointer[raft.Raft]) *Rules {
@@ -82,26 +82,26 @@ func New(cfg Config, dir *raftdir.Directory, running *atomic.Pointer[raft.Raft])
 	}
 }
 
-// Log implements transport.Life.
-func (r *Rules) Log() transport.LogState {
+// Log implements peering.Life.
+func (r *Rules) Log() peering.LogState {
 	end, floor := r.dir.End(), r.dir.Floor()
-	return transport.LogState{
-		Life: r.life, Term: r.dir.Term(), End: transport.Place(end), Floor: transport.Place(floor.Position), Since: floor.Since,
+	return peering.LogState{
+		Life: r.life, Term: r.dir.Term(), End: peering.Place(end), Floor: peering.Place(floor.Position), Since: floor.Since,
 		Unfit: r.Fitness(),
 	}
 }
 
-// OpenTo implements transport.Life: raft is open to the members in its newest
+// OpenTo implements peering.Life: raft is open to the members in its newest
 // configuration, which includes those that are being added, on the disks that the
 // cluster knows: one that comes back with an empty disk, while what it was has its vote
 // still, would vote against what it had promised. An agent whose log has no
 // configuration waits to be added by a leader that it cannot know: it is open to every
 // accepted agent. One whose log is behind an accepted agent's may lack the entry that
 // added that one, and hears it: it may lead, and be the only one to send that entry.
-func (r *Rules) OpenTo(peer transport.Hello) error {
+func (r *Rules) OpenTo(peer peering.Hello) error {
 	running := r.raft.Load()
 	if running == nil {
-		return fmt.Errorf("raft is starting on %s %w", r.cfg.LocalID, transport.ErrNotNow)
+		return fmt.Errorf("raft is starting on %s %w", r.cfg.LocalID, peering.ErrNotNow)
 	}
 	var ids []string
 	for _, s := range running.GetConfiguration().Configuration().Servers {
@@ -119,19 +119,19 @@ func (r *Rules) OpenTo(peer transport.Hello) error {
 	return fmt.Errorf("raft on %s is open only to the members of its cluster (%s): agent %s is not one of them", r.cfg.LocalID, strings.Join(ids, ", "), peer.ID)
 }
 
-// MayAsk implements transport.Life.
-func (r *Rules) MayAsk(peer transport.Hello) error { return r.known(peer, true) }
+// MayAsk implements peering.Life.
+func (r *Rules) MayAsk(peer peering.Hello) error { return r.known(peer, true) }
 
-func (r *Rules) known(peer transport.Hello, vote bool) error {
+func (r *Rules) known(peer peering.Hello, vote bool) error {
 	if r.cfg.Known == nil {
 		return nil
 	}
 	return r.cfg.Known(peer, vote)
 }
 
-// Met implements transport.Life: what another agent remembers of this one, and this
+// Met implements peering.Life: what another agent remembers of this one, and this
 // disk does not have, was on another disk, or on this one at a later time.
-func (r *Rules) Met(peer transport.Hello, recalled *transport.Remembered) error {
+func (r *Rules) Met(peer peering.Hello, recalled *peering.Remembered) error {
 	if recalled != nil {
 		r.copies.checkTerm(peer.ID, recalled.Term)
 		// Without a lock, because this waits for the disk.
@@ -143,7 +143,7 @@ func (r *Rules) Met(peer transport.Hello, recalled *transport.Remembered) error 
 	return nil
 }
 
-// MaySend implements transport.Life: an agent whose disk has failed or is an older
+// MaySend implements peering.Life: an agent whose disk has failed or is an older
 // copy sends nothing, one that must not lead does not request votes, and a stand-in
 // is not sent as an entry.
 func (r *Rules) MaySend(request any) error {
@@ -168,7 +168,7 @@ func (r *Rules) cutOff() error {
 	return errors.Join(r.dir.Failure(), r.copies.silent())
 }
 
-// Answer implements transport.Life.
+// Answer implements peering.Life.
 func (r *Rules) Answer(request any) (response any, err error, answered bool) {
 	if err := r.cutOff(); err != nil {
 		return nil, err, true
@@ -194,7 +194,7 @@ func (r *Rules) Answer(request any) (response any, err error, answered bool) {
 	return nil, nil, false
 }
 
-// Handing implements transport.Life.
+// Handing implements peering.Life.
 func (r *Rules) Handing(request any) (answered func()) {
 	switch request := request.(type) {
 	case *raft.AppendEntriesRequest:

@@ -13,8 +13,8 @@ import (
 	"github.com/juju/loggo"
 
 	"github.com/interrex/interrex/internal/founding"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/raftdir"
-	"github.com/interrex/interrex/transport"
 )
 
 // A copied directory is trusted once every member was met, of which there is at least
@@ -36,7 +36,7 @@ func TestACopyKnowsAllOnlyByItsMembers(t *testing.T) {
 	if r.copies.knowsAll(raft.Configuration{}) || r.copies.knowsAll(both) {
 		t.Error("it knows all, and has met nobody")
 	}
-	if err := r.Met(transport.Hello{ID: "b"}, nil); err != nil || !r.copies.knowsAll(both) {
+	if err := r.Met(peering.Hello{ID: "b"}, nil); err != nil || !r.copies.knowsAll(both) {
 		t.Errorf("it does not know all when it has met the other one: %v", err)
 	}
 	r.copies.checkTerm("b", 7)

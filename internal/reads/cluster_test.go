@@ -16,8 +16,8 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/silent"
-	"github.com/interrex/interrex/transport"
 )
 
 // valve holds back what a node sends and receives while it is shut, and lets
@@ -157,15 +157,15 @@ func (m *member) start(t *testing.T, ca *certificates.CA, l net.Listener, peers 
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := transport.New(transport.Config{
+	port, err := peering.New(peering.Config{
 		ID: m.id, TLS: given, Listener: l, Peers: peers, Dialer: m.valve,
 		Clock: clock.WallClock, Logger: silent.Logger{}, Timeout: 2 * time.Second,
-		Hello: func() transport.Hello { return transport.Hello{Incarnation: m.id} },
+		Hello: func() peering.Hello { return peering.Hello{Incarnation: m.id} },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	streams, err := port.Raft(transport.RaftConfig{})
+	streams, err := port.Raft(peering.RaftConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}

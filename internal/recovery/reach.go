@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/membership"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
@@ -43,7 +44,7 @@ type Reach struct {
 // returns nil if the cluster needs a recovery. Otherwise the error says which agents
 // have responded and what to do. silent are those that have not responded, and why.
 func (r Reach) Absent(ctx context.Context) (silent []string, err error) {
-	err = r.dialled(ctx, func(ctx context.Context, t *transport.Transport, roll Roll) error {
+	err = r.dialled(ctx, func(ctx context.Context, t *peering.Transport, roll Roll) error {
 		silent = roll.Silent
 		found := roll.Refusing
 		for _, id := range roll.Responding {
@@ -66,12 +67,12 @@ func (r Reach) Absent(ctx context.Context) (silent []string, err error) {
 // Alone dials every agent that the directory knows of, with its certificate, and
 // returns nil if none responds.
 func (r Reach) Alone(ctx context.Context) error {
-	return r.dialled(ctx, func(_ context.Context, _ *transport.Transport, roll Roll) error { return roll.Alone() })
+	return r.dialled(ctx, func(_ context.Context, _ *peering.Transport, roll Roll) error { return roll.Alone() })
 }
 
 // dialled dials every agent that the directory knows of, and calls judge with the
 // outcome.
-func (r Reach) dialled(ctx context.Context, judge func(context.Context, *transport.Transport, Roll) error) error {
+func (r Reach) dialled(ctx context.Context, judge func(context.Context, *peering.Transport, Roll) error) error {
 	t, err := r.transport()
 	if err != nil {
 		return err
@@ -95,7 +96,7 @@ func (r Reach) quorum(respond []string) error {
 
 // transport returns a port that introduces itself as the agent of the directory. It
 // accepts nobody's raft.
-func (r Reach) transport() (*transport.Transport, error) {
+func (r Reach) transport() (*peering.Transport, error) {
 	certificate := r.certificate()
 	if certificate == nil {
 		return nil, errors.New("cannot check whether the other agents still have a leader: cluster.tls is missing in the configuration of this agent: --config names its file")
@@ -106,8 +107,8 @@ func (r Reach) transport() (*transport.Transport, error) {
 	if len(known)+len(r.Cluster.Join) == 0 {
 		return nil, errors.New("cannot check whether the other agents still have a leader: this directory has none of their addresses: give cluster.join in the configuration of this agent")
 	}
-	t, err := transport.New(transport.Config{
-		ID: r.Directory.ID, Hello: rules.Hello, Accept: func(transport.Hello) error { return nil },
+	t, err := peering.New(peering.Config{
+		ID: r.Directory.ID, Hello: rules.Hello, Accept: func(peering.Hello) error { return nil },
 		TLS:    certificate,
 		Dialer: r.Dialer, Listen: "127.0.0.1:0", Advertise: r.advertised(), Join: r.Cluster.Join, Peers: known,
 		Clock: r.Clock, Logger: r.Logger,
@@ -141,7 +142,7 @@ func (r Reach) advertised() string {
 }
 
 // leaderAt asks an agent which leader it knows; empty: none.
-func leaderAt(ctx context.Context, t *transport.Transport, id string) (string, error) {
+func leaderAt(ctx context.Context, t *peering.Transport, id string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	protocols := new(http.Protocols)

@@ -17,10 +17,10 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 )
 
 // peer is an agent that runs beside the directory.
@@ -44,10 +44,10 @@ func (p peer) run(t *testing.T, ca *certificates.CA, id string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := transport.New(transport.Config{
+	tr, err := peering.New(peering.Config{
 		ID: id, TLS: tls, Listen: "127.0.0.1:0", Clock: clock.WallClock, Logger: silent.Logger{},
-		Hello: func() transport.Hello { return transport.Hello{ClusterID: "c"} },
-		Accept: func(h transport.Hello) error {
+		Hello: func() peering.Hello { return peering.Hello{ClusterID: "c"} },
+		Accept: func(h peering.Hello) error {
 			if p.refuses || h.ClusterID != "c" || h.Incarnation != "disk" || len(h.Tables) == 0 {
 				return errors.New("it is in another epoch")
 			}
@@ -65,7 +65,7 @@ func (p peer) run(t *testing.T, ca *certificates.CA, id string) string {
 }
 
 // serve answers forwarded requests with the leader.
-func (p peer) serve(t *testing.T, tr *transport.Transport) {
+func (p peer) serve(t *testing.T, tr *peering.Transport) {
 	t.Helper()
 	l, err := tr.Listener()
 	if err != nil {
@@ -204,26 +204,26 @@ func TestAnAgentThatIsHeardIsNotSilent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := func(id string, change func(*transport.Config)) *transport.Transport {
+	port := func(id string, change func(*peering.Config)) *peering.Transport {
 		t.Helper()
 		tls, err := ca.TLS(id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := transport.Config{
+		c := peering.Config{
 			ID: id, TLS: tls, Listen: "127.0.0.1:0", Clock: clock.WallClock, Logger: silent.Logger{},
-			Hello: func() transport.Hello { return transport.Hello{ClusterID: "c"} }, Accept: func(transport.Hello) error { return nil },
+			Hello: func() peering.Hello { return peering.Hello{ClusterID: "c"} }, Accept: func(peering.Hello) error { return nil },
 		}
 		change(&c)
-		tr, err := transport.New(c)
+		tr, err := peering.New(c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = worker.Stop(tr) })
 		return tr
 	}
-	a := port("a", func(c *transport.Config) { c.Dialer = dialled(func() {}) })
-	b := port("b", func(c *transport.Config) { c.Join = []string{a.ListenAddr()} })
+	a := port("a", func(c *peering.Config) { c.Dialer = dialled(func() {}) })
+	b := port("b", func(c *peering.Config) { c.Join = []string{a.ListenAddr()} })
 	for len(a.Peers()) == 0 {
 		_ = b.Meet(t.Context())
 	}

@@ -10,12 +10,12 @@ import (
 
 	"github.com/juju/clock"
 
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/peering"
 )
 
 // recently is how long after an agent was heard it still counts as responding: others
 // are probed more often than that, also those that cannot be dialled from here.
-const recently = 3 * transport.ProbeTime
+const recently = 3 * peering.ProbeTime
 
 // rollTimeout bounds the dials of all agents: each takes at most 5 s, eight at a time.
 const rollTimeout = 3 * time.Minute
@@ -29,7 +29,7 @@ type Roll struct {
 
 // CallRoll dials every agent that a transport knows of. The error is that ctx or the time
 // for it has ended before: those that were not dialled would count as silent.
-func CallRoll(ctx context.Context, t *transport.Transport, now clock.Clock) (r Roll, err error) {
+func CallRoll(ctx context.Context, t *peering.Transport, now clock.Clock) (r Roll, err error) {
 	ctx, cancel := context.WithTimeout(ctx, rollTimeout)
 	defer cancel()
 	since := now.Now().Add(-recently)

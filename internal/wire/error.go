@@ -27,7 +27,7 @@ func Error(err error) *connect.Error {
 	m := Detail(err)
 	kind := interrex.Kind(m.Kind)
 	// Only the text: the receiver, too, reads the kind from the detail.
-	e := connect.NewError(connect.Code(kind.Numbers().RPC), errors.New(interrex.Errorf(kind, "%s", m.Message).Error()))
+	e := connect.NewError(connect.Code(kind.RPC()), errors.New(interrex.Errorf(kind, "%s", m.Message).Error()))
 	if d, err := connect.NewErrorDetail(m); err == nil {
 		e.AddDetail(d)
 	}
@@ -181,7 +181,7 @@ func kindOfRead(c connect.Code) interrex.Kind {
 
 // known reports whether the kind is known here.
 func known(k interrex.Kind) bool {
-	return k == interrex.ErrOutcomeUnknown || k.Numbers() != interrex.ErrOutcomeUnknown.Numbers()
+	return k == interrex.ErrOutcomeUnknown || k.RPC() != interrex.ErrOutcomeUnknown.RPC()
 }
 
 // text returns err's whole text without the kind, which is a field of its own on the

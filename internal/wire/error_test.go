@@ -39,7 +39,7 @@ func TestEveryKindComesBackWithAllThatItSays(t *testing.T) {
 	for _, k := range kinds {
 		for _, write := range []bool{true, false} {
 			sent := wire.Error(full(k))
-			if got, want := uint32(sent.Code()), k.Numbers().RPC; got != want {
+			if got, want := uint32(sent.Code()), k.RPC(); got != want {
 				t.Errorf("%s has code %d, want %d", k, got, want)
 			}
 			back := wire.FromError(fmt.Errorf("calling: %w", error(sent)), write)

@@ -91,7 +91,7 @@ func TestAFlagLivesOneTerm(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tracker := new(Tracker)
 			tracker.Set(c.held)
-			w, err := NewWorker(Config{Tracker: tracker})
+			w, err := NewWorker(tracker)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -118,7 +118,7 @@ func TestAFlagLivesOneTerm(t *testing.T) {
 }
 
 func TestAFlagNeedsATracker(t *testing.T) {
-	if _, err := NewWorker(Config{}); err == nil || err.Error() != "nil Tracker not valid" {
+	if err := (ManifoldConfig{RaftName: "raft"}).Validate(); err == nil || err.Error() != "nil Tracker not valid" {
 		t.Fatal(err)
 	}
 	if err := (ManifoldConfig{}).Validate(); err == nil || err.Error() != "empty RaftName not valid" {

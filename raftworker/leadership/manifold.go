@@ -22,7 +22,10 @@ func (c ManifoldConfig) Validate() error {
 	if c.RaftName == "" {
 		return errors.New("empty RaftName not valid")
 	}
-	return Config{Tracker: c.Tracker}.Validate()
+	if c.Tracker == nil {
+		return errors.New("nil Tracker not valid")
+	}
+	return nil
 }
 
 // Manifold returns a manifold that runs the flag in a dependency engine. Its
@@ -44,7 +47,7 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 	if err := ctx.Get(c.RaftName, nil); err != nil {
 		return nil, err
 	}
-	return NewWorker(Config{Tracker: c.Tracker})
+	return NewWorker(c.Tracker)
 }
 
 func output(in worker.Worker, out any) error {

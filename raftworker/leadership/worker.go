@@ -14,19 +14,6 @@ import (
 // manifold's filter turns it into the engine's bounce.
 var ErrChanged = errors.New("leadership has changed")
 
-// Config is a Worker's configuration.
-type Config struct {
-	Tracker *Tracker
-}
-
-// Validate returns an error for the first field that is not valid.
-func (c Config) Validate() error {
-	if c.Tracker == nil {
-		return errors.New("nil Tracker not valid")
-	}
-	return nil
-}
-
 // Worker is a gate.Flag that lives for one term of this agent's leadership, or the
 // time between two of them. Its value never changes: when it would, the worker ends
 // with ErrChanged, and the engine stops its dependents before it starts the next
@@ -44,11 +31,8 @@ type Worker struct {
 var _ gate.Flag = (*Worker)(nil)
 
 // NewWorker starts a flag with the present leadership.
-func NewWorker(cfg Config) (*Worker, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, err
-	}
-	w := &Worker{watch: cfg.Tracker.Watch()}
+func NewWorker(t *Tracker) (*Worker, error) {
+	w := &Worker{watch: t.Watch()}
 	// The first Next returns the present and does not wait.
 	held, err := w.watch.Next(context.Background())
 	if err != nil {

@@ -1,7 +1,6 @@
-package transport
+package peering
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -12,18 +11,13 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/inbound"
+	"github.com/interrex/interrex/transport"
 )
 
 // DefaultTimeout bounds one read or write of a raft request if Config.Timeout is
 // zero. It equals TCP_USER_TIMEOUT, so both give up on a silent peer after the same
 // time.
 const DefaultTimeout = 10 * time.Second
-
-// Dialer makes the TCP connection below TLS. A *net.Dialer is one; tests use
-// another to put a proxy in between.
-type Dialer interface {
-	DialContext(ctx context.Context, network, address string) (net.Conn, error)
-}
 
 // Config is the configuration of a Transport.
 type Config struct {
@@ -32,7 +26,7 @@ type Config struct {
 
 	// TLS supplies the certificates. Without it the agent has no peers: it opens no
 	// port, does not dial, and its raft transport is in memory.
-	TLS TLS
+	TLS transport.TLS
 
 	// Listen is the address to bind, host:port. A Listener is used in its place.
 	// New takes ownership of it, even when New fails.
@@ -88,7 +82,7 @@ type Config struct {
 	Logger interrex.Logger
 
 	// Dialer makes connections; nil: a *net.Dialer.
-	Dialer Dialer
+	Dialer transport.Dialer
 
 	// Timeout bounds each read and write of a raft request; zero:
 	// DefaultTimeout.

@@ -1,4 +1,4 @@
-package transport
+package peering
 
 import (
 	"github.com/interrex/interrex/internal/inbound"

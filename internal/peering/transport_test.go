@@ -1,4 +1,4 @@
-package transport
+package peering
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package transport
+package peering
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/inbound"
+	"github.com/interrex/interrex/transport"
 )
 
 // Whichever of the two dials, the agent that was removed learns of it, and the other
@@ -134,7 +135,7 @@ func TestStrangersAreRefusedInWordsAtBothEnds(t *testing.T) {
 }
 
 // mixed shows one certificate and trusts another authority.
-type mixed struct{ own, roots TLS }
+type mixed struct{ own, roots transport.TLS }
 
 func (m mixed) Certificate() (*tls.Certificate, error) { return m.own.Certificate() }
 func (m mixed) Roots() (*x509.CertPool, error)         { return m.roots.Roots() }

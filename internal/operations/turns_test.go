@@ -1,0 +1,83 @@
+package operations
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/interrex/interrex"
+)
+
+// One caller makes a hundred lists at once, and then another makes two.
+func TestLongReadsTakeTurnsByCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns(1)
+		if err := turns.take(t.Context(), "first"); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var order []string
+		var all sync.WaitGroup
+		read := func(share string) {
+			all.Go(func() {
+				if err := turns.take(t.Context(), share); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				order = append(order, share)
+				mu.Unlock()
+				turns.give()
+			})
+			synctest.Wait()
+		}
+		for range 100 {
+			read("many")
+		}
+		read("few")
+		read("few")
+		turns.give()
+		all.Wait()
+		if len(order) != 102 || !slices.Equal(order[:5], []string{"many", "few", "many", "few", "many"}) {
+			t.Errorf("%d reads, first those of %v", len(order), order[:5])
+		}
+	})
+}
+
+func TestALongReadDoesNotWaitForItsTurnWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns(0)
+		if err := turns.take(t.Context(), "x"); interrex.KindOf(err) != interrex.ErrOverloaded || interrex.RetryAfter(err) == 0 {
+			t.Errorf("it ends with %v", err)
+		}
+	})
+}
+
+func TestALongReadWhoseCallerHasGoneTakesNoTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns(1)
+		if err := turns.take(t.Context(), "first"); err != nil {
+			t.Fatal(err)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for _, ctx := range []context.Context{gone, t.Context(), gone} {
+			all.Go(func() {
+				if err := turns.take(ctx, "x"); (err != nil) != (ctx == gone) {
+					t.Errorf("%v", err)
+				} else if err == nil {
+					turns.give()
+				}
+			})
+			synctest.Wait()
+		}
+		cancel()
+		synctest.Wait()
+		turns.give()
+		all.Wait()
+		if turns.free != 1 || len(turns.waiting) != 0 || turns.shares.Len() != 0 {
+			t.Errorf("%d are free, and %d callers wait", turns.free, len(turns.waiting))
+		}
+	})
+}
