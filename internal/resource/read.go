@@ -158,3 +158,16 @@ func (t *Table) Usage() Usage {
 	defer t.mu.RUnlock()
 	return Usage{Count: int64(t.rows.Len()), MaxCount: t.limits.count, Bytes: t.bytes, MaxBytes: t.limits.bytes}
 }
+
+// Tally calls note with the namespace of each resource, and the bytes that it has in a
+// snapshot.
+func (t *Table) Tally(note func(namespace string, bytes int)) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var b []byte
+	t.rows.Scan(func(_ string, r *Record) bool {
+		b = appendRecord(b[:0], r)
+		note(r.ID.Tenancy.Namespace, len(b))
+		return true
+	})
+}
