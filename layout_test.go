@@ -102,7 +102,7 @@ var floors = map[string]int{
 	"internal/consistency": 3, // who leads, whether the state is fresh enough, and the errors
 	"internal/operations":  4, // operations on streams: forwarding, retries, webhooks
 	"internal/watches":     4, // the watches of callers
-	"internal/copies":      4, // the copies of the state that callers save
+	"internal/copies":      4, // the copies of the state, and what is in one
 	"internal/services":    4, // the services of interrex's own tables
 	"internal/plainhttp":   5, // /changes and /kv
 	"internal/apiserver":   6, // the API of one agent

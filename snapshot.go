@@ -24,7 +24,7 @@ type Snapshot struct {
 	Term        uint64 // of that entry
 	Revision    Revision
 	ClusterTime time.Duration // the cluster's time at that entry
-	AgentID     string        // of the agent that has sent it
+	AgentID     string        // of the agent that has sent it; empty: it was read from a file
 	MadeAt      time.Time     // by that agent's clock
 	Consistency Consistency   // how that agent was read
 	Bytes       int64

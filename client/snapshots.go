@@ -93,7 +93,7 @@ func (d *download) run(ctx context.Context, q *interrexv1.SaveRequest) (s interr
 	}
 	switch {
 	case err == nil:
-		return d.facts(file.Bytes()), nil
+		return d.complete(file.Snapshot()), nil
 	case d.lost != nil:
 		return s, d.lost
 	case interrex.KindOf(err) != "":
@@ -157,13 +157,9 @@ func (d *download) receive() error {
 	return nil
 }
 
-// facts returns what a file of that size shows.
-func (d *download) facts(bytes int64) interrex.Snapshot {
+// complete adds what the agent has said of the snapshot beside the file.
+func (d *download) complete(s interrex.Snapshot) interrex.Snapshot {
 	var in wire.Reader
-	m := d.about
-	return interrex.Snapshot{
-		ClusterID: m.GetClusterId(), Epoch: m.GetEpoch(), LogIndex: m.GetLogIndex(), Term: m.GetTerm(), Revision: interrex.Revision(m.GetRevision()),
-		ClusterTime: m.GetClusterTime().AsDuration(), AgentID: m.GetAgentId(), MadeAt: m.GetMadeAt().AsTime(),
-		Consistency: in.Consistency(m.GetConsistency()), Bytes: bytes,
-	}
+	s.AgentID, s.MadeAt, s.Consistency = d.about.GetAgentId(), d.about.GetMadeAt().AsTime(), in.Consistency(d.about.GetConsistency())
+	return s
 }

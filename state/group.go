@@ -251,7 +251,7 @@ func (ts tableSet) decodeReply(b []byte, table TableID) (Reply, error) {
 	}
 	t := ts.find(table)
 	if t == nil {
-		return nil, fmt.Errorf("a record is of the unknown table %d", table)
+		return nil, unknownTable(table)
 	}
 	reply, err := t.DecodeReply(slices.Clone(b))
 	if err != nil {

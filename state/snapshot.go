@@ -192,12 +192,12 @@ const chunkBytes = 64 << 10
 
 // replace replaces the content by what was verified.
 func (s *State) replace(h snapfile.Header, parts []part) error {
-	sys, err := decodeSystem(parts[0].chunks, s.tables)
+	sys, err := decodeSystem(parts[0].chunks, s.tables, s.tables)
 	if err != nil {
 		return fmt.Errorf("the system section: %w", err)
 	}
-	if sys.identity.ClusterID != h.ClusterID || sys.identity.Epoch != h.Epoch {
-		return errors.New("its header and its content belong to different histories")
+	if err := sys.belongsTo(h); err != nil {
+		return err
 	}
 	if err := s.system.identity.same(sys.identity); err != nil {
 		return err
@@ -205,7 +205,7 @@ func (s *State) replace(h snapfile.Header, parts []part) error {
 	s.tables.lock()
 	defer s.tables.unlock()
 	for _, p := range parts[1:] {
-		if err := restoreTable(s.tables.find(TableID(p.Table)), p); err != nil {
+		if err := restoreTable(s.tables.find(TableID(p.Table)), p.Section, &chunkReader{p.chunks}); err != nil {
 			s.halt(h.Index, err)
 			return err
 		}
@@ -224,14 +224,22 @@ func (s *State) replace(h snapfile.Header, parts []part) error {
 	return nil
 }
 
-func restoreTable(t Table, p part) (err error) {
+// belongsTo refuses a header of another history.
+func (s *system) belongsTo(h snapfile.Header) error {
+	if s.identity.ClusterID != h.ClusterID || s.identity.Epoch != h.Epoch {
+		return errors.New("its header and its content belong to different histories")
+	}
+	return nil
+}
+
+func restoreTable(t Table, s snapfile.Section, content io.Reader) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("table %q: panic: %v", p.Name, r)
+			err = fmt.Errorf("table %q: panic: %v", s.Name, r)
 		}
 	}()
-	if err := t.Restore(p.Version, &chunkReader{p.chunks}); err != nil {
-		return fmt.Errorf("table %q: %w", p.Name, err)
+	if err := t.Restore(s.Version, content); err != nil {
+		return fmt.Errorf("table %q: %w", s.Name, err)
 	}
 	return nil
 }

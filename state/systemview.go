@@ -109,8 +109,13 @@ func (v *systemView) appendRecord(b []byte, r *record) []byte {
 	return appendBytes(b, v.reply)
 }
 
+// replyDecoder decodes the replies that records have.
+type replyDecoder interface {
+	decodeReply(b []byte, table TableID) (Reply, error)
+}
+
 // decodeSystem reads what a view has written.
-func decodeSystem(chunks [][]byte, tables tableSet) (*system, error) {
+func decodeSystem(chunks [][]byte, tables tableSet, replies replyDecoder) (*system, error) {
 	d := decoder{b: bytes.Join(chunks, nil)}
 	sys := newSystem(declare(tables))
 	sys.identity = d.identity()
@@ -120,12 +125,12 @@ func decodeSystem(chunks [][]byte, tables tableSet) (*system, error) {
 	r.names.lost = interrex.Revision(d.uvarint())
 	var names []*name
 	for n := d.count(); n > 0 && d.err == nil; n-- {
-		names = append(names, d.name(tables))
+		names = append(names, d.name(replies))
 	}
 	r.singles.lost, r.singles.early = interrex.Revision(d.uvarint()), Time(d.varint())
 	var singles []*single
 	for n := d.count(); n > 0 && d.err == nil; n-- {
-		singles = append(singles, d.single(tables))
+		singles = append(singles, d.single(replies))
 	}
 	if err := d.end(); err != nil {
 		return nil, err
@@ -136,13 +141,13 @@ func decodeSystem(chunks [][]byte, tables tableSet) (*system, error) {
 	return sys, r.singles.restore(singles)
 }
 
-func (d *decoder) name(tables tableSet) *name {
+func (d *decoder) name(replies replyDecoder) *name {
 	o := opener{strings.Clone(d.text()), d.uint64()}
 	revision, user, mark, last := interrex.Revision(d.uvarint()), d.user(), d.uvarint(), Time(d.varint())
 	n := newName(o, revision, user, last)
 	n.mark = mark
 	for i := d.count(); i > 0 && d.err == nil; i-- {
-		r := d.record(tables)
+		r := d.record(replies)
 		if last := len(n.records.all) - 1; r.number < n.mark || last >= 0 && r.number <= n.records.all[last].number {
 			d.fail(fmt.Errorf("record %d of the name of revision %d is out of order", r.number, n.revision))
 		}
@@ -152,9 +157,9 @@ func (d *decoder) name(tables tableSet) *name {
 	return n
 }
 
-func (d *decoder) single(tables tableSet) *single {
+func (d *decoder) single(replies replyDecoder) *single {
 	s := &single{key: singleKey{d.text(), d.text(), d.text()}.clone(), user: d.user(), at: Time(d.varint())}
-	s.record = d.record(tables)
+	s.record = d.record(replies)
 	return s
 }
 
@@ -167,7 +172,7 @@ func (d *decoder) user() string {
 	return text
 }
 
-func (d *decoder) record(tables tableSet) record {
+func (d *decoder) record(replies replyDecoder) record {
 	r := record{number: d.uvarint(), table: TableID(d.small(math.MaxUint16)), attempt: uint32(d.small(math.MaxUint32))}
 	r.content = d.uint64()
 	r.revision = interrex.Revision(d.uvarint())
@@ -176,7 +181,7 @@ func (d *decoder) record(tables tableSet) record {
 		return r
 	}
 	var err error
-	if r.reply, err = tables.decodeReply(reply, r.table); err != nil {
+	if r.reply, err = replies.decodeReply(reply, r.table); err != nil {
 		d.fail(err)
 	}
 	r.bytes = uint32(len(reply))

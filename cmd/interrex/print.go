@@ -157,6 +157,24 @@ func (a *app) table(t table) error {
 	return a.grid(t.notes)
 }
 
+// tables prints tables that have rows, with an empty line between them.
+func (a *app) tables(all ...table) error {
+	for i, t := range all {
+		if len(t.rows) == 0 {
+			continue
+		}
+		if i > 0 {
+			if err := a.line(""); err != nil {
+				return err
+			}
+		}
+		if err := a.table(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (a *app) grid(rows [][]string) error {
 	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
 	for _, row := range rows {

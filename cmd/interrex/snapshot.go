@@ -16,9 +16,9 @@ func newSnapshot(a *app) *cobra.Command {
 		Use:   "snapshot",
 		Short: "Save the cluster's state in a file, and look into such files",
 		Example: `  interrex snapshot save backup.snap
-  interrex snapshot save - | ssh backups 'cat >backup.snap'`,
+  interrex snapshot inspect backup.snap`,
 	})
-	c.AddCommand(newSnapshotSave(a))
+	c.AddCommand(newSnapshotSave(a), newSnapshotInspect(a))
 	return c
 }
 

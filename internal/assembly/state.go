@@ -71,6 +71,9 @@ func (b builtin) all() []state.Table {
 	return []state.Table{b.leases, b.resources, b.changes, b.hooks, b.members, b.access}
 }
 
+// OwnTables makes the tables of interrex, empty.
+func OwnTables() []state.Table { return newBuiltin().all() }
+
 // tables makes the tables of this agent, empty: interrex's, those of the embedder, and
 // that of the embedder's machine, which is nil where there is none.
 func (s *Set) tables(now clock.Clock) (own builtin, all []state.Table, served []method.Service, machine *fsm.Table, err error) {

@@ -3,6 +3,7 @@ package change
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/interest"
@@ -166,6 +167,16 @@ func (t *Table) Floor() interrex.Revision {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.feed.floor
+}
+
+// Newest returns when the newest kept change was made, by its leader's wall clock; zero:
+// none is kept.
+func (t *Table) Newest() (at time.Time) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	v := t.feed.view()
+	v.backward(place{run: len(v.runs)}, func(e *state.Event) bool { at = e.Wall; return false })
+	return at
 }
 
 // Kept returns the number of kept changes, and their approximate size in bytes.

@@ -1,2 +1,3 @@
-// Package copies owns the copies of the replicated state that callers save.
+// Package copies owns the copies of the replicated state: the snapshots that callers
+// save, and what is in such a file.
 package copies

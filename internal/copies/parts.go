@@ -20,6 +20,9 @@ const (
 	partCost  = 4 * partBytes
 )
 
+// maxRest bounds the pause after a part.
+const maxRest = 20 * time.Millisecond
+
 // parts sends a snapshot that is written to it.
 type parts struct {
 	ctx    context.Context
@@ -27,7 +30,8 @@ type parts struct {
 	send   func(*interrexv1.SaveResponse) error
 	about  *interrexv1.Snapshot // to be sent; nil: it was sent
 	buffer []byte
-	err    error // why it could not send
+	began  time.Time // the part in buffer
+	err    error     // why it could not send
 }
 
 var _ raft.SnapshotSink = (*parts)(nil)
@@ -41,7 +45,7 @@ func (p *parts) reserve() error {
 	if err := admission.AccountOf(p.ctx).Take(partCost, admission.Large); err != nil {
 		return err
 	}
-	p.buffer = make([]byte, 0, partBytes)
+	p.buffer, p.began = make([]byte, 0, partBytes), time.Now()
 	return nil
 }
 
@@ -85,6 +89,16 @@ func (p *parts) flush() {
 		p.err = p.bound(func() error { return p.send(&interrexv1.SaveResponse{Snapshot: p.about, Data: p.buffer}) })
 	}
 	p.about, p.buffer = nil, p.buffer[:0]
+	p.rest()
+}
+
+// rest pauses for as long as the last part took, so that a save takes at most half of a
+// processor, and others wait less.
+func (p *parts) rest() {
+	if took := time.Since(p.began); p.err == nil {
+		time.Sleep(min(took, maxRest))
+	}
+	p.began = time.Now()
 }
 
 // describe completes what is said of a snapshot from the beginning of its file.

@@ -128,6 +128,24 @@ func (t *Table) Counts() map[string]int64 {
 	return t.used.Counts()
 }
 
+// Tally calls note with the namespace of each lease, and of each history of a key, how
+// many leases that is, and the bytes that it has in a snapshot.
+func (t *Table) Tally(note func(namespace string, leases, bytes int)) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var b []byte
+	t.rows.Scan(func(_ string, l *row) bool {
+		b = appendRecord(b[:0], l.record())
+		note(l.namespace(), 1, len(b))
+		return true
+	})
+	t.history.byKey.Scan(func(_ string, p *past) bool {
+		b = appendPast(b[:0], p)
+		note(split(p.key).Namespace, 0, len(b))
+		return true
+	})
+}
+
 // CanExpire reports whether there is a lease or a pin that can expire.
 func (t *Table) CanExpire() bool {
 	t.mu.RLock()

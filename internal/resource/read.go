@@ -153,3 +153,16 @@ func (t *Table) Usage() capacity.Usage {
 	defer t.mu.RUnlock()
 	return t.used.Usage(t.limits.Limits)
 }
+
+// Tally calls note with the namespace of each resource, and the bytes that it has in a
+// snapshot.
+func (t *Table) Tally(note func(namespace string, bytes int)) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var b []byte
+	t.rows.Scan(func(_ string, r *Record) bool {
+		b = appendRecord(b[:0], r)
+		note(r.ID.Tenancy.Namespace, len(b))
+		return true
+	})
+}

@@ -1,10 +1,14 @@
 package snapfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"time"
+
+	"github.com/interrex/interrex"
 )
 
 // Reader reads a snapshot, section by section: Next, then Read up to the section's end.
@@ -17,7 +21,8 @@ type Reader struct {
 	sections int
 	chunk    []byte   // of the section, not read yet
 	ahead    *Section // its head was read
-	err      error    // final; io.EOF after the trailer
+	ended    bool     // the trailer was read
+	err      error    // final; io.EOF after a right trailer
 }
 
 // Open reads the header.
@@ -58,7 +63,7 @@ func (r *Reader) Next() (Section, error) {
 // its end.
 func (r *Reader) Read(p []byte) (int, error) {
 	for len(r.chunk) == 0 {
-		if r.ahead != nil {
+		if r.ahead != nil || r.ended {
 			return 0, io.EOF
 		}
 		if r.err != nil {
@@ -76,10 +81,10 @@ func (r *Reader) advance() {
 	r.chunk = nil
 	kind, payload, err := r.frames.next()
 	switch {
+	case kind == frameTrailer:
+		r.ended, r.err = true, cmp.Or(err, io.EOF)
 	case err != nil:
 		r.err = err
-	case kind == frameTrailer:
-		r.err = io.EOF
 	case kind == frameSection && r.sections < math.MaxUint16:
 		s, err := decodeSection(payload)
 		if err != nil {
@@ -95,8 +100,14 @@ func (r *Reader) advance() {
 	}
 }
 
-// Bytes returns how many bytes of the snapshot were read.
-func (r *Reader) Bytes() int64 { return r.frames.bytes }
+// Snapshot says what a snapshot shows that was read as a whole.
+func (r *Reader) Snapshot() interrex.Snapshot {
+	h := r.Header
+	return interrex.Snapshot{
+		ClusterID: h.ClusterID, Epoch: h.Epoch.Number, LogIndex: h.Index, Term: h.Term,
+		Revision: h.Revision, ClusterTime: time.Duration(h.Time), Bytes: r.frames.bytes,
+	}
+}
 
 // Check reads the rest of a snapshot, and verifies that it is complete and undamaged.
 func (r *Reader) Check() error {

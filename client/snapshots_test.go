@@ -1,0 +1,149 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/snapfile"
+	"github.com/interrex/interrex/internal/wire"
+)
+
+// copier is an agent that sends parts, and then an error or nothing.
+type copier struct {
+	parts [][]byte
+	err   error
+	asked chan *interrexv1.SaveRequest
+}
+
+func (c *copier) Save(_ context.Context, q *connect.Request[interrexv1.SaveRequest], to *connect.ServerStream[interrexv1.SaveResponse]) error {
+	select {
+	case c.asked <- q.Msg:
+	default:
+	}
+	for i, part := range c.parts {
+		m := &interrexv1.SaveResponse{Data: part}
+		if i == 0 {
+			m.Snapshot = &interrexv1.Snapshot{AgentId: "n7"}
+		}
+		if err := to.Send(m); err != nil {
+			return err
+		}
+	}
+	return c.err
+}
+
+// serve starts the copier, and returns its address.
+func (c *copier) serve(t *testing.T) string {
+	t.Helper()
+	c.asked = make(chan *interrexv1.SaveRequest, 1)
+	_, h := interrexv1.NewMaintenanceServiceHandler(c)
+	at := httptest.NewUnstartedServer(h)
+	at.Config.Protocols = new(http.Protocols)
+	at.Config.Protocols.SetUnencryptedHTTP2(true)
+	at.Start()
+	t.Cleanup(at.Close)
+	return at.URL
+}
+
+// saved saves a snapshot from the agents at some addresses.
+func saved(t *testing.T, addresses ...string) (string, interrex.Snapshot, error) {
+	t.Helper()
+	c, err := client.Dial(t.Context(), client.Config{Addresses: addresses, Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var b bytes.Buffer
+	got, err := c.Snapshots().Save(t.Context(), &b, interrex.ReadOptions{Consistency: interrex.Eventual, MinRevision: 7})
+	return b.String(), got, err
+}
+
+// snapshotFile returns a small snapshot.
+func snapshotFile() []byte {
+	var b bytes.Buffer
+	w := snapfile.NewWriter(&b, snapfile.Header{ClusterID: "c", Index: 5, Term: 2, Revision: 9, Time: int64(time.Minute)})
+	_ = w.Begin(snapfile.Section{Name: "state", Version: 1})
+	_, _ = w.Write(bytes.Repeat([]byte("content"), 30_000))
+	_ = w.Close()
+	return b.Bytes()
+}
+
+func TestASavedSnapshotIsWhatTheAgentSent(t *testing.T) {
+	file := snapshotFile()
+	agent := copier{parts: [][]byte{file[:10], file[10:100_000], nil, file[100_000:]}}
+	text, got, err := saved(t, agent.serve(t))
+	want := interrex.Snapshot{ClusterID: "c", LogIndex: 5, Term: 2, Revision: 9, ClusterTime: time.Minute, AgentID: "n7", MadeAt: got.MadeAt, Bytes: int64(len(file))}
+	if err != nil || text != string(file) || got != want {
+		t.Errorf("%d bytes, %+v, %v", len(text), got, err)
+	}
+	if q := <-agent.asked; q.GetConsistency() != interrexv1.Consistency_CONSISTENCY_EVENTUAL || q.GetMinRevision() != 7 {
+		t.Errorf("asked %v", q)
+	}
+}
+
+func TestASnapshotThatIsNotWholeIsAnError(t *testing.T) {
+	file := snapshotFile()
+	flipped := bytes.Clone(file)
+	flipped[70_000] ^= 1
+	for name, c := range map[string]struct {
+		agent copier
+		kind  interrex.Kind
+		text  string
+	}{
+		"cut":      {copier{parts: [][]byte{file[:100_000]}}, interrex.ErrUnavailable, "is not whole: it is cut short, after byte 100000"},
+		"damaged":  {copier{parts: [][]byte{flipped}}, interrex.ErrUnavailable, "is not whole: it is damaged"},
+		"too long": {copier{parts: [][]byte{file, file}}, interrex.ErrUnavailable, "bytes after its end"},
+		"stopping": {copier{parts: [][]byte{file[:100_000]}, err: wire.Error(interrex.Errorf(interrex.ErrDraining, "this agent is stopping"))}, interrex.ErrDraining, "this agent is stopping"},
+	} {
+		if _, _, err := saved(t, c.agent.serve(t)); interrex.KindOf(err) != c.kind || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestASaveGoesToAnotherAgentUntilOneBegins(t *testing.T) {
+	file := snapshotFile()
+	full := copier{err: wire.Error(interrex.Errorf(interrex.ErrDraining, "this agent is stopping"))}
+	half := copier{parts: [][]byte{file[:100_000]}}
+	whole := copier{parts: [][]byte{file}}
+	at := whole.serve(t)
+	if text, _, err := saved(t, "127.0.0.1:1", full.serve(t), at); err != nil || text != string(file) {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
+	if text, _, err := saved(t, half.serve(t), at); err == nil || len(text) != 100_000 {
+		t.Errorf("after one has begun, another goes on: %d bytes, %v", len(text), err)
+	}
+	denied := copier{err: wire.Error(interrex.Errorf(interrex.ErrDenied, "only an operator"))}
+	if _, _, err := saved(t, denied.serve(t), at); interrex.KindOf(err) != interrex.ErrDenied {
+		t.Errorf("a refusal: %v", err)
+	}
+}
+
+// fullDisk takes nothing.
+type fullDisk struct{ err error }
+
+func (f fullDisk) Write([]byte) (int, error) { return 0, f.err }
+
+func TestAnErrorOfTheWriterIsReturnedAsItIs(t *testing.T) {
+	full := errors.New("no space")
+	agent := copier{parts: [][]byte{snapshotFile()}}
+	c, err := client.Dial(t.Context(), client.Config{Addresses: []string{agent.serve(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Snapshots().Save(t.Context(), fullDisk{full}, interrex.ReadOptions{}); err != full {
+		t.Errorf("got %v", err)
+	}
+}

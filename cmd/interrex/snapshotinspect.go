@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interrex/interrex/internal/assembly"
+	"github.com/interrex/interrex/internal/copies"
+	"github.com/interrex/interrex/internal/disk"
+)
+
+// maxNamespaces is how many namespaces are shown.
+const maxNamespaces = 10
+
+func newSnapshotInspect(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "inspect FILE",
+		Short: "Verify a snapshot file, and show what is in it",
+		Long: `Verifies a snapshot file, reads all of it, and shows what is in it: what it shows of which
+cluster, its tables, and the ten namespaces with the most bytes of leases and resources.
+- is standard input. It needs no agent. If the file is damaged, cut, of another program
+or of a newer version, the exit code is 1, and the error names the part.
+
+A table of a program that embeds interrex is listed with its bytes; this command cannot
+read what is in it, and verifies its checksums only.`,
+		Example: `  interrex snapshot inspect backup.snap
+  interrex snapshot inspect backup.snap -o json | jq -r .revision
+  ssh backups 'cat backup.snap' | interrex snapshot inspect -`,
+		Args: arguments(1, "FILE"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, err := inspectFile(args[0])
+			if err != nil {
+				return fmt.Errorf("%s: %w", displayName(args[0]), err)
+			}
+			return a.printContents(args[0], c)
+		},
+	}
+}
+
+func inspectFile(path string) (copies.Contents, error) {
+	if path == "-" {
+		return copies.Inspect(os.Stdin, assembly.OwnTables)
+	}
+	if err := disk.MustBeRegular(path); err != nil {
+		return copies.Contents{}, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return copies.Contents{}, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	return copies.Inspect(f, assembly.OwnTables)
+}
+
+// inspectedSnapshot is the document of a snapshot that was looked into.
+type inspectedSnapshot struct {
+	File string `json:"file"`
+	snapshotFacts
+	LastChange string              `json:"last_change"` // empty: no change is kept
+	Tables     []snapshotTable     `json:"tables"`
+	Namespaces []snapshotNamespace `json:"namespaces"` // the ten largest
+}
+
+type snapshotTable struct {
+	Name    string `json:"name"`
+	Version int    `json:"version"`
+	Count   *int   `json:"count"` // null: it is not known
+	Bytes   string `json:"bytes"`
+}
+
+type snapshotNamespace struct {
+	Name      string `json:"name"`
+	Leases    int    `json:"leases"`
+	Resources int    `json:"resources"`
+	Bytes     string `json:"bytes"`
+}
+
+func (a *app) printContents(file string, c copies.Contents) error {
+	d := inspectedSnapshot{File: file, snapshotFacts: factsOf(c.Snapshot), Tables: []snapshotTable{}, Namespaces: []snapshotNamespace{}}
+	rows := factRows(c.Snapshot)
+	if !c.LastChange.IsZero() {
+		d.LastChange = c.LastChange.UTC().Format(time.RFC3339Nano)
+		rows = append(rows, []string{"LAST CHANGE", stamp(c.LastChange)})
+	}
+	tables := table{header: []string{"TABLE", "VERSION", "ROWS", "BYTES"}}
+	for _, t := range c.Tables {
+		one, count := snapshotTable{Name: t.Name, Version: int(t.Version), Bytes: strconv.FormatInt(t.Bytes, 10)}, "-"
+		if t.Count >= 0 {
+			one.Count, count = &t.Count, strconv.Itoa(t.Count)
+		}
+		d.Tables = append(d.Tables, one)
+		tables.rows = append(tables.rows, []string{t.Name, strconv.Itoa(one.Version), count, one.Bytes})
+	}
+	spaces := table{header: []string{"NAMESPACE", "LEASES", "RESOURCES", "BYTES"}}
+	for _, n := range c.Namespaces[:min(len(c.Namespaces), maxNamespaces)] {
+		one := snapshotNamespace{Name: n.Name, Leases: n.Leases, Resources: n.Resources, Bytes: strconv.FormatInt(n.Bytes, 10)}
+		d.Namespaces = append(d.Namespaces, one)
+		spaces.rows = append(spaces.rows, []string{n.Name, strconv.Itoa(n.Leases), strconv.Itoa(n.Resources), one.Bytes})
+	}
+	if a.quiet || a.output != "table" {
+		return a.print(d, table{}, c.ClusterID)
+	}
+	return a.tables(table{rows: rows}, tables, spaces)
+}

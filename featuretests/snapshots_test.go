@@ -1,0 +1,228 @@
+package featuretests
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+)
+
+// save runs 'snapshot save' at member i, and returns the file.
+func (f *fleet) save(i int, name string) []byte {
+	f.t.Helper()
+	path := filepath.Join(f.dir, name)
+	if out, err := f.at(i, "snapshot", "save", "--force", path).CombinedOutput(); err != nil {
+		f.t.Fatalf("%s cannot save: %v: %s", f.id(i), err, out)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return file
+}
+
+// at returns a command at member i that was not started.
+func (f *fleet) at(i int, args ...string) *exec.Cmd {
+	f.t.Helper()
+	path, err := binary()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(f.t.Context(), path, args...)
+	cmd.Env = append(os.Environ(), "INTERREX_ADDR="+f.socket(i))
+	cmd.WaitDelay = patience
+	return cmd
+}
+
+// append appends changes of half a MiB each through member i, that many MiB together.
+func (f *fleet) append(i, mib int) {
+	f.t.Helper()
+	changes := dial(f.t, client.Config{Addresses: []string{f.socket(i)}}).Changes()
+	for n := range 2 * mib {
+		if _, err := changes.Append(f.t.Context(), interrex.AppendRequest{Data: []byte(`"` + strings.Repeat(string(rune('a'+n%26)), 500<<10) + `"`)}); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+// only fails unless a directory has these files and no others.
+func only(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, one := range all {
+		found = append(found, one.Name())
+	}
+	if fmt.Sprint(found) != fmt.Sprint(names) {
+		t.Errorf("%s has %q, want %q", dir, found, names)
+	}
+}
+
+func TestEveryAgentSavesTheSameStateUnderLoad(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	stop := make(chan struct{})
+	var load sync.WaitGroup
+	for i := range 3 {
+		leases := dial(t, client.Config{Addresses: []string{f.socket(i)}}).Leases()
+		load.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				k := key(fmt.Sprintf("load-%d/%d", i, n))
+				if won, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: k, Holder: "ann", TTL: time.Hour}); err == nil && n%2 == 0 {
+					_, _ = leases.Revoke(t.Context(), interrex.RevokeRequest{Key: k, Token: won.Lease.Token})
+				}
+			}
+		})
+	}
+	for n := range 9 {
+		name := fmt.Sprintf("%d.snap", n)
+		f.save(n%3, name)
+		if out, said := f.printed("snapshot", "inspect", filepath.Join(f.dir, name)); !strings.Contains(out, "\nleases ") {
+			t.Errorf("inspected: %s%s", out, said)
+		}
+	}
+	close(stop)
+	load.Wait()
+	eventually(t, "all agents save the same", func() error {
+		first := f.save(0, "0.snap")
+		for i := 1; i < 3; i++ {
+			if !bytes.Equal(f.save(i, "1.snap"), first) {
+				return errors.New("they differ")
+			}
+		}
+		return nil
+	})
+}
+
+// The command is stopped while it receives, and goes on when the agent is dead.
+func TestASaveFromAnAgentThatDiesLeavesNoFile(t *testing.T) {
+	f := newFleet(t, 1, nil)
+	f.append(0, 20)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x.snap")
+	for caught := false; !caught; {
+		_ = os.Remove(path) // of the last round
+		cmd := f.at(0, "snapshot", "save", path, "--timeout", "2s")
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		if caught = receiving(dir, path, ended); !caught {
+			continue
+		}
+		_ = cmd.Process.Signal(syscall.SIGSTOP)
+		if _, err := os.Stat(path); err == nil { // it was faster
+			_ = cmd.Process.Signal(syscall.SIGCONT)
+			<-ended
+			caught = false
+			continue
+		}
+		f.kill(0)
+		_ = cmd.Process.Signal(syscall.SIGCONT)
+		err := <-ended
+		if _, there := os.Stat(path); there == nil && err == nil {
+			f.start(0) // all of it had been sent before
+			f.answers(0)
+			caught = false
+			continue
+		}
+		if err == nil || !strings.Contains(said.String(), "cannot save "+path) {
+			t.Errorf("it ends with %v: %s", err, said.String())
+		}
+		only(t, dir)
+	}
+}
+
+// receiving waits until a file beside path has something in it; false: the command has
+// ended before that was seen.
+func receiving(dir, path string, ended chan error) bool {
+	for {
+		select {
+		case err := <-ended:
+			ended <- err
+			return false
+		default:
+		}
+		all, _ := filepath.Glob(filepath.Join(dir, filepath.Base(path)+".*.new"))
+		for _, one := range all {
+			if info, err := os.Stat(one); err == nil && info.Size() > 0 {
+				return true
+			}
+		}
+	}
+}
+
+func TestASaveToAFullDiskLeavesNoFile(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("this test mounts a small file system, which only root may: it did not run")
+	}
+	f := newFleet(t, 1, nil)
+	f.append(0, 4)
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatalf("cannot mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	kept := filepath.Join(dir, "kept.snap")
+	if err := os.WriteFile(kept, []byte("older"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := f.at(0, "snapshot", "save", kept, "--force").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "no space left on device") {
+		t.Errorf("it ends with %v: %s", err, out)
+	}
+	only(t, dir, "kept.snap")
+	if text, err := os.ReadFile(kept); err != nil || string(text) != "older" {
+		t.Errorf("the older file is %q, %v", text, err)
+	}
+}
+
+// A pipe that nobody reads is as a slow network.
+func TestASaveThatIsReadSlowlyIsWhole(t *testing.T) {
+	f := newFleet(t, 1, nil)
+	f.append(0, 12)
+	cmd := f.at(0, "snapshot", "save", "-")
+	pipe, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	leases := dial(t, client.Config{Addresses: []string{f.socket(0)}}).Leases()
+	for n := range 100 { // the agent does not wait for it
+		if _, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key(fmt.Sprintf("app/%d", n)), Holder: "ann", TTL: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, err := io.ReadAll(pipe)
+	if err := errors.Join(err, cmd.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	inspect := f.at(0, "snapshot", "inspect", "-", "-o", "json")
+	inspect.Stdin = bytes.NewReader(file)
+	if out, err := inspect.CombinedOutput(); err != nil || strings.Contains(string(out), `"name": "app"`) {
+		t.Errorf("%v: what came after the save began is in it: %s", err, out)
+	}
+}
