@@ -3,7 +3,6 @@ package apiserver
 import (
 	"bytes"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,13 +18,13 @@ const metricsPause = 100 * time.Millisecond
 type metricsPage struct {
 	page http.Handler
 
-	mu    sync.Mutex
+	turn  chan struct{} // holds one while a request collects
 	begun time.Time
 	last  *written // not modified any more
 }
 
 func newMetricsPage(of prometheus.Gatherer) *metricsPage {
-	return &metricsPage{page: promhttp.HandlerFor(of, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, DisableCompression: true})}
+	return &metricsPage{turn: make(chan struct{}, 1), page: promhttp.HandlerFor(of, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, DisableCompression: true})}
 }
 
 // ServeHTTP implements http.Handler.
@@ -40,8 +39,8 @@ func (p *metricsPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // after returns a page whose metrics were collected after a time.
 func (p *metricsPage) after(asked time.Time) *written {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.turn <- struct{}{}
+	defer func() { <-p.turn }()
 	if p.begun.After(asked) {
 		return p.last
 	}
