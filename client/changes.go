@@ -19,7 +19,7 @@ func (c *Client) Changes() interrex.Changes { return Through(c).Changes() }
 // Changes returns the feed of the cluster. An append without a
 // RequestID is retried until it is answered; one with a RequestID is one attempt,
 // and the caller counts the attempts.
-func (c Calls) Changes() interrex.Changes { return changes{c.by} }
+func (c Calls) Changes() interrex.Changes { return changes(c) }
 
 type changes struct{ by Caller }
 

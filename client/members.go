@@ -18,7 +18,7 @@ func (c *Client) Members() interrex.Members { return Through(c).Members() }
 
 // Members returns the members of the cluster. Requests are retried
 // until they are answered.
-func (c Calls) Members() interrex.Members { return members{c.by} }
+func (c Calls) Members() interrex.Members { return members(c) }
 
 type members struct{ by Caller }
 

@@ -23,7 +23,7 @@ func (c *Client) Snapshots() interrex.Snapshots { return Through(c).Snapshots() 
 
 // Snapshots returns the copies of the cluster's state. A call asks one agent after the
 // other, within Config.Timeout, until one begins to send.
-func (c Calls) Snapshots() interrex.Snapshots { return snapshots{c.by} }
+func (c Calls) Snapshots() interrex.Snapshots { return snapshots(c) }
 
 type snapshots struct{ by Caller }
 

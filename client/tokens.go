@@ -16,7 +16,7 @@ func (c *Client) Tokens() interrex.AccessTokens { return Through(c).Tokens() }
 
 // Tokens returns the access tokens of the cluster. Requests are
 // retried until they are answered.
-func (c Calls) Tokens() interrex.AccessTokens { return accessTokens{c.by} }
+func (c Calls) Tokens() interrex.AccessTokens { return accessTokens(c) }
 
 type accessTokens struct{ by Caller }
 

@@ -15,7 +15,7 @@ func (c *Client) Webhooks() interrex.Webhooks { return Through(c).Webhooks() }
 // Webhooks returns the webhooks of the cluster. A request without
 // a RequestID is retried until it is answered; one with a RequestID is one
 // attempt, and the caller counts the attempts.
-func (c Calls) Webhooks() interrex.Webhooks { return webhooks{c.by} }
+func (c Calls) Webhooks() interrex.Webhooks { return webhooks(c) }
 
 type webhooks struct{ by Caller }
 
