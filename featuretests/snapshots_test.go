@@ -210,18 +210,22 @@ func TestASaveThatIsReadSlowlyIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(pipe, first); err != nil { // it has begun
+		t.Fatal(err)
+	}
 	leases := dial(t, client.Config{Addresses: []string{f.socket(0)}}).Leases()
 	for n := range 100 { // the agent does not wait for it
 		if _, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key(fmt.Sprintf("app/%d", n)), Holder: "ann", TTL: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	file, err := io.ReadAll(pipe)
+	rest, err := io.ReadAll(pipe)
 	if err := errors.Join(err, cmd.Wait()); err != nil {
 		t.Fatal(err)
 	}
 	inspect := f.at(0, "snapshot", "inspect", "-", "-o", "json")
-	inspect.Stdin = bytes.NewReader(file)
+	inspect.Stdin = io.MultiReader(bytes.NewReader(first), bytes.NewReader(rest))
 	if out, err := inspect.CombinedOutput(); err != nil || strings.Contains(string(out), `"name": "app"`) {
 		t.Errorf("%v: what came after the save began is in it: %s", err, out)
 	}
