@@ -230,3 +230,21 @@ func TestASaveThatIsReadSlowlyIsWhole(t *testing.T) {
 		t.Errorf("%v: what came after the save began is in it: %s", err, out)
 	}
 }
+
+func TestASaveThroughAnAgentWithoutRaftIsThatOfAMember(t *testing.T) {
+	t.Parallel()
+	f := enrol(t, 1)
+	f.append(0, 4)
+	one, two := f.addForwarder("f1", withToken(f.path(0, "operator.token"))), f.addForwarder("f2", nil)
+	path := filepath.Join(f.dir, "x.snap")
+	if out, err := f.at(two, "snapshot", "save", path).CombinedOutput(); err == nil || !strings.Contains(string(out), "api.token-file") {
+		t.Errorf("without a token: %v: %s", err, out)
+	}
+	f.save(one, "x.snap")
+	if out := f.must("snapshot", "inspect", path); !strings.Contains(out, "\nchanges ") {
+		t.Error(out)
+	}
+	if out := f.must("snapshot", "save", path, "--force", "--addr", f.socket(one)); !strings.Contains(out, f.id(0)+", at") {
+		t.Errorf("it does not name the member: %s", out)
+	}
+}

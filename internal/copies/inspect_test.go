@@ -209,6 +209,24 @@ func TestAFileOfANewerVersionIsRefused(t *testing.T) {
 	}
 }
 
+func TestAHeaderOfAnotherClusterIsRefused(t *testing.T) {
+	in, err := snapfile.Open(bytes.NewReader(replica(t).Snapshot()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Header.ClusterID = "another"
+	var b bytes.Buffer
+	out := snapfile.NewWriter(&b, in.Header)
+	for s, err := in.Next(); err == nil; s, err = in.Next() {
+		_ = out.Begin(s)
+		_, _ = io.Copy(out, in)
+	}
+	_ = out.Close()
+	if text := refused(t, "another header", b.Bytes()); !strings.Contains(text, "different histories") {
+		t.Error(text)
+	}
+}
+
 // What the checksums cannot show, a table's own reader does.
 func TestMalformedContentIsRefusedWithTheNameOfItsTable(t *testing.T) {
 	file := replica(t).Snapshot()
