@@ -79,7 +79,7 @@ func (d *download) run(ctx context.Context, q *interrexv1.SaveRequest) (s interr
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	d.silence = time.AfterFunc(d.first, func() {
-		cancel(interrex.Errorf(interrex.ErrUnavailable, "%s has sent nothing for too long", d.address))
+		cancel(interrex.Errorf(interrex.ErrUnavailable, "%s has sent nothing for too long", d.address).WithCause(context.DeadlineExceeded))
 	})
 	defer d.silence.Stop()
 	service := interrexv1.NewMaintenanceServiceClient(d.http, d.url, connect.WithAcceptCompression("gzip", nil, nil))

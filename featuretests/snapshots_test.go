@@ -210,19 +210,41 @@ func TestASaveThatIsReadSlowlyIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(pipe, first); err != nil { // it has begun
+		t.Fatal(err)
+	}
 	leases := dial(t, client.Config{Addresses: []string{f.socket(0)}}).Leases()
 	for n := range 100 { // the agent does not wait for it
 		if _, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key(fmt.Sprintf("app/%d", n)), Holder: "ann", TTL: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	file, err := io.ReadAll(pipe)
+	rest, err := io.ReadAll(pipe)
 	if err := errors.Join(err, cmd.Wait()); err != nil {
 		t.Fatal(err)
 	}
 	inspect := f.at(0, "snapshot", "inspect", "-", "-o", "json")
-	inspect.Stdin = bytes.NewReader(file)
+	inspect.Stdin = io.MultiReader(bytes.NewReader(first), bytes.NewReader(rest))
 	if out, err := inspect.CombinedOutput(); err != nil || strings.Contains(string(out), `"name": "app"`) {
 		t.Errorf("%v: what came after the save began is in it: %s", err, out)
+	}
+}
+
+func TestASaveThroughAnAgentWithoutRaftIsThatOfAMember(t *testing.T) {
+	t.Parallel()
+	f := enrol(t, 1)
+	f.append(0, 4)
+	one, two := f.addForwarder("f1", withToken(f.path(0, "operator.token"))), f.addForwarder("f2", nil)
+	path := filepath.Join(f.dir, "x.snap")
+	if out, err := f.at(two, "snapshot", "save", path).CombinedOutput(); err == nil || !strings.Contains(string(out), "api.token-file") {
+		t.Errorf("without a token: %v: %s", err, out)
+	}
+	f.save(one, "x.snap")
+	if out := f.must("snapshot", "inspect", path); !strings.Contains(out, "\nchanges ") {
+		t.Error(out)
+	}
+	if out := f.must("snapshot", "save", path, "--force", "--addr", f.socket(one)); !strings.Contains(out, f.id(0)+", at") {
+		t.Errorf("it does not name the member: %s", out)
 	}
 }

@@ -80,29 +80,40 @@ type snapshotNamespace struct {
 }
 
 func (a *app) printContents(file string, c copies.Contents) error {
-	d := inspectedSnapshot{File: file, snapshotFacts: factsOf(c.Snapshot), Tables: []snapshotTable{}, Namespaces: []snapshotNamespace{}}
+	d := inspectedSnapshot{File: file, snapshotFacts: factsOf(c.Snapshot)}
 	rows := factRows(c.Snapshot)
 	if !c.LastChange.IsZero() {
 		d.LastChange = c.LastChange.UTC().Format(time.RFC3339Nano)
 		rows = append(rows, []string{"LAST CHANGE", stamp(c.LastChange)})
 	}
-	tables := table{header: []string{"TABLE", "VERSION", "ROWS", "BYTES"}}
-	for _, t := range c.Tables {
-		one, count := snapshotTable{Name: t.Name, Version: int(t.Version), Bytes: strconv.FormatInt(t.Bytes, 10)}, "-"
-		if t.Count >= 0 {
-			one.Count, count = &t.Count, strconv.Itoa(t.Count)
-		}
-		d.Tables = append(d.Tables, one)
-		tables.rows = append(tables.rows, []string{t.Name, strconv.Itoa(one.Version), count, one.Bytes})
-	}
-	spaces := table{header: []string{"NAMESPACE", "LEASES", "RESOURCES", "BYTES"}}
-	for _, n := range c.Namespaces[:min(len(c.Namespaces), maxNamespaces)] {
-		one := snapshotNamespace{Name: n.Name, Leases: n.Leases, Resources: n.Resources, Bytes: strconv.FormatInt(n.Bytes, 10)}
-		d.Namespaces = append(d.Namespaces, one)
-		spaces.rows = append(spaces.rows, []string{n.Name, strconv.Itoa(n.Leases), strconv.Itoa(n.Resources), one.Bytes})
-	}
+	var tables, spaces table
+	d.Tables, tables = tablesOf(c)
+	d.Namespaces, spaces = namespacesOf(c)
 	if a.quiet || a.output != "table" {
 		return a.print(d, table{}, c.ClusterID)
 	}
 	return a.tables(table{rows: rows}, tables, spaces)
+}
+
+func tablesOf(c copies.Contents) ([]snapshotTable, table) {
+	all, t := []snapshotTable{}, table{header: []string{"TABLE", "VERSION", "ROWS", "BYTES"}}
+	for _, one := range c.Tables {
+		d, count := snapshotTable{Name: one.Name, Version: int(one.Version), Bytes: strconv.FormatInt(one.Bytes, 10)}, "-"
+		if one.Count >= 0 {
+			d.Count, count = &one.Count, strconv.Itoa(one.Count)
+		}
+		all = append(all, d)
+		t.rows = append(t.rows, []string{d.Name, strconv.Itoa(d.Version), count, d.Bytes})
+	}
+	return all, t
+}
+
+func namespacesOf(c copies.Contents) ([]snapshotNamespace, table) {
+	all, t := []snapshotNamespace{}, table{header: []string{"NAMESPACE", "LEASES", "RESOURCES", "BYTES"}}
+	for _, n := range c.Namespaces[:min(len(c.Namespaces), maxNamespaces)] {
+		d := snapshotNamespace{Name: n.Name, Leases: n.Leases, Resources: n.Resources, Bytes: strconv.FormatInt(n.Bytes, 10)}
+		all = append(all, d)
+		t.rows = append(t.rows, []string{d.Name, strconv.Itoa(d.Leases), strconv.Itoa(d.Resources), d.Bytes})
+	}
+	return all, t
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +100,9 @@ func frames(file []byte) (at []int) {
 	return append(at, len(file))
 }
 
+// cutShort names the section, but for the first bytes, and the byte.
+var cutShort = regexp.MustCompile(`^(section "[a-z0-9-]+": )?it is cut short, after byte \d+$`)
+
 func TestADamagedFileIsRefusedInWords(t *testing.T) {
 	file := replica(t).Snapshot()
 	at := frames(file)
@@ -117,7 +121,7 @@ func TestADamagedFileIsRefusedInWords(t *testing.T) {
 			}
 		}
 		for _, n := range []int{begin, begin + 3, begin + 7, end - 1} {
-			if text := refused(t, "a cut", file[:n]); !strings.Contains(text, "cut short, after byte") {
+			if text := refused(t, "a cut", file[:n]); !cutShort.MatchString(text) {
 				t.Errorf("cut at byte %d: %s", n, text)
 			}
 		}
@@ -205,6 +209,24 @@ func TestAFileOfANewerVersionIsRefused(t *testing.T) {
 		}
 		return content
 	})); !strings.Contains(text, "does not begin with") {
+		t.Error(text)
+	}
+}
+
+func TestAHeaderOfAnotherClusterIsRefused(t *testing.T) {
+	in, err := snapfile.Open(bytes.NewReader(replica(t).Snapshot()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Header.ClusterID = "another"
+	var b bytes.Buffer
+	out := snapfile.NewWriter(&b, in.Header)
+	for s, err := in.Next(); err == nil; s, err = in.Next() {
+		_ = out.Begin(s)
+		_, _ = io.Copy(out, in)
+	}
+	_ = out.Close()
+	if text := refused(t, "another header", b.Bytes()); !strings.Contains(text, "different histories") {
 		t.Error(text)
 	}
 }

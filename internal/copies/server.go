@@ -101,8 +101,6 @@ func (s *Server) save(ctx context.Context, q *interrexv1.SaveRequest, send func(
 	switch {
 	case err == nil:
 		return nil
-	case interrex.KindOf(context.Cause(ctx)) != "":
-		return context.Cause(ctx)
 	case out.err != nil:
 		return out.err
 	}
