@@ -90,7 +90,7 @@ func (s *Server) save(ctx context.Context, q *interrexv1.SaveRequest, send func(
 	if err := out.reserve(); err != nil {
 		return err
 	}
-	frozen, err := s.checker.State.Snapshot()
+	frozen, err := s.checker.State.Copy()
 	if err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ func TestWhoComesOverToAMovingRingSeesEachEventOnce(t *testing.T) {
 			for i := 6; i <= length; i++ {
 				if i%20 == round%20 { // a snapshot was installed, which has the revision
 					h.record(i, i)
-					r.Reset(interrex.Revision(i))
+					r.Reset(interrex.Revision(i), 0)
 					continue
 				}
 				both(h, r, i, i)
@@ -127,7 +127,7 @@ func TestWhatComesWhileTheBacklogIsReadIsNotMissed(t *testing.T) {
 	h := &history{}
 	r := watch.New(watch.Config{MaxEvents: 5, Backlog: h})
 	defer r.Close()
-	r.Reset(20) // and nothing had happened that is an event
+	r.Reset(20, 0) // and nothing had happened that is an event
 	if events, alarm, err := cursor(t, r, 10).Read(); events.Len() != 0 || alarm == nil || err != nil {
 		t.Fatalf("%d events, %v", events.Len(), err)
 	}
@@ -148,7 +148,7 @@ func TestAResetEndsNobodyWhereThereIsABacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.record(11, 20)
-	r.Reset(20)
+	r.Reset(20, 0)
 	<-alarm
 	read(t, w, 11, 20)
 	if events, _, err := c.Read(); err != nil || events.Len() != 10 || events.Event(0).Revision != 11 {

@@ -26,6 +26,7 @@ var (
 	_ state.Table      = (*Table)(nil)
 	_ state.EventCodec = (*Table)(nil)
 	_ state.Grouper    = (*Table)(nil)
+	_ state.Replacer   = (*Table)(nil)
 )
 
 // New makes an empty table.
