@@ -33,6 +33,7 @@ func NewReplica(t testing.TB, tables func() []state.Table) *Replica {
 	t.Helper()
 	r := &Replica{t: t, tables: tables}
 	r.start()
+	t.Cleanup(func() { r.State.Close() })
 	return r
 }
 
