@@ -23,6 +23,9 @@ const maxSave = time.Hour
 
 // Server implements MaintenanceService of one agent.
 type Server struct {
+	// The methods that write are served as those of other services are.
+	interrexv1.UnimplementedMaintenanceServiceHandler
+
 	checker  *consistency.Checker
 	calls    *admission.Calls
 	audit    *admission.Audit
