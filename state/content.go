@@ -14,10 +14,10 @@ import (
 	"github.com/interrex/interrex/internal/snapfile"
 )
 
-// Replacer is an optional interface of a table whose content a restore replaces in no
+// replacer is an optional interface of a table whose content a restore replaces in no
 // time: it is read while the file arrives. The section of a table without it is kept as
 // bytes until then, and passed to Restore.
-type Replacer interface {
+type replacer interface {
 	// Stage reads what a View of the given version wrote, up to the end of r, and
 	// changes nothing of the table. The result belongs to one Replace at most.
 	Stage(version uint16, r io.Reader) (staged any, err error)
@@ -28,48 +28,48 @@ type Replacer interface {
 	Replace(t *Turn, staged any, saved Time)
 }
 
-// Reads is what a build can read of a snapshot file. The first part of a file carries
+// reads is what a build can read of a snapshot file. The first part of a file carries
 // that of the leader, so that all agents refuse the same files; one that can read less
 // than the leader stops.
-type Reads struct {
-	Versions map[TableID]uint16 // of the sections, and the system's
-	Settings []string           // by name
+type reads struct {
+	versions map[TableID]uint16 // of the sections, and the system's
+	settings []string           // by name
 }
 
-// Reads returns what this build can read.
-func (s *State) Reads() Reads {
-	r := Reads{Versions: map[TableID]uint16{SystemTable: systemVersion}}
+// Reads returns what this build can read, encoded: see Stage.
+func (s *State) Reads() []byte {
+	r := reads{versions: map[TableID]uint16{SystemTable: systemVersion}}
 	for _, t := range s.tables {
-		r.Versions[t.ID()] = t.Version()
+		r.versions[t.ID()] = t.Version()
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	r.Settings = s.system.settings.names()
-	return r
+	r.settings = s.system.settings.names()
+	return r.append(nil)
 }
 
-func (r Reads) append(b []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(len(r.Versions)))
-	for _, id := range slices.Sorted(maps.Keys(r.Versions)) {
+func (r reads) append(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(r.versions)))
+	for _, id := range slices.Sorted(maps.Keys(r.versions)) {
 		b = binary.AppendUvarint(b, uint64(id))
-		b = binary.AppendUvarint(b, uint64(r.Versions[id]))
+		b = binary.AppendUvarint(b, uint64(r.versions[id]))
 	}
-	b = binary.AppendUvarint(b, uint64(len(r.Settings)))
-	for _, name := range r.Settings {
+	b = binary.AppendUvarint(b, uint64(len(r.settings)))
+	for _, name := range r.settings {
 		b = appendBytes(b, name)
 	}
 	return b
 }
 
-// reads reads and copies what append has written.
-func (d *decoder) reads() Reads {
-	r := Reads{Versions: map[TableID]uint16{}}
+// can reads and copies what append has written.
+func (d *decoder) reads() reads {
+	r := reads{versions: map[TableID]uint16{}}
 	for n := d.count(); n > 0 && d.err == nil; n-- {
 		id := TableID(d.small(1<<16 - 1))
-		r.Versions[id] = uint16(d.small(1<<16 - 1))
+		r.versions[id] = uint16(d.small(1<<16 - 1))
 	}
 	for n := d.count(); n > 0 && d.err == nil; n-- {
-		r.Settings = append(r.Settings, strings.Clone(d.text()))
+		r.settings = append(r.settings, strings.Clone(d.text()))
 	}
 	return r
 }
@@ -85,7 +85,7 @@ type content struct {
 type stagedTable struct {
 	table   Table
 	version uint16
-	staged  any    // of a Replacer
+	staged  any    // of a replacer
 	bytes   []byte // of another table
 }
 
@@ -97,7 +97,7 @@ type unable struct{ error }
 func stays(id TableID) bool { return id == LeaseTable || id == MemberTable || id == AccessTable }
 
 // readContent reads a whole file.
-func readContent(r io.Reader, reads Reads, tables tableSet, set *settings) (*content, error) {
+func readContent(r io.Reader, can reads, tables tableSet, set *settings) (*content, error) {
 	in, err := snapfile.Open(r)
 	if err != nil {
 		return nil, err
@@ -121,14 +121,14 @@ func readContent(r io.Reader, reads Reads, tables tableSet, set *settings) (*con
 			return nil, fmt.Errorf("table %d %q is in it twice, or in the wrong place", sec.Table, sec.Name)
 		}
 		last = int(sec.Table)
-		if err := c.take(sec, in, reads, tables, set); err != nil {
+		if err := c.take(sec, in, can, tables, set); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // take reads one section.
-func (c *content) take(sec snapfile.Section, in *snapfile.Reader, reads Reads, tables tableSet, set *settings) error {
+func (c *content) take(sec snapfile.Section, in *snapfile.Reader, can reads, tables tableSet, set *settings) error {
 	id := TableID(sec.Table)
 	if stays(id) {
 		return nil
@@ -140,13 +140,13 @@ func (c *content) take(sec snapfile.Section, in *snapfile.Reader, reads Reads, t
 		}
 		name, oldest, newest = t.Name(), 0, t.Version()
 	}
-	switch readable := reads.Versions[id]; {
+	switch readable := can.versions[id]; {
 	case sec.Version < oldest || sec.Version > readable:
 		return fmt.Errorf("its table %q has version %d, which these agents cannot read: bring them to the version that wrote it", name, sec.Version)
 	case sec.Version > newest:
 		return unable{fmt.Errorf("a file that is to be restored has table %q in version %d, and this build reads version %d", name, sec.Version, newest)}
 	case id == SystemTable:
-		return c.readSettings(in, reads, set)
+		return c.readSettings(in, can, set)
 	}
 	return c.stage(stagedTable{table: t, version: sec.Version}, in)
 }
@@ -155,7 +155,7 @@ func (c *content) take(sec snapfile.Section, in *snapfile.Reader, reads Reads, t
 const maxHead = 1 << 20
 
 // readSettings reads the beginning of the system section.
-func (c *content) readSettings(in io.Reader, reads Reads, set *settings) error {
+func (c *content) readSettings(in io.Reader, can reads, set *settings) error {
 	head, err := io.ReadAll(io.LimitReader(in, maxHead))
 	if err != nil {
 		return err
@@ -172,7 +172,7 @@ func (c *content) readSettings(in io.Reader, reads Reads, set *settings) error {
 	for _, name := range slices.Sorted(maps.Keys(c.settings)) {
 		_, known := set.find(name)
 		switch {
-		case !slices.Contains(reads.Settings, name):
+		case !slices.Contains(can.settings, name):
 			return fmt.Errorf("it has a setting %q, which these agents do not know: bring them to the version that wrote it", name)
 		case !known:
 			return unable{fmt.Errorf("a file that is to be restored has the setting %q, which this build does not know", name)}
@@ -186,7 +186,7 @@ func (c *content) readSettings(in io.Reader, reads Reads, set *settings) error {
 
 // stage reads the section of a table.
 func (c *content) stage(st stagedTable, in *snapfile.Reader) (err error) {
-	if r, is := st.table.(Replacer); is {
+	if r, is := st.table.(replacer); is {
 		st.staged, err = r.Stage(st.version, in)
 	} else {
 		st.bytes, err = io.ReadAll(in)
@@ -208,7 +208,7 @@ func (c *content) adopt(s *State, t *Turn) error {
 	sys.settings.set = c.settings
 	sys.settings.configure()
 	for _, st := range c.tables {
-		if r, is := st.table.(Replacer); is {
+		if r, is := st.table.(replacer); is {
 			t.Table = st.table.ID()
 			r.Replace(t, st.staged, Time(c.header.Time))
 		}
@@ -216,11 +216,11 @@ func (c *content) adopt(s *State, t *Turn) error {
 	return nil
 }
 
-// restoreOthers restores the tables that are not Replacers: all, or none.
+// restoreOthers restores the tables that are not replacers: all, or none.
 func (c *content) restoreOthers() error {
 	var done []stagedTable // as they were
 	for _, st := range c.tables {
-		if _, is := st.table.(Replacer); is {
+		if _, is := st.table.(replacer); is {
 			continue
 		}
 		var before bytes.Buffer

@@ -10,16 +10,11 @@ import (
 // tables whose content a restore replaces. Leases, members, access tokens, names and
 // records of request ids stay, and cluster time goes on. It raises the revision past
 // both its own and the file's, and ends the history before it. Done again it changes
-// nothing.
+// nothing. Its Reply is the RestoredFile.
 type Restore struct {
 	File     uint64
 	Bytes    int64
 	Checksum uint32 // CRC32C of the file
-}
-
-// RestoredAt is the Reply of Restore.
-type RestoredAt struct {
-	Revision interrex.Revision // of the restore
 }
 
 // About is part of Command.
@@ -67,7 +62,7 @@ func (c *Restore) check(sys *system, t *Turn, _ *Operation) error {
 func (c *Restore) apply(s *State, t *Turn, _ *Operation) (Reply, error) {
 	sys := s.system
 	if sys.restored.File == c.File {
-		return &RestoredAt{sys.restored.To}, nil
+		return sys.restored, nil
 	}
 	defer sys.unstage()
 	file, err := sys.staging.intake.finish()
@@ -87,5 +82,5 @@ func (c *Restore) apply(s *State, t *Turn, _ *Operation) (Reply, error) {
 	sys.restored = RestoredFile{File: c.File, From: file.header.Revision, To: to}
 	clear(t.events)
 	t.events, t.restored = t.events[:0], true
-	return &RestoredAt{to}, nil
+	return sys.restored, nil
 }

@@ -128,7 +128,7 @@ func TestARestoreBringsBackWhatTheFileHasAndLeavesLeases(t *testing.T) {
 	for range 2 {
 		res := r.Do(now, restoreOperation(theFile, file))
 		wantKinds(t, res, "")
-		if res[0].Reply.(*state.RestoredAt).Revision != before+1 || !bytes.Equal(r.Snapshot(), after) && sectionOf(t, r.Snapshot(), "resources") != sectionOf(t, after, "resources") {
+		if res[0].Reply.(state.RestoredFile).To != before+1 || !bytes.Equal(r.Snapshot(), after) && sectionOf(t, r.Snapshot(), "resources") != sectionOf(t, after, "resources") {
 			t.Errorf("done again: %+v", res[0])
 		}
 		wantKinds(t, r.Do(now, stageOperation(r, theFile, 0, file[:10])), interrex.ErrConflict)
@@ -216,7 +216,7 @@ func TestPartsComeInOrderAndRepeatedOnesChangeNothing(t *testing.T) {
 	before := r.Snapshot()
 	res := r.Do(now, stageOperation(r, theFile, 0, file[:10]), stageOperation(r, theFile, 5, file[5:20]))
 	wantKinds(t, res, "", "")
-	if got := res[0].Reply.(*state.StagedPart).Bytes; got != 20 {
+	if got := res[0].Reply.(state.StagedFile).Bytes; got != 20 {
 		t.Errorf("continue at %d", got)
 	}
 	res = r.Do(now, stageOperation(r, theFile, 0, file[1:11]), stageOperation(r, theFile, 15, file[15:25]), stageOperation(r, theFile, 30, file[30:40]), stageOperation(r, 2, 0, file[:10]), unstage(2), restoreOperation(theFile, file))

@@ -11,17 +11,13 @@ import (
 
 // Stage is the operation that adds one part to the snapshot file that is to be restored.
 // Parts come in order; the first one begins the file. A part that is there already
-// changes nothing. It takes no revision.
+// changes nothing. It takes no revision. Its
+// Reply is the StagedFile.
 type Stage struct {
 	File   uint64 // random, of the caller's choice; never 0
 	Offset int64
 	Data   []byte
-	Reads  Reads // of the leader's build, in the first part only
-}
-
-// StagedPart is the Reply of Stage.
-type StagedPart struct {
-	Bytes int64 // of the file so far: where the next part begins
+	Reads  []byte // State.Reads of the leader, in the first part only
 }
 
 // sinceFiles is the version of entries from which on the log has Stage, Restore and
@@ -42,7 +38,7 @@ func (c *Stage) Validate() error {
 		return interrex.Errorf(interrex.ErrInvalid, "data: a part of a file has 1 to %d bytes, not 0", limits.MaxFilePart)
 	case n > limits.MaxFilePart:
 		return interrex.Errorf(interrex.ErrTooLarge, "data: a part of a file has at most %d bytes, not %d", limits.MaxFilePart, n)
-	case (c.Offset == 0) != (len(c.Reads.Versions) > 0):
+	case (c.Offset == 0) != (len(c.Reads) > 0):
 		return interrex.Errorf(interrex.ErrInvalid, "stage: the first part, and no other, has what the leader can read")
 	}
 	return nil
@@ -57,7 +53,7 @@ func (c *Stage) Append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(append(b, commandVersion, commandStage), c.File)
 	b = binary.AppendUvarint(b, uint64(c.Offset))
 	if c.Offset == 0 {
-		b = c.Reads.append(b)
+		b = append(b, c.Reads...)
 	}
 	return append(b, c.Data...)
 }
@@ -66,7 +62,9 @@ func (c *Stage) decode(args []byte) error {
 	d := decoder{b: args}
 	c.File, c.Offset = d.uint64(), int64(d.small(1<<62))
 	if c.Offset == 0 {
-		c.Reads = d.reads()
+		first := d.b
+		d.reads()
+		c.Reads = first[:len(first)-len(d.b)]
 	}
 	c.Data = d.b
 	if d.err != nil {
@@ -96,18 +94,19 @@ func (c *Stage) check(sys *system, t *Turn, _ *Operation) error {
 func (c *Stage) apply(s *State, t *Turn, op *Operation) (Reply, error) {
 	sys := s.system
 	if sys.staging == nil {
-		sys.stage(c.File, op.Caller, c.Reads, s.tables).began = t.Now
+		d := decoder{b: c.Reads}
+		sys.stage(c.File, op.Caller, d.reads(), s.tables).began = t.Now
 	}
 	st := sys.staging
 	if c.Offset < st.size {
-		return &StagedPart{st.size}, nil
+		return sys.stagedFile(), nil
 	}
 	st.last = t.Now
 	if err := st.add(bytes.Clone(c.Data)); err != nil {
 		sys.unstage()
 		return nil, errFile(err)
 	}
-	return &StagedPart{st.size}, nil
+	return sys.stagedFile(), nil
 }
 
 // errFile is the refusal of a file, or why this replica must halt.

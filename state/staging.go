@@ -27,7 +27,7 @@ type staging struct {
 	file        uint64 // its ID
 	by          string // the caller of the first part
 	began, last Time
-	reads       Reads
+	reads       reads
 	parts       [][]byte
 	size        int64
 	checksum    uint32
@@ -35,9 +35,9 @@ type staging struct {
 }
 
 // stage begins a file.
-func (sys *system) stage(file uint64, by string, reads Reads, tables tableSet) *staging {
-	st := &staging{file: file, by: strings.Clone(by), reads: reads}
-	st.intake = newIntake(func(r io.Reader) (*content, error) { return readContent(r, reads, tables, sys.settings) })
+func (sys *system) stage(file uint64, by string, can reads, tables tableSet) *staging {
+	st := &staging{file: file, by: strings.Clone(by), reads: can}
+	st.intake = newIntake(func(r io.Reader) (*content, error) { return readContent(r, can, tables, sys.settings) })
 	sys.staging = st
 	return st
 }
@@ -144,12 +144,16 @@ type StagedFile struct {
 func (s *State) Staged() (StagedFile, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	st := s.system.staging
-	if st == nil {
+	if s.system.staging == nil {
 		return StagedFile{}, false
 	}
-	due, _ := s.system.stale()
-	return StagedFile{File: st.file, By: st.by, Bytes: st.size, Checksum: st.checksum, Began: st.began, Last: st.last, DroppedAt: due}, true
+	return s.system.stagedFile(), true
+}
+
+func (sys *system) stagedFile() StagedFile {
+	st := sys.staging
+	due, _ := sys.stale()
+	return StagedFile{File: st.file, By: st.by, Bytes: st.size, Checksum: st.checksum, Began: st.began, Last: st.last, DroppedAt: due}
 }
 
 // stagedView is a frozen staging.
@@ -185,11 +189,11 @@ func (sys *system) restoreStaged(chunks [][]byte, tables tableSet) error {
 	}
 	d := decoder{b: chunks[0]}
 	file, by, began, last := d.uint64(), d.text(), Time(d.varint()), Time(d.varint())
-	reads := d.reads()
+	can := d.reads()
 	if d.err != nil {
 		return d.err
 	}
-	st := sys.stage(file, by, reads, tables)
+	st := sys.stage(file, by, can, tables)
 	st.began, st.last = began, last
 	for _, part := range append([][]byte{d.b}, chunks[1:]...) {
 		if err := st.add(part); err != nil {

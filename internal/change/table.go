@@ -31,7 +31,6 @@ var (
 	_ state.Table        = (*Table)(nil)
 	_ state.EventCodec   = (*Table)(nil)
 	_ state.Configurable = (*Table)(nil)
-	_ state.Replacer     = (*Table)(nil)
 )
 
 // New makes an empty feed.

@@ -242,6 +242,5 @@ var (
 	_ state.Table      = (*Table)(nil)
 	_ state.Grouper    = (*Table)(nil)
 	_ state.EventCodec = (*Table)(nil)
-	_ state.Replacer   = (*Table)(nil)
 	_ state.Minter     = (*command)(nil)
 )

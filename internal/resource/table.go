@@ -38,7 +38,6 @@ var (
 	_ state.Configurable = (*Table)(nil)
 	_ state.EventCodec   = (*Table)(nil)
 	_ state.Grouper      = (*Table)(nil)
-	_ state.Replacer     = (*Table)(nil)
 )
 
 // New makes an empty table.

@@ -30,7 +30,7 @@ func stage(m *interrexv1.StageRequest, s *state.State) (state.TableID, state.Com
 }
 
 func staged(_ *interrexv1.StageRequest, r state.Result, _ *state.State) (*interrexv1.StageResponse, error) {
-	part, is := r.Reply.(*state.StagedPart)
+	part, is := r.Reply.(state.StagedFile)
 	if !is {
 		return nil, errReply(r)
 	}
@@ -42,11 +42,11 @@ func restore(m *interrexv1.RestoreRequest) (state.Command, error) {
 }
 
 func restored(r state.Result, _ *state.State) (*interrexv1.RestoreResponse, error) {
-	at, is := r.Reply.(*state.RestoredAt)
+	at, is := r.Reply.(state.RestoredFile)
 	if !is {
 		return nil, errReply(r)
 	}
-	return &interrexv1.RestoreResponse{Revision: uint64(at.Revision)}, nil
+	return &interrexv1.RestoreResponse{Revision: uint64(at.To)}, nil
 }
 
 func unstage(m *interrexv1.UnstageRequest) (state.Command, error) {

@@ -26,7 +26,6 @@ var (
 	_ state.Table      = (*Table)(nil)
 	_ state.EventCodec = (*Table)(nil)
 	_ state.Grouper    = (*Table)(nil)
-	_ state.Replacer   = (*Table)(nil)
 )
 
 // New makes an empty table.
