@@ -184,6 +184,11 @@ func TestEveryCommandIsReachedByAMethodOfItsName(t *testing.T) {
 		}
 		reached[table][number] = by
 	}
+	bare, err := state.New(state.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bare.Close()
 	for procedure, m := range served(t) {
 		if !m.Writes() || unnamed[procedure] != "" {
 			continue
@@ -192,7 +197,7 @@ func TestEveryCommandIsReachedByAMethodOfItsName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		table, c, _ := m.Command(empty, nil) // what is missing in it does not matter
+		table, c, _ := m.Command(empty, bare) // what is missing in it does not matter
 		if got, want := c.About().Name, snake(m.Name()); got != want {
 			t.Errorf("%s makes the command %q, want %q", procedure, got, want)
 		}

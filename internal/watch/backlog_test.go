@@ -162,6 +162,42 @@ func TestAResetEndsNobodyWhereThereIsABacklog(t *testing.T) {
 	}
 }
 
+func TestARestoreEndsEveryWatchAndWhatContinuesFromBefore(t *testing.T) {
+	h := &history{}
+	r := watch.New(watch.Config{Backlog: h})
+	defer r.Close()
+	both(h, r, 1, 10)
+	w, c := open(t, r, 0, nil), cursor(t, r, 10)
+	read(t, w, 1, 10)
+	_, alarm, err := c.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.record(11, 20) // as if the file had it
+	r.Reset(30, 30)
+	<-alarm
+	_, err = w.Next(t.Context())
+	wantKind(t, err, interrex.ErrWatchClosed, 30)
+	_, _, err = c.Read()
+	wantKind(t, err, interrex.ErrWatchClosed, 30)
+	for _, since := range []interrex.Revision{1, 15, 29} {
+		_, err = r.Watch(since, interest.Scope{}, nil)
+		wantKind(t, err, interrex.ErrCompacted, 30)
+		_, err = r.Follower(since, interest.Scope{})
+		wantKind(t, err, interrex.ErrCompacted, 30)
+	}
+	fresh := open(t, r, 30, nil)
+	read(t, open(t, r, 0, nil), 1, 20)
+	both(h, r, 31, 31)
+	read(t, fresh, 31, 31)
+	if events, _, err := cursor(t, r, 15).Read(); err != nil || events.Event(0).Revision != 16 {
+		t.Errorf("a webhook does not go on in what was restored: %v", err)
+	}
+	r.Reset(40, 30) // a snapshot after the restore ends nothing
+	h.record(41, 41)
+	read(t, fresh, 41, 41)
+}
+
 func TestBehindTheBacklogHistoryIsCompacted(t *testing.T) {
 	h := &history{}
 	r := watch.New(watch.Config{MaxEvents: 10, Backlog: h})
