@@ -40,8 +40,13 @@ func TestARestoredFeedKeepsItsAgesAndEndsLongPolls(t *testing.T) {
 	f.Replace(&state.Turn{Revision: 9, Now: now}, staged, saved)
 	f.Unlock()
 	for range 2 {
-		if err := <-polled; interrex.KindOf(err) != interrex.ErrCompacted {
-			t.Errorf("a long poll ends with %v", err)
+		select {
+		case err := <-polled:
+			if interrex.KindOf(err) != interrex.ErrCompacted {
+				t.Errorf("a long poll ends with %v", err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("a long poll goes on")
 		}
 	}
 	if p, err := f.Read(Query{Limit: 9, Bytes: 9}); err != nil || len(p.Items) != 1 || p.Revision != 9 || p.Items[0].Now != now.Add(-6*24*time.Hour) {
