@@ -84,12 +84,18 @@ type upload struct {
 	checksum uint32
 }
 
-// stage sends all parts, one after the other: the agents read each of them at once.
+// partBytes is the size of a part: with more, what other callers write would wait longer
+// for the entry that has it.
+const partBytes = limits.MaxFilePart / 4
+
+// stage sends all parts, one after the other: the agents read each of them at once. It
+// pauses after each for as long as that took, so that half of the log is left to others.
 func (u *upload) stage(ctx context.Context, r io.Reader, sent func(bytes int64)) error {
-	part := make([]byte, limits.MaxFilePart)
+	part := make([]byte, partBytes)
 	for {
 		n, err := io.ReadFull(r, part)
 		if n > 0 {
+			began := time.Now()
 			if _, err := Call[interrexv1.StageRequest, interrexv1.StageResponse](ctx, u.by, interrexv1.MaintenanceServiceStageProcedure,
 				&interrexv1.StageRequest{File: u.file, Offset: u.bytes, Data: part[:n]}, Options{}); err != nil {
 				return err
@@ -98,6 +104,11 @@ func (u *upload) stage(ctx context.Context, r io.Reader, sent func(bytes int64))
 			u.checksum = crc32.Update(u.checksum, castagnoli, part[:n])
 			if sent != nil {
 				sent(int64(u.bytes))
+			}
+			select {
+			case <-time.After(time.Since(began)):
+			case <-ctx.Done():
+				return interrex.Errorf(interrex.ErrTimeout, "the restore was stopped after %d bytes: nothing has changed", u.bytes).WithCause(context.Cause(ctx))
 			}
 		}
 		switch {
