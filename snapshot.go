@@ -14,6 +14,13 @@ type Snapshots interface {
 	// is whole and undamaged if there is no error, and of no use otherwise. An error of w
 	// is returned as it is.
 	Save(ctx context.Context, w io.Writer, o ReadOptions) (Snapshot, error)
+	// Restore replaces resources, changes, webhooks, settings and the tables of embedders
+	// by those of a saved snapshot, and returns the revision at which it did; leases,
+	// members and tokens stay, and all watches end. It sends the snapshot in parts, which
+	// change nothing yet: if it fails, nothing has changed, unless the error is
+	// ErrOutcomeUnknown. What can be read twice is verified first. sent, which may be nil,
+	// is called with the number of bytes sent so far.
+	Restore(ctx context.Context, r io.Reader, sent func(bytes int64)) (Revision, error)
 }
 
 // Snapshot says what a saved snapshot shows.

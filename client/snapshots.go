@@ -3,7 +3,11 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"io"
+	"math"
+	"math/rand/v2"
 	"time"
 
 	"connectrpc.com/connect"
@@ -11,6 +15,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/snapfile"
 	"github.com/interrex/interrex/internal/wire"
 )
@@ -33,6 +38,97 @@ func (s snapshots) Save(ctx context.Context, w io.Writer, o interrex.ReadOptions
 		return interrex.Snapshot{}, err
 	}
 	return c.save(ctx, w, &interrexv1.SaveRequest{Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)})
+}
+
+func (s snapshots) Restore(ctx context.Context, r io.Reader, sent func(bytes int64)) (interrex.Revision, error) {
+	if file, again := r.(io.ReadSeeker); again {
+		if err := verifySnapshot(file); err != nil {
+			return 0, err
+		}
+	}
+	u := &upload{by: s.by, file: 1 + rand.Uint64N(math.MaxUint64)}
+	if err := u.stage(ctx, r, sent); err != nil {
+		u.drop(ctx)
+		return 0, err
+	}
+	m, err := Call[interrexv1.RestoreRequest, interrexv1.RestoreResponse](ctx, s.by, interrexv1.MaintenanceServiceRestoreProcedure,
+		&interrexv1.RestoreRequest{File: u.file, Bytes: u.bytes, Checksum: u.checksum}, Options{})
+	if err != nil && interrex.KindOf(err) != interrex.ErrOutcomeUnknown {
+		u.drop(ctx)
+	}
+	return interrex.Revision(m.GetRevision()), err
+}
+
+// verifySnapshot reads a whole snapshot, and returns to where it began.
+func verifySnapshot(r io.ReadSeeker) error {
+	began, err := r.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil // it is a pipe: the agents verify what they receive
+	}
+	file, err := snapfile.Open(r)
+	if err == nil {
+		err = file.Check()
+	}
+	if err != nil {
+		return interrex.Errorf(interrex.ErrInvalid, "cannot restore the snapshot: %v", err).WithCause(err)
+	}
+	_, err = r.Seek(began, io.SeekStart)
+	return err
+}
+
+// upload sends one snapshot.
+type upload struct {
+	by       Caller
+	file     uint64 // its ID
+	bytes    uint64
+	checksum uint32
+}
+
+// partBytes is the size of a part: with more, what other callers write would wait longer
+// for the entry that has it.
+const partBytes = limits.MaxFilePart / 4
+
+// stage sends all parts, one after the other: the agents read each of them at once. It
+// pauses after each for as long as that took, so that half of the log is left to others.
+func (u *upload) stage(ctx context.Context, r io.Reader, sent func(bytes int64)) error {
+	part := make([]byte, partBytes)
+	for {
+		n, err := io.ReadFull(r, part)
+		if n > 0 {
+			began := time.Now()
+			if _, err := Call[interrexv1.StageRequest, interrexv1.StageResponse](ctx, u.by, interrexv1.MaintenanceServiceStageProcedure,
+				&interrexv1.StageRequest{File: u.file, Offset: u.bytes, Data: part[:n]}, Options{}); err != nil {
+				return err
+			}
+			u.bytes += uint64(n)
+			u.checksum = crc32.Update(u.checksum, castagnoli, part[:n])
+			if sent != nil {
+				sent(int64(u.bytes))
+			}
+			select {
+			case <-time.After(time.Since(began)):
+			case <-ctx.Done():
+				return interrex.Errorf(interrex.ErrTimeout, "the restore was stopped after %d bytes: nothing has changed", u.bytes).WithCause(context.Cause(ctx))
+			}
+		}
+		switch {
+		case (err == io.EOF || err == io.ErrUnexpectedEOF) && u.bytes == 0:
+			return interrex.Errorf(interrex.ErrInvalid, "cannot restore the snapshot: it is empty")
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			return nil
+		case err != nil:
+			return fmt.Errorf("cannot read the snapshot: %w", err)
+		}
+	}
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// drop drops what was sent. If it cannot, the cluster does it after a time.
+func (u *upload) drop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_, _ = Call[interrexv1.UnstageRequest, interrexv1.UnstageResponse](ctx, u.by, interrexv1.MaintenanceServiceUnstageProcedure, &interrexv1.UnstageRequest{File: u.file}, Options{})
 }
 
 // save asks one agent after the other until one begins to send.

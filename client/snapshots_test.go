@@ -21,6 +21,8 @@ import (
 
 // copier is an agent that sends parts, and then an error or nothing.
 type copier struct {
+	interrexv1.UnimplementedMaintenanceServiceHandler
+
 	parts [][]byte
 	err   error
 	asked chan *interrexv1.SaveRequest

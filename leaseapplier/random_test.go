@@ -42,7 +42,7 @@ func (w *world) Publish(events []state.Event, _ interrex.Revision) {
 	}
 }
 
-func (w *world) Reset(interrex.Revision) {}
+func (w *world) Reset(_, _ interrex.Revision) {}
 
 // TestEveryCallIsAnsweredOnceAndTruly runs random schedules: after any failure each
 // call gets one answer, nothing takes effect twice, what was answered not to have

@@ -90,7 +90,7 @@ func (w *world) restore(cluster string, revision interrex.Revision, held ...stri
 	for _, name := range held {
 		w.leases[key(name)] = record(name, "restored", revision)
 	}
-	w.ring.Reset(revision)
+	w.ring.Reset(revision, 0)
 }
 
 // recover puts other content in the place of all, in the next epoch.

@@ -129,18 +129,26 @@ func (s *State) run(l *raft.Log, results []Result) (err error) {
 		Wall: s.entry.Wall, events: t.events[:0],
 	}
 	s.system.records.age(t.Now)
+	s.system.dropStale(t.Now)
 	s.tick(t)
 	for i := range s.entry.Operations {
 		results[i] = s.one(t, &s.entry.Operations[i])
+		if u, is := results[i].Err.(unable); is {
+			return u
+		}
 	}
-	m.index, m.term, m.revision, m.now, m.loss = l.Index, l.Term, t.Revision, t.Now, s.system.records.loss
+	m.index, m.term, m.revision, m.now = l.Index, l.Term, t.Revision, t.Now
+	m.loss, m.restored = s.system.records.loss, s.system.restored
 	m.since = s.clock.Now()
-	m.due, m.hasDue = s.tables.due()
+	m.due, m.hasDue = s.due()
 	m.identity = s.system.identity
 	// The publisher keeps the events, and the scratch is used again.
 	events := slices.Clone(t.events)
 	if s.recorder != nil {
 		s.recorder.Record(t.Now, t.Revision, events)
+	}
+	if t.restored {
+		s.publisher.Reset(s.system.restored.To, s.system.restored.To)
 	}
 	s.publisher.Publish(events, t.Revision)
 	s.at.Store(&m)

@@ -342,7 +342,7 @@ type watcher struct {
 	errs  []error
 }
 
-func (w *watcher) Reset(interrex.Revision) {}
+func (w *watcher) Reset(_, _ interrex.Revision) {}
 
 func (w *watcher) Publish(_ []state.Event, last interrex.Revision) {
 	if w.state.Revision() >= last {
@@ -379,7 +379,7 @@ type keeper struct{ given [][]state.Event }
 func (k *keeper) Publish(events []state.Event, _ interrex.Revision) {
 	k.given = append(k.given, events)
 }
-func (k *keeper) Reset(interrex.Revision) {}
+func (k *keeper) Reset(_, _ interrex.Revision) {}
 
 func TestPublishedEventsAreThePublishersOwn(t *testing.T) {
 	k := &keeper{}

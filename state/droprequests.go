@@ -63,7 +63,7 @@ func (c *DropRequests) check(sys *system, _ *Turn, _ *Operation) error {
 	return nil
 }
 
-func (c *DropRequests) apply(s *State, t *Turn, _ *Operation) Reply {
+func (c *DropRequests) apply(s *State, t *Turn, _ *Operation) (Reply, error) {
 	r, user := s.system.records, c.User.text()
 	for sh := r.names.shares.byUser[user]; sh != nil; sh = r.names.shares.byUser[user] {
 		r.names.drop(sh.order.Front().Value.(*name))
@@ -71,5 +71,5 @@ func (c *DropRequests) apply(s *State, t *Turn, _ *Operation) Reply {
 	for sh := r.singles.shares.byUser[user]; sh != nil; sh = r.singles.shares.byUser[user] {
 		r.singles.dropEarly(sh.order.Front().Value.(*single), t.Now)
 	}
-	return nil
+	return nil, nil
 }

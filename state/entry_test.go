@@ -46,7 +46,7 @@ func golden(t *testing.T, file string, got []byte) {
 
 func exampleEntry() *state.Entry {
 	return &state.Entry{
-		Version: state.EntryVersion, Stamp: 12345678901, Wall: statetest.Wall(12345678901),
+		Version: state.OldestEntry, Stamp: 12345678901, Wall: statetest.Wall(12345678901),
 		Operations: []state.Operation{
 			{Table: testtable.RegisterTable, Data: testtable.Set("a", "plain", 0)},
 			{
@@ -76,7 +76,7 @@ func TestEntryEncodingIsFixed(t *testing.T) {
 // exampleGroup is beside exampleEntry, whose bytes are older.
 func exampleGroup() *state.Entry {
 	return &state.Entry{
-		Version: state.EntryVersion, Stamp: 12345678902, Wall: statetest.Wall(12345678902),
+		Version: state.OldestEntry, Stamp: 12345678902, Wall: statetest.Wall(12345678902),
 		Operations: []state.Operation{
 			{Group: []state.Part{{Table: testtable.RegisterTable, Data: testtable.Set("a", "alone", 0)}}},
 			{
@@ -169,7 +169,7 @@ func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
 	minted[len(minted)-5] = 0x08 // flags, count, table, lengths of minted and of the data
 	many := (&state.Entry{Operations: make([]state.Operation, limits.MaxOperations+1)}).Append(nil)
 	for want, b := range map[string][]byte{
-		"unknown version 4":     newer,
+		"unknown version 5":     newer,
 		"unknown version 2":     older,
 		"unknown kind 3":        kind,
 		"without operations":    empty[:len(empty)-1],

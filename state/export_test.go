@@ -23,6 +23,7 @@ type (
 	Recoverer = recoverer
 	Fencer    = fencer
 	Fenced    = fenced
+	Replacer  = replacer
 )
 
 // Frame makes a snapshot whose checksums are right of any contents.

@@ -57,12 +57,12 @@ func (c *SetIdentity) check(sys *system, _ *Turn, _ *Operation) error {
 	return nil
 }
 
-func (c *SetIdentity) apply(s *State, t *Turn, _ *Operation) Reply {
+func (c *SetIdentity) apply(s *State, t *Turn, _ *Operation) (Reply, error) {
 	if sys := s.system; sys.identity.ClusterID == "" {
 		t.Next()
 		sys.identity = c.Identity
 	}
-	return nil
+	return nil, nil
 }
 
 func appendIdentity(b []byte, id Identity) []byte {

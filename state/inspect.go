@@ -57,8 +57,12 @@ func inspect(sec snapfile.Section, last int, fresh func() []Table, h snapfile.He
 	if err := s.tables.knows(sec, last); err != nil {
 		return nil, err
 	}
+	if isStaged(sec, last) {
+		_, err := io.Copy(io.Discard, content)
+		return nil, err
+	}
 	if t == nil {
-		return nil, inspectSystem(s.tables, h, content)
+		return nil, inspectSystem(s.tables, h, sec, content)
 	}
 	if s.recorder != nil {
 		s.recorder.UseCodecs(s.foreignCodec)
@@ -68,12 +72,12 @@ func inspect(sec snapfile.Section, last int, fresh func() []Table, h snapfile.He
 	return t, restoreTable(t, sec, content)
 }
 
-func inspectSystem(tables tableSet, h snapfile.Header, content io.Reader) error {
+func inspectSystem(tables tableSet, h snapfile.Header, sec snapfile.Section, content io.Reader) error {
 	chunks, err := readChunks(content)
 	if err != nil {
 		return err
 	}
-	sys, err := decodeSystem(chunks, tables, tolerant{tables})
+	sys, err := decodeSystem(part{sec, chunks}, tables, tolerant{tables})
 	if err != nil {
 		return err
 	}

@@ -54,12 +54,12 @@ func (c *OpenName) check(sys *system, t *Turn, op *Operation) error {
 	return sys.records.names.mayOpen(newName(opener{op.Caller, c.Bits}, 0, userOf(op), t.Now))
 }
 
-func (c *OpenName) apply(s *State, t *Turn, op *Operation) Reply {
+func (c *OpenName) apply(s *State, t *Turn, op *Operation) (Reply, error) {
 	all := s.system.records.names
 	n := all.all[opener{op.Caller, c.Bits}]
 	if n == nil {
 		n = newName(opener{strings.Clone(op.Caller), c.Bits}, t.Next(), strings.Clone(userOf(op)), t.Now)
 		all.open(n)
 	}
-	return &OpenedName{Name: n.id().String(), Revision: n.revision}
+	return &OpenedName{Name: n.id().String(), Revision: n.revision}, nil
 }

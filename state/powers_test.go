@@ -6,6 +6,7 @@ import (
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/state"
 )
 
@@ -18,4 +19,8 @@ var (
 	_ state.Fenced    = (*resource.Table)(nil)
 	_ state.Keeper    = (*fsm.Table)(nil)
 	_ state.Recorder  = (*change.Table)(nil)
+	_ state.Replacer  = (*resource.Table)(nil)
+	_ state.Replacer  = (*change.Table)(nil)
+	_ state.Replacer  = (*webhook.Table)(nil)
+	_ state.Replacer  = (*fsm.Table)(nil)
 )

@@ -89,11 +89,12 @@ func (c *Recover) check(sys *system, t *Turn, _ *Operation) error {
 	return nil
 }
 
-func (c *Recover) apply(s *State, t *Turn, _ *Operation) Reply {
+func (c *Recover) apply(s *State, t *Turn, _ *Operation) (Reply, error) {
 	sys := s.system
 	if sys.identity.Epoch.Bits == c.Bits {
-		return nil // it was applied already
+		return nil, nil // it was applied already
 	}
+	sys.unstage()
 	sys.records.lose(Loss{From: t.Revision, To: raised(t), At: t.Now})
 	t.Revision = sys.records.loss.To
 	sys.identity = Identity{
@@ -108,7 +109,7 @@ func (c *Recover) apply(s *State, t *Turn, _ *Operation) Reply {
 			s.follow(t, first)
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // raised returns the revision after a recovery. It is limited, so that a wall clock

@@ -44,12 +44,12 @@ func (c *Retire) decode(args []byte) error {
 
 func (c *Retire) check(*system, *Turn, *Operation) error { return nil }
 
-func (c *Retire) apply(s *State, _ *Turn, op *Operation) Reply {
+func (c *Retire) apply(s *State, _ *Turn, op *Operation) (Reply, error) {
 	all := s.system.records.names
 	if n := all.find(op.Caller, parseNameID(c.Name)); n != nil {
 		n = all.writable(n)
 		all.raise(n, c.Mark)
 		all.drop(n)
 	}
-	return nil
+	return nil, nil
 }

@@ -206,7 +206,7 @@ func (c *SetSettings) check(sys *system, _ *Turn, _ *Operation) error {
 	return nil
 }
 
-func (c *SetSettings) apply(s *State, t *Turn, _ *Operation) Reply {
+func (c *SetSettings) apply(s *State, t *Turn, _ *Operation) (Reply, error) {
 	sys := s.system
 	next := maps.Clone(sys.settings.set)
 	if next == nil {
@@ -224,7 +224,7 @@ func (c *SetSettings) apply(s *State, t *Turn, _ *Operation) Reply {
 		sys.settings.set = next
 		sys.settings.configure()
 	}
-	return nil
+	return nil, nil
 }
 
 // appendTexts appends names and values, in the order of the names.

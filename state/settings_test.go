@@ -87,6 +87,7 @@ func TestSettingsAreSetOnEveryTableAndStay(t *testing.T) {
 		"register-256.size": "20", "register-256.age": "90m", "requests.window": "7", "requests.names": "65536",
 		"requests.name-age": "24h", "requests.records": "65536", "requests.record-age": "10m",
 		"requests.name-records": "1048576", "requests.name-bytes": "268435456", "requests.record-bytes": "67108864",
+		"snapshots.max-bytes": "2147483648", "snapshots.max-age": "10m",
 	}
 	for range 2 {
 		if got := settingsOf(r.State); !reflect.DeepEqual(got, want) {

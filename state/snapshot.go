@@ -24,7 +24,13 @@ type snapshot struct {
 // Snapshot freezes the state as of the last entry, for raft to write concurrently
 // with further Applies. A halted replica makes none: raft believes it has
 // advanced further than it has, and would drop the entry at which it halted.
-func (s *State) Snapshot() (raft.FSMSnapshot, error) {
+func (s *State) Snapshot() (raft.FSMSnapshot, error) { return s.freeze(true) }
+
+// Copy is Snapshot for a copy that leaves the cluster: it is without the file that is
+// being staged.
+func (s *State) Copy() (raft.FSMSnapshot, error) { return s.freeze(false) }
+
+func (s *State) freeze(staged bool) (raft.FSMSnapshot, error) {
 	if err := s.Halted(); err != nil {
 		return nil, fmt.Errorf("cannot make snapshot: %w", err)
 	}
@@ -37,6 +43,9 @@ func (s *State) Snapshot() (raft.FSMSnapshot, error) {
 		ClusterID: s.system.identity.ClusterID, Epoch: s.system.identity.Epoch,
 		Index: m.index, Term: m.term, Revision: m.revision, Floor: m.floor, Time: int64(m.now),
 	}}
+	if !staged {
+		f.system.staged = nil
+	}
 	for _, t := range s.tables {
 		f.sections = append(f.sections, snapfile.Section{Table: uint16(t.ID()), Name: t.Name(), Version: t.Version()})
 		f.views = append(f.views, t.Freeze())
@@ -57,11 +66,19 @@ func (f *snapshot) Persist(sink raft.SnapshotSink) error {
 
 func (f *snapshot) write(w io.Writer) error {
 	out := snapfile.NewWriter(w, f.header)
-	if err := out.Begin(snapfile.Section{Table: uint16(SystemTable), Name: systemName, Version: systemVersion}); err != nil {
+	if err := out.Begin(snapfile.Section{Table: uint16(SystemTable), Name: systemName, Version: f.system.version()}); err != nil {
 		return err
 	}
 	if err := f.system.write(out); err != nil {
 		return err
+	}
+	if f.system.staged != nil {
+		if err := out.Begin(snapfile.Section{Table: uint16(SystemTable), Name: stagedName, Version: stagedVersion}); err != nil {
+			return err
+		}
+		if err := f.system.staged.write(out); err != nil {
+			return err
+		}
 	}
 	for i, v := range f.views {
 		if err := out.Begin(f.sections[i]); err != nil {
@@ -104,9 +121,14 @@ func (s *State) Restore(r io.ReadCloser) error {
 	if err != nil {
 		return fmt.Errorf("cannot restore snapshot of log index %d: %w", in.Header.Index, err)
 	}
+	sys, err := s.decodeSystem(in.Header, parts)
+	if err != nil {
+		return fmt.Errorf("cannot restore snapshot of log index %d: %w", in.Header.Index, err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.replace(in.Header, parts); err != nil {
+	if err := s.replace(in.Header, sys, parts); err != nil {
+		sys.unstage()
 		return fmt.Errorf("cannot restore snapshot of log index %d: %w", in.Header.Index, err)
 	}
 	s.logger.Infof("restored snapshot of log index %d, revision %d", in.Header.Index, in.Header.Revision)
@@ -154,10 +176,12 @@ var errNoSystem = errors.New("it does not begin with the system section")
 // this build can read it.
 func (ts tableSet) knows(sec snapfile.Section, last int) error {
 	name, oldest, version := systemName, uint16(oldestSystem), uint16(systemVersion)
-	if (last < 0) != (sec.Table == uint16(SystemTable)) {
+	switch {
+	case isStaged(sec, last):
+		name, oldest, version = stagedName, stagedVersion, stagedVersion
+	case (last < 0) != (sec.Table == uint16(SystemTable)):
 		return errNoSystem
-	}
-	if last >= 0 {
+	case last >= 0:
 		t := ts.find(TableID(sec.Table))
 		if t == nil || int(sec.Table) <= last {
 			return fmt.Errorf("table %d %q is unknown, or is in it twice", sec.Table, sec.Name)
@@ -168,6 +192,12 @@ func (ts tableSet) knows(sec snapfile.Section, last int) error {
 		return fmt.Errorf("table %d is %q in version %d there, and %q in version %d here: run the interrex that wrote it", sec.Table, sec.Name, sec.Version, name, version)
 	}
 	return nil
+}
+
+// isStaged reports whether a section after that of the table last is the staged file, which
+// may follow the system.
+func isStaged(sec snapfile.Section, last int) bool {
+	return last == int(SystemTable) && sec.Table == uint16(SystemTable) && sec.Name == stagedName
 }
 
 // readChunks reads all of r, without one block of memory of its size.
@@ -190,21 +220,34 @@ func readChunks(r io.Reader) (chunks [][]byte, err error) {
 
 const chunkBytes = 64 << 10
 
-// replace replaces the content by what was verified.
-func (s *State) replace(h snapfile.Header, parts []part) error {
-	sys, err := decodeSystem(parts[0].chunks, s.tables, s.tables)
+// decodeSystem reads the state apart from its tables, and the file that is staged in it.
+func (s *State) decodeSystem(h snapfile.Header, parts []part) (*system, error) {
+	sys, err := decodeSystem(parts[0], s.tables, s.tables)
 	if err != nil {
-		return fmt.Errorf("the system section: %w", err)
+		return nil, fmt.Errorf("the system section: %w", err)
 	}
 	if err := sys.belongsTo(h); err != nil {
-		return err
+		return nil, err
 	}
+	if len(parts) > 1 && isStaged(parts[1].Section, 0) {
+		if err := sys.restoreStaged(parts[1].chunks, s.tables); err != nil {
+			return nil, fmt.Errorf("the file that is staged in it: %w", err)
+		}
+	}
+	return sys, nil
+}
+
+// replace replaces the content by what was verified.
+func (s *State) replace(h snapfile.Header, sys *system, parts []part) error {
 	if err := s.system.identity.same(sys.identity); err != nil {
 		return err
 	}
 	s.tables.lock()
 	defer s.tables.unlock()
-	for _, p := range parts[1:] {
+	for _, p := range parts {
+		if p.Table == uint16(SystemTable) {
+			continue
+		}
 		if err := restoreTable(s.tables.find(TableID(p.Table)), p.Section, &chunkReader{p.chunks}); err != nil {
 			s.halt(h.Index, err)
 			return err
@@ -214,11 +257,12 @@ func (s *State) replace(h snapfile.Header, parts []part) error {
 		s.recorder.Skip(h.Revision)
 	}
 	sys.records.names.gone += s.system.records.names.gone + 1 // some may be gone now
+	s.system.unstage()
 	s.system = sys
 	sys.settings.configure()
-	m := moment{index: h.Index, term: h.Term, revision: h.Revision, floor: h.Floor, loss: sys.records.loss, now: Time(h.Time), since: s.clock.Now(), identity: sys.identity}
-	m.due, m.hasDue = s.tables.due()
-	s.publisher.Reset(h.Revision)
+	m := moment{index: h.Index, term: h.Term, revision: h.Revision, floor: h.Floor, loss: sys.records.loss, now: Time(h.Time), since: s.clock.Now(), identity: sys.identity, restored: sys.restored}
+	m.due, m.hasDue = s.due()
+	s.publisher.Reset(h.Revision, sys.restored.To)
 	s.at.Store(&m)
 	s.halted.Store(nil)
 	return nil

@@ -51,6 +51,7 @@ type moment struct {
 	revision interrex.Revision
 	floor    interrex.Revision
 	loss     Loss
+	restored RestoredFile
 	now      Time
 	since    time.Time // own clock, when it was applied
 	due      Time
@@ -133,13 +134,26 @@ func New(c Config) (*State, error) {
 	s.system = newSystem(declare(s.tables))
 	s.system.settings.configure()
 	m := moment{since: s.clock.Now()}
-	m.due, m.hasDue = s.tables.due()
+	m.due, m.hasDue = s.due()
 	s.at.Store(&m)
 	return s, nil
 }
 
-// Close ends all waits, now and later, with ErrUnavailable.
+// due returns the earliest time at which something ends. The locks are held.
+func (s *State) due() (at Time, found bool) {
+	at, found = s.tables.due()
+	if stale, is := s.system.stale(); is && (!found || stale < at) {
+		return stale, true
+	}
+	return at, found
+}
+
+// Close ends all waits, now and later, with ErrUnavailable, and drops a file that is
+// being staged: nothing is applied any more.
 func (s *State) Close() {
+	s.mu.Lock()
+	s.system.unstage()
+	s.mu.Unlock()
 	err := interrex.Errorf(interrex.ErrUnavailable, "state: closed")
 	s.applied.close(err)
 	s.revision.close(err)
@@ -217,7 +231,7 @@ func (ts tableSet) due() (at Time, found bool) {
 type discard struct{}
 
 func (discard) Publish([]Event, interrex.Revision) {}
-func (discard) Reset(interrex.Revision)            {}
+func (discard) Reset(_, _ interrex.Revision)       {}
 
 var (
 	_ raft.FSM                = (*State)(nil)

@@ -9,7 +9,7 @@ import (
 // The name and the versions of the system's section of a snapshot.
 const (
 	systemName    = "state"
-	systemVersion = 5
+	systemVersion = 6 // of a state that has restored a snapshot file, or stages one; else 5
 	oldestSystem  = 5 // an older one is refused
 )
 
@@ -24,6 +24,10 @@ const (
 
 	commandOpenName     = 5
 	commandDropRequests = 6
+
+	commandStage   = 7
+	commandRestore = 8
+	commandUnstage = 9
 )
 
 // systemCommands are the constructors of the commands, by number.
@@ -35,6 +39,10 @@ var systemCommands = [...]func() systemCommand{
 
 	commandOpenName:     func() systemCommand { return new(OpenName) },
 	commandDropRequests: func() systemCommand { return new(DropRequests) },
+
+	commandStage:   func() systemCommand { return new(Stage) },
+	commandRestore: func() systemCommand { return new(Restore) },
+	commandUnstage: func() systemCommand { return new(Unstage) },
 }
 
 // systemCommand is an operation on the state itself. It has no record: applying it
@@ -47,8 +55,9 @@ type systemCommand interface {
 	// check returns why an operation with it cannot be applied now, as an
 	// *interrex.Error.
 	check(sys *system, t *Turn, op *Operation) error
-	// apply executes a command that check has allowed; nil: it has no reply.
-	apply(s *State, t *Turn, op *Operation) Reply
+	// apply executes a command that check has allowed. A nil Reply: it has none. An error,
+	// which is an *interrex.Error, refuses it after all.
+	apply(s *State, t *Turn, op *Operation) (Reply, error)
 }
 
 // requestLimits are the limits of request ids, which are settings.
@@ -115,12 +124,16 @@ type system struct {
 	settings *settings
 	limits   *requestLimits
 	records  *records
+	files    *fileLimits
+	staging  *staging // nil: there is none
+	restored RestoredFile
 }
 
 // newSystem returns an empty one, with the settings that the tables declare.
 func newSystem(s *settings) *system {
-	sys := &system{settings: s, limits: &requestLimits{}}
+	sys := &system{settings: s, limits: &requestLimits{}, files: &fileLimits{}}
 	s.add(sys.limits)
+	s.add(sys.files)
 	sys.records = newRecords(sys.limits)
 	return sys
 }
@@ -157,6 +170,9 @@ func (s *State) systemOperation(t *Turn, op *Operation) Result {
 	if err != nil {
 		return refuse(op, err)
 	}
-	reply := c.apply(s, t, op)
+	reply, err := c.apply(s, t, op)
+	if err != nil {
+		return refuse(op, err)
+	}
 	return Result{Reply: reply, Revision: t.Revision, Attempt: op.Attempt}
 }

@@ -24,6 +24,8 @@ type systemView struct {
 	lostSingle interrex.Revision
 	early      Time
 	singles    []*single
+	restored   RestoredFile
+	staged     *stagedView // nil: there is none
 
 	tables tableSet
 	buffer []byte
@@ -32,14 +34,27 @@ type systemView struct {
 
 func (s *system) freeze(tables tableSet) *systemView {
 	r := s.records
-	return &systemView{
+	v := &systemView{
 		identity: s.identity,     // its map is never changed
 		settings: s.settings.set, // nor is this
 		loss:     r.loss,
 		lostName: r.names.lost, names: r.names.freeze(),
 		lostSingle: r.singles.lost, early: r.singles.early, singles: r.singles.freeze(),
-		tables: tables,
+		restored: s.restored, tables: tables,
 	}
+	if s.staging != nil {
+		v.staged = s.staging.freeze()
+	}
+	return v
+}
+
+// version returns the version of what is written: older builds read what has nothing
+// that they do not know.
+func (v *systemView) version() uint16 {
+	if v.staged == nil && v.restored == (RestoredFile{}) {
+		return oldestSystem
+	}
+	return systemVersion
 }
 
 func (v *systemView) write(w io.Writer) error {
@@ -69,7 +84,13 @@ func (v *systemView) write(w io.Writer) error {
 			return err
 		}
 	}
-	return nil
+	if v.version() == oldestSystem {
+		return nil
+	}
+	b = binary.BigEndian.AppendUint64(b[:0], v.restored.File)
+	b = binary.AppendUvarint(b, uint64(v.restored.From))
+	_, err := w.Write(binary.AppendUvarint(b, uint64(v.restored.To)))
+	return err
 }
 
 func (v *systemView) appendName(b []byte, n *name) []byte {
@@ -115,8 +136,8 @@ type replyDecoder interface {
 }
 
 // decodeSystem reads what a view has written.
-func decodeSystem(chunks [][]byte, tables tableSet, replies replyDecoder) (*system, error) {
-	d := decoder{b: bytes.Join(chunks, nil)}
+func decodeSystem(p part, tables tableSet, replies replyDecoder) (*system, error) {
+	d := decoder{b: bytes.Join(p.chunks, nil)}
 	sys := newSystem(declare(tables))
 	sys.identity = d.identity()
 	sys.settings.set = d.texts()
@@ -131,6 +152,9 @@ func decodeSystem(chunks [][]byte, tables tableSet, replies replyDecoder) (*syst
 	var singles []*single
 	for n := d.count(); n > 0 && d.err == nil; n-- {
 		singles = append(singles, d.single(replies))
+	}
+	if p.Version > oldestSystem {
+		sys.restored = RestoredFile{File: d.uint64(), From: interrex.Revision(d.uvarint()), To: interrex.Revision(d.uvarint())}
 	}
 	if err := d.end(); err != nil {
 		return nil, err

@@ -214,7 +214,8 @@ type Turn struct {
 	Table    TableID
 	Minted   []byte // of the present operation: clone what is kept
 
-	events []Event
+	events   []Event
+	restored bool // a file was restored in this entry: the history before has ended
 }
 
 // Next takes one more revision, for a further change in the same turn.
@@ -285,6 +286,8 @@ type Publisher interface {
 	// Publish receives the events of one entry, possibly none, and the revision
 	// after it. The slice then belongs to the Publisher.
 	Publish(events []Event, last interrex.Revision)
-	// Reset reports that history before last is gone: a snapshot was restored.
-	Reset(last interrex.Revision)
+	// Reset reports that history before last is gone: a snapshot was restored. What
+	// follows ended, the newest restore of a file, does not continue what was before; 0:
+	// there was none.
+	Reset(last, ended interrex.Revision)
 }

@@ -167,6 +167,6 @@ func (l *local) replace(content *bytes.Buffer) error {
 	if err := l.table.Restore(itemsVersion, content); err != nil {
 		return err
 	}
-	l.ring.Reset(l.revision)
+	l.ring.Reset(l.revision, 0)
 	return nil
 }

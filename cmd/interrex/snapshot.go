@@ -14,11 +14,12 @@ import (
 func newSnapshot(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "snapshot",
-		Short: "Save the cluster's state in a file, and look into such files",
+		Short: "Save the cluster's state in a file, restore it, and look into such files",
 		Example: `  interrex snapshot save backup.snap
-  interrex snapshot inspect backup.snap`,
+  interrex snapshot inspect backup.snap
+  interrex snapshot restore backup.snap`,
 	})
-	c.AddCommand(newSnapshotSave(a), newSnapshotInspect(a))
+	c.AddCommand(newSnapshotSave(a), newSnapshotInspect(a), newSnapshotRestore(a), newSnapshotStaged(a), newSnapshotDrop(a))
 	return c
 }
 

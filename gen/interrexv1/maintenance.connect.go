@@ -34,6 +34,18 @@ const (
 const (
 	// MaintenanceServiceSaveProcedure is the fully-qualified name of the MaintenanceService's Save RPC.
 	MaintenanceServiceSaveProcedure = "/interrex.v1.MaintenanceService/Save"
+	// MaintenanceServiceStageProcedure is the fully-qualified name of the MaintenanceService's Stage
+	// RPC.
+	MaintenanceServiceStageProcedure = "/interrex.v1.MaintenanceService/Stage"
+	// MaintenanceServiceRestoreProcedure is the fully-qualified name of the MaintenanceService's
+	// Restore RPC.
+	MaintenanceServiceRestoreProcedure = "/interrex.v1.MaintenanceService/Restore"
+	// MaintenanceServiceUnstageProcedure is the fully-qualified name of the MaintenanceService's
+	// Unstage RPC.
+	MaintenanceServiceUnstageProcedure = "/interrex.v1.MaintenanceService/Unstage"
+	// MaintenanceServiceStagedProcedure is the fully-qualified name of the MaintenanceService's Staged
+	// RPC.
+	MaintenanceServiceStagedProcedure = "/interrex.v1.MaintenanceService/Staged"
 )
 
 // MaintenanceServiceClient is a client for the interrex.v1.MaintenanceService service.
@@ -42,6 +54,19 @@ type MaintenanceServiceClient interface {
 	// checksum over all of it, in parts. A stream that ends without an error has sent the
 	// whole file. An agent makes at most 2 copies at a time.
 	Save(context.Context, *connect.Request[SaveRequest]) (*connect.ServerStreamForClient[SaveResponse], error)
+	// Stage adds one part to the file that is to be restored: parts come in order, and the
+	// first begins it. A part that is there already changes nothing. The cluster has one
+	// such file at a time: another one is `conflict`. A part with which the file turns out
+	// to be damaged, or of no use here, is `invalid`, and what was staged is dropped.
+	Stage(context.Context, *connect.Request[StageRequest]) (*connect.Response[StageResponse], error)
+	// Restore puts the staged file in place: resources, changes, webhooks, settings, and
+	// the tables of embedders. Leases, members, tokens and the records of request ids stay.
+	// All watches end. Repeated with the same file it changes nothing.
+	Restore(context.Context, *connect.Request[RestoreRequest]) (*connect.Response[RestoreResponse], error)
+	// Unstage drops the file that is being staged.
+	Unstage(context.Context, *connect.Request[UnstageRequest]) (*connect.Response[UnstageResponse], error)
+	// Staged returns the file that is being staged.
+	Staged(context.Context, *connect.Request[StagedRequest]) (*connect.Response[StagedResponse], error)
 }
 
 // NewMaintenanceServiceClient constructs a client for the interrex.v1.MaintenanceService service.
@@ -61,17 +86,65 @@ func NewMaintenanceServiceClient(httpClient connect.HTTPClient, baseURL string, 
 			connect.WithSchema(maintenanceServiceMethods.ByName("Save")),
 			connect.WithClientOptions(opts...),
 		),
+		stage: connect.NewClient[StageRequest, StageResponse](
+			httpClient,
+			baseURL+MaintenanceServiceStageProcedure,
+			connect.WithSchema(maintenanceServiceMethods.ByName("Stage")),
+			connect.WithClientOptions(opts...),
+		),
+		restore: connect.NewClient[RestoreRequest, RestoreResponse](
+			httpClient,
+			baseURL+MaintenanceServiceRestoreProcedure,
+			connect.WithSchema(maintenanceServiceMethods.ByName("Restore")),
+			connect.WithClientOptions(opts...),
+		),
+		unstage: connect.NewClient[UnstageRequest, UnstageResponse](
+			httpClient,
+			baseURL+MaintenanceServiceUnstageProcedure,
+			connect.WithSchema(maintenanceServiceMethods.ByName("Unstage")),
+			connect.WithClientOptions(opts...),
+		),
+		staged: connect.NewClient[StagedRequest, StagedResponse](
+			httpClient,
+			baseURL+MaintenanceServiceStagedProcedure,
+			connect.WithSchema(maintenanceServiceMethods.ByName("Staged")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // maintenanceServiceClient implements MaintenanceServiceClient.
 type maintenanceServiceClient struct {
-	save *connect.Client[SaveRequest, SaveResponse]
+	save    *connect.Client[SaveRequest, SaveResponse]
+	stage   *connect.Client[StageRequest, StageResponse]
+	restore *connect.Client[RestoreRequest, RestoreResponse]
+	unstage *connect.Client[UnstageRequest, UnstageResponse]
+	staged  *connect.Client[StagedRequest, StagedResponse]
 }
 
 // Save calls interrex.v1.MaintenanceService.Save.
 func (c *maintenanceServiceClient) Save(ctx context.Context, req *connect.Request[SaveRequest]) (*connect.ServerStreamForClient[SaveResponse], error) {
 	return c.save.CallServerStream(ctx, req)
+}
+
+// Stage calls interrex.v1.MaintenanceService.Stage.
+func (c *maintenanceServiceClient) Stage(ctx context.Context, req *connect.Request[StageRequest]) (*connect.Response[StageResponse], error) {
+	return c.stage.CallUnary(ctx, req)
+}
+
+// Restore calls interrex.v1.MaintenanceService.Restore.
+func (c *maintenanceServiceClient) Restore(ctx context.Context, req *connect.Request[RestoreRequest]) (*connect.Response[RestoreResponse], error) {
+	return c.restore.CallUnary(ctx, req)
+}
+
+// Unstage calls interrex.v1.MaintenanceService.Unstage.
+func (c *maintenanceServiceClient) Unstage(ctx context.Context, req *connect.Request[UnstageRequest]) (*connect.Response[UnstageResponse], error) {
+	return c.unstage.CallUnary(ctx, req)
+}
+
+// Staged calls interrex.v1.MaintenanceService.Staged.
+func (c *maintenanceServiceClient) Staged(ctx context.Context, req *connect.Request[StagedRequest]) (*connect.Response[StagedResponse], error) {
+	return c.staged.CallUnary(ctx, req)
 }
 
 // MaintenanceServiceHandler is an implementation of the interrex.v1.MaintenanceService service.
@@ -80,6 +153,19 @@ type MaintenanceServiceHandler interface {
 	// checksum over all of it, in parts. A stream that ends without an error has sent the
 	// whole file. An agent makes at most 2 copies at a time.
 	Save(context.Context, *connect.Request[SaveRequest], *connect.ServerStream[SaveResponse]) error
+	// Stage adds one part to the file that is to be restored: parts come in order, and the
+	// first begins it. A part that is there already changes nothing. The cluster has one
+	// such file at a time: another one is `conflict`. A part with which the file turns out
+	// to be damaged, or of no use here, is `invalid`, and what was staged is dropped.
+	Stage(context.Context, *connect.Request[StageRequest]) (*connect.Response[StageResponse], error)
+	// Restore puts the staged file in place: resources, changes, webhooks, settings, and
+	// the tables of embedders. Leases, members, tokens and the records of request ids stay.
+	// All watches end. Repeated with the same file it changes nothing.
+	Restore(context.Context, *connect.Request[RestoreRequest]) (*connect.Response[RestoreResponse], error)
+	// Unstage drops the file that is being staged.
+	Unstage(context.Context, *connect.Request[UnstageRequest]) (*connect.Response[UnstageResponse], error)
+	// Staged returns the file that is being staged.
+	Staged(context.Context, *connect.Request[StagedRequest]) (*connect.Response[StagedResponse], error)
 }
 
 // NewMaintenanceServiceHandler builds an HTTP handler from the service implementation. It returns
@@ -95,10 +181,42 @@ func NewMaintenanceServiceHandler(svc MaintenanceServiceHandler, opts ...connect
 		connect.WithSchema(maintenanceServiceMethods.ByName("Save")),
 		connect.WithHandlerOptions(opts...),
 	)
+	maintenanceServiceStageHandler := connect.NewUnaryHandler(
+		MaintenanceServiceStageProcedure,
+		svc.Stage,
+		connect.WithSchema(maintenanceServiceMethods.ByName("Stage")),
+		connect.WithHandlerOptions(opts...),
+	)
+	maintenanceServiceRestoreHandler := connect.NewUnaryHandler(
+		MaintenanceServiceRestoreProcedure,
+		svc.Restore,
+		connect.WithSchema(maintenanceServiceMethods.ByName("Restore")),
+		connect.WithHandlerOptions(opts...),
+	)
+	maintenanceServiceUnstageHandler := connect.NewUnaryHandler(
+		MaintenanceServiceUnstageProcedure,
+		svc.Unstage,
+		connect.WithSchema(maintenanceServiceMethods.ByName("Unstage")),
+		connect.WithHandlerOptions(opts...),
+	)
+	maintenanceServiceStagedHandler := connect.NewUnaryHandler(
+		MaintenanceServiceStagedProcedure,
+		svc.Staged,
+		connect.WithSchema(maintenanceServiceMethods.ByName("Staged")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/interrex.v1.MaintenanceService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case MaintenanceServiceSaveProcedure:
 			maintenanceServiceSaveHandler.ServeHTTP(w, r)
+		case MaintenanceServiceStageProcedure:
+			maintenanceServiceStageHandler.ServeHTTP(w, r)
+		case MaintenanceServiceRestoreProcedure:
+			maintenanceServiceRestoreHandler.ServeHTTP(w, r)
+		case MaintenanceServiceUnstageProcedure:
+			maintenanceServiceUnstageHandler.ServeHTTP(w, r)
+		case MaintenanceServiceStagedProcedure:
+			maintenanceServiceStagedHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -110,4 +228,20 @@ type UnimplementedMaintenanceServiceHandler struct{}
 
 func (UnimplementedMaintenanceServiceHandler) Save(context.Context, *connect.Request[SaveRequest], *connect.ServerStream[SaveResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.MaintenanceService.Save is not implemented"))
+}
+
+func (UnimplementedMaintenanceServiceHandler) Stage(context.Context, *connect.Request[StageRequest]) (*connect.Response[StageResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.MaintenanceService.Stage is not implemented"))
+}
+
+func (UnimplementedMaintenanceServiceHandler) Restore(context.Context, *connect.Request[RestoreRequest]) (*connect.Response[RestoreResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.MaintenanceService.Restore is not implemented"))
+}
+
+func (UnimplementedMaintenanceServiceHandler) Unstage(context.Context, *connect.Request[UnstageRequest]) (*connect.Response[UnstageResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.MaintenanceService.Unstage is not implemented"))
+}
+
+func (UnimplementedMaintenanceServiceHandler) Staged(context.Context, *connect.Request[StagedRequest]) (*connect.Response[StagedResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.MaintenanceService.Staged is not implemented"))
 }

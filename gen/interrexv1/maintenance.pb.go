@@ -244,11 +244,525 @@ func (x *Snapshot) GetConsistency() Consistency {
 	return Consistency_CONSISTENCY_UNSPECIFIED
 }
 
+type StageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 64 random bits, the same ones with each part of a file; not 0.
+	File uint64 `protobuf:"varint,1,opt,name=file,proto3" json:"file,omitempty"`
+	// How many bytes precede the part.
+	Offset uint64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// At most 256 KiB.
+	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageRequest) Reset() {
+	*x = StageRequest{}
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageRequest) ProtoMessage() {}
+
+func (x *StageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageRequest.ProtoReflect.Descriptor instead.
+func (*StageRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_maintenance_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *StageRequest) GetFile() uint64 {
+	if x != nil {
+		return x.File
+	}
+	return 0
+}
+
+func (x *StageRequest) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *StageRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type StageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many bytes of the file are staged: where the next part begins.
+	Bytes         uint64 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageResponse) Reset() {
+	*x = StageResponse{}
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageResponse) ProtoMessage() {}
+
+func (x *StageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageResponse.ProtoReflect.Descriptor instead.
+func (*StageResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_maintenance_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StageResponse) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+type RestoreRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	File  uint64                 `protobuf:"varint,1,opt,name=file,proto3" json:"file,omitempty"`
+	// The size of the file, and the CRC32C of all of it.
+	Bytes         uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Checksum      uint32 `protobuf:"varint,3,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreRequest) Reset() {
+	*x = RestoreRequest{}
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreRequest) ProtoMessage() {}
+
+func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
+func (*RestoreRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_maintenance_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RestoreRequest) GetFile() uint64 {
+	if x != nil {
+		return x.File
+	}
+	return 0
+}
+
+func (x *RestoreRequest) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *RestoreRequest) GetChecksum() uint32 {
+	if x != nil {
+		return x.Checksum
+	}
+	return 0
+}
+
+type RestoreResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision of the restore: watch and list changes since that.
+	Revision      uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreResponse) Reset() {
+	*x = RestoreResponse{}
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreResponse) ProtoMessage() {}
+
+func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
+func (*RestoreResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_maintenance_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RestoreResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type UnstageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: whichever is staged.
+	File          uint64 `protobuf:"varint,1,opt,name=file,proto3" json:"file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnstageRequest) Reset() {
+	*x = UnstageRequest{}
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnstageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnstageRequest) ProtoMessage() {}
+
+func (x *UnstageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnstageRequest.ProtoReflect.Descriptor instead.
+func (*UnstageRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_maintenance_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UnstageRequest) GetFile() uint64 {
+	if x != nil {
+		return x.File
+	}
+	return 0
+}
+
+type UnstageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnstageResponse) Reset() {
+	*x = UnstageResponse{}
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnstageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnstageResponse) ProtoMessage() {}
+
+func (x *UnstageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnstageResponse.ProtoReflect.Descriptor instead.
+func (*UnstageResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_maintenance_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *UnstageResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type StagedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Default: strong.
+	Consistency   Consistency `protobuf:"varint,1,opt,name=consistency,proto3,enum=interrex.v1.Consistency" json:"consistency,omitempty"`
+	MinRevision   uint64      `protobuf:"varint,2,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StagedRequest) Reset() {
+	*x = StagedRequest{}
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StagedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StagedRequest) ProtoMessage() {}
+
+func (x *StagedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StagedRequest.ProtoReflect.Descriptor instead.
+func (*StagedRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_maintenance_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *StagedRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+func (x *StagedRequest) GetMinRevision() uint64 {
+	if x != nil {
+		return x.MinRevision
+	}
+	return 0
+}
+
+type StagedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absent: none is staged.
+	File     *StagedFile `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	Revision uint64      `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The cluster into which it would be restored.
+	ClusterId     string `protobuf:"bytes,3,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StagedResponse) Reset() {
+	*x = StagedResponse{}
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StagedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StagedResponse) ProtoMessage() {}
+
+func (x *StagedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StagedResponse.ProtoReflect.Descriptor instead.
+func (*StagedResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_maintenance_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *StagedResponse) GetFile() *StagedFile {
+	if x != nil {
+		return x.File
+	}
+	return nil
+}
+
+func (x *StagedResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *StagedResponse) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+// StagedFile is a file that is being staged.
+type StagedFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	File  uint64                 `protobuf:"varint,1,opt,name=file,proto3" json:"file,omitempty"`
+	// Who has begun it; empty: a caller without a name.
+	Caller   string `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
+	Bytes    uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Checksum uint32 `protobuf:"varint,4,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// How long ago, in cluster time, it was begun, and its last part came.
+	Age  *durationpb.Duration `protobuf:"bytes,5,opt,name=age,proto3" json:"age,omitempty"`
+	Idle *durationpb.Duration `protobuf:"bytes,6,opt,name=idle,proto3" json:"idle,omitempty"`
+	// Without another part it is dropped after this time.
+	DroppedIn     *durationpb.Duration `protobuf:"bytes,7,opt,name=dropped_in,json=droppedIn,proto3" json:"dropped_in,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StagedFile) Reset() {
+	*x = StagedFile{}
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StagedFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StagedFile) ProtoMessage() {}
+
+func (x *StagedFile) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_maintenance_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StagedFile.ProtoReflect.Descriptor instead.
+func (*StagedFile) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_maintenance_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *StagedFile) GetFile() uint64 {
+	if x != nil {
+		return x.File
+	}
+	return 0
+}
+
+func (x *StagedFile) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *StagedFile) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *StagedFile) GetChecksum() uint32 {
+	if x != nil {
+		return x.Checksum
+	}
+	return 0
+}
+
+func (x *StagedFile) GetAge() *durationpb.Duration {
+	if x != nil {
+		return x.Age
+	}
+	return nil
+}
+
+func (x *StagedFile) GetIdle() *durationpb.Duration {
+	if x != nil {
+		return x.Idle
+	}
+	return nil
+}
+
+func (x *StagedFile) GetDroppedIn() *durationpb.Duration {
+	if x != nil {
+		return x.DroppedIn
+	}
+	return nil
+}
+
 var File_interrex_v1_maintenance_proto protoreflect.FileDescriptor
 
 const file_interrex_v1_maintenance_proto_rawDesc = "" +
 	"\n" +
-	"\x1dinterrex/v1/maintenance.proto\x12\vinterrex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interrex/v1/lease.proto\"l\n" +
+	"\x1dinterrex/v1/maintenance.proto\x12\vinterrex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17interrex/v1/lease.proto\x1a\x18interrex/v1/method.proto\"l\n" +
 	"\vSaveRequest\x12:\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2\x18.interrex.v1.ConsistencyR\vconsistency\x12!\n" +
 	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"U\n" +
@@ -265,9 +779,48 @@ const file_interrex_v1_maintenance_proto_rawDesc = "" +
 	"\fcluster_time\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\vclusterTime\x12\x19\n" +
 	"\bagent_id\x18\a \x01(\tR\aagentId\x123\n" +
 	"\amade_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x06madeAt\x12:\n" +
-	"\vconsistency\x18\t \x01(\x0e2\x18.interrex.v1.ConsistencyR\vconsistency2S\n" +
+	"\vconsistency\x18\t \x01(\x0e2\x18.interrex.v1.ConsistencyR\vconsistency\"N\n" +
+	"\fStageRequest\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\x04R\x04file\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"%\n" +
+	"\rStageResponse\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\"V\n" +
+	"\x0eRestoreRequest\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\x04R\x04file\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x1a\n" +
+	"\bchecksum\x18\x03 \x01(\rR\bchecksum\"-\n" +
+	"\x0fRestoreResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"$\n" +
+	"\x0eUnstageRequest\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\x04R\x04file\"-\n" +
+	"\x0fUnstageResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"n\n" +
+	"\rStagedRequest\x12:\n" +
+	"\vconsistency\x18\x01 \x01(\x0e2\x18.interrex.v1.ConsistencyR\vconsistency\x12!\n" +
+	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"x\n" +
+	"\x0eStagedResponse\x12+\n" +
+	"\x04file\x18\x01 \x01(\v2\x17.interrex.v1.StagedFileR\x04file\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x03 \x01(\tR\tclusterId\"\x80\x02\n" +
+	"\n" +
+	"StagedFile\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\x04R\x04file\x12\x16\n" +
+	"\x06caller\x18\x02 \x01(\tR\x06caller\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x1a\n" +
+	"\bchecksum\x18\x04 \x01(\rR\bchecksum\x12+\n" +
+	"\x03age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12-\n" +
+	"\x04idle\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x04idle\x128\n" +
+	"\n" +
+	"dropped_in\x18\a \x01(\v2\x19.google.protobuf.DurationR\tdroppedIn2\x8a\x03\n" +
 	"\x12MaintenanceService\x12=\n" +
-	"\x04Save\x12\x18.interrex.v1.SaveRequest\x1a\x19.interrex.v1.SaveResponse0\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
+	"\x04Save\x12\x18.interrex.v1.SaveRequest\x1a\x19.interrex.v1.SaveResponse0\x01\x12H\n" +
+	"\x05Stage\x12\x19.interrex.v1.StageRequest\x1a\x1a.interrex.v1.StageResponse\"\b¹\x19\x04\b\n" +
+	"\x10\x02\x12N\n" +
+	"\aRestore\x12\x1b.interrex.v1.RestoreRequest\x1a\x1c.interrex.v1.RestoreResponse\"\b¹\x19\x04\b\v\x10\x02\x12N\n" +
+	"\aUnstage\x12\x1b.interrex.v1.UnstageRequest\x1a\x1c.interrex.v1.UnstageResponse\"\b¹\x19\x04\b\f\x10\x02\x12K\n" +
+	"\x06Staged\x12\x1a.interrex.v1.StagedRequest\x1a\x1b.interrex.v1.StagedResponse\"\b¹\x19\x04\b\r\x10\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
 var (
 	file_interrex_v1_maintenance_proto_rawDescOnce sync.Once
@@ -281,28 +834,50 @@ func file_interrex_v1_maintenance_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_maintenance_proto_rawDescData
 }
 
-var file_interrex_v1_maintenance_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_interrex_v1_maintenance_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_interrex_v1_maintenance_proto_goTypes = []any{
 	(*SaveRequest)(nil),           // 0: interrex.v1.SaveRequest
 	(*SaveResponse)(nil),          // 1: interrex.v1.SaveResponse
 	(*Snapshot)(nil),              // 2: interrex.v1.Snapshot
-	(Consistency)(0),              // 3: interrex.v1.Consistency
-	(*durationpb.Duration)(nil),   // 4: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*StageRequest)(nil),          // 3: interrex.v1.StageRequest
+	(*StageResponse)(nil),         // 4: interrex.v1.StageResponse
+	(*RestoreRequest)(nil),        // 5: interrex.v1.RestoreRequest
+	(*RestoreResponse)(nil),       // 6: interrex.v1.RestoreResponse
+	(*UnstageRequest)(nil),        // 7: interrex.v1.UnstageRequest
+	(*UnstageResponse)(nil),       // 8: interrex.v1.UnstageResponse
+	(*StagedRequest)(nil),         // 9: interrex.v1.StagedRequest
+	(*StagedResponse)(nil),        // 10: interrex.v1.StagedResponse
+	(*StagedFile)(nil),            // 11: interrex.v1.StagedFile
+	(Consistency)(0),              // 12: interrex.v1.Consistency
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_interrex_v1_maintenance_proto_depIdxs = []int32{
-	3, // 0: interrex.v1.SaveRequest.consistency:type_name -> interrex.v1.Consistency
-	2, // 1: interrex.v1.SaveResponse.snapshot:type_name -> interrex.v1.Snapshot
-	4, // 2: interrex.v1.Snapshot.cluster_time:type_name -> google.protobuf.Duration
-	5, // 3: interrex.v1.Snapshot.made_at:type_name -> google.protobuf.Timestamp
-	3, // 4: interrex.v1.Snapshot.consistency:type_name -> interrex.v1.Consistency
-	0, // 5: interrex.v1.MaintenanceService.Save:input_type -> interrex.v1.SaveRequest
-	1, // 6: interrex.v1.MaintenanceService.Save:output_type -> interrex.v1.SaveResponse
-	6, // [6:7] is the sub-list for method output_type
-	5, // [5:6] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	12, // 0: interrex.v1.SaveRequest.consistency:type_name -> interrex.v1.Consistency
+	2,  // 1: interrex.v1.SaveResponse.snapshot:type_name -> interrex.v1.Snapshot
+	13, // 2: interrex.v1.Snapshot.cluster_time:type_name -> google.protobuf.Duration
+	14, // 3: interrex.v1.Snapshot.made_at:type_name -> google.protobuf.Timestamp
+	12, // 4: interrex.v1.Snapshot.consistency:type_name -> interrex.v1.Consistency
+	12, // 5: interrex.v1.StagedRequest.consistency:type_name -> interrex.v1.Consistency
+	11, // 6: interrex.v1.StagedResponse.file:type_name -> interrex.v1.StagedFile
+	13, // 7: interrex.v1.StagedFile.age:type_name -> google.protobuf.Duration
+	13, // 8: interrex.v1.StagedFile.idle:type_name -> google.protobuf.Duration
+	13, // 9: interrex.v1.StagedFile.dropped_in:type_name -> google.protobuf.Duration
+	0,  // 10: interrex.v1.MaintenanceService.Save:input_type -> interrex.v1.SaveRequest
+	3,  // 11: interrex.v1.MaintenanceService.Stage:input_type -> interrex.v1.StageRequest
+	5,  // 12: interrex.v1.MaintenanceService.Restore:input_type -> interrex.v1.RestoreRequest
+	7,  // 13: interrex.v1.MaintenanceService.Unstage:input_type -> interrex.v1.UnstageRequest
+	9,  // 14: interrex.v1.MaintenanceService.Staged:input_type -> interrex.v1.StagedRequest
+	1,  // 15: interrex.v1.MaintenanceService.Save:output_type -> interrex.v1.SaveResponse
+	4,  // 16: interrex.v1.MaintenanceService.Stage:output_type -> interrex.v1.StageResponse
+	6,  // 17: interrex.v1.MaintenanceService.Restore:output_type -> interrex.v1.RestoreResponse
+	8,  // 18: interrex.v1.MaintenanceService.Unstage:output_type -> interrex.v1.UnstageResponse
+	10, // 19: interrex.v1.MaintenanceService.Staged:output_type -> interrex.v1.StagedResponse
+	15, // [15:20] is the sub-list for method output_type
+	10, // [10:15] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_maintenance_proto_init() }
@@ -311,13 +886,14 @@ func file_interrex_v1_maintenance_proto_init() {
 		return
 	}
 	file_interrex_v1_lease_proto_init()
+	file_interrex_v1_method_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_maintenance_proto_rawDesc), len(file_interrex_v1_maintenance_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -87,7 +87,7 @@ func New(c Config) (*Server, error) {
 // register collects the methods of all services.
 func (s *Server) register() (err error) {
 	c := &s.config
-	all := append([]method.Service{services.State(), c.Leases.Service(), c.Webhooks.Service()}, c.Services...)
+	all := append([]method.Service{services.State(), services.Maintenance(), c.Leases.Service(), c.Webhooks.Service()}, c.Services...)
 	if c.Resources != nil {
 		all = append(all, c.Resources.Service())
 	}

@@ -183,7 +183,7 @@ func TestWhatCannotBeFollowedIsSaid(t *testing.T) {
 	}
 	nd.putValue("k", "2")
 	nd.putValue("k", "3")
-	nd.ring.Reset(nd.state.Revision())
+	nd.ring.Reset(nd.state.Revision(), 0)
 	r := nd.kv("GET", fmt.Sprint("/kv/k?since=", first), "", sse)
 	if floor, _ := r.at("first").(float64); r.status != http.StatusGone || !strings.Contains(r.body, "compacted: ") || floor <= float64(first) {
 		t.Errorf("%d %s", r.status, r.body)

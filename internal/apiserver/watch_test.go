@@ -90,7 +90,7 @@ func TestWatchSaysWhenHistoryIsGone(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	nd.claimed("jobs/one", "ann")
 	w := nd.watch(&interrexv1.WatchRequest{Since: 1})
-	nd.ring.Reset(100)
+	nd.ring.Reset(100, 0)
 	if w.s.Receive() {
 		t.Fatalf("%v", w.s.Msg())
 	}

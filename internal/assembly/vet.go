@@ -101,6 +101,9 @@ func (s *Set) applicable(table state.TableID, since uint16) error {
 	if v.Transport == nil {
 		return nil
 	}
+	if table == state.SystemTable {
+		return s.knowsEntries(v, byte(since))
+	}
 	s.recording.Store(true)
 	recorded := running[*member.Table](s, StateName)
 	for _, m := range v.Members() {
@@ -115,6 +118,18 @@ func (s *Set) applicable(table state.TableID, since uint16) error {
 			return interrex.Errorf(interrex.ErrUnavailable, "agent %s may be unable to apply this: its version is not recorded, and the leader has not met it since it started: start that agent, or remove it", m.ID)
 		case version < since:
 			return interrex.Errorf(interrex.ErrConflict, "agent %s cannot apply this yet: its table %s is of version %d, and this needs version %d: bring that agent up to date, or remove it", m.ID, name, version, since)
+		}
+	}
+	return nil
+}
+
+// knowsEntries returns an error that names a member that does not know log entries of a
+// version, which the state's own operations need. One that the leader has not met stops
+// at the entry, and says why.
+func (s *Set) knowsEntries(v health.View, since byte) error {
+	for _, m := range v.Members() {
+		if said, met := v.Transport.Peer(m.ID); met && m.ID != v.ID && said.Entries < since {
+			return interrex.Errorf(interrex.ErrConflict, "agent %s cannot apply this yet: it reads log entries of version %d, and this needs version %d: bring that agent up to date, or remove it", m.ID, said.Entries, since)
 		}
 	}
 	return nil

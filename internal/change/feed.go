@@ -16,6 +16,7 @@ type feed struct {
 	bytes int64
 	floor interrex.Revision // changes up to here are dropped
 	last  interrex.Revision // changes up to here were added
+	ended interrex.Revision // a restore here has replaced it, since this agent started; 0: none has
 	index index
 }
 

@@ -75,10 +75,41 @@ func (f *frozen) appendEvent(b []byte, e *state.Event) []byte {
 // Restore replaces the feed by what a View wrote. After an error it is as it
 // was.
 func (t *Table) Restore(version uint16, r io.Reader) error {
-	if version != t.Version() {
-		return fmt.Errorf("cannot restore changes: unknown version %d, this build reads version %d", version, t.Version())
+	f, err := t.read(version, r)
+	if err != nil {
+		return err
 	}
-	f := feed{index: newIndex()}
+	t.replace(*f)
+	return nil
+}
+
+// Stage is part of state's replacer.
+func (t *Table) Stage(version uint16, r io.Reader) (any, error) { return t.read(version, r) }
+
+// Replace is part of state's replacer. The changes keep the ages that they had when they
+// were saved.
+func (t *Table) Replace(turn *state.Turn, staged any, saved state.Time) {
+	f := staged.(*feed)
+	for _, r := range f.runs {
+		for i := range r.events {
+			r.events[i].Now += turn.Now - saved
+		}
+	}
+	f.last, f.ended = turn.Revision, turn.Revision
+	t.replace(*f)
+}
+
+func (t *Table) replace(f feed) {
+	t.feed = f
+	t.waiting.wakeAll()
+	t.applied.Update(f.last)
+}
+
+func (t *Table) read(version uint16, r io.Reader) (*feed, error) {
+	if version != t.Version() {
+		return nil, fmt.Errorf("cannot restore changes: unknown version %d, this build reads version %d", version, t.Version())
+	}
+	f := &feed{index: newIndex()}
 	in := codec.NewItemReader(r, maxItem)
 	err := in.List(func(d *codec.Decoder) error {
 		f.floor, f.last = interrex.Revision(d.Uvarint()), interrex.Revision(d.Uvarint())
@@ -91,12 +122,9 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 		err = in.End()
 	}
 	if err != nil {
-		return fmt.Errorf("cannot restore changes: %w", err)
+		return nil, fmt.Errorf("cannot restore changes: %w", err)
 	}
-	t.feed = f
-	t.waiting.wakeAll()
-	t.applied.Update(f.last)
-	return nil
+	return f, nil
 }
 
 // restore appends one change.

@@ -14,9 +14,10 @@ const MaxWaiting = 65_536
 // Await is Read, but if no change matches it waits for the first one that does. When
 // ctx ends, the page is empty and the error is nil. AtStart is as of the beginning.
 //
-// Errors: those of Read; ErrOverloaded when MaxWaiting wait already;
+// Errors: those of Read; ErrCompacted when a restore replaces the feed; ErrOverloaded when MaxWaiting wait already;
 // ErrUnavailable once the table is closed.
 func (t *Table) Await(ctx context.Context, q Query) (Page, error) {
+	since, ended := q.Since, t.ended()
 	first, err := t.Read(q)
 	if err != nil || len(first.Items) > 0 {
 		return first, err
@@ -40,12 +41,23 @@ func (t *Table) Await(ctx context.Context, q Query) (Page, error) {
 			// The changes in between were searched, and may be dropped.
 			q.Since = max(q.Since, w.at-min(w.at, 1))
 		}
-		if p, err = t.Read(q); err != nil {
+		p, err = t.Read(q)
+		if now := t.ended(); now != ended {
+			return p, state.RestoredFile{To: now}.Continues(max(1, since))
+		}
+		if err != nil {
 			return p, err
 		}
 	}
 	p.AtStart = first.AtStart
 	return p, nil
+}
+
+// ended returns the newest restore since this agent started.
+func (t *Table) ended() interrex.Revision {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.feed.ended
 }
 
 // await adds a waiter; nil if there are changes to read first.

@@ -23,6 +23,9 @@ const maxSave = time.Hour
 
 // Server implements MaintenanceService of one agent.
 type Server struct {
+	// The methods that write are served as those of other services are.
+	interrexv1.UnimplementedMaintenanceServiceHandler
+
 	checker  *consistency.Checker
 	calls    *admission.Calls
 	audit    *admission.Audit
@@ -91,7 +94,7 @@ func (s *Server) save(ctx context.Context, q *interrexv1.SaveRequest, send func(
 	if err := out.reserve(); err != nil {
 		return err
 	}
-	frozen, err := s.checker.State.Snapshot()
+	frozen, err := s.checker.State.Copy()
 	if err != nil {
 		return err
 	}

@@ -95,25 +95,54 @@ func (v *view) Release() { v.answers, v.machine = nil, nil }
 // Restore replaces the table, and the machine, by what a View wrote. A machine that
 // cannot restore its part is stopped; the rest is restored.
 func (t *Table) Restore(version uint16, r io.Reader) error {
+	in, err := t.read(version, r)
+	if err == nil {
+		t.assign(in)
+	}
+	return err
+}
+
+// Stage is part of state's replacer.
+func (t *Table) Stage(version uint16, r io.Reader) (any, error) { return t.read(version, r) }
+
+// Replace is part of state's replacer. The machine begins again: its earlier answers are
+// dropped, because those to other commands may have had the same revisions.
+func (t *Table) Replace(turn *state.Turn, staged any, _ state.Time) {
+	in := staged.(*restored)
+	in.content = content{marks: []mark{{revision: turn.Revision}}}
+	t.assign(in)
+}
+
+// restored is what was read of a view.
+type restored struct {
+	content
+	machine string
+}
+
+func (t *Table) read(version uint16, r io.Reader) (*restored, error) {
 	if version != t.Version() {
-		return fmt.Errorf("cannot restore the state machine: unknown version %d, this build reads version %d", version, t.Version())
+		return nil, fmt.Errorf("cannot restore the state machine: unknown version %d, this build reads version %d", version, t.Version())
 	}
 	var text bytes.Buffer
 	if _, err := text.ReadFrom(r); err != nil {
-		return fmt.Errorf("cannot restore the state machine: %w", err)
+		return nil, fmt.Errorf("cannot restore the state machine: %w", err)
 	}
-	restored, machine, err := readContent(text.String())
+	c, machine, err := readContent(text.String())
 	if err != nil {
-		return fmt.Errorf("cannot restore the state machine: %w", err)
+		return nil, fmt.Errorf("cannot restore the state machine: %w", err)
 	}
-	t.content = restored
+	return &restored{c, machine}, nil
+}
+
+// assign makes what was read the content of the table and of the machine.
+func (t *Table) assign(in *restored) {
+	t.content = in.content
 	t.stopped.Store(nil)
 	t.guarded("restoring a snapshot", func() {
-		if err := t.config.Machine.Restore([]byte(machine)); err != nil {
+		if err := t.config.Machine.Restore([]byte(in.machine)); err != nil {
 			t.stop(fmt.Sprintf("it cannot restore its snapshot at revision %d: %v", t.mark().revision, err))
 		}
 	})
-	return nil
 }
 
 // readContent reads a snapshot.

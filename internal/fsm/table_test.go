@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -507,5 +508,30 @@ func TestLimitsAreChecked(t *testing.T) {
 		Caller: strings.Repeat("c", 256), RequestID: strings.Repeat("r", limits.MaxRequestID)}
 	if err := op.Validate(); err != nil {
 		t.Errorf("with all that goes with it: %v", err)
+	}
+}
+
+func TestARestoredMachineBeginsAnew(t *testing.T) {
+	r := newReplica(t)
+	r.Do(1, r.op(t, "a", "early"))
+	file := r.Snapshot()
+	late := r.op(t, "b", "late")
+	r.Do(1, late)
+	minted := r.op(t, "c", "") // before the restore, applied after it
+	op := func(c state.Command) state.Operation {
+		return state.Operation{Table: state.SystemTable, Data: c.Append(nil)}
+	}
+	results := r.Do(1, op(&state.Stage{File: 7, Data: file, Reads: r.State.Reads()}),
+		op(&state.Restore{File: 7, Bytes: int64(len(file)), Checksum: crc32.Checksum(file, crc32.MakeTable(crc32.Castagnoli))}))
+	if results[0].Err != nil || results[1].Err != nil {
+		t.Fatal(results[0].Err, results[1].Err)
+	}
+	for _, again := range []state.Operation{r.op(t, "a", "early"), late} {
+		if got := answer(r.Do(1, again)[0]); !strings.Contains(got, "no longer kept") {
+			t.Errorf("%s again: %q", again.RequestID, got)
+		}
+	}
+	if got := answer(r.Do(1, minted)[0]); got != "2 c" || r.table.Stopped() != nil {
+		t.Errorf("the next command: %q, stopped: %v", got, r.table.Stopped())
 	}
 }

@@ -40,6 +40,7 @@ const (
 	BatchBytes        = 1 << 20
 	MaxOperationBytes = 1 << 20
 	MaxEntryBytes     = BatchBytes + MaxOperationBytes + 64
+	MaxFilePart       = 256 << 10 // of a snapshot file that is restored
 )
 
 // MaxGroup is the maximum number of operations in a group, MaxMinted that of the

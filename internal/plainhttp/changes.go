@@ -131,7 +131,7 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	if err := p.server.checker.WaitSince(r.Context(), admission.CallerOf(r.Context()), q.Since); err != nil {
 		return err
 	}
-	page, err := p.changes.Page(r.Context(), q, block)
+	page, err := p.changes.Page(r.Context(), p.server.checker.State, q, block)
 	if err != nil {
 		return err
 	}

@@ -205,8 +205,8 @@ func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interr
 	for {
 		var row *resource.Record
 		now := p.resources.Locked(s.checker.State, func(v resource.ReadView) { row = v.Get(id) })
-		if row != nil && row.Revision > since {
-			return true, nil
+		if row != nil && row.Revision > since || s.checker.State.Restored().Continues(since) != nil {
+			return true, nil // a restore may have put an earlier value back
 		}
 		if q.Since == 0 {
 			q.Since = now

@@ -54,50 +54,109 @@ func (v *view) Write(w io.Writer) error {
 // Restore replaces the table by what a View wrote. After an error the table is
 // as it was.
 func (t *Table) Restore(version uint16, r io.Reader) error {
-	if version != t.Version() {
-		return fmt.Errorf("cannot restore resources: unknown version %d, this build reads version %d", version, t.Version())
+	in, err := t.read(version, r)
+	if err != nil {
+		return err
 	}
-	restored := New()
+	for _, r := range in.present {
+		in.table.put(nil, r)
+	}
+	for _, start := range in.orphaned {
+		if _, owns := in.table.firstOwned(start); !owns {
+			return fmt.Errorf("cannot restore resources: the deleted owner %q owns nothing", start)
+		}
+		in.table.orphaned.Set(start, struct{}{})
+	}
+	t.assign(in.table)
+	return nil
+}
+
+// Stage is part of state's replacer.
+func (t *Table) Stage(version uint16, r io.Reader) (any, error) { return t.read(version, r) }
+
+// Replace is part of state's replacer. A resource whose owner lease is not held now is not
+// brought back; what it owns goes as if it had been deleted.
+func (t *Table) Replace(_ *state.Turn, staged any, _ state.Time) {
+	in := staged.(*restored)
+	t.assign(in.table)
+	for _, r := range in.present {
+		if t.held(*r.OwnerLease) {
+			t.put(nil, r)
+		}
+	}
+	for _, r := range in.present {
+		if !t.held(*r.OwnerLease) {
+			t.orphan(r)
+		}
+	}
+	for _, start := range in.orphaned {
+		if _, owns := t.firstOwned(start); owns {
+			t.orphaned.Set(start, struct{}{})
+		}
+	}
+}
+
+// assign makes the content of another table that of t.
+func (t *Table) assign(o *Table) {
+	t.rows, t.owned, t.presence, t.counts, t.used = o.rows, o.owned, o.presence, o.counts, o.used
+	t.orphaned = o.orphaned
+}
+
+// restored is what was read of a view.
+type restored struct {
+	table    *Table
+	present  []*Record // those with an owner lease, which are not in the table yet
+	orphaned []string  // nor are these
+	last     string    // the key that was read last
+}
+
+func (t *Table) read(version uint16, r io.Reader) (*restored, error) {
+	if version != t.Version() {
+		return nil, fmt.Errorf("cannot restore resources: unknown version %d, this build reads version %d", version, t.Version())
+	}
+	staged := &restored{table: New()}
 	in := codec.NewItemReader(r, maxItem)
-	err := in.List(restored.restore)
+	err := in.List(staged.restore)
 	if err == nil {
-		err = in.List(restored.restoreOrphaned)
+		err = in.List(staged.restoreOrphaned)
 	}
 	if err == nil {
 		err = in.End()
 	}
 	if err != nil {
-		return fmt.Errorf("cannot restore resources: %w", err)
+		return nil, fmt.Errorf("cannot restore resources: %w", err)
 	}
-	t.rows, t.owned, t.presence, t.counts, t.used = restored.rows, restored.owned, restored.presence, restored.counts, restored.used
-	t.orphaned = restored.orphaned
-	return nil
+	return staged, nil
 }
 
 // restore appends one resource.
-func (t *Table) restore(d *codec.Decoder) error {
+func (in *restored) restore(d *codec.Decoder) error {
 	r, err := readRecord(d)
 	if err != nil {
 		return err
 	}
-	if last, _, ok := t.rows.Max(); ok && last >= r.key {
+	if in.last >= r.key {
 		return fmt.Errorf("%s is out of order", r.ID)
 	}
-	t.rows.Load(r.key, r)
-	t.note(r)
+	in.last = r.key
+	if r.OwnerLease != nil {
+		in.present = append(in.present, r)
+		return nil
+	}
+	in.table.rows.Load(r.key, r)
+	in.table.note(r)
 	return nil
 }
 
 // restoreOrphaned appends one deleted owner.
-func (t *Table) restoreOrphaned(d *codec.Decoder) error {
+func (in *restored) restoreOrphaned(d *codec.Decoder) error {
 	start := strings.Clone(d.Text())
-	last, _, some := t.orphaned.Max()
-	switch _, owns := t.firstOwned(start); {
-	case !d.Done() || !owns:
-		return errors.New("it is malformed, or owns nothing")
-	case some && last >= start:
+	switch n := len(in.orphaned); {
+	case !d.Done() || start == "":
+		return errors.New("it is malformed")
+	case n > 0 && in.orphaned[n-1] >= start:
 		return fmt.Errorf("the owner %q is out of order", start)
 	}
-	t.orphaned.Set(start, struct{}{})
+	in.orphaned = append(in.orphaned, start)
 	return nil
 }

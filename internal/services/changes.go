@@ -245,7 +245,7 @@ func (c Changes) list(ctx context.Context, m *interrexv1.ChangeServiceListReques
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.Page(ctx, q, block)
+	p, err := c.Page(ctx, s, q, block)
 	if err != nil {
 		return nil, err
 	}
@@ -263,13 +263,18 @@ func (c Changes) list(ctx context.Context, m *interrexv1.ChangeServiceListReques
 }
 
 // Page returns a page of the feed. It waits for the first change, for at most block.
-func (c Changes) Page(ctx context.Context, q change.Query, block time.Duration) (change.Page, error) {
+func (c Changes) Page(ctx context.Context, s *state.State, q change.Query, block time.Duration) (change.Page, error) {
 	if block <= 0 {
-		return c.Table.Read(q)
+		p, err := c.Table.Read(q)
+		return p, cmp.Or(s.Restored().Has(q.Since), err)
+	}
+	if err := s.Restored().Continues(q.Since); err != nil {
+		return change.Page{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, block)
 	defer cancel()
-	return c.Table.Await(ctx, q)
+	p, err := c.Table.Await(ctx, q)
+	return p, cmp.Or(s.Restored().Continues(q.Since), err)
 }
 
 // watch returns the feed of a request to watch changes.

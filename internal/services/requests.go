@@ -18,7 +18,7 @@ func openName(m *interrexv1.OpenNameRequest) (state.Command, error) {
 func nameOpened(r state.Result, _ *state.State) (*interrexv1.OpenNameResponse, error) {
 	opened, is := r.Reply.(*state.OpenedName)
 	if !is {
-		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
+		return nil, errReply(r)
 	}
 	return &interrexv1.OpenNameResponse{Name: opened.Name, Revision: uint64(opened.Revision)}, nil
 }

@@ -110,7 +110,7 @@ func TestWhoComesOverToAMovingRingSeesEachEventOnce(t *testing.T) {
 			for i := 6; i <= length; i++ {
 				if i%20 == round%20 { // a snapshot was installed, which has the revision
 					h.record(i, i)
-					r.Reset(interrex.Revision(i))
+					r.Reset(interrex.Revision(i), 0)
 					continue
 				}
 				both(h, r, i, i)
@@ -127,7 +127,7 @@ func TestWhatComesWhileTheBacklogIsReadIsNotMissed(t *testing.T) {
 	h := &history{}
 	r := watch.New(watch.Config{MaxEvents: 5, Backlog: h})
 	defer r.Close()
-	r.Reset(20) // and nothing had happened that is an event
+	r.Reset(20, 0) // and nothing had happened that is an event
 	if events, alarm, err := cursor(t, r, 10).Read(); events.Len() != 0 || alarm == nil || err != nil {
 		t.Fatalf("%d events, %v", events.Len(), err)
 	}
@@ -148,7 +148,7 @@ func TestAResetEndsNobodyWhereThereIsABacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.record(11, 20)
-	r.Reset(20)
+	r.Reset(20, 0)
 	<-alarm
 	read(t, w, 11, 20)
 	if events, _, err := c.Read(); err != nil || events.Len() != 10 || events.Event(0).Revision != 11 {
@@ -160,6 +160,42 @@ func TestAResetEndsNobodyWhereThereIsABacklog(t *testing.T) {
 	if !fresh.Beside(c) || fresh.Compare(c) >= 0 {
 		t.Error("cursors before and after the reset do not stand beside each other")
 	}
+}
+
+func TestARestoreEndsEveryWatchAndWhatContinuesFromBefore(t *testing.T) {
+	h := &history{}
+	r := watch.New(watch.Config{Backlog: h})
+	defer r.Close()
+	both(h, r, 1, 10)
+	w, c := open(t, r, 0, nil), cursor(t, r, 10)
+	read(t, w, 1, 10)
+	_, alarm, err := c.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.record(11, 20) // as if the file had it
+	r.Reset(30, 30)
+	<-alarm
+	_, err = w.Next(t.Context())
+	wantKind(t, err, interrex.ErrWatchClosed, 30)
+	_, _, err = c.Read()
+	wantKind(t, err, interrex.ErrWatchClosed, 30)
+	for _, since := range []interrex.Revision{1, 15, 29} {
+		_, err = r.Watch(since, interest.Scope{}, nil)
+		wantKind(t, err, interrex.ErrCompacted, 30)
+		_, err = r.Follower(since, interest.Scope{})
+		wantKind(t, err, interrex.ErrCompacted, 30)
+	}
+	fresh := open(t, r, 30, nil)
+	read(t, open(t, r, 0, nil), 1, 20)
+	both(h, r, 31, 31)
+	read(t, fresh, 31, 31)
+	if events, _, err := cursor(t, r, 15).Read(); err != nil || events.Event(0).Revision != 16 {
+		t.Errorf("a webhook does not go on in what was restored: %v", err)
+	}
+	r.Reset(40, 30) // a snapshot after the restore ends nothing
+	h.record(41, 41)
+	read(t, fresh, 41, 41)
 }
 
 func TestBehindTheBacklogHistoryIsCompacted(t *testing.T) {

@@ -21,13 +21,14 @@ type Cursor struct {
 }
 
 // Cursor returns a cursor after the revision since, which may be in the future. Its
-// alarm is for the events in a scope.
+// alarm is for the events in a scope. Unlike a watcher it may begin before a restore, in
+// the history that was restored.
 //
 // Errors: ErrCompacted, with the FirstRevision to request, if what follows since is
 // no longer kept; ErrOverloaded if there are too many watchers; ErrWatchClosed if
 // the ring is closed.
 func (r *Ring) Cursor(since interrex.Revision, s interest.Scope) (*Cursor, error) {
-	return r.enter(since, s, true)
+	return r.enter(since, s, true, false)
 }
 
 // Read returns events after the cursor's position, and does not move it: all events,

@@ -62,7 +62,7 @@ func TestTheAlarmOfACursorRingsWhenThereIsNews(t *testing.T) {
 	}
 	c.Move(1)
 	_, alarm, _ = c.Read()
-	r.Reset(10)
+	r.Reset(10, 0)
 	<-alarm
 	_, _, err = c.Read()
 	wantKind(t, err, interrex.ErrWatchClosed, 10)
@@ -93,7 +93,7 @@ func TestACursorIsCountedAndEndsAsAWatcherDoes(t *testing.T) {
 		t.Error("a later position does not come later")
 	}
 	fresh.Close()
-	r.Reset(30)
+	r.Reset(30, 0)
 	fresh = cursor(t, r, 30)
 	old.Move(100) // of another history, it comes before all the same
 	if fresh.Compare(old) <= 0 || fresh.Beside(old) {
@@ -186,7 +186,7 @@ func TestWhatEventsAreEncodedAsCountsToTheRing(t *testing.T) {
 	// What is gone already counts no more.
 	before := r.Stats()
 	old, _, _ := cursor(t, r, 3).Read()
-	r.Reset(6)
+	r.Reset(6, 0)
 	if _, err := old.Encoded(0, 1, func(*state.Event) ([]byte, error) { return make([]byte, 30), nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func TestASleeperIsNotBehindASnapshot(t *testing.T) {
 	}
 	r.Publish([]state.Event{{Revision: 2000, Table: 2, Size: 1}}, 2000)
 	kept.forget(1500)
-	r.Reset(3000)
+	r.Reset(3000, 0)
 	if e, _, err := c.Read(); err != nil || e.Len() != 0 || c.Position() < 2000 {
 		t.Errorf("it reads %d events at %d, %v", e.Len(), c.Position(), err)
 	}

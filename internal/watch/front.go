@@ -30,7 +30,7 @@ func (r *Ring) Front() *Front {
 // Follower returns a cursor after the revision since, which waits in a Front for the
 // events in a scope. The errors are those of Cursor.
 func (r *Ring) Follower(since interrex.Revision, s interest.Scope) (*Cursor, error) {
-	return r.enter(since, s, false)
+	return r.enter(since, s, false, true)
 }
 
 // Join returns events after the position of a follower; if there are none, the follower

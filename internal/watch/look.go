@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/interest"
+	"github.com/interrex/interrex/state"
 )
 
 // after returns a run of events after a revision; none if there is none yet.
@@ -21,14 +22,18 @@ func (r *Ring) after(at interrex.Revision) Entries {
 	return Entries{ring: r, events: s.events[first:], cells: s.cells[first:]}
 }
 
-// enter adds a watcher.
-func (r *Ring) enter(since interrex.Revision, s interest.Scope, waits bool) (*Cursor, error) {
+// enter adds a watcher. One that watches must not begin before a restore: it would miss
+// what that has replaced.
+func (r *Ring) enter(since interrex.Revision, s interest.Scope, waits, watches bool) (*Cursor, error) {
 	floor := r.backlogFloor()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	replaced := state.RestoredFile{To: r.ended}.Continues(since)
 	switch {
 	case r.closed:
 		return nil, closedError()
+	case watches && replaced != nil:
+		return nil, replaced
 	case since < min(floor, r.floor) && (since > 0 || r.config.Backlog == nil):
 		return nil, compacted(since, min(floor, r.floor))
 	case r.watchers >= r.config.MaxWatchers:

@@ -155,7 +155,7 @@ func TestASlowFilterHoldsUpNobody(t *testing.T) {
 		if uint64(len(got))+one.Dropped() != 5000 || one.Dropped() == 0 || s.Dropped() != one.Dropped() {
 			t.Errorf("%d are seen, %d and %d lost", len(got), one.Dropped(), s.Dropped())
 		}
-		r.Reset(6000)
+		r.Reset(6000, 0)
 		synctest.Wait()
 		r.Publish([]state.Event{{Revision: 6001}}, 6001)
 		if got := received(to); len(got) != 1 || got[0] != 6001 {

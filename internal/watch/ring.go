@@ -56,7 +56,8 @@ type Ring struct {
 	bytes    int
 	floor    interrex.Revision // history up to here is dropped
 	last     interrex.Revision // history up to here has been published
-	era      uint64            // counts resets
+	ended    interrex.Revision // the newest restore, which has ended the history before it; 0: none
+	era      uint64            // counts the histories
 	watchers int
 	closed   bool
 
@@ -119,9 +120,10 @@ func (r *Ring) Publish(events []state.Event, last interrex.Revision) {
 }
 
 // Reset empties the ring: it has not seen the history up to last. Watchers go on if
-// there is a Backlog, which has that history; else each ends with ErrWatchClosed,
-// and must list again.
-func (r *Ring) Reset(last interrex.Revision) {
+// there is a Backlog, which has that history; else each ends with ErrWatchClosed, and
+// must list again. So they do in any case if a restore at the revision ended, which is
+// not 0, has ended the history that they watch.
+func (r *Ring) Reset(last, ended interrex.Revision) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -132,9 +134,10 @@ func (r *Ring) Reset(last interrex.Revision) {
 	}
 	r.segments, r.events, r.bytes = nil, 0, 0
 	r.floor, r.last = last, last
-	if r.config.Backlog == nil {
+	if ended > r.ended || r.config.Backlog == nil {
 		r.era++
 	}
+	r.ended = max(r.ended, ended)
 }
 
 // Close ends every watcher with ErrWatchClosed, and refuses new ones. It returns when

@@ -230,7 +230,7 @@ func TestResetEndsWatchersAndEmptiesTheRing(t *testing.T) {
 			ended <- err
 		}()
 		synctest.Wait()
-		r.Reset(100)
+		r.Reset(100, 0)
 		wantKind(t, <-ended, interrex.ErrWatchClosed, 100)
 		_, err := behind.Next(t.Context())
 		wantKind(t, err, interrex.ErrWatchClosed, 100)
@@ -326,7 +326,7 @@ func TestManyWatchersUnderResetsSeeOrderedContiguousHistory(t *testing.T) {
 	}
 	for i := 1; i <= 20_000; i++ {
 		if i%3000 == 0 {
-			r.Reset(interrex.Revision(i))
+			r.Reset(interrex.Revision(i), 0)
 			continue
 		}
 		publish(r, i, i)

@@ -31,7 +31,7 @@ type Watcher struct {
 // no longer kept; ErrOverloaded if there are too many watchers; ErrWatchClosed if
 // the ring is closed.
 func (r *Ring) Watch(since interrex.Revision, s interest.Scope, match func(*state.Event) bool) (*Watcher, error) {
-	c, err := r.Cursor(since, s)
+	c, err := r.enter(since, s, true, true)
 	if err != nil {
 		return nil, err
 	}

@@ -36,12 +36,29 @@ const maxSnapshot = 4 << 20
 // Restore replaces the table by what a View wrote. After an error the table is
 // as it was.
 func (t *Table) Restore(version uint16, r io.Reader) error {
+	hooks, err := t.read(version, r)
+	if err == nil {
+		t.hooks.Store(&hooks)
+	}
+	return err
+}
+
+// Stage is part of state's replacer.
+func (t *Table) Stage(version uint16, r io.Reader) (any, error) { return t.read(version, r) }
+
+// Replace is part of state's replacer. Each hook goes on where it was when it was saved.
+func (t *Table) Replace(_ *state.Turn, staged any, _ state.Time) {
+	hooks := staged.([]*Hook)
+	t.hooks.Store(&hooks)
+}
+
+func (t *Table) read(version uint16, r io.Reader) ([]*Hook, error) {
 	if version != t.Version() {
-		return fmt.Errorf("cannot restore webhooks: unknown version %d, this build reads version %d", version, t.Version())
+		return nil, fmt.Errorf("cannot restore webhooks: unknown version %d, this build reads version %d", version, t.Version())
 	}
 	b, err := io.ReadAll(io.LimitReader(r, maxSnapshot+1))
 	if err != nil {
-		return fmt.Errorf("cannot restore webhooks: %w", err)
+		return nil, fmt.Errorf("cannot restore webhooks: %w", err)
 	}
 	d := newDecoder(string(b))
 	hooks := []*Hook{}
@@ -51,16 +68,15 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 			break
 		}
 		if err := (&Set{Spec: h.Spec, Secret: h.Secret}).Validate(); err != nil {
-			return fmt.Errorf("cannot restore webhooks: %w", err)
+			return nil, fmt.Errorf("cannot restore webhooks: %w", err)
 		}
 		if last := len(hooks) - 1; last >= 0 && hooks[last].Name >= h.Name {
-			return fmt.Errorf("cannot restore webhooks: %q is out of order", h.Name)
+			return nil, fmt.Errorf("cannot restore webhooks: %q is out of order", h.Name)
 		}
 		hooks = append(hooks, h)
 	}
 	if !d.Done() {
-		return fmt.Errorf("cannot restore webhooks: an item is malformed")
+		return nil, fmt.Errorf("cannot restore webhooks: an item is malformed")
 	}
-	t.hooks.Store(&hooks)
-	return nil
+	return hooks, nil
 }

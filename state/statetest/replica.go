@@ -20,6 +20,7 @@ type Replica struct {
 	Events []state.Event     // all that were published
 	Last   interrex.Revision // that was published with them
 	Resets int
+	Ended  interrex.Revision // the newest restore of a file
 
 	t      testing.TB
 	tables func() []state.Table
@@ -32,6 +33,7 @@ func NewReplica(t testing.TB, tables func() []state.Table) *Replica {
 	t.Helper()
 	r := &Replica{t: t, tables: tables}
 	r.start()
+	t.Cleanup(func() { r.State.Close() })
 	return r
 }
 
@@ -50,7 +52,9 @@ func (r *Replica) Publish(events []state.Event, last interrex.Revision) {
 }
 
 // Reset is part of state.Publisher.
-func (r *Replica) Reset(last interrex.Revision) { r.Resets, r.Last = r.Resets+1, last }
+func (r *Replica) Reset(last, ended interrex.Revision) {
+	r.Resets, r.Last, r.Ended = r.Resets+1, last, ended
+}
 
 // Apply applies one entry, and returns its results.
 func (r *Replica) Apply(e *state.Entry) []state.Result {
