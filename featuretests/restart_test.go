@@ -72,7 +72,9 @@ func TestRaftRestartedInALivingAgentTakesNothingBack(t *testing.T) {
 				if starts(a) == before {
 					return errors.New("it is not")
 				}
-				return a.Ready(ctx)
+				soon, cancel := context.WithTimeout(ctx, 10*time.Second)
+				defer cancel()
+				return a.Ready(soon)
 			})
 			pause(ctx, time.Second)
 		}

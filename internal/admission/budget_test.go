@@ -173,7 +173,7 @@ func TestABodyTakesMemoryAsItArrives(t *testing.T) {
 
 func TestABodyThatDoesNotFitIsRefusedInEachForm(t *testing.T) {
 	b := NewBudget(testBudget)
-	others := b.Open(Caller{Door: Peer})
+	others := b.Open(Caller{Door: Peer, Remote: "n2"})
 	if err := others.Take(testBudget/16*12, Urgent); err != nil {
 		t.Fatal(err)
 	}

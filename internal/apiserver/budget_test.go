@@ -141,13 +141,6 @@ func TestABombIsNotDecompressed(t *testing.T) {
 		r.Header.Set("Content-Type", kind)
 		r.Header.Set(c.header, "gzip")
 		got := nd.send(r)
-		if kind == "application/connect+json" { // its end is compressed, too
-			text, err := gzip.NewReader(strings.NewReader(got.body[5:]))
-			nd.must(err)
-			end, err := io.ReadAll(text)
-			nd.must(err)
-			got.body = string(end)
-		}
 		if !strings.Contains(got.body, errUnread.Error()) || !strings.Contains(got.body, "too large") {
 			t.Errorf("%s: %d %.300s", kind, got.status, got.body)
 		}
