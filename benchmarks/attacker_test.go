@@ -172,6 +172,17 @@ func each(ctx context.Context, n int, do func(i int)) {
 	}
 }
 
+// opened is each, but 2 000 of them begin a second.
+func opened(ctx context.Context, n int, do func(i int)) {
+	var begun sync.Map
+	each(ctx, n, func(i int) {
+		if _, again := begun.LoadOrStore(i, true); !again {
+			pause(ctx, time.Duration(i)*time.Second/2000)
+		}
+		do(i)
+	})
+}
+
 // post sends a JSON request, and drops the answer.
 func (t *target) post(ctx context.Context, c *http.Client, method, body string) (status int) {
 	return t.do(ctx, c, http.MethodPost, "/interrex.v1."+method, body, http.Header{"Content-Type": {"application/json"}})

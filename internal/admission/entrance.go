@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -77,7 +78,8 @@ func (e Entrance) check(r *http.Request) error {
 		return interrex.Errorf(interrex.ErrDenied, "Host: this API is reached by localhost only, and %.80q is not known as a name of this machine: use localhost or 127.0.0.1, or set api.advertise", r.Host)
 	}
 	if foreign(r) {
-		return interrex.Errorf(interrex.ErrDenied, "Origin: a page of another site (%.80q) must not use this API", r.Header.Get("Origin"))
+		site := cmp.Or(r.Header.Get("Origin"), "not named")
+		return interrex.Errorf(interrex.ErrDenied, "Origin: a page of another site (%.80q) must not use this API", site)
 	}
 	return nil
 }

@@ -408,6 +408,7 @@ func (s *Server) look(ctx context.Context, r *request, err error) (o outcome) {
 	if err == nil && !r.Method.Quick {
 		if err = s.long.take(ctx, r.Caller.Share()); err == nil {
 			defer s.long.give()
+			runtime.Gosched() // else reads that follow each other would keep a processor for long
 		}
 	}
 	if err != nil {
@@ -415,6 +416,9 @@ func (s *Server) look(ctx context.Context, r *request, err error) (o outcome) {
 	}
 	defer s.checker.Guard(r.Method.Procedure, &o.err)
 	o.message, o.err = r.Method.Look(r.Message, s.checker.State)
+	if r.bytes { // they are made in the turn too
+		o = o.encoded()
+	}
 	return o
 }
 

@@ -197,7 +197,7 @@ func (st *stream) begin(in *interrexv1.Operation, full error) (_ *request, err e
 	if err != nil {
 		return nil, err
 	}
-	r := &request{}
+	r := &request{bytes: true}
 	if err := r.Open(st.server.methods, st.caller, m, in, message, st.server.config.Clock.Now()); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/method"
 )
 
 // One caller makes a hundred lists at once, and then another makes two.
@@ -43,6 +45,17 @@ func TestLongReadsTakeTurnsByCaller(t *testing.T) {
 			t.Errorf("%d reads, first those of %v", len(order), order[:5])
 		}
 	})
+}
+
+// Making bytes of a long list takes as long as reading it.
+func TestWhatIsSentAsBytesIsMadeInItsTurn(t *testing.T) {
+	s := newServer(t)
+	for _, bytes := range []bool{true, false} {
+		r := &request{bytes: bytes, Call: method.Call{Method: s.methods.Method(interrexv1.LeaseServiceListProcedure), Message: &interrexv1.ListRequest{}}}
+		if o := s.look(t.Context(), r, nil); o.err != nil || (o.body != nil) != bytes || (o.message == nil) != bytes {
+			t.Errorf("%+v", o)
+		}
+	}
 }
 
 func TestALongReadDoesNotWaitForItsTurnWithoutEnd(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // Error returns the RPC error for err, with its interrex.v1.Error detail; nil if err
@@ -34,14 +35,18 @@ func Error(err error) *connect.Error {
 	return e
 }
 
+// maxMessage is the size of an error's message, in bytes.
+const maxMessage = 4 << 10
+
 // Detail returns the detail of err, which Error includes, and which answers an
-// operation on a stream. Its message is err's whole text without the kind.
+// operation on a stream. Its message is err's text without the kind, of which it has the
+// first maxMessage bytes: some texts quote what a caller sent.
 func Detail(err error) *interrexv1.Error {
 	kind := interrex.KindOf(err)
 	if kind == "" {
-		return &interrexv1.Error{Kind: string(interrex.ErrOutcomeUnknown), Message: err.Error()}
+		return &interrexv1.Error{Kind: string(interrex.ErrOutcomeUnknown), Message: wording.Excerpt(err.Error(), maxMessage)}
 	}
-	m := &interrexv1.Error{Kind: string(kind), Message: text(err)}
+	m := &interrexv1.Error{Kind: string(kind), Message: wording.Excerpt(text(err), maxMessage)}
 	var e *interrex.Error
 	if !errors.As(err, &e) {
 		return m

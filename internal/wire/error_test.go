@@ -174,3 +174,13 @@ func TestRetryAfterIsFoundUnderItsWrapping(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// Some errors quote what a caller sent, which may be much.
+func TestAnErrorsMessageIsBounded(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	for what, err := range map[string]error{"of a kind": interrex.Errorf(interrex.ErrInvalid, "%q", long), "of none": errors.New(long)} {
+		if n := len(wire.Detail(err).GetMessage()); n > 5000 || n < 1000 {
+			t.Errorf("an error %s has a message of %d bytes", what, n)
+		}
+	}
+}
