@@ -218,17 +218,6 @@ type ListRequest struct {
 	AtTime     time.Time
 }
 
-// DiffRequest requests the keys that were held by another lease, or by none, at one
-// revision than at a later one.
-type DiffRequest struct {
-	Namespace string   // empty: all
-	Prefix    string   // of the name
-	From, To  Revision // To 0: now
-	PageSize  int      // 0: 1 000, the maximum
-	PageToken string
-	ReadOptions
-}
-
 // LeaseDifference is a key of which two revisions differ. The leases are as in a list with
 // AtRevision; nil: nobody held it.
 type LeaseDifference struct {
@@ -298,9 +287,11 @@ type Leases interface {
 
 	Get(ctx context.Context, key Key, o ReadOptions) (Lease, Revision, error)
 	List(ctx context.Context, r ListRequest) (Page[Lease], error)
-	// Diff returns a page of differences, in the order of their keys. The page's Revision
-	// is the later one of the two; request the next page with it.
-	Diff(ctx context.Context, r DiffRequest) (Page[LeaseDifference], error)
+	// Diff returns a page of the keys, in their order, that were held by another lease, or
+	// by none, at one revision than at a later one (0: now; the page's Revision is that of
+	// the next pages). Nothing else than in a list can be requested, and no AtRevision or
+	// AtTime.
+	Diff(ctx context.Context, from, to Revision, r ListRequest) (Page[LeaseDifference], error)
 	History(ctx context.Context, key Key) ([]PastLease, Revision, error)
 	Watch(ctx context.Context, r WatchRequest) (Watch[LeaseEvent], error)
 }

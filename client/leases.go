@@ -177,14 +177,17 @@ func (do leaseCalls) List(ctx context.Context, r interrex.ListRequest) (interrex
 	return p, nil
 }
 
-func (do leaseCalls) Diff(ctx context.Context, r interrex.DiffRequest) (interrex.Page[interrex.LeaseDifference], error) {
+func (do leaseCalls) Diff(ctx context.Context, from, to interrex.Revision, r interrex.ListRequest) (interrex.Page[interrex.LeaseDifference], error) {
 	var p interrex.Page[interrex.LeaseDifference]
+	if r.AtRevision != 0 || !r.AtTime.IsZero() {
+		return p, interrex.Errorf(interrex.ErrInvalid, "at_revision, at_time: a difference is between from and to")
+	}
 	size, err := count("page_size", r.PageSize)
 	if err != nil {
 		return p, err
 	}
 	m, err := ask[interrexv1.DiffResponse](ctx, doer(do), interrexv1.LeaseServiceDiffProcedure, &interrexv1.DiffRequest{
-		Namespace: r.Namespace, Prefix: r.Prefix, FromRevision: uint64(r.From), ToRevision: uint64(r.To), PageSize: size, PageToken: r.PageToken,
+		Namespace: r.Namespace, Prefix: r.Prefix, FromRevision: uint64(from), ToRevision: uint64(to), PageSize: size, PageToken: r.PageToken,
 		Consistency: wire.Consistency(r.Consistency), MinRevision: uint64(r.MinRevision),
 	}, Options{})
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 )
 
 func newDiff(a *app) *cobra.Command {
-	var r interrex.DiffRequest
+	var from, to interrex.Revision
+	var r interrex.ListRequest
 	c := &cobra.Command{
 		Use:   "diff FROM [TO]",
 		Short: "List the keys that were held by another lease, or by none, at one revision than at a later one",
@@ -29,12 +30,12 @@ same. Revisions are kept as changes are, by the settings changes.keep-*.`,
 			return arguments(1, "a revision and at most one later one")(c, args)
 		},
 		RunE: func(c *cobra.Command, args []string) (err error) {
-			for i, to := range []*interrex.Revision{&r.From, &r.To}[:len(args)] {
-				if *to, err = revisionOf(args[i]); err != nil {
+			for i, at := range []*interrex.Revision{&from, &to}[:len(args)] {
+				if *at, err = revisionOf(args[i]); err != nil {
 					return err
 				}
 			}
-			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.diff(ctx, s, r) })
+			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.diff(ctx, s, from, to, r) })
 		},
 	}
 	c.Flags().StringVar(&r.Namespace, "namespace", "", "only leases of this namespace")
@@ -52,12 +53,12 @@ func revisionOf(text string) (interrex.Revision, error) {
 }
 
 // diff prints all pages as one list.
-func (a *app) diff(ctx context.Context, s session, r interrex.DiffRequest) error {
+func (a *app) diff(ctx context.Context, s session, from, to interrex.Revision, r interrex.ListRequest) error {
 	t := table{header: []string{"KEY", "BEFORE", "TOKEN", "AFTER", "TOKEN"}}
 	var list listing
 	var names []string
 	for {
-		page, err := s.leases.Diff(ctx, r)
+		page, err := s.leases.Diff(ctx, from, to, r)
 		if err != nil {
 			return err
 		}
@@ -68,7 +69,7 @@ func (a *app) diff(ctx context.Context, s session, r interrex.DiffRequest) error
 			t.rows = append(t.rows, []string{d.Key.String(), before.Holder, tokenOrNone(before.Token), after.Holder, tokenOrNone(after.Token)})
 		}
 		list.revision = page.Revision
-		if r.PageToken, r.To = page.NextPageToken, page.Revision; r.PageToken == "" {
+		if r.PageToken, to = page.NextPageToken, page.Revision; r.PageToken == "" {
 			return a.print(list, t, names...)
 		}
 	}

@@ -45,7 +45,9 @@ func (p *past) do(op state.Operation) state.Result {
 	return p.Do(p.now, op)[0]
 }
 
-func (p *past) lease(c state.Command) { p.do(state.Operation{Table: state.LeaseTable, Data: c.Append(nil)}) }
+func (p *past) lease(c state.Command) {
+	p.do(state.Operation{Table: state.LeaseTable, Data: c.Append(nil)})
+}
 
 // names returns who holds which leases, in a form to compare.
 func names(items []*interrexv1.Lease) (out []string) {
@@ -254,6 +256,32 @@ func TestAPastThatCannotBeToldIsRefused(t *testing.T) {
 		}
 		if interrex.KindOf(err) != c.want {
 			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// The history has the last 16 holders.
+func TestAHolderWhomNothingKnowsIsCompacted(t *testing.T) {
+	p, k := newPast(t, 1000), interrex.Key{Namespace: "n", Name: "k"}
+	claim := &lease.Claim{Key: k, Holder: "h", TTL: time.Hour, Takeover: true}
+	p.lease(claim)
+	long := p.State.Revision()
+	p.lease(claim)
+	c := &state.SetSettings{Values: map[string]string{"changes.keep-count": "17"}}
+	p.do(state.Operation{Table: state.SystemTable, Data: c.Append(nil)})
+	for range 16 {
+		p.lease(claim)
+	}
+	for at := long; ; at++ {
+		_, err := p.at(&interrexv1.ListRequest{AtRevision: uint64(at)})
+		if err == nil {
+			t.Fatalf("all of it is known at revision %d, and the feed begins at %d", at, p.Feed.Floor())
+		}
+		if at >= p.Feed.Floor() {
+			if e, is := err.(*interrex.Error); !is || e.Kind != interrex.ErrCompacted || e.FirstRevision != at+1 {
+				t.Errorf("at revision %d, where the feed begins: %v", at, err)
+			}
+			return
 		}
 	}
 }
