@@ -210,6 +210,19 @@ type ListRequest struct {
 	PageSize  int    // 0: 1 000, the maximum
 	PageToken string
 	ReadOptions
+	// AtRevision requests the leases as they were at that revision, and AtTime at that
+	// time, by the leaders' wall clocks; set one of them, or none for the present ones.
+	// Such leases have a Key, a Holder, a Token, AcquiredAt and Metadata. What is no longer
+	// known is ErrCompacted; a revision or time to come is ErrInvalid.
+	AtRevision Revision
+	AtTime     time.Time
+}
+
+// LeaseDifference is a key of which two revisions differ. The leases are as in a list with
+// AtRevision; nil: nobody held it.
+type LeaseDifference struct {
+	Key           Key
+	Before, After *Lease
 }
 
 // Page is one page of a list. A page of resources also ends at 1 MiB.
@@ -274,6 +287,11 @@ type Leases interface {
 
 	Get(ctx context.Context, key Key, o ReadOptions) (Lease, Revision, error)
 	List(ctx context.Context, r ListRequest) (Page[Lease], error)
+	// Diff returns a page of the keys, in their order, that were held by another lease, or
+	// by none, at one revision than at a later one (0: now; the page's Revision is that of
+	// the next pages). Nothing else than in a list can be requested, and no AtRevision or
+	// AtTime.
+	Diff(ctx context.Context, from, to Revision, r ListRequest) (Page[LeaseDifference], error)
 	History(ctx context.Context, key Key) ([]PastLease, Revision, error)
 	Watch(ctx context.Context, r WatchRequest) (Watch[LeaseEvent], error)
 }

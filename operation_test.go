@@ -20,7 +20,7 @@ import (
 // An operation stands in its table's folder, and in one file each of services, client
 // and proto; the watch of a table in one more of client. What lies between knows that there are operations, and not which:
 // otherwise a further one would have to be written in all of it.
-var home = []string{"internal/lease/", "internal/services/leases.go", "client/leases.go", "client/leasewatch.go"}
+var home = []string{"internal/lease/", "internal/services/leases", "client/leases.go", "client/leasewatch.go"}
 
 // leaseProto is the .proto of the same.
 const leaseProto = "interrex/v1/lease.proto"

@@ -161,6 +161,7 @@ func (do leaseCalls) List(ctx context.Context, r interrex.ListRequest) (interrex
 	m, err := ask[interrexv1.ListResponse](ctx, doer(do), interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{
 		Namespace: r.Namespace, Prefix: r.Prefix, PageSize: size, PageToken: r.PageToken,
 		Consistency: wire.Consistency(r.Consistency), MinRevision: uint64(r.MinRevision),
+		AtRevision: uint64(r.AtRevision), AtTime: wire.Timestamp(r.AtTime),
 	}, Options{})
 	if err != nil {
 		return interrex.Page[interrex.Lease]{}, err
@@ -172,6 +173,33 @@ func (do leaseCalls) List(ctx context.Context, r interrex.ListRequest) (interrex
 			return interrex.Page[interrex.Lease]{}, understood(err)
 		}
 		p.Items = append(p.Items, l)
+	}
+	return p, nil
+}
+
+func (do leaseCalls) Diff(ctx context.Context, from, to interrex.Revision, r interrex.ListRequest) (interrex.Page[interrex.LeaseDifference], error) {
+	var p interrex.Page[interrex.LeaseDifference]
+	if r.AtRevision != 0 || !r.AtTime.IsZero() {
+		return p, interrex.Errorf(interrex.ErrInvalid, "at_revision, at_time: a difference is between from and to")
+	}
+	size, err := count("page_size", r.PageSize)
+	if err != nil {
+		return p, err
+	}
+	m, err := ask[interrexv1.DiffResponse](ctx, doer(do), interrexv1.LeaseServiceDiffProcedure, &interrexv1.DiffRequest{
+		Namespace: r.Namespace, Prefix: r.Prefix, FromRevision: uint64(from), ToRevision: uint64(to), PageSize: size, PageToken: r.PageToken,
+		Consistency: wire.Consistency(r.Consistency), MinRevision: uint64(r.MinRevision),
+	}, Options{})
+	if err != nil {
+		return p, err
+	}
+	p.NextPageToken, p.Revision = m.GetNextPageToken(), interrex.Revision(m.GetRevision())
+	for _, item := range m.GetItems() {
+		d, err := wire.FromLeaseDifference(item)
+		if err != nil {
+			return interrex.Page[interrex.LeaseDifference]{}, understood(err)
+		}
+		p.Items = append(p.Items, d)
 	}
 	return p, nil
 }

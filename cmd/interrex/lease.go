@@ -24,7 +24,7 @@ func newLease(a *app) *cobra.Command {
   interrex lease watch -o json`,
 	})
 	c.AddCommand(newClaim(a), newExtend(a), newRevoke(a), newTransfer(a), newPin(a), newUnpin(a),
-		newGet(a), newList(a), newHistory(a), newWatch(a), newExplain(a))
+		newGet(a), newList(a), newHistory(a), newDiff(a), newWatch(a), newExplain(a))
 	return c
 }
 

@@ -11,17 +11,25 @@ import (
 func newGet(a *app) *cobra.Command {
 	var o interrex.ReadOptions
 	var eventual bool
+	var at string
 	c := &cobra.Command{
-		Use:     "get KEY",
-		Short:   "Show a lease",
-		Example: `  interrex lease get db -o json`,
-		Args:    arguments(1, "KEY"),
+		Use:   "get KEY",
+		Short: "Show a lease",
+		Example: `  interrex lease get db -o json
+  interrex lease get db --at 2026-01-31T12:00:00Z   who held it then`,
+		Args: arguments(1, "KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
 			key, err := interrex.ParseKey(args[0])
 			if err != nil {
 				return err
 			}
 			o.Consistency = consistency(eventual)
+			then := interrex.ListRequest{ReadOptions: o}
+			if past, err := readAt(c, at, &then); err != nil {
+				return err
+			} else if past {
+				return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.getAt(ctx, s, key, then) })
+			}
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
 				l, _, err := s.leases.Get(ctx, key, o)
 				if err != nil {
@@ -31,6 +39,19 @@ func newGet(a *app) *cobra.Command {
 			})
 		},
 	}
+	atFlag(c, &at)
 	readFlags(c, &o, &eventual)
 	return c
+}
+
+// getAt prints a lease as it was.
+func (a *app) getAt(ctx context.Context, s session, key interrex.Key, r interrex.ListRequest) error {
+	items, revision, err := one(ctx, s, key, r)
+	if err != nil {
+		return err
+	}
+	if len(items) == 0 {
+		return interrex.Errorf(interrex.ErrNotFound, "nobody held %s at revision %d", key, revision)
+	}
+	return a.printOne(items[0], pastTable(items))
 }

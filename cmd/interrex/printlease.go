@@ -12,11 +12,15 @@ import (
 
 // printLease prints one lease: `-q` its token, `-o name` its key.
 func (a *app) printLease(l interrex.Lease) error {
+	return a.printOne(l, leaseTable([]interrex.Lease{l}))
+}
+
+func (a *app) printOne(l interrex.Lease, t table) error {
 	name := l.Key.String()
 	if a.quiet {
 		name = l.Token.String()
 	}
-	return a.print(wire.Lease(l), leaseTable([]interrex.Lease{l}), name)
+	return a.print(wire.Lease(l), t, name)
 }
 
 func leaseTable(leases []interrex.Lease) table {
@@ -45,13 +49,17 @@ func waiting(l interrex.Lease) string {
 
 // printLeases prints a whole list.
 func (a *app) printLeases(leases []interrex.Lease, revision interrex.Revision) error {
+	return a.printAll(leases, revision, leaseTable(leases))
+}
+
+func (a *app) printAll(leases []interrex.Lease, revision interrex.Revision, t table) error {
 	list := listing{revision: revision}
 	var names []string
 	for _, l := range leases {
 		list.items = append(list.items, wire.Lease(l))
 		names = append(names, l.Key.String())
 	}
-	return a.print(list, leaseTable(leases), names...)
+	return a.print(list, t, names...)
 }
 
 // pinOwners names the owners of a lease's pins.

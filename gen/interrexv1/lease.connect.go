@@ -52,6 +52,8 @@ const (
 	LeaseServiceHistoryProcedure = "/interrex.v1.LeaseService/History"
 	// LeaseServiceWatchProcedure is the fully-qualified name of the LeaseService's Watch RPC.
 	LeaseServiceWatchProcedure = "/interrex.v1.LeaseService/Watch"
+	// LeaseServiceDiffProcedure is the fully-qualified name of the LeaseService's Diff RPC.
+	LeaseServiceDiffProcedure = "/interrex.v1.LeaseService/Diff"
 )
 
 // LeaseServiceClient is a client for the interrex.v1.LeaseService service.
@@ -66,6 +68,9 @@ type LeaseServiceClient interface {
 	List(context.Context, *connect.Request[ListRequest]) (*connect.Response[ListResponse], error)
 	History(context.Context, *connect.Request[HistoryRequest]) (*connect.Response[HistoryResponse], error)
 	Watch(context.Context, *connect.Request[WatchRequest]) (*connect.ServerStreamForClient[WatchResponse], error)
+	// Diff lists the keys that were held by another lease, or by none, at one revision
+	// than at a later one.
+	Diff(context.Context, *connect.Request[DiffRequest]) (*connect.Response[DiffResponse], error)
 }
 
 // NewLeaseServiceClient constructs a client for the interrex.v1.LeaseService service. By default,
@@ -139,6 +144,12 @@ func NewLeaseServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(leaseServiceMethods.ByName("Watch")),
 			connect.WithClientOptions(opts...),
 		),
+		diff: connect.NewClient[DiffRequest, DiffResponse](
+			httpClient,
+			baseURL+LeaseServiceDiffProcedure,
+			connect.WithSchema(leaseServiceMethods.ByName("Diff")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -154,6 +165,7 @@ type leaseServiceClient struct {
 	list     *connect.Client[ListRequest, ListResponse]
 	history  *connect.Client[HistoryRequest, HistoryResponse]
 	watch    *connect.Client[WatchRequest, WatchResponse]
+	diff     *connect.Client[DiffRequest, DiffResponse]
 }
 
 // Claim calls interrex.v1.LeaseService.Claim.
@@ -206,6 +218,11 @@ func (c *leaseServiceClient) Watch(ctx context.Context, req *connect.Request[Wat
 	return c.watch.CallServerStream(ctx, req)
 }
 
+// Diff calls interrex.v1.LeaseService.Diff.
+func (c *leaseServiceClient) Diff(ctx context.Context, req *connect.Request[DiffRequest]) (*connect.Response[DiffResponse], error) {
+	return c.diff.CallUnary(ctx, req)
+}
+
 // LeaseServiceHandler is an implementation of the interrex.v1.LeaseService service.
 type LeaseServiceHandler interface {
 	Claim(context.Context, *connect.Request[ClaimRequest]) (*connect.Response[ClaimResponse], error)
@@ -218,6 +235,9 @@ type LeaseServiceHandler interface {
 	List(context.Context, *connect.Request[ListRequest]) (*connect.Response[ListResponse], error)
 	History(context.Context, *connect.Request[HistoryRequest]) (*connect.Response[HistoryResponse], error)
 	Watch(context.Context, *connect.Request[WatchRequest], *connect.ServerStream[WatchResponse]) error
+	// Diff lists the keys that were held by another lease, or by none, at one revision
+	// than at a later one.
+	Diff(context.Context, *connect.Request[DiffRequest]) (*connect.Response[DiffResponse], error)
 }
 
 // NewLeaseServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -287,6 +307,12 @@ func NewLeaseServiceHandler(svc LeaseServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(leaseServiceMethods.ByName("Watch")),
 		connect.WithHandlerOptions(opts...),
 	)
+	leaseServiceDiffHandler := connect.NewUnaryHandler(
+		LeaseServiceDiffProcedure,
+		svc.Diff,
+		connect.WithSchema(leaseServiceMethods.ByName("Diff")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/interrex.v1.LeaseService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case LeaseServiceClaimProcedure:
@@ -309,6 +335,8 @@ func NewLeaseServiceHandler(svc LeaseServiceHandler, opts ...connect.HandlerOpti
 			leaseServiceHistoryHandler.ServeHTTP(w, r)
 		case LeaseServiceWatchProcedure:
 			leaseServiceWatchHandler.ServeHTTP(w, r)
+		case LeaseServiceDiffProcedure:
+			leaseServiceDiffHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -356,4 +384,8 @@ func (UnimplementedLeaseServiceHandler) History(context.Context, *connect.Reques
 
 func (UnimplementedLeaseServiceHandler) Watch(context.Context, *connect.Request[WatchRequest], *connect.ServerStream[WatchResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.LeaseService.Watch is not implemented"))
+}
+
+func (UnimplementedLeaseServiceHandler) Diff(context.Context, *connect.Request[DiffRequest]) (*connect.Response[DiffResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.LeaseService.Diff is not implemented"))
 }

@@ -1286,8 +1286,13 @@ type ListRequest struct {
 	PageSize  uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Absent: strong.
-	Consistency   Consistency `protobuf:"varint,5,opt,name=consistency,proto3,enum=interrex.v1.Consistency" json:"consistency,omitempty"`
-	MinRevision   uint64      `protobuf:"varint,6,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	Consistency Consistency `protobuf:"varint,5,opt,name=consistency,proto3,enum=interrex.v1.Consistency" json:"consistency,omitempty"`
+	MinRevision uint64      `protobuf:"varint,6,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// The leases as they were at this revision, or at this time by the leaders' wall
+	// clocks; at most one of the two. Such leases have a key, a holder, a token,
+	// acquired_at and metadata.
+	AtRevision    uint64                 `protobuf:"varint,7,opt,name=at_revision,json=atRevision,proto3" json:"at_revision,omitempty"`
+	AtTime        *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=at_time,json=atTime,proto3" json:"at_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1364,11 +1369,26 @@ func (x *ListRequest) GetMinRevision() uint64 {
 	return 0
 }
 
+func (x *ListRequest) GetAtRevision() uint64 {
+	if x != nil {
+		return x.AtRevision
+	}
+	return 0
+}
+
+func (x *ListRequest) GetAtTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AtTime
+	}
+	return nil
+}
+
 type ListResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Items         []*Lease               `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
 	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// With at_time, the revision at that time: ask for the next pages with it.
+	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1424,6 +1444,236 @@ func (x *ListResponse) GetRevision() uint64 {
 	return 0
 }
 
+type DiffRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: all.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// A prefix of the name.
+	Prefix       string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	FromRevision uint64 `protobuf:"varint,3,opt,name=from_revision,json=fromRevision,proto3" json:"from_revision,omitempty"`
+	// 0: now.
+	ToRevision uint64 `protobuf:"varint,4,opt,name=to_revision,json=toRevision,proto3" json:"to_revision,omitempty"`
+	// 0: 1 000, the maximum.
+	PageSize  uint32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Absent: strong.
+	Consistency   Consistency `protobuf:"varint,7,opt,name=consistency,proto3,enum=interrex.v1.Consistency" json:"consistency,omitempty"`
+	MinRevision   uint64      `protobuf:"varint,8,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffRequest) Reset() {
+	*x = DiffRequest{}
+	mi := &file_interrex_v1_lease_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffRequest) ProtoMessage() {}
+
+func (x *DiffRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_lease_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
+func (*DiffRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DiffRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *DiffRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *DiffRequest) GetFromRevision() uint64 {
+	if x != nil {
+		return x.FromRevision
+	}
+	return 0
+}
+
+func (x *DiffRequest) GetToRevision() uint64 {
+	if x != nil {
+		return x.ToRevision
+	}
+	return 0
+}
+
+func (x *DiffRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *DiffRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *DiffRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+func (x *DiffRequest) GetMinRevision() uint64 {
+	if x != nil {
+		return x.MinRevision
+	}
+	return 0
+}
+
+// DiffItem is a key. Leases are as in a list with at_revision.
+type DiffItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Absent: nobody held it.
+	Before *Lease `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
+	// Absent: nobody held it.
+	After         *Lease `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffItem) Reset() {
+	*x = DiffItem{}
+	mi := &file_interrex_v1_lease_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffItem) ProtoMessage() {}
+
+func (x *DiffItem) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_lease_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffItem.ProtoReflect.Descriptor instead.
+func (*DiffItem) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *DiffItem) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *DiffItem) GetBefore() *Lease {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *DiffItem) GetAfter() *Lease {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+type DiffResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of their keys.
+	Items         []*DiffItem `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	NextPageToken string      `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// The later of the two revisions: ask for the next pages with it.
+	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffResponse) Reset() {
+	*x = DiffResponse{}
+	mi := &file_interrex_v1_lease_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffResponse) ProtoMessage() {}
+
+func (x *DiffResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_lease_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
+func (*DiffResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DiffResponse) GetItems() []*DiffItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *DiffResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *DiffResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type HistoryRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -1433,7 +1683,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_interrex_v1_lease_proto_msgTypes[19]
+	mi := &file_interrex_v1_lease_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1695,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_lease_proto_msgTypes[19]
+	mi := &file_interrex_v1_lease_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1708,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{19}
+	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *HistoryRequest) GetKey() string {
@@ -1483,7 +1733,7 @@ type HistoryItem struct {
 
 func (x *HistoryItem) Reset() {
 	*x = HistoryItem{}
-	mi := &file_interrex_v1_lease_proto_msgTypes[20]
+	mi := &file_interrex_v1_lease_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1745,7 @@ func (x *HistoryItem) String() string {
 func (*HistoryItem) ProtoMessage() {}
 
 func (x *HistoryItem) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_lease_proto_msgTypes[20]
+	mi := &file_interrex_v1_lease_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1758,7 @@ func (x *HistoryItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryItem.ProtoReflect.Descriptor instead.
 func (*HistoryItem) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{20}
+	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *HistoryItem) GetHolder() string {
@@ -1557,7 +1807,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_interrex_v1_lease_proto_msgTypes[21]
+	mi := &file_interrex_v1_lease_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +1819,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_lease_proto_msgTypes[21]
+	mi := &file_interrex_v1_lease_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +1832,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{21}
+	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *HistoryResponse) GetItems() []*HistoryItem {
@@ -1616,7 +1866,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_interrex_v1_lease_proto_msgTypes[22]
+	mi := &file_interrex_v1_lease_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1878,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_lease_proto_msgTypes[22]
+	mi := &file_interrex_v1_lease_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1891,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{22}
+	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchRequest) GetNamespace() string {
@@ -1683,7 +1933,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_interrex_v1_lease_proto_msgTypes[23]
+	mi := &file_interrex_v1_lease_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1945,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_lease_proto_msgTypes[23]
+	mi := &file_interrex_v1_lease_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1958,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{23}
+	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WatchResponse) GetEvents() []*LeaseEvent {
@@ -1734,7 +1984,7 @@ type LeaseEvent struct {
 
 func (x *LeaseEvent) Reset() {
 	*x = LeaseEvent{}
-	mi := &file_interrex_v1_lease_proto_msgTypes[24]
+	mi := &file_interrex_v1_lease_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1746,7 +1996,7 @@ func (x *LeaseEvent) String() string {
 func (*LeaseEvent) ProtoMessage() {}
 
 func (x *LeaseEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_lease_proto_msgTypes[24]
+	mi := &file_interrex_v1_lease_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +2009,7 @@ func (x *LeaseEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseEvent.ProtoReflect.Descriptor instead.
 func (*LeaseEvent) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{24}
+	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LeaseEvent) GetKind() string {
@@ -1900,7 +2150,7 @@ const file_interrex_v1_lease_proto_rawDesc = "" +
 	"\fmin_revision\x18\x03 \x01(\x04R\vminRevision\"S\n" +
 	"\vGetResponse\x12(\n" +
 	"\x05lease\x18\x01 \x01(\v2\x12.interrex.v1.LeaseR\x05lease\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\xde\x01\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xb4\x02\n" +
 	"\vListRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x1b\n" +
@@ -1908,9 +2158,31 @@ const file_interrex_v1_lease_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\x12:\n" +
 	"\vconsistency\x18\x05 \x01(\x0e2\x18.interrex.v1.ConsistencyR\vconsistency\x12!\n" +
-	"\fmin_revision\x18\x06 \x01(\x04R\vminRevision\"|\n" +
+	"\fmin_revision\x18\x06 \x01(\x04R\vminRevision\x12\x1f\n" +
+	"\vat_revision\x18\a \x01(\x04R\n" +
+	"atRevision\x123\n" +
+	"\aat_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x06atTime\"|\n" +
 	"\fListResponse\x12(\n" +
 	"\x05items\x18\x01 \x03(\v2\x12.interrex.v1.LeaseR\x05items\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xa4\x02\n" +
+	"\vDiffRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12#\n" +
+	"\rfrom_revision\x18\x03 \x01(\x04R\ffromRevision\x12\x1f\n" +
+	"\vto_revision\x18\x04 \x01(\x04R\n" +
+	"toRevision\x12\x1b\n" +
+	"\tpage_size\x18\x05 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x06 \x01(\tR\tpageToken\x12:\n" +
+	"\vconsistency\x18\a \x01(\x0e2\x18.interrex.v1.ConsistencyR\vconsistency\x12!\n" +
+	"\fmin_revision\x18\b \x01(\x04R\vminRevision\"r\n" +
+	"\bDiffItem\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12*\n" +
+	"\x06before\x18\x02 \x01(\v2\x12.interrex.v1.LeaseR\x06before\x12(\n" +
+	"\x05after\x18\x03 \x01(\v2\x12.interrex.v1.LeaseR\x05after\"\x7f\n" +
+	"\fDiffResponse\x12+\n" +
+	"\x05items\x18\x01 \x03(\v2\x15.interrex.v1.DiffItemR\x05items\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\"\"\n" +
 	"\x0eHistoryRequest\x12\x10\n" +
@@ -1941,7 +2213,7 @@ const file_interrex_v1_lease_proto_rawDesc = "" +
 	"\vConsistency\x12\x1b\n" +
 	"\x17CONSISTENCY_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CONSISTENCY_EVENTUAL\x10\x01\x12\x16\n" +
-	"\x12CONSISTENCY_STRONG\x10\x022\x84\x06\n" +
+	"\x12CONSISTENCY_STRONG\x10\x022\xcc\x06\n" +
 	"\fLeaseService\x12I\n" +
 	"\x05Claim\x12\x19.interrex.v1.ClaimRequest\x1a\x1a.interrex.v1.ClaimResponse\"\t¹\x19\x05\b\x81\x02\x10\x03\x12L\n" +
 	"\x06Extend\x12\x1a.interrex.v1.ExtendRequest\x1a\x1b.interrex.v1.ExtendResponse\"\t¹\x19\x05\b\x82\x02\x10\x02\x12L\n" +
@@ -1952,7 +2224,8 @@ const file_interrex_v1_lease_proto_rawDesc = "" +
 	"\x03Get\x12\x17.interrex.v1.GetRequest\x1a\x18.interrex.v1.GetResponse\"\t¹\x19\x05\b\x87\x02\x10\x01\x12F\n" +
 	"\x04List\x12\x18.interrex.v1.ListRequest\x1a\x19.interrex.v1.ListResponse\"\t¹\x19\x05\b\x88\x02\x10\x01\x12O\n" +
 	"\aHistory\x12\x1b.interrex.v1.HistoryRequest\x1a\x1c.interrex.v1.HistoryResponse\"\t¹\x19\x05\b\x89\x02\x10\x01\x12K\n" +
-	"\x05Watch\x12\x19.interrex.v1.WatchRequest\x1a\x1a.interrex.v1.WatchResponse\"\t¹\x19\x05\b\x8a\x02\x10\x040\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
+	"\x05Watch\x12\x19.interrex.v1.WatchRequest\x1a\x1a.interrex.v1.WatchResponse\"\t¹\x19\x05\b\x8a\x02\x10\x040\x01\x12F\n" +
+	"\x04Diff\x12\x18.interrex.v1.DiffRequest\x1a\x19.interrex.v1.DiffResponse\"\t¹\x19\x05\b\x8b\x02\x10\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
 var (
 	file_interrex_v1_lease_proto_rawDescOnce sync.Once
@@ -1967,7 +2240,7 @@ func file_interrex_v1_lease_proto_rawDescGZIP() []byte {
 }
 
 var file_interrex_v1_lease_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_interrex_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_interrex_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_interrex_v1_lease_proto_goTypes = []any{
 	(Consistency)(0),              // 0: interrex.v1.Consistency
 	(*Lease)(nil),                 // 1: interrex.v1.Lease
@@ -1989,73 +2262,83 @@ var file_interrex_v1_lease_proto_goTypes = []any{
 	(*GetResponse)(nil),           // 17: interrex.v1.GetResponse
 	(*ListRequest)(nil),           // 18: interrex.v1.ListRequest
 	(*ListResponse)(nil),          // 19: interrex.v1.ListResponse
-	(*HistoryRequest)(nil),        // 20: interrex.v1.HistoryRequest
-	(*HistoryItem)(nil),           // 21: interrex.v1.HistoryItem
-	(*HistoryResponse)(nil),       // 22: interrex.v1.HistoryResponse
-	(*WatchRequest)(nil),          // 23: interrex.v1.WatchRequest
-	(*WatchResponse)(nil),         // 24: interrex.v1.WatchResponse
-	(*LeaseEvent)(nil),            // 25: interrex.v1.LeaseEvent
-	nil,                           // 26: interrex.v1.Lease.MetadataEntry
-	nil,                           // 27: interrex.v1.ClaimRequest.MetadataEntry
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*DiffRequest)(nil),           // 20: interrex.v1.DiffRequest
+	(*DiffItem)(nil),              // 21: interrex.v1.DiffItem
+	(*DiffResponse)(nil),          // 22: interrex.v1.DiffResponse
+	(*HistoryRequest)(nil),        // 23: interrex.v1.HistoryRequest
+	(*HistoryItem)(nil),           // 24: interrex.v1.HistoryItem
+	(*HistoryResponse)(nil),       // 25: interrex.v1.HistoryResponse
+	(*WatchRequest)(nil),          // 26: interrex.v1.WatchRequest
+	(*WatchResponse)(nil),         // 27: interrex.v1.WatchResponse
+	(*LeaseEvent)(nil),            // 28: interrex.v1.LeaseEvent
+	nil,                           // 29: interrex.v1.Lease.MetadataEntry
+	nil,                           // 30: interrex.v1.ClaimRequest.MetadataEntry
+	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
 }
 var file_interrex_v1_lease_proto_depIdxs = []int32{
-	28, // 0: interrex.v1.Lease.ttl:type_name -> google.protobuf.Duration
-	29, // 1: interrex.v1.Lease.acquired_at:type_name -> google.protobuf.Timestamp
-	29, // 2: interrex.v1.Lease.expires_at:type_name -> google.protobuf.Timestamp
-	28, // 3: interrex.v1.Lease.remaining:type_name -> google.protobuf.Duration
-	26, // 4: interrex.v1.Lease.metadata:type_name -> interrex.v1.Lease.MetadataEntry
+	31, // 0: interrex.v1.Lease.ttl:type_name -> google.protobuf.Duration
+	32, // 1: interrex.v1.Lease.acquired_at:type_name -> google.protobuf.Timestamp
+	32, // 2: interrex.v1.Lease.expires_at:type_name -> google.protobuf.Timestamp
+	31, // 3: interrex.v1.Lease.remaining:type_name -> google.protobuf.Duration
+	29, // 4: interrex.v1.Lease.metadata:type_name -> interrex.v1.Lease.MetadataEntry
 	2,  // 5: interrex.v1.Lease.pins:type_name -> interrex.v1.Pin
-	29, // 6: interrex.v1.Pin.until:type_name -> google.protobuf.Timestamp
-	28, // 7: interrex.v1.ClaimRequest.ttl:type_name -> google.protobuf.Duration
-	28, // 8: interrex.v1.ClaimRequest.wait:type_name -> google.protobuf.Duration
-	27, // 9: interrex.v1.ClaimRequest.metadata:type_name -> interrex.v1.ClaimRequest.MetadataEntry
+	32, // 6: interrex.v1.Pin.until:type_name -> google.protobuf.Timestamp
+	31, // 7: interrex.v1.ClaimRequest.ttl:type_name -> google.protobuf.Duration
+	31, // 8: interrex.v1.ClaimRequest.wait:type_name -> google.protobuf.Duration
+	30, // 9: interrex.v1.ClaimRequest.metadata:type_name -> interrex.v1.ClaimRequest.MetadataEntry
 	3,  // 10: interrex.v1.ClaimRequest.fence:type_name -> interrex.v1.Fence
 	1,  // 11: interrex.v1.ClaimResponse.lease:type_name -> interrex.v1.Lease
-	28, // 12: interrex.v1.ExtendRequest.ttl:type_name -> google.protobuf.Duration
+	31, // 12: interrex.v1.ExtendRequest.ttl:type_name -> google.protobuf.Duration
 	1,  // 13: interrex.v1.ExtendResponse.lease:type_name -> interrex.v1.Lease
-	29, // 14: interrex.v1.RevokeResponse.holder_until:type_name -> google.protobuf.Timestamp
-	28, // 15: interrex.v1.TransferRequest.ttl:type_name -> google.protobuf.Duration
+	32, // 14: interrex.v1.RevokeResponse.holder_until:type_name -> google.protobuf.Timestamp
+	31, // 15: interrex.v1.TransferRequest.ttl:type_name -> google.protobuf.Duration
 	1,  // 16: interrex.v1.TransferResponse.lease:type_name -> interrex.v1.Lease
-	28, // 17: interrex.v1.PinRequest.for:type_name -> google.protobuf.Duration
+	31, // 17: interrex.v1.PinRequest.for:type_name -> google.protobuf.Duration
 	1,  // 18: interrex.v1.PinResponse.lease:type_name -> interrex.v1.Lease
 	1,  // 19: interrex.v1.UnpinResponse.lease:type_name -> interrex.v1.Lease
 	0,  // 20: interrex.v1.GetRequest.consistency:type_name -> interrex.v1.Consistency
 	1,  // 21: interrex.v1.GetResponse.lease:type_name -> interrex.v1.Lease
 	0,  // 22: interrex.v1.ListRequest.consistency:type_name -> interrex.v1.Consistency
-	1,  // 23: interrex.v1.ListResponse.items:type_name -> interrex.v1.Lease
-	29, // 24: interrex.v1.HistoryItem.acquired_at:type_name -> google.protobuf.Timestamp
-	29, // 25: interrex.v1.HistoryItem.ended_at:type_name -> google.protobuf.Timestamp
-	21, // 26: interrex.v1.HistoryResponse.items:type_name -> interrex.v1.HistoryItem
-	25, // 27: interrex.v1.WatchResponse.events:type_name -> interrex.v1.LeaseEvent
-	1,  // 28: interrex.v1.LeaseEvent.lease:type_name -> interrex.v1.Lease
-	29, // 29: interrex.v1.LeaseEvent.time:type_name -> google.protobuf.Timestamp
-	4,  // 30: interrex.v1.LeaseService.Claim:input_type -> interrex.v1.ClaimRequest
-	6,  // 31: interrex.v1.LeaseService.Extend:input_type -> interrex.v1.ExtendRequest
-	8,  // 32: interrex.v1.LeaseService.Revoke:input_type -> interrex.v1.RevokeRequest
-	10, // 33: interrex.v1.LeaseService.Transfer:input_type -> interrex.v1.TransferRequest
-	12, // 34: interrex.v1.LeaseService.Pin:input_type -> interrex.v1.PinRequest
-	14, // 35: interrex.v1.LeaseService.Unpin:input_type -> interrex.v1.UnpinRequest
-	16, // 36: interrex.v1.LeaseService.Get:input_type -> interrex.v1.GetRequest
-	18, // 37: interrex.v1.LeaseService.List:input_type -> interrex.v1.ListRequest
-	20, // 38: interrex.v1.LeaseService.History:input_type -> interrex.v1.HistoryRequest
-	23, // 39: interrex.v1.LeaseService.Watch:input_type -> interrex.v1.WatchRequest
-	5,  // 40: interrex.v1.LeaseService.Claim:output_type -> interrex.v1.ClaimResponse
-	7,  // 41: interrex.v1.LeaseService.Extend:output_type -> interrex.v1.ExtendResponse
-	9,  // 42: interrex.v1.LeaseService.Revoke:output_type -> interrex.v1.RevokeResponse
-	11, // 43: interrex.v1.LeaseService.Transfer:output_type -> interrex.v1.TransferResponse
-	13, // 44: interrex.v1.LeaseService.Pin:output_type -> interrex.v1.PinResponse
-	15, // 45: interrex.v1.LeaseService.Unpin:output_type -> interrex.v1.UnpinResponse
-	17, // 46: interrex.v1.LeaseService.Get:output_type -> interrex.v1.GetResponse
-	19, // 47: interrex.v1.LeaseService.List:output_type -> interrex.v1.ListResponse
-	22, // 48: interrex.v1.LeaseService.History:output_type -> interrex.v1.HistoryResponse
-	24, // 49: interrex.v1.LeaseService.Watch:output_type -> interrex.v1.WatchResponse
-	40, // [40:50] is the sub-list for method output_type
-	30, // [30:40] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	32, // 23: interrex.v1.ListRequest.at_time:type_name -> google.protobuf.Timestamp
+	1,  // 24: interrex.v1.ListResponse.items:type_name -> interrex.v1.Lease
+	0,  // 25: interrex.v1.DiffRequest.consistency:type_name -> interrex.v1.Consistency
+	1,  // 26: interrex.v1.DiffItem.before:type_name -> interrex.v1.Lease
+	1,  // 27: interrex.v1.DiffItem.after:type_name -> interrex.v1.Lease
+	21, // 28: interrex.v1.DiffResponse.items:type_name -> interrex.v1.DiffItem
+	32, // 29: interrex.v1.HistoryItem.acquired_at:type_name -> google.protobuf.Timestamp
+	32, // 30: interrex.v1.HistoryItem.ended_at:type_name -> google.protobuf.Timestamp
+	24, // 31: interrex.v1.HistoryResponse.items:type_name -> interrex.v1.HistoryItem
+	28, // 32: interrex.v1.WatchResponse.events:type_name -> interrex.v1.LeaseEvent
+	1,  // 33: interrex.v1.LeaseEvent.lease:type_name -> interrex.v1.Lease
+	32, // 34: interrex.v1.LeaseEvent.time:type_name -> google.protobuf.Timestamp
+	4,  // 35: interrex.v1.LeaseService.Claim:input_type -> interrex.v1.ClaimRequest
+	6,  // 36: interrex.v1.LeaseService.Extend:input_type -> interrex.v1.ExtendRequest
+	8,  // 37: interrex.v1.LeaseService.Revoke:input_type -> interrex.v1.RevokeRequest
+	10, // 38: interrex.v1.LeaseService.Transfer:input_type -> interrex.v1.TransferRequest
+	12, // 39: interrex.v1.LeaseService.Pin:input_type -> interrex.v1.PinRequest
+	14, // 40: interrex.v1.LeaseService.Unpin:input_type -> interrex.v1.UnpinRequest
+	16, // 41: interrex.v1.LeaseService.Get:input_type -> interrex.v1.GetRequest
+	18, // 42: interrex.v1.LeaseService.List:input_type -> interrex.v1.ListRequest
+	23, // 43: interrex.v1.LeaseService.History:input_type -> interrex.v1.HistoryRequest
+	26, // 44: interrex.v1.LeaseService.Watch:input_type -> interrex.v1.WatchRequest
+	20, // 45: interrex.v1.LeaseService.Diff:input_type -> interrex.v1.DiffRequest
+	5,  // 46: interrex.v1.LeaseService.Claim:output_type -> interrex.v1.ClaimResponse
+	7,  // 47: interrex.v1.LeaseService.Extend:output_type -> interrex.v1.ExtendResponse
+	9,  // 48: interrex.v1.LeaseService.Revoke:output_type -> interrex.v1.RevokeResponse
+	11, // 49: interrex.v1.LeaseService.Transfer:output_type -> interrex.v1.TransferResponse
+	13, // 50: interrex.v1.LeaseService.Pin:output_type -> interrex.v1.PinResponse
+	15, // 51: interrex.v1.LeaseService.Unpin:output_type -> interrex.v1.UnpinResponse
+	17, // 52: interrex.v1.LeaseService.Get:output_type -> interrex.v1.GetResponse
+	19, // 53: interrex.v1.LeaseService.List:output_type -> interrex.v1.ListResponse
+	25, // 54: interrex.v1.LeaseService.History:output_type -> interrex.v1.HistoryResponse
+	27, // 55: interrex.v1.LeaseService.Watch:output_type -> interrex.v1.WatchResponse
+	22, // 56: interrex.v1.LeaseService.Diff:output_type -> interrex.v1.DiffResponse
+	46, // [46:57] is the sub-list for method output_type
+	35, // [35:46] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_lease_proto_init() }
@@ -2071,7 +2354,7 @@ func file_interrex_v1_lease_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_lease_proto_rawDesc), len(file_interrex_v1_lease_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

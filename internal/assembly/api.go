@@ -38,7 +38,7 @@ func (s *Set) startAPI(u *unit.Unit) (worker.Worker, error) {
 		Clock: unit.Need[clock.Clock](u, ClockName), State: unit.Need[*state.State](u, StateName),
 		Ring: unit.Need[*watch.Ring](u, StateName), Queue: unit.Need[*queue.Queue](u, QueueName),
 		Services:     unit.Need[[]method.Service](u, StateName),
-		Leases:       &services.Leases{Table: unit.Need[*lease.Table](u, StateName), Waiting: waiting(unit.Need[unit.Handle[*raftLife]](u, raftSlotName))},
+		Leases:       &services.Leases{Table: unit.Need[*lease.Table](u, StateName), Feed: unit.Need[*change.Table](u, StateName), Waiting: waiting(unit.Need[unit.Handle[*raftLife]](u, raftSlotName))},
 		Resources:    &services.Resources{Table: unit.Need[*resource.Table](u, StateName)},
 		Changes:      &services.Changes{Table: unit.Need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0},
 		Webhooks:     s.webhookService(unit.Need[*webhook.Table](u, StateName), unit.Need[unit.Handle[*hookcaller.Caller]](u, hookCallerSlotName)),

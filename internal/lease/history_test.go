@@ -69,7 +69,7 @@ func TestReadSeesOneMoment(t *testing.T) {
 			w.run((&lease.Claim{Key: key("b"), Holder: "bob", TTL: time.Second}).Append(nil))
 		}()
 		<-started
-		items, _ := v.List("", "", interrex.Key{}, 10)
+		items, _ := v.List(lease.Scope{}, 10)
 		_, there := v.Get(key("b"))
 		if len(items) != 1 || there || len(v.History(key("a"))) != 1 {
 			t.Errorf("the table has moved under a reader: %v, %v", items, there)

@@ -31,30 +31,35 @@ func (v ReadView) Get(k interrex.Key) (Record, bool) {
 	return l.record(), true
 }
 
-// List returns up to limit leases in the order of their keys, from the first one
-// after the key after (zero: from the start), and whether there are more. An empty
-// namespace means all of them; prefix is of the name. A limit below 1 is 1 000.
-func (v ReadView) List(namespace, prefix string, after interrex.Key, limit int) (items []Record, more bool) {
+// List returns up to limit leases of a scope, in the order of their keys, and whether
+// there are more. A limit below 1 is 1 000.
+func (v ReadView) List(scope Scope, limit int) (items []Record, more bool) {
 	if limit < 1 {
 		limit = pageSize
 	}
-	from := namespace + separator + prefix
-	if namespace == "" {
+	v.each(scope, func(l *row) bool {
+		if more = len(items) == limit; more {
+			return false
+		}
+		items = append(items, l.record())
+		return true
+	})
+	return items, more
+}
+
+// each calls fn with the rows of a scope, in the order of their keys, until it returns
+// false.
+func (v ReadView) each(s Scope, fn func(l *row) bool) {
+	from := s.Namespace + separator + s.Prefix
+	if s.Namespace == "" {
 		from = ""
 	}
-	if after != (interrex.Key{}) {
-		from = max(from, join(after)+"\x00") // the first text after it
+	if s.After != (interrex.Key{}) {
+		from = max(from, join(s.After)+"\x00") // the first text after it
 	}
 	for ok := true; ok; {
-		from, ok = v.scan(from, namespace, prefix, func(l *row) bool {
-			if more = len(items) == limit; more {
-				return false
-			}
-			items = append(items, l.record())
-			return true
-		})
+		from, ok = v.scan(from, s.Namespace, s.Prefix, fn)
 	}
-	return items, more
 }
 
 // scan calls fn with the matching rows of one range, and returns where the next
@@ -104,7 +109,7 @@ func (t *Table) Get(k interrex.Key) (r Record, ok bool) {
 
 // List is ReadView.List.
 func (t *Table) List(namespace, prefix string, after interrex.Key, limit int) (items []Record, more bool) {
-	t.Read(func(v ReadView) { items, more = v.List(namespace, prefix, after, limit) })
+	t.Read(func(v ReadView) { items, more = v.List(Scope{namespace, prefix, after}, limit) })
 	return items, more
 }
 

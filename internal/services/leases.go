@@ -1,7 +1,6 @@
 package services
 
 import (
-	"cmp"
 	"encoding/base64"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/method"
@@ -29,6 +29,8 @@ const MaxPageBytes = 1 << 20
 // Leases implements LeaseService.
 type Leases struct {
 	Table *lease.Table
+	// Feed has what has happened to the leases.
+	Feed *change.Table
 	// Waiting returns the number of claims that wait for a key; false if this agent
 	// does not know. Optional.
 	Waiting func(interrex.Key) (int, bool)
@@ -46,6 +48,7 @@ func (l Leases) Service() method.Service {
 		method.AtOnce(method.Read(interrexv1.LeaseServiceGetProcedure, l.get)),
 		method.Read(interrexv1.LeaseServiceListProcedure, l.list),
 		method.Read(interrexv1.LeaseServiceHistoryProcedure, l.history),
+		method.Read(interrexv1.LeaseServiceDiffProcedure, l.diff),
 	}, Watches: []method.Watch{
 		method.NewWatch(api.Watch[interrexv1.WatchResponse](interrexv1.LeaseServiceWatchProcedure, l.watch, l.event)),
 	}}
@@ -175,21 +178,22 @@ func (l Leases) get(m *interrexv1.GetRequest, s *state.State) (*interrexv1.GetRe
 }
 
 func (l Leases) list(m *interrexv1.ListRequest, s *state.State) (*interrexv1.ListResponse, error) {
-	var in wire.Reader
-	namespace := in.Namespace(m.GetNamespace())
-	if m.GetPageSize() > MaxPage {
-		in.Fail(interrex.Errorf(interrex.ErrInvalid, "page_size: %d is more than %d", m.GetPageSize(), MaxPage))
+	scope, limit, err := pageOf(m)
+	if err != nil {
+		return nil, err
 	}
-	after, err := parsePageToken(m.GetPageToken())
-	in.Fail(err)
-	if in.Err != nil {
-		return nil, in.Err
+	if m.GetAtRevision() != 0 || m.GetAtTime() != nil {
+		_, now := s.Estimate()
+		history := l.Feed.History()
+		at, err := moment(m.GetAtRevision(), m.GetAtTime(), history, now)
+		if err != nil {
+			return nil, err
+		}
+		return l.listAt(at, history, scope, limit, s)
 	}
 	var items []lease.Record
 	var more bool
-	revision := l.locked(s, func(v lease.ReadView) {
-		items, more = v.List(namespace, m.GetPrefix(), after, cmp.Or(int(m.GetPageSize()), MaxPage))
-	})
+	revision := l.locked(s, func(v lease.ReadView) { items, more = v.List(scope, limit) })
 	page := &interrexv1.ListResponse{Revision: uint64(revision)}
 	bytes := 0
 	for i, item := range items {
@@ -349,7 +353,7 @@ func (l Leases) rows(r interrex.WatchRequest, s *state.State, after string, most
 	var items []lease.Record
 	out.Revision = l.locked(s, func(v lease.ReadView) {
 		if r.Key == (interrex.Key{}) {
-			items, out.More = v.List(r.Namespace, r.Prefix, from, most)
+			items, out.More = v.List(lease.Scope{Namespace: r.Namespace, Prefix: r.Prefix, After: from}, most)
 		} else if item, held := v.Get(r.Key); held {
 			items = append(items, item)
 		}

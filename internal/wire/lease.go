@@ -24,11 +24,11 @@ func Lease(l interrex.Lease) *interrexv1.Lease {
 		Key:        l.Key.String(),
 		Holder:     l.Holder,
 		Token:      uint64(l.Token),
-		Ttl:        durationpb.New(l.TTL),
+		Ttl:        Optional(l.TTL),
 		AcquiredAt: Timestamp(l.AcquiredAt),
 		Metadata:   l.Metadata,
 	}
-	if !l.Pinned() {
+	if !l.Pinned() && l.TTL > 0 { // of an earlier lease that is not known
 		m.ExpiresAt = Timestamp(l.ExpiresAt)
 		m.Remaining = durationpb.New(l.Remaining)
 	}
@@ -66,6 +66,35 @@ func FromLease(m *interrexv1.Lease) (interrex.Lease, error) {
 		l.Waiting = &n
 	}
 	return l, r.Err
+}
+
+// LeaseDifference returns the message of a difference.
+func LeaseDifference(d interrex.LeaseDifference) *interrexv1.DiffItem {
+	m := &interrexv1.DiffItem{Key: d.Key.String()}
+	if d.Before != nil {
+		m.Before = Lease(*d.Before)
+	}
+	if d.After != nil {
+		m.After = Lease(*d.After)
+	}
+	return m
+}
+
+// FromLeaseDifference converts a difference.
+func FromLeaseDifference(m *interrexv1.DiffItem) (interrex.LeaseDifference, error) {
+	var in Reader
+	d := interrex.LeaseDifference{Key: in.Key(m.GetKey())}
+	for _, side := range []struct {
+		from *interrexv1.Lease
+		to   **interrex.Lease
+	}{{m.GetBefore(), &d.Before}, {m.GetAfter(), &d.After}} {
+		if side.from != nil {
+			l, err := FromLease(side.from)
+			in.Fail(err)
+			*side.to = &l
+		}
+	}
+	return d, in.Err
 }
 
 // PastLease returns the message of one entry of a key's history.

@@ -1,0 +1,287 @@
+package services
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
+)
+
+// past is a state whose leases have a past.
+type past struct {
+	*statetest.Replica
+	t testing.TB
+	Leases
+	now state.Time
+}
+
+func newPast(t testing.TB, keep int) *past {
+	p := &past{t: t}
+	p.Replica = statetest.NewReplica(t, func() []state.Table {
+		p.Table, p.Feed = lease.New(), change.New()
+		return []state.Table{p.Table, p.Feed}
+	})
+	c := &state.SetSettings{Values: map[string]string{"changes.keep-count": strconv.Itoa(keep)}}
+	p.do(state.Operation{Table: state.SystemTable, Data: c.Append(nil)})
+	return p
+}
+
+func (p *past) do(op state.Operation) state.Result {
+	p.now += state.Time(time.Second)
+	return p.Do(p.now, op)[0]
+}
+
+func (p *past) lease(c state.Command) {
+	p.do(state.Operation{Table: state.LeaseTable, Data: c.Append(nil)})
+}
+
+// names returns who holds which leases, in a form to compare.
+func names(items []*interrexv1.Lease) (out []string) {
+	for _, l := range items {
+		out = append(out, fmt.Sprint(l.GetKey(), " ", l.GetHolder(), " ", l.GetToken(), " ", l.GetMetadata(), " ", l.GetAcquiredAt().AsTime().UnixNano()))
+	}
+	return out
+}
+
+// at returns all leases of a list in pages.
+func (p *past) at(q *interrexv1.ListRequest) (out []string, err error) {
+	for {
+		page, err := p.list(q, p.State)
+		if err != nil {
+			return nil, err
+		}
+		if n := int(q.GetPageSize()); n > 0 && len(page.GetItems()) > n {
+			p.t.Fatalf("a page of %d has %d", n, len(page.GetItems()))
+		}
+		out = append(out, names(page.GetItems())...)
+		if q.PageToken = page.GetNextPageToken(); q.PageToken == "" {
+			return out, nil
+		}
+		q.AtRevision, q.AtTime = page.GetRevision(), nil
+	}
+}
+
+// step does something at random.
+func (p *past) step(r *rand.Rand) {
+	k := interrex.Key{Namespace: "n" + strconv.Itoa(r.IntN(2)), Name: "k" + strconv.Itoa(r.IntN(5))}
+	held, _ := p.Table.Get(k)
+	metadata, err := codec.NewMetadata(map[string]string{"n": strconv.Itoa(r.IntN(1000))})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	holder := "h" + strconv.Itoa(r.IntN(2))
+	switch r.IntN(12) {
+	case 0:
+		p.lease(&lease.Revoke{Key: k, Token: held.Token})
+	case 1:
+		p.lease(&lease.Revoke{Key: k, Force: true})
+	case 2, 3:
+		p.lease(&lease.Transfer{Key: k, Token: held.Token, To: holder})
+	case 4:
+		p.lease(&lease.Pin{Key: k, Owner: "o", Reason: "r"})
+	case 5:
+		p.lease(&lease.Unpin{Key: k, Owner: "o"})
+	case 6:
+		p.lease(&lease.Extend{Key: k, Token: held.Token})
+	case 7:
+		p.now += state.Time(20 * time.Second)
+	default:
+		p.lease(&lease.Claim{Key: k, Holder: holder, TTL: 30 * time.Second, Takeover: true, Metadata: metadata})
+	}
+}
+
+// unknown is the metadata of a lease whose claim is no longer kept, and which was taken
+// over since.
+const unknown = "map[]"
+
+// told returns what is true, without what is told without its metadata and may be.
+func (p *past) told(truth, told []string) []string {
+	out := slices.Clone(truth)
+	for i, s := range out {
+		if i >= len(told) || !strings.Contains(told[i], unknown) {
+			continue
+		}
+		f := strings.Fields(s)
+		if token, err := strconv.ParseUint(f[2], 10, 64); err == nil && interrex.Revision(token) <= p.Feed.Floor() {
+			f[3] = unknown
+			out[i] = strings.Join(f, " ")
+		}
+	}
+	return out
+}
+
+// What is told of the past is compared with what was true then.
+func TestLeasesAsTheyWereAreThoseThatWere(t *testing.T) {
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		p := newPast(t, 30+r.IntN(150))
+		truth := map[interrex.Revision][]string{}
+		var known []interrex.Revision
+		for range 400 {
+			p.step(r)
+			now := p.State.Revision()
+			var err error
+			if truth[now], err = p.at(&interrexv1.ListRequest{}); err != nil {
+				t.Fatal(err)
+			}
+			known = append(known, now)
+		}
+		compacted := 0
+		for _, at := range known {
+			got, err := p.at(&interrexv1.ListRequest{AtRevision: uint64(at), PageSize: uint32(r.IntN(4))})
+			if interrex.KindOf(err) == interrex.ErrCompacted {
+				compacted++
+				continue
+			}
+			if err != nil || !slices.Equal(got, p.told(truth[at], got)) {
+				t.Fatalf("seed %d, revision %d: %v, told are\n%q, true are\n%q", seed, at, err, got, truth[at])
+			}
+		}
+		if floor := p.Feed.Floor(); compacted == 0 || compacted > 40+slices.IndexFunc(known, func(at interrex.Revision) bool { return at >= floor }) {
+			t.Errorf("seed %d: of %d revisions %d are compacted, and the feed begins at %d", seed, len(known), compacted, floor)
+		}
+		for range 200 {
+			p.compare(known[len(known)-1-r.IntN(100)], known[len(known)-1-r.IntN(100)], truth, r.IntN(3))
+		}
+	}
+}
+
+// compare compares the differences of two revisions with what was true.
+func (p *past) compare(from, to interrex.Revision, truth map[interrex.Revision][]string, size int) {
+	p.t.Helper()
+	from, to = min(from, to), max(from, to)
+	got := [2][]string{}
+	q := &interrexv1.DiffRequest{FromRevision: uint64(from), ToRevision: uint64(to), PageSize: uint32(size)}
+	for {
+		page, err := p.diff(q, p.State)
+		if err != nil {
+			if interrex.KindOf(err) != interrex.ErrCompacted {
+				p.t.Fatal(err)
+			}
+			return
+		}
+		for _, d := range page.GetItems() {
+			for i, l := range []*interrexv1.Lease{d.GetBefore(), d.GetAfter()} {
+				if l != nil {
+					got[i] = append(got[i], names([]*interrexv1.Lease{l})...)
+				}
+			}
+		}
+		if q.PageToken = page.GetNextPageToken(); q.PageToken == "" {
+			break
+		}
+	}
+	without := func(a, b []string) (out []string) {
+		for _, s := range a {
+			if !slices.Contains(b, s) {
+				out = append(out, s)
+			}
+		}
+		return out
+	}
+	want := [2][]string{without(truth[from], truth[to]), without(truth[to], truth[from])}
+	want[0] = p.told(want[0], got[0])
+	if !reflect.DeepEqual(got, want) {
+		p.t.Fatalf("from %d to %d differ\n%q,\nnot\n%q", from, to, want, got)
+	}
+}
+
+func TestAListOfATimeIsThatOfItsRevision(t *testing.T) {
+	p := newPast(t, 1000)
+	for i := range 5 {
+		p.lease(&lease.Claim{Key: interrex.Key{Namespace: "n", Name: strconv.Itoa(i)}, Holder: "h", TTL: time.Hour})
+	}
+	third, _ := p.Table.Get(interrex.Key{Namespace: "n", Name: "2"})
+	for _, c := range []struct {
+		at   time.Time
+		want int
+	}{
+		{third.Acquired, 3},
+		{third.Acquired.Add(-time.Nanosecond), 2},
+		{third.Acquired.Add(time.Nanosecond), 3},
+		{third.Acquired.Add(-time.Hour), 0},
+	} {
+		got, err := p.at(&interrexv1.ListRequest{AtTime: timestamppb.New(c.at)})
+		if err != nil || len(got) != c.want {
+			t.Errorf("at %v: %q, %v", c.at, got, err)
+		}
+	}
+}
+
+func TestAPastThatCannotBeToldIsRefused(t *testing.T) {
+	p := newPast(t, 3)
+	for i := range 9 {
+		p.lease(&lease.Claim{Key: interrex.Key{Namespace: "n", Name: strconv.Itoa(i)}, Holder: "h", TTL: time.Hour})
+	}
+	last := uint64(p.State.Revision())
+	first, _ := p.Table.Get(interrex.Key{Namespace: "n", Name: "0"})
+	for what, c := range map[string]struct {
+		list *interrexv1.ListRequest
+		diff *interrexv1.DiffRequest
+		want interrex.Kind
+	}{
+		"a revision to come":             {list: &interrexv1.ListRequest{AtRevision: last + 1}, want: interrex.ErrInvalid},
+		"a time to come":                 {list: &interrexv1.ListRequest{AtTime: timestamppb.New(time.Now().Add(1e4 * time.Hour))}, want: interrex.ErrInvalid},
+		"no time":                        {list: &interrexv1.ListRequest{AtTime: &timestamppb.Timestamp{Nanos: -1}}, want: interrex.ErrInvalid},
+		"both":                           {list: &interrexv1.ListRequest{AtRevision: last, AtTime: timestamppb.New(first.Acquired)}, want: interrex.ErrInvalid},
+		"a revision that is not kept":    {list: &interrexv1.ListRequest{AtRevision: 2}, want: interrex.ErrCompacted},
+		"a time that is not kept":        {list: &interrexv1.ListRequest{AtTime: timestamppb.New(first.Acquired)}, want: interrex.ErrCompacted},
+		"what is kept":                   {list: &interrexv1.ListRequest{AtRevision: last - 3}},
+		"a difference from nothing":      {diff: &interrexv1.DiffRequest{ToRevision: last}, want: interrex.ErrInvalid},
+		"a difference the other way":     {diff: &interrexv1.DiffRequest{FromRevision: last, ToRevision: last - 1}, want: interrex.ErrInvalid},
+		"a difference to what comes":     {diff: &interrexv1.DiffRequest{FromRevision: last, ToRevision: last + 1}, want: interrex.ErrInvalid},
+		"a difference that is not kept":  {diff: &interrexv1.DiffRequest{FromRevision: 2}, want: interrex.ErrCompacted},
+		"a difference that is kept":      {diff: &interrexv1.DiffRequest{FromRevision: last - 3}},
+		"a difference with a large page": {diff: &interrexv1.DiffRequest{FromRevision: last - 3, PageSize: MaxPage + 1}, want: interrex.ErrInvalid},
+	} {
+		var err error
+		if c.list != nil {
+			_, err = p.list(c.list, p.State)
+		} else {
+			_, err = p.diff(c.diff, p.State)
+		}
+		if interrex.KindOf(err) != c.want {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// The history has the last 16 holders.
+func TestAHolderWhomNothingKnowsIsCompacted(t *testing.T) {
+	p, k := newPast(t, 1000), interrex.Key{Namespace: "n", Name: "k"}
+	claim := &lease.Claim{Key: k, Holder: "h", TTL: time.Hour, Takeover: true}
+	p.lease(claim)
+	long := p.State.Revision()
+	p.lease(claim)
+	c := &state.SetSettings{Values: map[string]string{"changes.keep-count": "17"}}
+	p.do(state.Operation{Table: state.SystemTable, Data: c.Append(nil)})
+	for range 16 {
+		p.lease(claim)
+	}
+	for at := long; ; at++ {
+		_, err := p.at(&interrexv1.ListRequest{AtRevision: uint64(at)})
+		if err == nil {
+			t.Fatalf("all of it is known at revision %d, and the feed begins at %d", at, p.Feed.Floor())
+		}
+		if at >= p.Feed.Floor() {
+			if e, is := err.(*interrex.Error); !is || e.Kind != interrex.ErrCompacted || e.FirstRevision != at+1 {
+				t.Errorf("at revision %d, where the feed begins: %v", at, err)
+			}
+			return
+		}
+	}
+}
