@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
 )
 

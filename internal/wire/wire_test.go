@@ -254,7 +254,7 @@ func TestEveryMethodOfAServiceIsDeclared(t *testing.T) {
 	}
 	want := map[string]bool{
 		"Claim": true, "Extend": true, "Revoke": true, "Transfer": true, "Pin": true, "Unpin": true,
-		"Get": false, "List": false, "History": false, "Watch": false,
+		"Get": false, "List": false, "Diff": false, "History": false, "Watch": false,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)
