@@ -6,8 +6,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Message is a pointer to a generated message T.
-type Message[T any] interface {
+// generated is a pointer to a generated message T.
+type generated[T any] interface {
 	*T
 	proto.Message
 }

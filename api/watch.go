@@ -83,7 +83,7 @@ type WatchMethod struct {
 // read returns the feed of a request; its error is of ErrInvalid and names the
 // field. event returns the message of an event that a feed of the method matches. It
 // is called once for all watches of the method, so it must not depend on the request.
-func Watch[A, Q, E any, PA Message[A], PQ Message[Q], PE Message[E]](procedure string, read func(PQ, *state.State) (Feed[PE], error), event func(*state.Event, *state.State) (PE, error)) WatchMethod {
+func Watch[A, Q, E any, PA generated[A], PQ generated[Q], PE generated[E]](procedure string, read func(PQ, *state.State) (Feed[PE], error), event func(*state.Event, *state.State) (PE, error)) WatchMethod {
 	return WatchMethod{
 		Procedure:   procedure,
 		NewRequest:  func() proto.Message { return PQ(new(Q)) },

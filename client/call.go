@@ -72,8 +72,8 @@ type Options struct {
 	hear      func(interrex.Revision)
 }
 
-// Message is a pointer to a generated message T.
-type Message[T any] interface {
+// generated is a pointer to a generated message T.
+type generated[T any] interface {
 	*T
 	proto.Message
 }
@@ -84,7 +84,7 @@ type Message[T any] interface {
 //
 // A method that reads, is harmless to repeat, or is recorded is retried at one
 // agent after another until it is answered, within Config.Timeout and ctx.
-func Call[Q, A any, PQ Message[Q], PA Message[A]](ctx context.Context, by Caller, procedure string, in PQ, o Options) (PA, error) {
+func Call[Q, A any, PQ generated[Q], PA generated[A]](ctx context.Context, by Caller, procedure string, in PQ, o Options) (PA, error) {
 	c, err := clientOf(ctx, by)
 	if err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func Call[Q, A any, PQ Message[Q], PA Message[A]](ctx context.Context, by Caller
 // doer makes the attempts of a request: see Client.do and Client.attempt.
 type doer func(context.Context, *request) ([]byte, error)
 
-func ask[A any, PA Message[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
+func ask[A any, PA generated[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
 	out := PA(new(A))
 	if err := callInto(ctx, do, procedure, in, out, o); err != nil {
 		return nil, err

@@ -98,7 +98,7 @@ func whole(t *testing.T) AgentConfig {
 		Cluster:  config.Cluster{Listen: "127.0.0.1:0"},
 		Features: config.Features{Leases: config.On, Resources: config.On, Changes: config.On, Webhooks: config.On, Backstop: config.On},
 		Backstop: config.Backstop{Members: []string{"a1", "a2", "a3"}},
-		Notify:   config.Notify{LeaseHolders: config.NotifySQLite},
+		Notify:   config.Notify{LeaseHolders: "sqlite"},
 		SQLite:   func(path string) (*sql.DB, error) { return sql.Open("sqlite", "file:"+path) },
 		Registry: prometheus.NewRegistry(), Observers: new(watch.Observers),
 		Listen:    func(string, string) (net.Listener, error) { return pipe.Listen(), nil },
