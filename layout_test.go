@@ -40,7 +40,8 @@ var floors = map[string]int{
 	"internal/wording":      0, // how values are written in messages
 	"internal/validation":   1, // the checks that several packages make
 	"internal/alarm":        1, // what is wrong with an agent now
-	"state":                 1, // the replicated state: one log, many tables
+	"state":                 1, // the contract between the replicated state and its tables
+	"internal/machine":      1, // the replicated state: one log, many tables
 	"internal/logs":         1, // how an agent logs
 	"internal/hold":         1, // the holder's side of a lease
 	"internal/wire":         1, // the vocabulary in the API's messages
@@ -113,6 +114,7 @@ var floors = map[string]int{
 	"internal/sections":    2, // the configuration while an agent runs
 	"internal/membership":  4, // who belongs to the cluster
 	"internal/testworker":  2, // workers for our own tests
+	"internal/testreplica": 3, // a replicated state that a test drives as raft would
 	"internal/assembly":    7, // the dependency graph
 	"agent":                8, // one agent
 	"manifolds":            9, // an agent's workers in a program's own engine, and what it adds to them
@@ -147,7 +149,8 @@ var sideways = map[[2]string]bool{
 	{"internal/hold", "internal/validation"}:   true, // by the holder's side, where it is read
 	{"internal/wire", "internal/validation"}:   true, // and before it is applied
 	{"internal/snapfile", "internal/codec"}:    true, // a format is made of an encoding,
-	{"state", "internal/snapfile"}:             true, // and read also where there is no raft
+	{"internal/machine", "internal/snapfile"}:  true, // and read also where there is no raft
+	{"internal/machine", "state"}:              true, // one runs what the other asks of tables
 }
 
 func TestImportsGoDown(t *testing.T) {
@@ -245,6 +248,7 @@ func imports(t *testing.T, wanted func(file string) bool) map[string][]string {
 var forbidden = []struct{ folder, module, why string }{
 	{"internal/hold", "github.com/hashicorp/raft", "a program that only holds leases needs no consensus"},
 	{"client", "github.com/hashicorp/raft", "a program that only talks to agents needs no consensus"},
+	{"state", "github.com/hashicorp/raft", "a table needs no consensus"},
 	{"agent", "modernc.org/sqlite", "an embedder chooses the SQL driver"},
 	{"agent", "github.com/jackc/pgx", "an embedder chooses the SQL driver"},
 	{"agent", "github.com/spf13/cobra", "an embedder has its own command line"},

@@ -17,6 +17,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/interrextest"
 	"github.com/interrex/interrex/state"
@@ -231,9 +232,9 @@ func TestTheDoorRefusesWhatIsNoProposal(t *testing.T) {
 		"malformed":      {interrex.Proposal{Table: 256, Data: []byte{9}}, "malformed"},
 		"empty":          {interrex.Proposal{Table: 256}, "malformed"},
 		"unknown table":  {interrex.Proposal{Table: 300, Data: testtable.Set("a", "b", 0)}, "unknown table 300"},
-		"the leases":     {interrex.Proposal{Table: uint16(state.LeaseTable), Data: []byte{1}}, "those are 256 to 65535"},
-		"the state's":    {interrex.Proposal{Table: uint16(state.SystemTable), Data: []byte{1, 2}}, "own state machine, and there is none"},
-		"the machine's":  {interrex.Proposal{Table: uint16(state.FSMTable), Data: []byte{1, 2}}, "those are 256 to 65535"},
+		"the leases":     {interrex.Proposal{Table: uint16(machine.LeaseTable), Data: []byte{1}}, "those are 256 to 65535"},
+		"the state's":    {interrex.Proposal{Table: uint16(machine.SystemTable), Data: []byte{1, 2}}, "own state machine, and there is none"},
+		"the machine's":  {interrex.Proposal{Table: uint16(machine.FSMTable), Data: []byte{1, 2}}, "those are 256 to 65535"},
 		"the last known": {interrex.Proposal{Table: 255}, "those are 256 to 65535"},
 	} {
 		for _, by := range callers {

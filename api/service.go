@@ -21,5 +21,5 @@ type Service struct {
 	Watches []WatchMethod
 	// Data returns the JSON document of an event of the service's table for the
 	// change feed and webhooks. nil: they show null.
-	Data func(*state.Event, *state.State) ([]byte, error)
+	Data func(*state.Event, state.State) ([]byte, error)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -50,9 +51,11 @@ type Queue interface {
 	Depth() (normal, extend int)
 }
 
-// State is the part of a *state.State that the Applier uses.
+// State is the part of the replicated state that the Applier uses.
 type State interface {
 	Now() state.Time
+	// Due returns the earliest cluster time at which something ends; false: nothing
+	// does.
 	Due() (state.Time, bool)
 	Recorded(*state.Operation) (state.Result, bool)
 	Over(*state.Operation, state.Command) (state.Result, bool)
@@ -124,7 +127,7 @@ func (c *Config) setDefaults() {
 		c.Address = func(string) string { return "" }
 	}
 	if c.EntryVersion == nil {
-		c.EntryVersion = func() byte { return state.EntryVersion }
+		c.EntryVersion = func() byte { return machine.EntryVersion }
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/silent"
@@ -79,7 +80,7 @@ func (h *history) newAgent(id string) *agent {
 	a := &agent{h: h, clock: skewed{clock.WallClock, time.Now(), h.rate()}, streams: map[string]*client.Stream{}}
 	a.leases, a.ring, a.tracker = lease.New(), watch.New(watch.Config{}), new(leadership.Tracker)
 	hooks := webhook.New()
-	st, err := state.New(state.Config{Tables: []state.Table{a.leases, hooks}, Publisher: publisher{a.ring, h.rules}, Clock: a.clock})
+	st, err := machine.New(machine.Config{Tables: []state.Table{a.leases, hooks}, Publisher: publisher{a.ring, h.rules}, Clock: a.clock})
 	h.must(err)
 	a.member = &member{log: h.log, id: id, state: st, wake: make(chan struct{}, 1), stop: make(chan struct{}), told: a.follow}
 	a.queue, err = queue.New(queue.Config{Clock: a.clock})

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -102,14 +103,14 @@ type renewal interface {
 // RecordOperation counts a lease operation, or each of a group, by its result.
 func (m *Metrics) RecordOperation(op *queue.Operation, r *state.Result) {
 	if len(op.Group) == 0 {
-		if op.Table == state.LeaseTable && op.Command != nil {
+		if op.Table == machine.LeaseTable && op.Command != nil {
 			m.record(op.Command, r.Reply, r.Err)
 		}
 		return
 	}
-	replies, _ := r.Reply.(state.GroupReply)
+	replies, _ := r.Reply.(machine.GroupReply)
 	for i, c := range op.Commands {
-		if op.Group[i].Table != state.LeaseTable {
+		if op.Group[i].Table != machine.LeaseTable {
 			continue
 		}
 		var reply state.Reply

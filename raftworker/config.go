@@ -70,7 +70,7 @@ type Rules interface {
 // failure never affects raft.
 type Config struct {
 	// State is the replicated state, which outlives the worker.
-	State *state.State
+	State State
 	// Logger of the worker and of raft.
 	Logger Logger
 	// StorageDir is the directory of log, vote and snapshots. Only the worker

@@ -65,7 +65,7 @@ type publisher struct {
 	metrics *leaseapplier.Metrics
 }
 
-// Publish implements state.Publisher.
+// Publish implements machine.Publisher.
 func (p publisher) Publish(events []state.Event, last interrex.Revision) {
 	p.Ring.Publish(events, last)
 	p.metrics.CountEvents(events)

@@ -34,13 +34,13 @@ import (
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lives"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/pipe"
 	"github.com/interrex/interrex/internal/reads"
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
-	"github.com/interrex/interrex/state"
 )
 
 // world is an agent's whole graph in an engine, in a bubble of testing/synctest.
@@ -262,7 +262,7 @@ func inSlot[T any](w *world, name string) any {
 // frees reports whether a value is one that its owner frees.
 func frees(value any) bool {
 	switch value.(type) {
-	case *datadir.Dir, *state.State, *watch.Ring, *hookcaller.Caller, *apiserver.Server, *notify.SQLTarget, *client.Client, *forward.Forwarder, worker.Worker:
+	case *datadir.Dir, *machine.State, *watch.Ring, *hookcaller.Caller, *apiserver.Server, *notify.SQLTarget, *client.Client, *forward.Forwarder, worker.Worker:
 		return true
 	}
 	return false
@@ -280,7 +280,7 @@ func freed(value any) bool {
 			err = lock.Unlock()
 		}
 		return !errors.Is(err, disk.ErrInUse)
-	case *state.State:
+	case *machine.State:
 		return errors.Is(v.WaitRevision(now, math.MaxInt64), interrex.ErrUnavailable)
 	case *watch.Ring:
 		watcher, err := v.Watch(0, interest.Scope{}, nil)

@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/queue"
@@ -131,7 +132,7 @@ func (r *Call) address() error {
 	}
 	var in wire.Reader
 	r.Fence = in.Fence(e.GetFence())
-	if in.Err == nil && r.parts[0].table == state.SystemTable && e.GetFence() != nil {
+	if in.Err == nil && r.parts[0].table == machine.SystemTable && e.GetFence() != nil {
 		return interrex.Errorf(interrex.ErrInvalid, "fence: not allowed for %s", r.Method.Name())
 	}
 	return in.Err
@@ -151,15 +152,15 @@ func (r *Call) Addressed() state.Operation {
 func (r *Call) origin() string {
 	_, _, numbered := limits.SplitRequestID(r.Envelope.GetRequestId())
 	numbered = numbered && r.Envelope.GetMark() > 0
-	if r.Caller.Name != "" || numbered || r.Envelope.GetRequestId() == "" && (len(r.parts) == 0 || r.parts[0].table != state.SystemTable) {
+	if r.Caller.Name != "" || numbered || r.Envelope.GetRequestId() == "" && (len(r.parts) == 0 || r.parts[0].table != machine.SystemTable) {
 		return ""
 	}
 	return r.Caller.Origin
 }
 
 // Over returns the result of a request that can no longer change anything, as far as
-// this agent knows: see state.State.Over.
-func (r *Call) Over(s *state.State) (res state.Result, over bool) {
+// this agent knows: see machine.State.Over.
+func (r *Call) Over(s *machine.State) (res state.Result, over bool) {
 	if !r.Method.Writes() {
 		return res, false
 	}
@@ -389,11 +390,11 @@ func (r *Call) Mint() error {
 }
 
 // Answer returns the response that is made from the result.
-func (r *Call) Answer(s *state.State) (proto.Message, error) {
+func (r *Call) Answer(s *machine.State) (proto.Message, error) {
 	if !r.Method.group {
 		return r.Method.Answer(r.parts[0].message, r.Result, s)
 	}
-	replies, is := r.Result.Reply.(state.GroupReply)
+	replies, is := r.Result.Reply.(machine.GroupReply)
 	if !is || len(replies) != len(r.parts) {
 		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the reply: it is a %T", r.Result.Reply)
 	}
