@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex/internal/appliermetrics"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/queue"
@@ -52,7 +53,7 @@ func BenchmarkEnqueueToDone(b *testing.B) {
 			}
 			a, err := NewApplier(Config{
 				Raft: nopRaft{}, Queue: q, State: s, Clock: clock.WallClock,
-				Logger: &logs{at: map[string]int{"debug": 0}}, Metrics: NewMetrics(clock.WallClock),
+				Logger: &logs{at: map[string]int{"debug": 0}}, Metrics: appliermetrics.New(clock.WallClock),
 			})
 			if err != nil {
 				b.Fatal(err)

@@ -65,8 +65,7 @@ type State interface {
 	Waitable() state.Waitable
 }
 
-// ApplierMetrics records the Applier's metrics. Metrics implements it for
-// Prometheus. It is called from several goroutines and must not block.
+// ApplierMetrics records the Applier's metrics. It is called from several goroutines and must not block.
 type ApplierMetrics interface {
 	// Record records the time since start of one entry: "success" or "failure".
 	Record(start time.Time, result string)
@@ -153,3 +152,12 @@ func (c *Config) translate(err error) error {
 	}
 	return errUnknown(err.Error(), err)
 }
+
+// noMetrics is used when Config.Metrics is nil.
+type noMetrics struct{}
+
+func (noMetrics) Record(time.Time, string)                        {}
+func (noMetrics) RecordLeaderError(time.Time)                     {}
+func (noMetrics) RecordBatch(int)                                 {}
+func (noMetrics) RecordOperation(*queue.Operation, *state.Result) {}
+func (noMetrics) RecordWaiters(int)                               {}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/appliermetrics"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/machine"
@@ -120,7 +121,7 @@ func TestGroupsFillABatch(t *testing.T) {
 }
 
 func TestMetricsCountTheOperationsOfAGroup(t *testing.T) {
-	m := NewMetrics(nil)
+	m := appliermetrics.New(nil)
 	op := &queue.Operation{
 		Operation: state.Operation{Group: []state.Part{{Table: machine.LeaseTable}, {Table: 300}, {Table: machine.LeaseTable}}},
 		Commands:  []state.Command{&lease.Claim{}, &lease.Claim{}, &lease.Pin{}},

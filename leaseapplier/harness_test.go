@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/appliermetrics"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/queue"
@@ -260,7 +261,7 @@ type rig struct {
 	state   *machine.State
 	leases  *lease.Table
 	logs    *logs
-	metrics *Metrics
+	metrics *appliermetrics.Metrics
 	applier *Applier
 	config  Config
 }
@@ -284,7 +285,7 @@ func newRigPublishing(t *testing.T, p machine.Publisher, change ...func(*Config)
 func newRigOf(t *testing.T, c machine.Config, change ...func(*Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, logs: &logs{t: t, at: map[string]int{}}}
-	r.metrics = NewMetrics(clock.WallClock)
+	r.metrics = appliermetrics.New(clock.WallClock)
 	var err error
 	if r.state, err = machine.New(c); err != nil {
 		t.Fatal(err)

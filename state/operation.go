@@ -1,9 +1,6 @@
 package state
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/validation"
@@ -92,18 +89,6 @@ func validMinted(b []byte) error {
 	return nil
 }
 
-// InGroup returns the error of the operation at index i of a group: its text
-// begins with the operation's number, counted from 1.
-func InGroup(i int, err error) error {
-	var e *interrex.Error
-	if !errors.As(err, &e) {
-		return interrex.Errorf(interrex.ErrInvalid, "operation %d: %v", i+1, err)
-	}
-	numbered := *e
-	numbered.Message = fmt.Sprintf("operation %d: %s", i+1, e.Message)
-	return numbered.WithCause(err)
-}
-
 // stateItself is the ID under which the state's own operations go.
 const stateItself TableID = 0
 
@@ -118,10 +103,10 @@ func (o *Operation) validateGroup() error {
 	for i := range o.Group {
 		p := &o.Group[i]
 		if p.Table == stateItself {
-			return InGroup(i, interrex.Errorf(interrex.ErrInvalid, "system operations cannot be grouped"))
+			return validation.InGroup(i, interrex.Errorf(interrex.ErrInvalid, "system operations cannot be grouped"))
 		}
 		if err := validMinted(p.Minted); err != nil {
-			return InGroup(i, err)
+			return validation.InGroup(i, err)
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/state"
 )
 
@@ -65,7 +66,7 @@ func (s *State) members(op *state.Operation) ([]member, error) {
 		table := s.tables.find(op.Group[i].Table)
 		c, err := table.Decode(op.Group[i].Data)
 		if err != nil {
-			return nil, state.InGroup(i, err)
+			return nil, validation.InGroup(i, err)
 		}
 		members[i] = member{table, c}
 	}
@@ -86,7 +87,7 @@ func (s *State) checkGroup(now state.Time, members []member) error {
 			continue
 		}
 		if i, err := checkTogether(table, now, commands); err != nil {
-			return state.InGroup(places[i], err)
+			return validation.InGroup(places[i], err)
 		}
 	}
 	return nil
@@ -258,10 +259,10 @@ func (ts tableSet) kept(op *state.Operation, r state.Reply) (state.Reply, error)
 	for i := range reply {
 		var err error
 		if reply[i].Table != op.Group[i].Table {
-			return nil, state.InGroup(i, errContent(op))
+			return nil, validation.InGroup(i, errContent(op))
 		}
 		if reply[i].Reply, err = ts.keptOf(reply[i].Table, op.Group[i].Data, reply[i].Reply); err != nil {
-			return nil, state.InGroup(i, err)
+			return nil, validation.InGroup(i, err)
 		}
 	}
 	return reply, nil

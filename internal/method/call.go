@@ -290,7 +290,7 @@ func (r *Call) see(in *Registry) error {
 	r.parts = make([]part, n)
 	for i, m := range group.GetOperations() {
 		if err := r.parts[i].unpack(in, r.Caller, m); err != nil {
-			return state.InGroup(i, err)
+			return validation.InGroup(i, err)
 		}
 	}
 	return nil
@@ -336,7 +336,7 @@ func (r *Call) Holder() string {
 // of returns the error of one of the request's commands, which names it in a group.
 func (r *Call) of(i int, err error) error {
 	if r.Method.group {
-		return state.InGroup(i, err)
+		return validation.InGroup(i, err)
 	}
 	return err
 }
@@ -404,7 +404,7 @@ func (r *Call) Answer(s *machine.State) (proto.Message, error) {
 		one.Reply, one.Revision = reply.Reply, reply.Revision
 		m, err := r.parts[i].method.Answer(r.parts[i].message, one, s)
 		if err != nil {
-			return nil, state.InGroup(i, err)
+			return nil, validation.InGroup(i, err)
 		}
 		packed, err := anypb.New(m)
 		if err != nil {

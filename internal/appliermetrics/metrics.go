@@ -1,4 +1,5 @@
-package leaseapplier
+// Package appliermetrics owns the metrics of the applier, for Prometheus.
+package appliermetrics
 
 import (
 	"strings"
@@ -14,15 +15,12 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// The results of entries.
-const (
-	resultSuccess     = "success"
-	resultFailure     = "failure"
-	resultLeaderError = "leader-error"
-)
+// resultLeaderError is the result of operations that are refused because this agent
+// does not lead.
+const resultLeaderError = "leader-error"
 
-// Metrics is the Applier's metrics for Prometheus. It is a prometheus.Collector; its
-// owner registers it.
+// Metrics is a leaseapplier.ApplierMetrics, and a prometheus.Collector; its owner
+// registers it.
 type Metrics struct {
 	clock    clock.Clock
 	duration *prometheus.HistogramVec
@@ -35,10 +33,7 @@ type Metrics struct {
 	counted sync.Map // outcome to prometheus.Counter: no look-up by label on the hot path
 }
 
-var (
-	_ ApplierMetrics       = (*Metrics)(nil)
-	_ prometheus.Collector = (*Metrics)(nil)
-)
+var _ prometheus.Collector = (*Metrics)(nil)
 
 // outcome is what lease_ops_total counts.
 type outcome struct {
@@ -46,8 +41,8 @@ type outcome struct {
 	result interrex.Kind // empty: success
 }
 
-// NewMetrics returns new metrics, all zero.
-func NewMetrics(c clock.Clock) *Metrics {
+// New returns new metrics, all zero.
+func New(c clock.Clock) *Metrics {
 	return &Metrics{
 		clock: c,
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -173,12 +168,3 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 func (m *Metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.duration, m.batch, m.ops, m.slack, m.expired, m.waiters}
 }
-
-// noMetrics is used when Config.Metrics is nil.
-type noMetrics struct{}
-
-func (noMetrics) Record(time.Time, string)                        {}
-func (noMetrics) RecordLeaderError(time.Time)                     {}
-func (noMetrics) RecordBatch(int)                                 {}
-func (noMetrics) RecordOperation(*queue.Operation, *state.Result) {}
-func (noMetrics) RecordWaiters(int)                               {}
