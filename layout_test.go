@@ -134,24 +134,25 @@ var public = []string{
 // sideways are the imports within one floor that are allowed: a folder and the
 // folder below it.
 var sideways = map[[2]string]bool{
-	{"raftworker", "raftworker/leadership"}:    true,
-	{"featuretests", "interrextest"}:           true,
-	{"internal/lease", "internal/capacity"}:    true, // tables are limited alike
-	{"internal/resource", "internal/capacity"}: true,
-	{"internal/access", "internal/capacity"}:   true,
-	{"internal/inbound", "internal/wording"}:   true, // both are below all that has a meaning
-	{"config", "internal/disk"}:                true, // config only reads, compares and
-	{"config", "internal/inbound"}:             true, // checks, and needs what is below all
-	{"config", "internal/limits"}:              true,
-	{"config", "internal/wording"}:             true, // that has a meaning
-	{"", "internal/limits"}:                    true, // the vocabulary checks itself, and these
-	{"", "internal/wording"}:                   true, // two know nothing of it
-	{"state", "internal/validation"}:           true, // one check, made by the caller,
-	{"internal/hold", "internal/validation"}:   true, // by the holder's side, where it is read
-	{"internal/wire", "internal/validation"}:   true, // and before it is applied
-	{"internal/snapfile", "internal/codec"}:    true, // a format is made of an encoding,
-	{"internal/machine", "internal/snapfile"}:  true, // and read also where there is no raft
-	{"internal/machine", "state"}:              true, // one runs what the other asks of tables
+	{"raftworker", "raftworker/leadership"}:     true,
+	{"featuretests", "interrextest"}:            true,
+	{"internal/lease", "internal/capacity"}:     true, // tables are limited alike
+	{"internal/resource", "internal/capacity"}:  true,
+	{"internal/access", "internal/capacity"}:    true,
+	{"internal/inbound", "internal/wording"}:    true, // both are below all that has a meaning
+	{"config", "internal/disk"}:                 true, // config only reads, compares and
+	{"config", "internal/inbound"}:              true, // checks, and needs what is below all
+	{"config", "internal/limits"}:               true,
+	{"config", "internal/wording"}:              true, // that has a meaning
+	{"", "internal/limits"}:                     true, // the vocabulary checks itself, and these
+	{"", "internal/wording"}:                    true, // two know nothing of it
+	{"state", "internal/validation"}:            true, // one check, made by the caller,
+	{"internal/machine", "internal/validation"}: true, // by the log,
+	{"internal/hold", "internal/validation"}:    true, // by the holder's side, where it is read
+	{"internal/wire", "internal/validation"}:    true, // and before it is applied
+	{"internal/snapfile", "internal/codec"}:     true, // a format is made of an encoding,
+	{"internal/machine", "internal/snapfile"}:   true, // and read also where there is no raft
+	{"internal/machine", "state"}:               true, // one runs what the other asks of tables
 }
 
 func TestImportsGoDown(t *testing.T) {

@@ -45,9 +45,9 @@ func write(key, text string) interrex.Proposal {
 }
 
 // written reads the register's reply.
-func written(t *testing.T, a interrex.ProposalAnswer) testtable.Value {
+func written(t *testing.T, a interrex.Answer[[]byte]) testtable.Value {
 	t.Helper()
-	reply, err := testtable.NewRegister().DecodeReply(a.Reply)
+	reply, err := testtable.NewRegister().DecodeReply(a.Value)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestAProposalIsDoneOnceForItsRequestID(t *testing.T) {
 	p.RequestID = "mine"
 	// With an id of one's own each call is one attempt, and leadership may be lost
 	// meanwhile.
-	ask := func(a *agent.Agent) (answer interrex.ProposalAnswer, err error) {
+	ask := func(a *agent.Agent) (answer interrex.Answer[[]byte], err error) {
 		for range 10 {
 			if answer, err = a.Propose(t.Context(), p); interrex.KindOf(err) != interrex.ErrOutcomeUnknown {
 				break
@@ -190,7 +190,7 @@ func TestAProposalIsDoneOnceForItsRequestID(t *testing.T) {
 	for i, a := range c.Agents() {
 		p.Attempt++
 		again, err := ask(a)
-		if err != nil || !again.Replayed || again.Revision != first.Revision || !bytes.Equal(again.Reply, first.Reply) {
+		if err != nil || !again.Replayed || again.Revision != first.Revision || !bytes.Equal(again.Value, first.Value) {
 			t.Errorf("asked again on agent %d: %+v (%v), want %+v replayed", i, again, err, first)
 		}
 	}
