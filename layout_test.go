@@ -86,6 +86,7 @@ var floors = map[string]int{
 	"internal/enrolment":      5, // the directory of an agent that founds a cluster or joins one
 	"internal/hookcaller":     3, // the calls of webhooks
 	"client":                  3, // what programs import to talk to agents
+	"internal/callstream":     2, // streams of operations to one agent
 	"internal/forward":        4, // the way to the agent that leads
 	"raftworker/leadership":   4, // who leads, and the flag whose life is one term
 	"raftworker/clusterer":    4, // raft's configuration, in line with the table of members

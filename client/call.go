@@ -343,11 +343,11 @@ func (c *Client) singleAt(ctx context.Context, p *endpoint, r *request) ([]byte,
 	return c.send(ctx, limit, p, p.stream, r, op)
 }
 
-// carrier sends an operation to an agent; Stream and unary implement it.
+// carrier sends an operation to an agent; callstream.Stream and unary implement it.
 type carrier interface {
-	// call waits for the response until ctx ends, and at most for limit. Its errors
-	// are those of Stream.Call.
-	call(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error)
+	// CallWithin waits for the response until ctx ends, and at most for limit. Its errors
+	// are those of callstream.Stream.Call.
+	CallWithin(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error)
 }
 
 // send sets the mark of an attempt that is numbered by a name.
@@ -355,7 +355,7 @@ func (c *Client) send(ctx context.Context, limit time.Duration, p *endpoint, by 
 	if op.RequestId != "" {
 		op.Mark = c.names.mark(op.RequestId)
 	}
-	answer, err := by.call(ctx, limit, op)
+	answer, err := by.CallWithin(ctx, limit, op)
 	p.note(ctx, err)
 	return answer, r.known(ctx, err)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/listener"
@@ -73,11 +73,11 @@ type agent struct {
 	http    *http.Client
 
 	mu      sync.Mutex
-	streams map[string]*client.Stream
+	streams map[string]*callstream.Stream
 }
 
 func (h *history) newAgent(id string) *agent {
-	a := &agent{h: h, clock: skewed{clock.WallClock, time.Now(), h.rate()}, streams: map[string]*client.Stream{}}
+	a := &agent{h: h, clock: skewed{clock.WallClock, time.Now(), h.rate()}, streams: map[string]*callstream.Stream{}}
 	a.leases, a.ring, a.tracker = lease.New(), watch.New(watch.Config{}), new(leadership.Tracker)
 	hooks := webhook.New()
 	st, err := machine.New(machine.Config{Tables: []state.Table{a.leases, hooks}, Publisher: publisher{a.ring, h.rules}, Clock: a.clock})
@@ -128,7 +128,7 @@ func (a *agent) forward(_ context.Context, id string) (operations.Forwarder, err
 	if s := a.streams[id]; s != nil {
 		return s, nil
 	}
-	s, err := client.NewStream(client.StreamConfig{HTTP: a.http, BaseURL: "http://" + id + "-peer"})
+	s, err := callstream.New(callstream.Config{HTTP: a.http, BaseURL: "http://" + id + "-peer"})
 	a.streams[id] = s
 	return s, err
 }

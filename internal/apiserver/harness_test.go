@@ -21,8 +21,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/lease"
@@ -246,7 +246,7 @@ func (nd *node) forwarder(all []*node, id string) (operations.Forwarder, error) 
 		if s, found := nd.streams.Load(id); found {
 			return s.(operations.Forwarder), nil
 		}
-		s, err := client.NewStream(client.StreamConfig{HTTP: nd.http, BaseURL: other.peer})
+		s, err := callstream.New(callstream.Config{HTTP: nd.http, BaseURL: other.peer})
 		if err != nil {
 			return nil, err
 		}

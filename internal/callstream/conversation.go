@@ -1,4 +1,4 @@
-package client
+package callstream
 
 import (
 	"context"
@@ -21,18 +21,18 @@ const (
 	reasonPause = time.Second
 )
 
-// conversation is one connection to an agent, in both directions.
-type conversation[Q, A any] struct {
-	conn   *connect.BidiStreamForClient[Q, A]
-	accept func(http.Header) error // checks the agent's headers; nil: accepts all
-	// send sends messages until ctx ends, and then returns nil.
-	send    func(ctx context.Context) error
-	deliver func(*A)
+// Conversation is one connection to an agent, in both directions.
+type Conversation[Q, A any] struct {
+	Conn   *connect.BidiStreamForClient[Q, A]
+	Accept func(http.Header) error // checks the agent's headers; nil: accepts all
+	// Send sends messages until ctx ends, and then returns nil.
+	Send    func(ctx context.Context) error
+	Deliver func(*A)
 }
 
-// run returns once the conversation has ended, with the reason. cancel cancels ctx,
+// Run returns once the conversation has ended, with the reason. cancel cancels ctx,
 // which is the context of the connection.
-func (c *conversation[Q, A]) run(ctx context.Context, cancel func()) (err error) {
+func (c *Conversation[Q, A]) Run(ctx context.Context, cancel func()) (err error) {
 	greeted, received := make(chan struct{}), make(chan error, 1)
 	go func() {
 		defer cancel() // a Send that is blocked ends too
@@ -41,18 +41,18 @@ func (c *conversation[Q, A]) run(ctx context.Context, cancel func()) (err error)
 	var sendErr error
 	select {
 	case <-greeted:
-		sendErr = c.send(ctx)
+		sendErr = c.Send(ctx)
 	case <-ctx.Done():
 	}
 	// HTTP/2 notices the end of ctx only when it is not waiting for a message to
 	// send: without this, a receiver would wait forever for an agent that is silent.
-	_ = c.conn.CloseRequest()
+	_ = c.Conn.CloseRequest()
 	select {
 	case err = <-received: // it ended, and send has too
 	default:
 		err = await(received, sendErr, cancel)
 	}
-	_ = c.conn.CloseResponse()
+	_ = c.Conn.CloseResponse()
 	return err
 }
 
@@ -73,28 +73,28 @@ func await(received <-chan error, sendErr error, cancel func()) error {
 //
 // An agent sends its headers first. Nothing is sent to it before they have arrived
 // and been accepted, so until then every message has provably not left.
-func (c *conversation[Q, A]) receive(cancel func(), greeted chan<- struct{}) error {
-	if err := c.conn.Send(nil); err != nil {
+func (c *Conversation[Q, A]) receive(cancel func(), greeted chan<- struct{}) error {
+	if err := c.Conn.Send(nil); err != nil {
 		return err
 	}
 	timer := time.AfterFunc(greetTimeout, cancel)
-	header := c.conn.ResponseHeader()
+	header := c.Conn.ResponseHeader()
 	if !timer.Stop() {
 		return interrex.Errorf(interrex.ErrUnavailable, "the agent has not answered the connection within %s", greetTimeout)
 	}
 	if len(header) > 0 { // otherwise the request has failed, and Receive returns the reason
-		if c.accept != nil {
-			if err := c.accept(header); err != nil {
+		if c.Accept != nil {
+			if err := c.Accept(header); err != nil {
 				return err
 			}
 		}
 		close(greeted)
 	}
 	for {
-		m, err := c.conn.Receive()
+		m, err := c.Conn.Receive()
 		if err != nil {
 			return err
 		}
-		c.deliver(m)
+		c.Deliver(m)
 	}
 }

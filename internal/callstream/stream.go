@@ -1,4 +1,6 @@
-package client
+// Package callstream owns the streams of operations to one agent, and what every
+// connection to an agent does alike: it greets, sends, receives, and ends in time.
+package callstream
 
 import (
 	"context"
@@ -24,22 +26,22 @@ const (
 	maxMessage     = 1 << 20 // bytes of one message; the server's limit is 4 MiB
 )
 
-// StreamConfig configures a Stream.
-type StreamConfig struct {
+// Config configures a Stream.
+type Config struct {
 	// HTTP makes the requests. It has to speak HTTP/2, in the clear with prior
 	// knowledge for an http:// address.
 	HTTP    connect.HTTPClient
 	BaseURL string          // for example https://db1.example:7400
 	Header  http.Header     // sent with the request; may be nil
 	Logger  interrex.Logger // nil: nothing is logged
-	MaxOpen int             // operations that may be open at a time; 0: DefaultMaxOpen
+	MaxOpen int             // operations that may be open at a time; 0: 4 096
 	// Accept checks the agent's headers before any operation is sent; its error
 	// ends the connection. nil: all headers are accepted.
 	Accept func(http.Header) error
 }
 
 // Validate says which field is not valid.
-func (c StreamConfig) Validate() error {
+func (c Config) Validate() error {
 	switch {
 	case c.HTTP == nil:
 		return errors.New("nil HTTP not valid")
@@ -55,7 +57,7 @@ func (c StreamConfig) Validate() error {
 // wait in one message. It connects at the first call, and again, with backoff,
 // after the connection broke. It is safe for concurrent use.
 type Stream struct {
-	config  StreamConfig
+	config  Config
 	service interrexv1.StreamServiceClient
 	life    context.Context
 	end     context.CancelFunc
@@ -83,8 +85,8 @@ type call struct {
 
 func (c *call) answer(body []byte, err error) { c.done(c.place, body, err) }
 
-// NewStream returns a Stream. It does not connect yet. The caller must Close it.
-func NewStream(c StreamConfig) (*Stream, error) {
+// New returns a Stream. It does not connect yet. The caller must Close it.
+func New(c Config) (*Stream, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot make a stream: %w", err)
 	}
@@ -124,11 +126,11 @@ func (s *Stream) Close() error {
 // ErrOutcomeUnknown; one that never left is ErrUnavailable, or ErrTimeout when
 // ctx ended. The agent is told when a caller has gone.
 func (s *Stream) Call(ctx context.Context, op *interrexv1.Operation) ([]byte, error) {
-	return s.call(ctx, math.MaxInt64, op)
+	return s.CallWithin(ctx, math.MaxInt64, op)
 }
 
-// call is Call with a time limit: a context with a deadline takes six allocations.
-func (s *Stream) call(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error) {
+// CallWithin is Call with a time limit: a context with a deadline takes six allocations.
+func (s *Stream) CallWithin(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error) {
 	w := s.waits.Get().(*wait)
 	w.call = call{op: op, done: w.finish}
 	s.submit(&w.call)
@@ -218,7 +220,7 @@ func (s *Stream) refusalOf() error {
 		return interrex.Errorf(interrex.ErrUnavailable, "the stream to %s is closed", s.config.BaseURL)
 	case len(s.open)+len(s.waiting) >= s.config.MaxOpen:
 		e := interrex.Errorf(interrex.ErrOverloaded, "%d operations are open on the stream to %s", s.config.MaxOpen, s.config.BaseURL)
-		e.RetryAfter = overloadPause
+		e.RetryAfter = OverloadPause
 		return e
 	}
 	if s.refused == nil {

@@ -1,4 +1,4 @@
-package client
+package callstream
 
 import (
 	"context"
@@ -11,11 +11,13 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// Pauses of a stream.
+// OverloadPause is when to try again what is refused because too much is open.
+const OverloadPause = 10 * time.Millisecond
+
+// The pauses before another connection.
 const (
-	overloadPause = 10 * time.Millisecond
-	minReconnect  = 50 * time.Millisecond
-	maxReconnect  = 2 * time.Second
+	minReconnect = 50 * time.Millisecond
+	maxReconnect = 2 * time.Second
 )
 
 // errClosed ends the open calls when a Stream is closed.
@@ -57,14 +59,14 @@ func (s *Stream) connect() (answered int, err error) {
 		conn.RequestHeader()[name] = values
 	}
 	s.wake() // for calls that were queued before the connection
-	err = (&conversation[interrexv1.OperateRequest, interrexv1.OperateResponse]{
-		conn: conn, accept: s.config.Accept,
-		send: func(ctx context.Context) error { return s.send(ctx, conn) },
-		deliver: func(m *interrexv1.OperateResponse) {
+	err = (&Conversation[interrexv1.OperateRequest, interrexv1.OperateResponse]{
+		Conn: conn, Accept: s.config.Accept,
+		Send: func(ctx context.Context) error { return s.send(ctx, conn) },
+		Deliver: func(m *interrexv1.OperateResponse) {
 			answered++
 			s.deliver(m.Answers)
 		},
-	}).run(ctx, cancel)
+	}).Run(ctx, cancel)
 	if s.life.Err() != nil {
 		err = errClosed
 	}

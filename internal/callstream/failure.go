@@ -1,4 +1,4 @@
-package client
+package callstream
 
 import (
 	"errors"
@@ -43,7 +43,7 @@ func (s *Stream) broken(err error, answered int) {
 		c.answer(nil, never)
 	}
 	if never != nil {
-		s.config.Logger.Debugf("the stream to %s broke: %s", s.config.BaseURL, reason(err))
+		s.config.Logger.Debugf("the stream to %s broke: %s", s.config.BaseURL, Reason(err))
 	}
 }
 
@@ -87,13 +87,13 @@ func (s *Stream) lost(err error) error {
 	if stops := wire.FromError(err, true); interrex.KindOf(stops) == interrex.ErrDraining {
 		return stops
 	}
-	return interrex.Errorf(interrex.ErrOutcomeUnknown, "the stream to %s broke before its answer: %s", s.config.BaseURL, reason(err)).WithCause(err)
+	return interrex.Errorf(interrex.ErrOutcomeUnknown, "the stream to %s broke before its answer: %s", s.config.BaseURL, Reason(err)).WithCause(err)
 }
 
-// reason returns an error's text without the code that a library prepends.
-func reason(err error) string {
-	if isSilent(err) {
-		return errSilent.Error()
+// Reason returns an error's text without the code that a library prepends.
+func Reason(err error) string {
+	if IsSilent(err) {
+		return ErrSilent.Error()
 	}
 	if answered := (*connect.Error)(nil); errors.As(err, &answered) {
 		return answered.Message()
@@ -106,7 +106,7 @@ func (s *Stream) unavailable(err error, wait time.Duration) error {
 	if refusal := s.refusal(err); refusal != nil {
 		return refusal
 	}
-	e := interrex.Errorf(interrex.ErrUnavailable, "%s cannot be reached: %s", s.config.BaseURL, reason(err)).WithCause(err)
+	e := interrex.Errorf(interrex.ErrUnavailable, "%s cannot be reached: %s", s.config.BaseURL, Reason(err)).WithCause(err)
 	e.RetryAfter = max(interrex.RetryAfter(wire.FromError(err, false)), wait)
 	return e
 }

@@ -1,11 +1,14 @@
-package client
+package callstream
 
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -17,7 +20,7 @@ import (
 func lying(t *testing.T, room int) *Stream {
 	t.Helper()
 	return &Stream{
-		config: StreamConfig{BaseURL: "http://x", MaxOpen: room}, life: t.Context(),
+		config: Config{BaseURL: "http://x", MaxOpen: room}, life: t.Context(),
 		work: make(chan struct{}, 1), open: map[uint64]*call{},
 	}
 }
@@ -151,7 +154,7 @@ func TestAnAgentThatWasNotReachedIsLeftAloneForAWhile(t *testing.T) {
 }
 
 func TestAStreamThatIsClosedTakesNothingEverAgain(t *testing.T) {
-	s, err := NewStream(StreamConfig{HTTP: http.DefaultClient, BaseURL: "http://x"})
+	s, err := New(Config{HTTP: http.DefaultClient, BaseURL: "http://x"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,5 +216,67 @@ func TestAnAgentThatRefusesAStreamSaysWhenToComeAgain(t *testing.T) {
 		if got := interrex.RetryAfter(s.unavailable(wire.Error(refusal), test.pause)); got != test.want {
 			t.Errorf("of a minute and %v: %v", test.pause, got)
 		}
+	}
+}
+
+func TestAMessageHoldsWhatWaitsWithinItsBounds(t *testing.T) {
+	s := &Stream{open: map[uint64]*call{}}
+	put := func(bytes int) {
+		op := &interrexv1.Operation{Id: uint64(len(s.waiting) + 1), Body: make([]byte, bytes)}
+		s.waiting = append(s.waiting, &call{op: op})
+	}
+	for range 1500 {
+		put(10)
+	}
+	s.waiting[3].op = nil // its caller has gone
+	s.cancels = []uint64{77}
+	s.lastID = 1500
+	m := &interrexv1.OperateRequest{}
+	s.take(m)
+	if ops := m.Operations; len(ops) != maxOperations || m.Cancels[0] != 77 || ops[3].Id != 5 || len(s.open) != maxOperations || len(s.waiting) != 1500-maxOperations-1 {
+		t.Errorf("%d operations, %d open, %d wait", len(ops), len(s.open), len(s.waiting))
+	}
+	s.waiting = nil
+	for range 10 {
+		put(200 << 10)
+	}
+	total := 0
+	for range 3 {
+		m := &interrexv1.OperateRequest{}
+		s.take(m)
+		total += len(m.Operations)
+		if size := proto.Size(m); size > maxMessage+1<<10 {
+			t.Errorf("a message of %d bytes", size)
+		}
+	}
+	if total != 10 || len(s.waiting) != 0 {
+		t.Errorf("%d operations in 3 messages, %d wait", total, len(s.waiting))
+	}
+}
+
+func TestWhatABreakHasAnsweredIsNotAnsweredAgain(t *testing.T) {
+	s := lying(t, 10)
+	s.config.Logger = silent.Logger{}
+	c, answer := s.submitted()
+	if s.broken(errors.New("it broke"), 0); !errors.Is(*answer, interrex.ErrUnavailable) {
+		t.Errorf("%v", *answer)
+	}
+	*answer = nil
+	if s.abandon(c, context.Canceled); *answer != nil {
+		t.Errorf("it is answered again: %v", *answer)
+	}
+	if _, next := s.submitted(); !errors.Is(*next, interrex.ErrUnavailable) || interrex.RetryAfter(*next) <= 0 {
+		t.Errorf("the next call does not wait before another connection: %v", *next)
+	}
+}
+
+func TestWhatAStoppingAgentHasNotReadHasNotHappened(t *testing.T) {
+	s := &Stream{config: Config{BaseURL: "http://a"}}
+	stops := interrex.Errorf(interrex.ErrDraining, "this agent is stopping; nothing has happened")
+	if err := s.lost(wire.Error(stops)); !errors.Is(err, interrex.ErrDraining) {
+		t.Errorf("of an agent that stops: %v", err)
+	}
+	if err := s.lost(io.ErrUnexpectedEOF); !errors.Is(err, interrex.ErrOutcomeUnknown) {
+		t.Errorf("of a connection that broke: %v", err)
 	}
 }

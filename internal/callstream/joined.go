@@ -1,4 +1,4 @@
-package client
+package callstream
 
 import (
 	"encoding/binary"
@@ -12,6 +12,9 @@ import (
 // writes a message's prefix and its content one after the other, and HTTP/2 sends
 // each by itself: two packets, and two wakeups of the agent.
 type joining struct{ connect.HTTPClient }
+
+// Join returns h, writing each message of a request at once.
+func Join(h connect.HTTPClient) connect.HTTPClient { return joining{h} }
 
 // Do implements connect.HTTPClient.
 func (h joining) Do(r *http.Request) (*http.Response, error) {
