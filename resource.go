@@ -249,12 +249,6 @@ type DeleteResourceRequest struct {
 	Strict bool
 }
 
-// DeleteResourceAnswer is the response to a delete.
-type DeleteResourceAnswer struct {
-	Replayed bool
-	Revision Revision
-}
-
 // ClearResourcesRequest deletes resources by a prefix of their names.
 type ClearResourcesRequest struct {
 	ResourceSelection // without Wildcard
@@ -339,7 +333,7 @@ type Resources interface {
 	Write(ctx context.Context, r WriteResourceRequest) (Answer[Resource], error)
 	// Delete deletes a resource: ErrCASFailure if a version is given that is not
 	// the stored one.
-	Delete(ctx context.Context, r DeleteResourceRequest) (DeleteResourceAnswer, error)
+	Delete(ctx context.Context, r DeleteResourceRequest) (Answer[struct{}], error)
 	// Clear deletes all selected resources atomically, and returns how many they were;
 	// ErrTooLarge if they are more than 1 000.
 	Clear(ctx context.Context, r ClearResourcesRequest) (Answer[int], error)

@@ -50,13 +50,13 @@ func (r resources) Write(ctx context.Context, q interrex.WriteResourceRequest) (
 	return interrex.Answer[interrex.Resource]{Value: written, Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, understood(err)
 }
 
-func (r resources) Delete(ctx context.Context, q interrex.DeleteResourceRequest) (interrex.DeleteResourceAnswer, error) {
+func (r resources) Delete(ctx context.Context, q interrex.DeleteResourceRequest) (interrex.Answer[struct{}], error) {
 	o := under(q.RequestID, q.Attempt)
 	o.Fence = q.Fence
 	m, err := ask[interrexv1.ResourceServiceDeleteResponse](ctx, r.do, interrexv1.ResourceServiceDeleteProcedure, &interrexv1.ResourceServiceDeleteRequest{
 		Id: wire.ResourceID(q.ID), Version: q.Version, Strict: q.Strict,
 	}, o)
-	return interrex.DeleteResourceAnswer{Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
+	return interrex.Answer[struct{}]{Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
 }
 
 func (r resources) Clear(ctx context.Context, q interrex.ClearResourcesRequest) (interrex.Answer[int], error) {

@@ -138,7 +138,7 @@ func TestEveryFieldOfATablesAnswerIsRead(t *testing.T) {
 	equal("write", written, interrex.Answer[interrex.Resource]{Value: stored, Replayed: true, Revision: 9}, err)
 	answer(&interrexv1.ResourceServiceDeleteResponse{Replayed: true, Revision: 9})
 	deleted, err := c.Resources().Delete(ctx, interrex.DeleteResourceRequest{ID: stored.ID})
-	equal("delete", deleted, interrex.DeleteResourceAnswer{Replayed: true, Revision: 9}, err)
+	equal("delete", deleted, interrex.Answer[struct{}]{Replayed: true, Revision: 9}, err)
 	answer(&interrexv1.ResourceServiceClearResponse{Deleted: 3, Replayed: true, Revision: 9})
 	cleared, err := c.Resources().Clear(ctx, interrex.ClearResourcesRequest{})
 	equal("clear", cleared, interrex.Answer[int]{Value: 3, Replayed: true, Revision: 9}, err)

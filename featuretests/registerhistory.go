@@ -13,7 +13,7 @@ import (
 type Registers interface {
 	Read(ctx context.Context, id interrex.ResourceID, o interrex.ReadOptions) (interrex.Resource, interrex.Revision, error)
 	Write(ctx context.Context, r interrex.WriteResourceRequest) (interrex.Answer[interrex.Resource], error)
-	Delete(ctx context.Context, r interrex.DeleteResourceRequest) (interrex.DeleteResourceAnswer, error)
+	Delete(ctx context.Context, r interrex.DeleteResourceRequest) (interrex.Answer[struct{}], error)
 }
 
 // RegisterRecorder is one caller whose calls are recorded in a history.

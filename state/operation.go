@@ -118,7 +118,7 @@ func errGroupSize(n int) error {
 
 // Result is the result of one operation.
 type Result struct {
-	Reply    Reply             // of a group a GroupReply
+	Reply    Reply             // of a group one for each operation, which only interrex reads
 	Revision interrex.Revision // of the change, of a group's last; of a refusal: where it was refused
 	Attempt  uint32            // the attempt that the answer names
 	Replayed bool              // an earlier attempt did it

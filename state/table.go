@@ -30,9 +30,9 @@ func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
 // Reply is the reply to an applied operation: an immutable value of the table.
 type Reply any
 
-// Table is one part of the replicated state. State calls all methods except the
+// Table is one part of the replicated state, which calls all methods except the
 // table's own typed reads; Check, Apply, Due, Tick, Freeze and Restore run with
-// the table's lock held, which State takes once an entry. Name, ID, Version,
+// the table's lock held, which is taken once an entry. Name, ID, Version,
 // Decode and the codec of replies run with or without it.
 //
 // Check, Apply and Tick must depend only on the table, the Turn and the
@@ -98,7 +98,7 @@ type Follower interface {
 }
 
 // EventCodec is an optional interface of a table: the codec of Event.Value, with
-// which a recorder keeps its events in snapshots. Without it their values are
+// which the feed of changes keeps its events in snapshots. Without it their values are
 // Lost there. It is safe for concurrent use.
 type EventCodec interface {
 	AppendEvent(b []byte, value any) []byte
