@@ -30,7 +30,8 @@ type nopFuture struct{ cmd []byte }
 func (*nopFuture) Error() error  { return nil }
 func (*nopFuture) Index() uint64 { return 0 }
 func (f *nopFuture) Response() any {
-	e, err := machine.DecodeEntry(f.cmd)
+	var e machine.Entry
+	err := e.Decode(f.cmd)
 	if err != nil {
 		return nil
 	}

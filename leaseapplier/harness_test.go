@@ -78,7 +78,8 @@ func (r *memRaft) LeaderWithID() (raft.ServerAddress, raft.ServerID) {
 }
 
 func (r *memRaft) Apply(cmd []byte, bound time.Duration) raft.ApplyFuture {
-	e, err := machine.DecodeEntry(cmd)
+	var e machine.Entry
+	err := e.Decode(cmd)
 	if err != nil {
 		panic(err)
 	}

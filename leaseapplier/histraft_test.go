@@ -80,7 +80,8 @@ func (m *member) append(b []byte) *appending {
 		return a
 	}
 	if b != nil {
-		e, err := machine.DecodeEntry(b)
+		var e machine.Entry
+		err := e.Decode(b)
 		if err != nil {
 			panic(err)
 		}
@@ -163,7 +164,8 @@ func (m *member) apply(to int) (last any) {
 		last = m.state.Apply(&raft.Log{Index: uint64(m.applied + 1), Term: 1, Type: raft.LogCommand, Data: b})
 		if m.applied >= m.log.seen {
 			m.log.seen = m.applied + 1
-			e, _ := machine.DecodeEntry(b)
+			var e machine.Entry
+			_ = e.Decode(b)
 			m.log.rules.applied(e.Operations, last.([]state.Result))
 		}
 	}

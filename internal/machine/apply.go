@@ -28,7 +28,7 @@ func (s *State) Apply(l *raft.Log) any {
 	if l.Type != raft.LogCommand || l.Index <= s.at.Load().index {
 		return nil
 	}
-	if err := decodeEntry(&s.entry, l.Data); err != nil {
+	if err := s.entry.Decode(l.Data); err != nil {
 		s.halt(l.Index, err)
 		return nil
 	}

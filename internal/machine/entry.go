@@ -114,17 +114,11 @@ func appendOperation(b []byte, o *state.Operation) []byte {
 	return appendBytes(b, o.Data)
 }
 
-// DecodeEntry reads what Append has written. The strings and the data of the
-// entry share the memory of b: b must not be changed afterwards, and a part of an
-// entry that is stored beyond its Apply must be cloned, or it keeps all of b alive.
-func DecodeEntry(b []byte) (Entry, error) {
-	var e Entry
-	err := decodeEntry(&e, b)
-	return e, err
-}
-
-// decodeEntry reuses the operations' memory of e.
-func decodeEntry(e *Entry, b []byte) error {
+// Decode reads what Append has written, and reuses the memory of e's operations. The
+// strings and the data of the entry share the memory of b: b must not be changed
+// afterwards, and a part of an entry that is stored beyond its Apply must be cloned, or
+// it keeps all of b alive.
+func (e *Entry) Decode(b []byte) error {
 	if len(b) > limits.MaxEntryBytes {
 		return fmt.Errorf("cannot decode entry: it has %d bytes, more than %d", len(b), limits.MaxEntryBytes)
 	}

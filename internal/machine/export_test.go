@@ -62,6 +62,12 @@ func WaitFor(ctx context.Context, target uint64, reached func() uint64) error {
 	return w.wait(ctx, target, reached)
 }
 
+// DecodeEntry returns what Append has written.
+func DecodeEntry(b []byte) (e Entry, err error) {
+	err = e.Decode(b)
+	return e, err
+}
+
 // DecodeGroupReply reads the reply of a group's record, where no table is known.
 func DecodeGroupReply(b []byte) error {
 	_, err := tableSet{}.decodeGroupReply(b)
