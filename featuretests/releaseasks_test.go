@@ -139,18 +139,24 @@ func (k kept) method() string {
 
 // asker makes requests on an agent's socket, as an operator.
 type asker struct {
-	t     *testing.T
-	http  *http.Client
-	words map[string]string
+	t       *testing.T
+	http    *http.Client
+	streams *http.Client // for those of both sides
+	words   map[string]string
 }
 
 func (f *fleet) asker(i int) *asker {
 	path := filepath.Join(f.members[i].config.Agent.DataDir, "interrex.sock")
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", path)
-	}}
-	f.t.Cleanup(transport.CloseIdleConnections)
-	return &asker{t: f.t, http: &http.Client{Transport: transport, Timeout: patience}, words: map[string]string{}}
+	clientOf := func(both bool) *http.Client {
+		transport := &http.Transport{Protocols: &http.Protocols{}, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		}}
+		transport.Protocols.SetHTTP1(!both)
+		transport.Protocols.SetUnencryptedHTTP2(both)
+		f.t.Cleanup(transport.CloseIdleConnections)
+		return &http.Client{Transport: transport, Timeout: patience}
+	}
+	return &asker{t: f.t, http: clientOf(false), streams: clientOf(true), words: map[string]string{}}
 }
 
 // all makes requests, and returns them with their answers.

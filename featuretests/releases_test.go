@@ -31,11 +31,12 @@ var newRelease = flag.String("release", "", "write testdata/releases/NAME, which
 
 // The files of a release.
 const (
-	releasesDir  = "../testdata/releases"
-	releaseData  = "data.tar.gz"   // a data directory, as a stopped agent leaves it
-	releaseSaved = "saved.snap"    // what 'snapshot save' wrote of that agent
-	releaseAsked = "requests.json" // requests of every method, and a new agent's answers
-	releaseHolds = "content.json"  // reads of what is in the data directory
+	releasesDir     = "../testdata/releases"
+	releaseData     = "data.tar.gz"     // a data directory, as a stopped agent leaves it
+	releaseSaved    = "saved.snap"      // what 'snapshot save' wrote of that agent
+	releaseAsked    = "requests.json"   // requests of every method, and a new agent's answers
+	releaseOperated = "operations.json" // messages on the stream of operations, and a new agent's answers
+	releaseHolds    = "content.json"    // reads of what is in the data directory
 )
 
 // What each release has written is read by this one; the newest has all that there is to
@@ -49,6 +50,7 @@ func TestReleases(t *testing.T) {
 		r := &release{t: t, dir: filepath.Join(releasesDir, name)}
 		t.Run(name+"/log", func(t *testing.T) { r.of(t).replays(i == len(names)-1) })
 		t.Run(name+"/data", func(t *testing.T) { r.of(t).starts() })
+		t.Run(name+"/operations", func(t *testing.T) { r.of(t).operates() })
 		t.Run(name+"/requests", func(t *testing.T) { r.of(t).answers(i == len(names)-1) })
 	}
 }
@@ -253,7 +255,8 @@ func (r *release) coversCommands(commands map[string]bool, has []snapfile.Sectio
 	}
 }
 
-// starts starts an agent on a copy of the data directory, and finds all that was there.
+// starts starts an agent on a copy of the data directory, which finds all that was there,
+// and restores the saved copy.
 func (r *release) starts() {
 	f := emptyFleet(r.t)
 	ports := freePorts(r.t, 2)
@@ -265,7 +268,14 @@ func (r *release) starts() {
 	f.write(m)
 	f.start(0)
 	f.answers(0)
-	asker := f.asker(0)
+	r.finds(f.asker(0))
+	saved := filepath.Join(r.dir, releaseSaved)
+	f.must("snapshot", "inspect", saved)
+	f.must("snapshot", "restore", saved, "--yes", "--addr", f.socket(0))
+}
+
+// finds compares what an agent holds with what it held.
+func (r *release) finds(asker *asker) {
 	for _, want := range r.requests(releaseHolds) {
 		status, got := asker.ask(want)
 		if status != want.Status {

@@ -41,6 +41,7 @@ func writeRelease(t *testing.T, dir string) {
 	one := enrol(t, 1)
 	asker := one.asker(0)
 	r.writeJSON(releaseAsked, append(asker.all(releaseRequests()), asker.all(lastRequests())...))
+	r.writeOperations()
 	r.writeData()
 	order, err := os.OpenFile(filepath.Join(releasesDir, "ORDER"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	r.must(err)
@@ -54,7 +55,16 @@ func (r *release) write(name string, b []byte) {
 	r.must(os.WriteFile(filepath.Join(r.dir, name), b, 0o644))
 }
 
-func (r *release) writeJSON(name string, all []kept) {
+func (r *release) writeOperations() {
+	f := enrol(r.t, 1)
+	asker, all := f.asker(0), r.releaseOperations()
+	for i := range all {
+		all[i].Answer = asker.operate(all[i].Message)
+	}
+	r.writeJSON(releaseOperated, all)
+}
+
+func (r *release) writeJSON(name string, all any) {
 	r.t.Helper()
 	text, err := json.MarshalIndent(all, "", "\t")
 	r.must(err)

@@ -161,6 +161,7 @@ func (f *fleet) cannotGoBackFromASnapshot(i int) {
 	})
 	f.stops(i)
 	f.foretells(i, `"leases" in version 3 there`)
+	f.cannotReadACopyOf(f.others(i)[0])
 	f.members[i].binary = nil
 	f.start(i)
 	f.alarms(i, "raft-down")
@@ -170,6 +171,16 @@ func (f *fleet) cannotGoBackFromASnapshot(i int) {
 	}
 	f.runs(i, laterBinary)
 	f.alarms(i)
+}
+
+// cannotReadACopyOf saves a copy at member i, which runs the later build.
+func (f *fleet) cannotReadACopyOf(i int) {
+	f.t.Helper()
+	f.save(i, "later.snap")
+	out, err := f.command("snapshot", "inspect", filepath.Join(f.dir, "later.snap"))
+	if err == nil || !strings.Contains(out, `"leases" in version 3 there, and "leases" in version 2 here`) {
+		f.t.Errorf("the former build reads a copy of the later one: %v, %s", err, out)
+	}
 }
 
 // foretells checks what the former build says of the directory of member i, which is
