@@ -33,6 +33,7 @@ var newRelease = flag.String("release", "", "write testdata/releases/NAME, which
 const (
 	releasesDir     = "../testdata/releases"
 	releaseData     = "data.tar.gz"     // a data directory, as a stopped agent leaves it
+	releaseProgram  = "program.tar.gz"  // the same of a program that embeds an agent
 	releaseSaved    = "saved.snap"      // what 'snapshot save' wrote of that agent
 	releaseAsked    = "requests.json"   // requests of every method, and a new agent's answers
 	releaseOperated = "operations.json" // messages on the stream of operations, and a new agent's answers
@@ -50,6 +51,7 @@ func TestReleases(t *testing.T) {
 		r := &release{t: t, dir: filepath.Join(releasesDir, name)}
 		t.Run(name+"/log", func(t *testing.T) { r.of(t).replays(i == len(names)-1) })
 		t.Run(name+"/data", func(t *testing.T) { r.of(t).starts() })
+		t.Run(name+"/program", func(t *testing.T) { r.of(t).runsAgain() })
 		t.Run(name+"/operations", func(t *testing.T) { r.of(t).operates() })
 		t.Run(name+"/requests", func(t *testing.T) { r.of(t).answers(i == len(names)-1) })
 	}
@@ -104,10 +106,10 @@ func (r *release) requests(name string) (all []kept) {
 	return all
 }
 
-// unpack makes a copy of the data directory, in dir.
-func (r *release) unpack(dir string) {
+// unpack makes a copy of a data directory, in dir.
+func (r *release) unpack(name, dir string) {
 	r.t.Helper()
-	zipped, err := gzip.NewReader(bytes.NewReader(r.read(releaseData)))
+	zipped, err := gzip.NewReader(bytes.NewReader(r.read(name)))
 	r.must(err)
 	for files := tar.NewReader(zipped); ; {
 		h, err := files.Next()
@@ -130,7 +132,7 @@ func (r *release) replays(newest bool) {
 	in, err := snapfile.Open(bytes.NewReader(saved))
 	r.must(err)
 	dir := r.t.TempDir()
-	r.unpack(dir)
+	r.unpack(releaseData, dir)
 	log, err := raftlog.Inspect(filepath.Join(dir, "raft"), raftlog.Position{}, raftlog.Floor{})
 	r.must(err)
 	replayed, commands := r.state(), map[string]bool{}
@@ -264,7 +266,10 @@ func (r *release) starts() {
 	m.config.Agent = config.Agent{ID: "n0", DataDir: filepath.Join(f.dir, "n0")}
 	m.config.API.Listen, m.config.Cluster.Listen = fmt.Sprint("127.0.0.1:", ports[0]), fmt.Sprint("127.0.0.1:", ports[1])
 	f.members = append(f.members, m)
-	r.unpack(m.config.Agent.DataDir)
+	r.unpack(releaseData, m.config.Agent.DataDir)
+	if _, err := (config.Source{Path: filepath.Join(m.config.Agent.DataDir, "interrex.yaml")}).Load(); err != nil {
+		r.t.Errorf("its configuration: %v", err)
+	}
 	f.write(m)
 	f.start(0)
 	f.answers(0)

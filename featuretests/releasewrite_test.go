@@ -43,6 +43,7 @@ func writeRelease(t *testing.T, dir string) {
 	r.writeJSON(releaseAsked, append(asker.all(releaseRequests()), asker.all(lastRequests())...))
 	r.writeOperations()
 	r.writeData()
+	r.writeProgram()
 	order, err := os.OpenFile(filepath.Join(releasesDir, "ORDER"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	r.must(err)
 	_, err = order.WriteString(filepath.Base(dir) + "\n")
