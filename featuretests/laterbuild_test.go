@@ -8,20 +8,31 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/state"
 )
 
 // edit is one change of a source file for a later build.
 type edit struct{ file, before, after string }
 
-// laterEdits are what a later release may do: it writes log entries of the next
-// version, has the next version of a table, and a command that older builds do not know.
+// The versions of a later release.
+var (
+	laterEntries = state.EntryVersion + 1
+	laterLeases  = lease.New().Version() + 1
+)
+
+// laterEdits are what a later release may do: it writes log entries of the next version,
+// and operations of the state itself that need them; it has the next version of a table,
+// and a command that older builds do not know.
 var laterEdits = []edit{
-	{"state/entry.go", "EntryVersion = 4", "EntryVersion = 5"},
-	{"internal/lease/table.go", "Version() uint16 { return 2 }", "Version() uint16 { return 3 }"},
+	{"state/entry.go", fmt.Sprintf("EntryVersion = %d", state.EntryVersion), fmt.Sprintf("EntryVersion = %d", laterEntries)},
+	{"state/stage.go", "sinceFiles = 4", fmt.Sprintf("sinceFiles = %d", laterEntries)},
+	{"internal/lease/table.go", fmt.Sprintf("Version() uint16 { return %d }", laterLeases-1), fmt.Sprintf("Version() uint16 { return %d }", laterLeases)},
 	{"internal/lease/command.go", "\topUnpin\n)", "\topUnpin\n\topLaterPin\n)"},
 	{"internal/lease/command.go", "\topUnpin:    func()", "\topLaterPin: func() command { return new(Pin) },\n\topUnpin:    func()"},
 	{"internal/lease/pin.go", "append(b, opPin)", "append(b, opLaterPin)"},
-	{"internal/lease/pin.go", `About{Name: "pin", Key: c.Key}`, `About{Name: "pin", Key: c.Key, Since: 3}`},
+	{"internal/lease/pin.go", `About{Name: "pin", Key: c.Key}`, `About{Name: "pin", Key: c.Key, Since: ` + fmt.Sprint(laterLeases) + `}`},
 }
 
 // laterBinary builds interrex as a later release might be, from the same sources.

@@ -4,22 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/state"
 )
 
-// Three agents are replaced one by one by a later build, under load, then two of them back
-// and forth, and one too far back.
+// Three agents are replaced one by one by a later build, under load, two of them after they
+// have gone back; then one goes too far back, and in the end all.
 func TestAClusterIsUpgradedAndGoesBackUnderLoad(t *testing.T) {
 	f := newFleet(t, 3, func(_ int, c *config.Config) {
 		c.Raft.SnapshotThreshold, c.Raft.SnapshotInterval = 1<<20, time.Second
@@ -42,6 +43,7 @@ func TestAClusterIsUpgradedAndGoesBackUnderLoad(t *testing.T) {
 	w.goesOn()
 	f.cannotGoBackFromASnapshot(order[1])
 	w.check()
+	f.comesBackFromBehindThePoint()
 	if l, _, err := f.client().Leases().Get(t.Context(), pinned.Key, interrex.ReadOptions{}); err != nil || len(l.Pins) != 1 {
 		t.Errorf("what the later command did is %+v (%v)", l, err)
 	}
@@ -83,8 +85,8 @@ func (f *fleet) pin(holder string) (interrex.Lease, error) {
 	return won.Lease, err
 }
 
-// refusesTheLaterCommand makes a leader of the later build, which does not propose a
-// command that the member behind does not know.
+// refusesTheLaterCommand makes a leader of the later build, which proposes neither a
+// command of a table nor one of the state itself that the member behind does not know.
 func (f *fleet) refusesTheLaterCommand(behind int) {
 	f.t.Helper()
 	for i, m := range f.members {
@@ -95,6 +97,10 @@ func (f *fleet) refusesTheLaterCommand(behind int) {
 	_, err := f.pin(fmt.Sprint("early", time.Now().UnixNano()))
 	if !errors.Is(err, interrex.ErrConflict) || !strings.Contains(err.Error(), "cannot apply this yet") || !strings.Contains(err.Error(), "bring that agent up to date, or remove it") {
 		f.t.Errorf("the later command returns %v while %s is behind", err, f.id(behind))
+	}
+	status, answer := f.asker(behind).ask(ask("Maintenance/Stage", `{"file":"7","offset":"0","data":"AA=="}`))
+	if status != http.StatusConflict || !strings.Contains(string(answer), fmt.Sprintf("it reads log entries of version %d, and this needs version %d: bring that agent up to date, or remove it", state.EntryVersion, laterEntries)) {
+		f.t.Errorf("a part of a file is answered %d while %s is behind: %s", status, f.id(behind), answer)
 	}
 }
 
@@ -128,12 +134,13 @@ func (f *fleet) acceptsTheLaterCommand() (l interrex.Lease) {
 func (f *fleet) cannotGoBackFromEntries(i int) {
 	f.t.Helper()
 	f.stops(i)
-	f.foretells(i, "unknown version 5")
+	unknown := fmt.Sprint("unknown version ", laterEntries)
+	f.foretells(i, unknown)
 	f.members[i].binary = nil
 	f.start(i)
 	f.alarms(i, "halted")
 	text, _ := f.says(i, "status")
-	for _, want := range []string{"unknown version 5; this build knows 3 to 4", "run a build that can apply it"} {
+	for _, want := range []string{fmt.Sprintf("%s; this build knows %d to %d", unknown, state.OldestEntry, state.EntryVersion), "run a build that can apply it"} {
 		if !strings.Contains(text, want) {
 			f.t.Errorf("the status has no %q: %s", want, text)
 		}
@@ -160,17 +167,56 @@ func (f *fleet) cannotGoBackFromASnapshot(i int) {
 		return err
 	})
 	f.stops(i)
-	f.foretells(i, `"leases" in version 3 there`)
+	f.foretells(i, otherLeases())
 	f.cannotReadACopyOf(f.others(i)[0])
 	f.members[i].binary = nil
 	f.start(i)
 	f.alarms(i, "raft-down")
 	text, _ := f.says(i, "status")
-	if want := `table 1 is "leases" in version 3 there, and "leases" in version 2 here: run the interrex that wrote it`; !strings.Contains(text, want) {
+	if want := otherLeases() + ": run the interrex that wrote it"; !strings.Contains(text, want) {
 		f.t.Errorf("the status has no %q: %s", want, text)
 	}
 	f.runs(i, laterBinary)
 	f.alarms(i)
+}
+
+// otherLeases says how a table of the later build differs.
+func otherLeases() string {
+	return fmt.Sprintf(`"leases" in version %d there, and "leases" in version %d here`, laterLeases, laterLeases-1)
+}
+
+// comesBackFromBehindThePoint starts the former build on all members at once, which grant
+// nothing, and the later one again.
+func (f *fleet) comesBackFromBehindThePoint() {
+	f.t.Helper()
+	all := func(build func() (string, error)) {
+		for i, m := range f.members {
+			f.stops(i)
+			m.binary = build
+		}
+		for i := range f.members {
+			f.start(i)
+		}
+	}
+	all(nil)
+	eventually(f.t, "a member has stopped at the entry", func() error {
+		for i := range f.members {
+			s, err := f.status(i)
+			if err == nil && slices.ContainsFunc(s.GetAlarms(), func(a *interrexv1.Alarm) bool { return a.GetName() == "halted" }) {
+				return nil
+			}
+		}
+		return errors.New("none has the alarm")
+	})
+	ctx, cancel := context.WithTimeout(f.t.Context(), 3*time.Second)
+	defer cancel()
+	if won, err := f.client().Leases().Claim(ctx, interrex.ClaimRequest{Key: key("later/none"), Holder: "ann"}); err == nil {
+		f.t.Errorf("the former build grants %+v", won.Lease)
+	}
+	all(laterBinary)
+	for i := range f.members {
+		f.answers(i)
+	}
 }
 
 // cannotReadACopyOf saves a copy at member i, which runs the later build.
@@ -178,7 +224,7 @@ func (f *fleet) cannotReadACopyOf(i int) {
 	f.t.Helper()
 	f.save(i, "later.snap")
 	out, err := f.command("snapshot", "inspect", filepath.Join(f.dir, "later.snap"))
-	if err == nil || !strings.Contains(out, `"leases" in version 3 there, and "leases" in version 2 here`) {
+	if err == nil || !strings.Contains(out, otherLeases()) {
 		f.t.Errorf("the former build reads a copy of the later one: %v, %s", err, out)
 	}
 }
@@ -196,158 +242,6 @@ func (f *fleet) foretells(i int, want string) {
 		applied := len(args) > 2
 		if applied != (err != nil) || !strings.Contains(string(out), want) || !applied && !strings.Contains(string(out), "needs a later build") {
 			f.t.Errorf("'agent repair' of the former build with %q: %v, want %q: %s", args, err, want, out)
-		}
-	}
-}
-
-// work is callers of a cluster who notice whether anything is lost: a load of leases, a
-// hold, a writer of resources, and a reader of the feed.
-type work struct {
-	f    *fleet
-	load *load
-	held interrex.Held
-	stop context.CancelFunc
-	all  sync.WaitGroup
-
-	mu      sync.Mutex
-	written map[string]string // acknowledged values, by name
-	feed    []interrex.Revision
-	failed  []error
-}
-
-func startWork(t *testing.T, f *fleet) *work {
-	t.Helper()
-	w := &work{f: f, load: startLoad(t, f.client(), f.client()), written: map[string]string{}}
-	var ctx context.Context
-	ctx, w.stop = context.WithCancel(t.Context())
-	t.Cleanup(w.all.Wait)
-	t.Cleanup(w.stop)
-	var err error
-	if w.held, err = f.client().Leases().Hold(ctx, "work/held", interrex.HoldOptions{TTL: 30 * time.Second, Holder: "worker"}); err != nil {
-		t.Fatal(err)
-	}
-	changes, err := f.client().Changes().Watch(ctx, interrex.WatchChangesRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.all.Go(func() { w.read(ctx, changes) })
-	resources := f.client().Resources()
-	w.all.Go(func() { w.write(ctx, resources) })
-	return w
-}
-
-// read reads the feed.
-func (w *work) read(ctx context.Context, changes interrex.Watch[interrex.Change]) {
-	defer changes.Close()
-	for {
-		c, err := changes.Next(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		w.mu.Lock()
-		if err != nil {
-			w.failed = append(w.failed, fmt.Errorf("the feed: %w", err))
-			w.mu.Unlock()
-			return
-		}
-		w.feed = append(w.feed, c.Revision)
-		w.mu.Unlock()
-	}
-}
-
-// write writes resources, each once, behind the hold's fence.
-func (w *work) write(ctx context.Context, resources interrex.Resources) {
-	fence := interrex.Fence{Key: w.held.Key(), Token: w.held.Token()}
-	for n := 0; ctx.Err() == nil; n++ {
-		id := workID(n)
-		got, err := resources.Write(ctx, interrex.WriteResourceRequest{Resource: interrex.Resource{ID: id}, Fence: fence})
-		w.mu.Lock()
-		switch {
-		case err == nil:
-			w.written[id.Name] = got.Resource.Version
-		case errors.Is(err, interrex.ErrNotHeld):
-			w.failed = append(w.failed, fmt.Errorf("a write behind the hold: %w", err))
-		}
-		w.mu.Unlock()
-		pause(ctx, 5*time.Millisecond)
-	}
-}
-
-func workID(n int) interrex.ResourceID {
-	return interrex.ResourceID{Type: interrex.ResourceType{Group: "work", GroupVersion: "v1", Kind: "Thing"}, Name: fmt.Sprintf("%06d", n)}
-}
-
-func (w *work) writes() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.written)
-}
-
-// goesOn waits until the work has gone on for a while.
-func (w *work) goesOn() {
-	w.f.t.Helper()
-	enough(w.f.t, "writes", w.writes()+20, w.writes)
-	if err := w.held.Check(); err != nil {
-		w.f.t.Fatalf("the hold is lost: %v", err)
-	}
-}
-
-// check ends the work, and checks that nothing was lost.
-func (w *work) check() {
-	t := w.f.t
-	t.Helper()
-	w.goesOn()
-	w.load.check(t, 500)
-	last, err := w.f.client().Changes().Append(t.Context(), interrex.AppendRequest{Data: []byte(`"the end"`)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the reader of the feed has the last change", func() error {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if len(w.feed) == 0 || w.feed[len(w.feed)-1] < last.Revision {
-			return errors.Join(append(w.failed, errors.New("it has not"))...)
-		}
-		return nil
-	})
-	w.stop()
-	w.all.Wait()
-	for _, err := range w.failed {
-		t.Error(err)
-	}
-	t.Logf("%d resources were written, and %d changes read", len(w.written), len(w.feed))
-	for i := range w.f.members {
-		w.sameAt(w.f.client(i), last.Revision)
-	}
-}
-
-// sameAt compares what callers saw with what one agent has.
-func (w *work) sameAt(c *client.Client, last interrex.Revision) {
-	t := w.f.t
-	t.Helper()
-	var feed []interrex.Revision
-	for q := (interrex.ListChangesRequest{Limit: 1000, MinRevision: last}); ; q.Since = feed[len(feed)-1] {
-		p, err := c.Changes().List(t.Context(), q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, change := range p.Items {
-			feed = append(feed, change.Revision)
-		}
-		if p.AtEnd || feed[len(feed)-1] >= last {
-			break
-		}
-	}
-	seen := slices.DeleteFunc(slices.Clone(w.feed), func(r interrex.Revision) bool { return r > last })
-	if feed = slices.DeleteFunc(feed, func(r interrex.Revision) bool { return r > last }); !slices.Equal(feed, seen) {
-		t.Errorf("the reader has %d changes, and the feed %d", len(seen), len(feed))
-	}
-	for name, version := range w.written {
-		id := workID(0)
-		id.Name = name
-		got, _, err := c.Resources().Read(t.Context(), id, interrex.ReadOptions{Consistency: interrex.Eventual, MinRevision: last})
-		if err != nil || got.Version != version {
-			t.Fatalf("%s is of version %s (%v), and %s was acknowledged", name, got.Version, err, version)
 		}
 	}
 }
