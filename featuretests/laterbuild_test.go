@@ -24,11 +24,12 @@ var (
 
 // laterEdits are what a later release may do: it writes log entries of the next version,
 // and operations of the state itself that need them; it has the next version of a table,
-// and a command that older builds do not know.
+// whose former snapshots it reads, and a command that older builds do not know.
 var laterEdits = []edit{
 	{"state/entry.go", fmt.Sprintf("EntryVersion = %d", state.EntryVersion), fmt.Sprintf("EntryVersion = %d", laterEntries)},
 	{"state/stage.go", "sinceFiles = 4", fmt.Sprintf("sinceFiles = %d", laterEntries)},
 	{"internal/lease/table.go", fmt.Sprintf("Version() uint16 { return %d }", laterLeases-1), fmt.Sprintf("Version() uint16 { return %d }", laterLeases)},
+	{"internal/lease/restore.go", "if version != t.Version() {", "if version != t.Version() && version != t.Version()-1 {"},
 	{"internal/lease/command.go", "\topUnpin\n)", "\topUnpin\n\topLaterPin\n)"},
 	{"internal/lease/command.go", "\topUnpin:    func()", "\topLaterPin: func() command { return new(Pin) },\n\topUnpin:    func()"},
 	{"internal/lease/pin.go", "append(b, opPin)", "append(b, opLaterPin)"},

@@ -146,10 +146,7 @@ func (f *fleet) restartedWithSnapshots() {
 	}
 	f.start(0)
 	f.answers(0)
-	f.until("there is a snapshot", func() bool {
-		found, err := filepath.Glob(filepath.Join(f.data(0), "raft", "snapshots", "*", "state.bin"))
-		return err == nil && len(found) > 0
-	})
+	f.hasSnapshot(0)
 }
 
 // tail adds what stays: leases, changes, and what belongs to a lease.

@@ -23,9 +23,14 @@ import (
 // have gone back; then one goes too far back, and in the end all.
 func TestAClusterIsUpgradedAndGoesBackUnderLoad(t *testing.T) {
 	f := newFleet(t, 3, func(_ int, c *config.Config) {
-		c.Raft.SnapshotThreshold, c.Raft.SnapshotInterval = 1<<20, time.Second
+		c.Raft.SnapshotThreshold, c.Raft.SnapshotInterval = 1, time.Second
 	})
 	w := startWork(t, f)
+	for i, m := range f.members {
+		f.hasSnapshot(i)
+		m.config.Raft.SnapshotThreshold = 1 << 20 // of the builds that follow
+		f.write(m)
+	}
 	order := f.followersFirst()
 	for _, i := range order[:2] { // up, but for the last
 		f.runs(i, laterBinary)
@@ -170,14 +175,14 @@ func (f *fleet) cannotGoBackFromASnapshot(i int) {
 	f.stops(i)
 	f.members[i].config.Raft.SnapshotThreshold = 1
 	f.write(f.members[i])
+	former := f.snapshots(i)
 	f.start(i)
 	f.answers(i)
 	eventually(f.t, f.id(i)+" has made a snapshot", func() error {
-		found, err := filepath.Glob(filepath.Join(f.data(i), "raft", "snapshots", "*", "state.bin"))
-		if err == nil && len(found) == 0 {
-			err = errors.New("there is none")
+		if slices.Equal(f.snapshots(i), former) {
+			return fmt.Errorf("it has %q", former)
 		}
-		return err
+		return nil
 	})
 	f.stops(i)
 	f.foretells(i, otherLeases())
@@ -230,6 +235,27 @@ func (f *fleet) comesBackFromBehindThePoint() {
 	for i := range f.members {
 		f.answers(i)
 	}
+}
+
+// snapshots lists the complete snapshots of raft of member i.
+func (f *fleet) snapshots(i int) []string {
+	f.t.Helper()
+	found, err := filepath.Glob(filepath.Join(f.data(i), "raft", "snapshots", "*", "check"))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return found
+}
+
+// hasSnapshot waits until member i has a snapshot.
+func (f *fleet) hasSnapshot(i int) {
+	f.t.Helper()
+	eventually(f.t, f.id(i)+" has a snapshot", func() error {
+		if len(f.snapshots(i)) == 0 {
+			return errors.New("there is none")
+		}
+		return nil
+	})
 }
 
 // cannotReadACopyOf saves a copy at member i, which runs the later build.
