@@ -126,7 +126,7 @@ func (s *State) run(l *raft.Log, results []Result) (err error) {
 	clear(t.events)
 	*t = Turn{
 		Revision: m.revision, Now: max(m.now, s.entry.Stamp),
-		Wall: s.entry.Wall, events: t.events[:0],
+		Wall: s.entry.Wall, events: t.events[:0], entry: ComparedEntry{l.Index, l.Term},
 	}
 	s.system.records.age(t.Now)
 	s.system.dropStale(t.Now)
@@ -152,6 +152,9 @@ func (s *State) run(l *raft.Log, results []Result) (err error) {
 	}
 	s.publisher.Publish(events, t.Revision)
 	s.at.Store(&m)
+	if t.compared {
+		s.compare(&m)
+	}
 	return nil
 }
 

@@ -23,4 +23,6 @@ var (
 	_ state.Replacer  = (*change.Table)(nil)
 	_ state.Replacer  = (*webhook.Table)(nil)
 	_ state.Replacer  = (*fsm.Table)(nil)
+
+	_ state.Uncompared = (*fsm.Table)(nil)
 )

@@ -216,6 +216,8 @@ type Turn struct {
 
 	events   []Event
 	restored bool // a file was restored in this entry: the history before has ended
+	entry    ComparedEntry
+	compared bool // the state is frozen after this entry
 }
 
 // Next takes one more revision, for a further change in the same turn.

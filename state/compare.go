@@ -1,0 +1,114 @@
+package state
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/snapfile"
+)
+
+// Compare is the operation at which every replica freezes its state, so that replicas
+// can be compared: see Config.Frozen. It changes nothing and takes no revision. Its
+// Reply is the ComparedEntry.
+type Compare struct{}
+
+// SinceCompare is the version of entries from which on the log has Compare.
+const SinceCompare = 5
+
+// ComparedEntry is the log entry after which states are compared.
+type ComparedEntry struct{ Index, Term uint64 }
+
+// About is part of Command.
+func (c *Compare) About() About {
+	return About{Name: "compare", Privileged: true, Since: SinceCompare}
+}
+
+// Validate is part of Command.
+func (c *Compare) Validate() error { return nil }
+
+// Append is part of Command.
+func (c *Compare) Append(b []byte) []byte { return append(b, commandVersion, commandCompare) }
+
+func (c *Compare) decode(args []byte) error {
+	if len(args) > 0 {
+		return interrex.Errorf(interrex.ErrInvalid, "compare: it has %d bytes, and takes none", len(args))
+	}
+	return nil
+}
+
+func (c *Compare) check(*system, *Turn, *Operation) error { return nil }
+
+func (c *Compare) apply(_ *State, t *Turn, _ *Operation) (Reply, error) {
+	t.compared = true
+	return t.entry, nil
+}
+
+// uncompared is an optional interface of a table that takes no part in comparisons of
+// replicas, since it cannot be frozen at no cost.
+type uncompared interface{ Uncompared() }
+
+// Frozen is the state as it was after an entry with a Compare.
+type Frozen struct {
+	Entry    ComparedEntry
+	Revision interrex.Revision
+	view     *snapshot
+}
+
+// SectionHash is the SHA-256 of the content of one section of a snapshot. Those of two
+// replicas are comparable if their versions are equal.
+type SectionHash struct {
+	Section string
+	Version uint16
+	Hash    [sha256.Size]byte
+}
+
+// compare hands the state after an entry to the one who compares it. The locks are held.
+func (s *State) compare(m *moment) {
+	if s.frozen == nil {
+		return
+	}
+	var tables tableSet
+	for _, t := range s.tables {
+		if _, is := t.(uncompared); !is {
+			tables = append(tables, t)
+		}
+	}
+	s.frozen(&Frozen{Entry: ComparedEntry{m.index, m.term}, Revision: m.revision, view: s.view(m, tables)})
+}
+
+// Hashes reads the frozen state, section by section in the order of the tables; the
+// state's own section is the first. The error is why a table cannot be read, or ctx's.
+func (f *Frozen) Hashes(ctx context.Context) ([]SectionHash, error) {
+	var all []SectionHash
+	err := f.view.each(func(s snapfile.Section, write func(io.Writer) error) error {
+		h := sha256.New()
+		if err := write(whileAlive{h, ctx}); err != nil {
+			return err
+		}
+		all = append(all, SectionHash{Section: s.Name, Version: s.Version, Hash: [sha256.Size]byte(h.Sum(nil))})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot hash the state at log index %d: %w", f.Entry.Index, err)
+	}
+	return all, nil
+}
+
+// Release must be called once.
+func (f *Frozen) Release() { f.view.Release() }
+
+// whileAlive is a writer that fails once a context has ended.
+type whileAlive struct {
+	io.Writer
+	ctx context.Context
+}
+
+func (w whileAlive) Write(b []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.Writer.Write(b)
+}
