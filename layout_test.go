@@ -77,6 +77,7 @@ var floors = map[string]int{
 	"notify":                3, // lease changes into a target
 	"storage":               3, // resources as a storage backend
 	"internal/peercall":     1, // small requests between agents
+	"internal/compare":      3, // the comparison of replicas
 	"internal/custody":      3, // where the key of the cluster's CA lies
 	"internal/rotation":     3, // how the cluster's CA is replaced
 	"internal/renewal":      3, // how an agent renews its certificate

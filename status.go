@@ -79,6 +79,9 @@ type Comparison struct {
 	// Differences say in words which sections differ between which agents, and which of
 	// them are wrong; none: the reports agree.
 	Differences []string
+	// Kept is where this agent keeps its files from before it was filled anew; empty: it
+	// was not.
+	Kept string
 }
 
 // Agreed reports whether two agents or more have compared their states, and none differs.

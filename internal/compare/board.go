@@ -142,14 +142,21 @@ func (b *Board) due(now interrex.Revision, every time.Duration, revisions uint64
 	return written && (uint64(now-b.revision) >= revisions || b.clock.Now().Sub(b.at) >= every)
 }
 
-// Condemn says why the present state must not be used any more.
-func (b *Board) Condemn(why error) {
+// Condemn says why the present state must not be used any more, and where the files are
+// kept that it has come of.
+func (b *Board) Condemn(why error, kept string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.why == nil {
-		b.why = why
-		close(b.condemned)
+	if b.why != nil {
+		return
 	}
+	if b.last != nil {
+		last := *b.last
+		last.Kept = kept
+		b.last = &last
+	}
+	b.why = why
+	close(b.condemned)
 }
 
 // Condemned returns why the present state must not be used; nil: it may be.

@@ -344,16 +344,16 @@ func TestANewStateBeginsAnew(t *testing.T) {
 			t.Fatal("there are no reports")
 		}
 		why := errors.New("it is wrong")
-		b.Condemn(why)
-		b.Condemn(errors.New("another reason"))
-		if b.Condemned() != why {
-			t.Error(b.Condemned())
+		b.Condemn(why, "there")
+		b.Condemn(errors.New("another reason"), "elsewhere")
+		if b.Condemned() != why || b.Last().Kept != "there" {
+			t.Error(b.Condemned(), b.Last().Kept)
 		}
 		condemned := b.Begin()
 		if b.Condemned() != nil || len(b.reports(at)) != 0 || b.Last() == nil {
 			t.Errorf("%v, %d reports, %v", b.Condemned(), len(b.reports(at)), b.Last())
 		}
-		b.Condemn(why)
+		b.Condemn(why, "")
 		<-condemned
 	})
 }

@@ -24,6 +24,7 @@ func State() method.Service {
 		method.Write(interrexv1.StateServiceDropRequestsProcedure, state.SystemTable, dropRequests, requestsDropped),
 		method.Read(interrexv1.StateServiceGetSettingsProcedure, getSettings),
 		method.Write(interrexv1.StateServiceSetSettingsProcedure, state.SystemTable, setSettings, settingsSet),
+		method.Write(interrexv1.StateServiceCompareProcedure, state.SystemTable, compareStates, statesCompared),
 		method.Propose(interrexv1.StateServiceProposeProcedure, propose, wasProposed),
 		method.Group(),
 	}}
@@ -51,6 +52,16 @@ func setSettings(m *interrexv1.SetSettingsRequest) (state.Command, error) {
 
 func settingsSet(r state.Result, _ *state.State) (*interrexv1.SetSettingsResponse, error) {
 	return &interrexv1.SetSettingsResponse{Revision: uint64(r.Revision)}, nil
+}
+
+func compareStates(*interrexv1.CompareRequest) (state.Command, error) { return &state.Compare{}, nil }
+
+func statesCompared(r state.Result, _ *state.State) (*interrexv1.CompareResponse, error) {
+	at, is := r.Reply.(state.ComparedEntry)
+	if !is {
+		return nil, errReply(r)
+	}
+	return &interrexv1.CompareResponse{LogIndex: at.Index, Term: at.Term}, nil
 }
 
 // propose returns the command of a proposal, only for embedders' tables: it must not
