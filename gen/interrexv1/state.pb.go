@@ -1376,8 +1376,7 @@ const file_interrex_v1_state_proto_rawDesc = "" +
 	"\vGetSettings\x12\x1f.interrex.v1.GetSettingsRequest\x1a .interrex.v1.GetSettingsResponse\"\b¹\x19\x04\b\x04\x10\x01\x12Z\n" +
 	"\vSetSettings\x12\x1f.interrex.v1.SetSettingsRequest\x1a .interrex.v1.SetSettingsResponse\"\b¹\x19\x04\b\x05\x10\x02\x12N\n" +
 	"\aPropose\x12\x1b.interrex.v1.ProposeRequest\x1a\x1c.interrex.v1.ProposeResponse\"\b¹\x19\x04\b\x03\x10\x03\x12N\n" +
-	"\aCompare\x12\x1b.interrex.v1.CompareRequest\x1a\x1c.interrex.v1.CompareResponse\"\b¹\x19\x04\b\n" +
-	"\x10\x02\x12H\n" +
+	"\aCompare\x12\x1b.interrex.v1.CompareRequest\x1a\x1c.interrex.v1.CompareResponse\"\b¹\x19\x04\b\x0e\x10\x02\x12H\n" +
 	"\x05Group\x12\x19.interrex.v1.GroupRequest\x1a\x1a.interrex.v1.GroupResponse\"\b¹\x19\x04\b\x06\x10\x03B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
 var (
