@@ -60,17 +60,17 @@ func (s *Set) comparisonSchedule() (on bool, every time.Duration, revisions uint
 // the state, then nobody reads it, and then the state ends, with all that visits it: a
 // leader hands over. The next one is filled by the leader.
 func (s *Set) condemn(life *raftLife, why error) {
-	log := s.logger("compare")
-	log.Errorf("%v: it is filled anew", why)
 	kept, err := life.Condemn(why.Error())
-	if err != nil {
-		log.Errorf("%v: the state is read from them again", err)
-	}
 	s.comparisons.Condemn(why, kept)
+	if err != nil {
+		s.logger("compare").Errorf("%v: %v: its state is read from its own files again", why, err)
+		return
+	}
+	s.logger("compare").Errorf("%v: its state is filled anew; its log and snapshots are kept in %s", why, kept)
 }
 
-// until makes f end when done is closed, too.
-func until(done <-chan struct{}, f func(context.Context) error) func(context.Context) error {
+// endedBy makes f end when done is closed, too.
+func endedBy(done <-chan struct{}, f func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, end := context.WithCancel(ctx)
 		var waiting sync.WaitGroup

@@ -51,7 +51,7 @@ func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
 	})
 	u.Give(st, own.leases, own.resources, own.changes, own.hooks, own.members, own.access, machine, ring, served)
 	u.ReportBy(func() map[string]any { return reportState(st) })
-	return unit.Run(until(condemned, dir.KeepIdentity(st, own.members.Disks, now, s.logger("state")))), nil
+	return unit.Run(endedBy(condemned, dir.KeepIdentity(st, own.members.Disks, now, s.logger("state")))), nil
 }
 
 // builtin are the tables of interrex.

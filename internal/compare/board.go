@@ -92,11 +92,16 @@ func (b *Board) take() (f *state.Frozen, next <-chan struct{}) {
 	return f, b.arrived
 }
 
-// note keeps an agent's report on an entry that this agent has applied, too.
+// note keeps an agent's first report on an entry that this agent has applied, too: an
+// agent that is filled anew may come by the entry again.
 func (b *Board) note(agent string, r Report) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if round := b.round(r.At); round != nil && len(round.reports) < maxReports {
+	round := b.round(r.At)
+	if round == nil || len(round.reports) == maxReports {
+		return
+	}
+	if _, has := round.reports[agent]; !has {
 		round.reports[agent] = r
 	}
 }
@@ -119,11 +124,14 @@ func (b *Board) reports(at state.ComparedEntry) map[string]Report {
 	return nil
 }
 
-// show sets what Last returns.
+// show sets what Last returns. A state that is filled anew may come by an entry again, at
+// which the former one was compared: that result stays.
 func (b *Board) show(c *interrex.Comparison) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.last = c
+	if b.last == nil || !b.last.Complete || b.last.LogIndex < c.LogIndex {
+		b.last = c
+	}
 }
 
 // Last returns the newest comparison; nil: there was none. It must not be changed.

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
@@ -355,6 +356,13 @@ func TestANewStateBeginsAnew(t *testing.T) {
 		}
 		b.Condemn(why, "")
 		<-condemned
+		b.show(&interrex.Comparison{LogIndex: 101, Complete: true})
+		if len(b.Last().Reports) != 2 {
+			t.Error("the same entry, again, takes the place of what was found there")
+		}
+		if b.show(&interrex.Comparison{LogIndex: 102}); b.Last().LogIndex != 102 {
+			t.Error("a later entry does not")
+		}
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 // until another one finds none.
 func (v View) stateDiffers() []alarm.Finding {
 	c := v.Comparison
-	if c == nil || len(c.Differences) == 0 {
+	if c == nil || !c.Complete || len(c.Differences) == 0 {
 		return nil
 	}
 	text := fmt.Sprintf("the members' states differ at log index %d: %s", c.LogIndex, strings.Join(c.Differences, "; "))
