@@ -74,8 +74,8 @@ type Comparison struct {
 	At             time.Time
 	// Complete reports whether no agent's hashes are waited for any more.
 	Complete bool
-	Reports  []StateReport // by agent
-	Missing  []string      // IDs of members without a report
+	Reports  map[string][]StateSection // the sections of the state, by agent
+	Missing  []string                  // IDs of members without a report
 	// Differences say in words which sections differ between which agents, and which of
 	// them are wrong; none: the reports agree.
 	Differences []string
@@ -87,12 +87,6 @@ type Comparison struct {
 // Agreed reports whether two agents or more have compared their states, and none differs.
 func (c *Comparison) Agreed() bool {
 	return c != nil && c.Complete && len(c.Reports) > 1 && len(c.Differences) == 0
-}
-
-// StateReport has the hashes of one agent's state.
-type StateReport struct {
-	Agent    string
-	Sections []StateSection
 }
 
 // StateSection is the SHA-256 of one section of an agent's state, in hexadecimal. Those

@@ -1,8 +1,8 @@
 package state
 
 import (
-	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 
@@ -15,15 +15,15 @@ import (
 // Reply is the ComparedEntry.
 type Compare struct{}
 
-// SinceCompare is the version of entries from which on the log has Compare.
-const SinceCompare = 5
+// sinceCompare is the version of entries from which on the log has Compare.
+const sinceCompare = 5
 
 // ComparedEntry is the log entry after which states are compared.
 type ComparedEntry struct{ Index, Term uint64 }
 
 // About is part of Command.
 func (c *Compare) About() About {
-	return About{Name: "compare", Privileged: true, Since: SinceCompare}
+	return About{Name: "compare", Privileged: true, Since: sinceCompare}
 }
 
 // Validate is part of Command.
@@ -57,14 +57,6 @@ type Frozen struct {
 	view     *snapshot
 }
 
-// SectionHash is the SHA-256 of the content of one section of a snapshot. Those of two
-// replicas are comparable if their versions are equal.
-type SectionHash struct {
-	Section string
-	Version uint16
-	Hash    [sha256.Size]byte
-}
-
 // compare hands the state after an entry to the one who compares it. The locks are held.
 func (s *State) compare(m *moment) {
 	if s.frozen == nil {
@@ -79,16 +71,22 @@ func (s *State) compare(m *moment) {
 	s.frozen(&Frozen{Entry: ComparedEntry{m.index, m.term}, Revision: m.revision, view: s.view(m, tables)})
 }
 
+// hashStep is how many bytes are hashed between two calls of a step.
+const hashStep = 64 << 10
+
 // Hashes reads the frozen state, section by section in the order of the tables; the
-// state's own section is the first. The error is why a table cannot be read, or ctx's.
-func (f *Frozen) Hashes(ctx context.Context) ([]SectionHash, error) {
-	var all []SectionHash
+// state's own section is the first. It calls step after each 64 KiB: the error is
+// step's, or why a table cannot be read.
+func (f *Frozen) Hashes(step func() error) ([]interrex.StateSection, error) {
+	var all []interrex.StateSection
+	in := &stepping{step: step}
 	err := f.view.each(func(s snapfile.Section, write func(io.Writer) error) error {
 		h := sha256.New()
-		if err := write(whileAlive{h, ctx}); err != nil {
+		in.to = h
+		if err := write(in); err != nil {
 			return err
 		}
-		all = append(all, SectionHash{Section: s.Name, Version: s.Version, Hash: [sha256.Size]byte(h.Sum(nil))})
+		all = append(all, interrex.StateSection{Name: s.Name, Version: s.Version, Hash: hex.EncodeToString(h.Sum(nil))})
 		return nil
 	})
 	if err != nil {
@@ -100,15 +98,19 @@ func (f *Frozen) Hashes(ctx context.Context) ([]SectionHash, error) {
 // Release must be called once.
 func (f *Frozen) Release() { f.view.Release() }
 
-// whileAlive is a writer that fails once a context has ended.
-type whileAlive struct {
-	io.Writer
-	ctx context.Context
+// stepping is a writer that calls step after some bytes.
+type stepping struct {
+	to   io.Writer
+	step func() error
+	n    int // bytes since then
 }
 
-func (w whileAlive) Write(b []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, err
+func (w *stepping) Write(b []byte) (int, error) {
+	if w.n += len(b); w.n >= hashStep {
+		w.n = 0
+		if err := w.step(); err != nil {
+			return 0, err
+		}
 	}
-	return w.Writer.Write(b)
+	return w.to.Write(b)
 }

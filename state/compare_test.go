@@ -2,10 +2,11 @@ package state_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,14 +49,14 @@ func (c *compared) do(now state.Time, ops ...state.Operation) []state.Result {
 }
 
 // hashes returns those of the newest comparison.
-func (c *compared) hashes() []state.SectionHash {
+func (c *compared) hashes() []interrex.StateSection {
 	c.t.Helper()
 	if len(c.frozen) == 0 {
 		c.t.Fatal("nothing was frozen")
 	}
 	f := c.frozen[len(c.frozen)-1]
 	defer f.Release()
-	all, err := f.Hashes(c.t.Context())
+	all, err := f.Hashes(func() error { return nil })
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func TestOneLogMakesOneHash(t *testing.T) {
 	if !reflect.DeepEqual(got, b.hashes()) {
 		t.Error("two states of one log differ")
 	}
-	if len(got) != 2 || got[0].Section != "state" || got[0].Version != 5 || got[1].Section != "register-256" || got[1].Version != 1 {
+	if len(got) != 2 || got[0].Name != "state" || got[0].Version != 5 || got[1].Name != "register-256" || got[1].Version != 1 {
 		t.Errorf("the sections are %+v", got)
 	}
 }
@@ -162,18 +163,23 @@ func TestATableMayTakeNoPart(t *testing.T) {
 	})
 	c.fill()
 	c.do(2, compare())
-	if got := c.hashes(); len(got) != 2 || got[1].Section != "register-300" {
+	if got := c.hashes(); len(got) != 2 || got[1].Name != "register-300" {
 		t.Errorf("%+v, halted: %v", got, c.Halted())
 	}
 }
 
-func TestHashingEndsWithItsContext(t *testing.T) {
+func TestHashingGoesByStepsAndEndsWithTheError(t *testing.T) {
 	c := newCompared(t, register)
-	c.fill()
+	for i := range 300 {
+		c.do(1, set(fmt.Sprint("k", i), strings.Repeat("x", 1000)))
+	}
 	c.do(2, compare())
-	ended, end := context.WithCancel(t.Context())
-	end()
-	if all, err := c.frozen[0].Hashes(ended); all != nil || !errors.Is(err, context.Canceled) {
+	steps := 0
+	if _, err := c.frozen[0].Hashes(func() error { steps++; return nil }); err != nil || steps < 3 || steps > 6 {
+		t.Errorf("%d steps, %v", steps, err)
+	}
+	enough := errors.New("enough")
+	if all, err := c.frozen[0].Hashes(func() error { steps--; return enough }); all != nil || !errors.Is(err, enough) || steps < 2 {
 		t.Errorf("%v, %v", all, err)
 	}
 }

@@ -3,6 +3,8 @@ package apiserver
 import (
 	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -79,9 +81,9 @@ func comparison(c *interrex.Comparison) *interrexv1.Comparison {
 		LogIndex: c.LogIndex, Term: c.Term, At: timestamppb.New(c.At), Complete: c.Complete,
 		Missing: c.Missing, Differences: c.Differences, Kept: c.Kept,
 	}
-	for _, r := range c.Reports {
-		report := &interrexv1.StateReport{Agent: r.Agent}
-		for _, s := range r.Sections {
+	for _, agent := range slices.Sorted(maps.Keys(c.Reports)) {
+		report := &interrexv1.StateReport{Agent: agent}
+		for _, s := range c.Reports[agent] {
 			report.Sections = append(report.Sections, &interrexv1.StateSection{Name: s.Name, Version: uint32(s.Version), Hash: s.Hash})
 		}
 		out.Reports = append(out.Reports, report)

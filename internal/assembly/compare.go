@@ -37,7 +37,7 @@ func (s *Set) startCompare(u *unit.Unit) (worker.Worker, error) {
 		Clock: now, Logger: logs.NewRepeats(now, s.logger("compare")), Metrics: s.metrics.comparisons,
 		Schedule: s.comparisonSchedule,
 		Leads: func(members []raft.Server) bool {
-			return s.Leadership.Current().Ready && membership.EntryVersion(members, t.ID(), t.Peer) >= state.SinceCompare
+			return s.Leadership.Current().Ready && allCompare(members, t.ID(), t.Peer)
 		},
 		Propose: func(ctx context.Context) error {
 			_, err := waiting.Propose(ctx, state.SystemTable, &state.Compare{})
@@ -48,6 +48,11 @@ func (s *Set) startCompare(u *unit.Unit) (worker.Worker, error) {
 		},
 		Condemn: func(why error) { s.condemn(life, why) },
 	})
+}
+
+// allCompare reports whether every member is known to be able to apply a Compare.
+func allCompare(members []raft.Server, self string, peer func(id string) (peering.Hello, bool)) bool {
+	return membership.EntryVersion(members, self, peer) >= byte(new(state.Compare).About().Since)
 }
 
 // comparisonSchedule returns how often this agent, where it leads, has states compared.

@@ -1,8 +1,6 @@
 package compare
 
 import (
-	"encoding/hex"
-
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/state"
 )
@@ -11,15 +9,6 @@ import (
 type Report struct {
 	At       state.ComparedEntry     `json:"at"`
 	Sections []interrex.StateSection `json:"sections"`
-}
-
-// newReport returns the report of an agent's own hashes.
-func newReport(at state.ComparedEntry, hashes []state.SectionHash) Report {
-	r := Report{At: at}
-	for _, h := range hashes {
-		r.Sections = append(r.Sections, interrex.StateSection{Name: h.Section, Version: h.Version, Hash: hex.EncodeToString(h.Hash[:])})
-	}
-	return r
 }
 
 // Short returns the beginning of a hash, for people.

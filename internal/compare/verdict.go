@@ -97,9 +97,9 @@ func (d Difference) String() string {
 
 // comparison describes the reports on an entry, and the differences between them.
 func comparison(at state.ComparedEntry, reports map[string]Report, found []Difference) *interrex.Comparison {
-	c := &interrex.Comparison{LogIndex: at.Index, Term: at.Term}
-	for _, id := range slices.Sorted(maps.Keys(reports)) {
-		c.Reports = append(c.Reports, interrex.StateReport{Agent: id, Sections: reports[id].Sections})
+	c := &interrex.Comparison{LogIndex: at.Index, Term: at.Term, Reports: map[string][]interrex.StateSection{}}
+	for id, r := range reports {
+		c.Reports[id] = r.Sections
 	}
 	for _, d := range found {
 		c.Differences = append(c.Differences, d.String())

@@ -129,7 +129,7 @@ func (w *Worker) members() ([]raft.Server, error) {
 // closed at the latest. The error is the worker's end.
 func (w *Worker) compare(ctx context.Context, f *state.Frozen, next <-chan struct{}) error {
 	began := w.config.Clock.Now()
-	hashes, err := f.Hashes(ctx)
+	hashes, err := f.Hashes(Pace(ctx, w.config.Clock))
 	f.Release()
 	if ctx.Err() != nil {
 		return w.catacomb.ErrDying()
@@ -138,10 +138,11 @@ func (w *Worker) compare(ctx context.Context, f *state.Frozen, next <-chan struc
 		w.config.Logger.Errorf("%v", err)
 		return nil
 	}
-	w.config.Metrics.hashed(w.config.Clock.Now().Sub(began))
-	mine := newReport(f.Entry, hashes)
+	hashed := w.config.Clock.Now()
+	w.config.Metrics.hashed(hashed.Sub(began))
+	mine := Report{At: f.Entry, Sections: hashes}
 	w.config.Board.note(w.config.ID, mine)
-	deadline := began.Add(reportTime)
+	deadline := hashed.Add(max(reportTime, hashed.Sub(began))) // others may take as long
 	for round := 0; ; round++ {
 		complete, err := w.round(ctx, mine, !w.config.Clock.Now().Before(deadline))
 		if complete || err != nil {

@@ -392,3 +392,16 @@ func TestABoardKeepsFewRounds(t *testing.T) {
 		t.Error("a state that has ended is still there")
 	}
 }
+
+// An agent that is filled anew comes by the entry again, with another state.
+func TestAnAgentsFirstReportStays(t *testing.T) {
+	at := state.ComparedEntry{Index: 7, Term: 1}
+	b := NewBoard(clock.WallClock)
+	b.rounds = []*round{{at, map[string]Report{}}}
+	for _, hash := range []string{"x", "y"} {
+		b.note("a", Report{At: at, Sections: []interrex.StateSection{{Name: "s", Version: 1, Hash: hash}}})
+	}
+	if got := b.reports(at)["a"].Sections[0].Hash; got != "x" {
+		t.Errorf("it is %q", got)
+	}
+}
