@@ -160,11 +160,15 @@ func paced(ctx context.Context, callers, perSecond int, do func(caller int)) {
 }
 
 // each lets so many goroutines do what they do until ctx ends.
-func each(ctx context.Context, n int, do func(i int)) {
+func each(ctx context.Context, n int, do func(i int)) { opened(ctx, n, 0, do) }
+
+// opened is each whose goroutines begin one after the other, in such intervals.
+func opened(ctx context.Context, n int, interval time.Duration, do func(i int)) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for i := range n {
 		all.Go(func() {
+			pause(ctx, time.Duration(i)*interval)
 			for ctx.Err() == nil {
 				do(i)
 			}
@@ -172,16 +176,8 @@ func each(ctx context.Context, n int, do func(i int)) {
 	}
 }
 
-// opened is each, but 2 000 of them begin a second.
-func opened(ctx context.Context, n int, do func(i int)) {
-	var begun sync.Map
-	each(ctx, n, func(i int) {
-		if _, again := begun.LoadOrStore(i, true); !again {
-			pause(ctx, time.Duration(i)*time.Second/2000)
-		}
-		do(i)
-	})
-}
+// opening is the interval of attacks that open much: 2 000 a second.
+const opening = 500 * time.Microsecond
 
 // post sends a JSON request, and drops the answer.
 func (t *target) post(ctx context.Context, c *http.Client, method, body string) (status int) {

@@ -124,8 +124,8 @@ func silentWebhooks(ctx context.Context, t *target) error {
 	return nil
 }
 
-// unreadStreams sends the same operation 2 000 times a second, on 16 streams whose answers
-// it does not read.
+// unreadStreams sends the same operation up to 2 000 times a second, on 16 streams whose
+// answers it does not read.
 func unreadStreams(ctx context.Context, t *target, o *interrexv1.Operation, q proto.Message) (err error) {
 	if o.Body, err = proto.Marshal(q); err != nil {
 		return err
@@ -196,7 +196,7 @@ func unreadWatches(ctx context.Context, t *target) error {
 				return
 			}
 			t.made.Add(1)
-			time.Sleep(10 * time.Millisecond) // 1 600 a second in all
+			pause(ctx, 10*time.Millisecond) // 1 600 a second in all
 		}
 	})
 	return nil
@@ -213,7 +213,7 @@ func idleWatches(ctx context.Context, t *target) error {
 		defer c.Close()
 		clients[i] = c
 	}
-	opened(ctx, 10_000, func(i int) {
+	opened(ctx, 10_000, opening, func(i int) {
 		w, err := clients[i%len(clients)].Leases().Watch(ctx, interrex.WatchRequest{Namespace: "attack", Prefix: fmt.Sprint("nothing/", i, "/")})
 		t.made.Add(1)
 		for err == nil {
@@ -226,7 +226,7 @@ func idleWatches(ctx context.Context, t *target) error {
 // longPolls keeps 10 000 reads of the feed that wait for what does not come.
 func longPolls(ctx context.Context, t *target) error {
 	c := unencrypted()
-	opened(ctx, 10_000, func(i int) {
+	opened(ctx, 10_000, opening, func(i int) {
 		status := t.do(ctx, c, http.MethodGet, fmt.Sprintf("/changes?tag=none%d&block=60s", i), "", http.Header{})
 		if status != http.StatusOK {
 			pause(ctx, time.Second) // it is refused for now

@@ -39,7 +39,7 @@ func slowRequests(ctx context.Context, t *target) error {
 		"POST /interrex.v1.LeaseService/Claim HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{",
 		strings.Repeat("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 500),
 	}
-	opened(ctx, 2000, func(i int) { t.slowly(ctx, forms[i%len(forms)]) })
+	opened(ctx, 2000, opening, func(i int) { t.slowly(ctx, forms[i%len(forms)]) })
 	return nil
 }
 
@@ -61,7 +61,7 @@ func (t *target) slowly(ctx context.Context, first string) {
 
 // idleConnections are 10 000 connections, of three addresses, that send nothing.
 func idleConnections(ctx context.Context, t *target) error {
-	opened(ctx, 10_000, func(i int) {
+	opened(ctx, 10_000, opening, func(i int) {
 		ctx, end := context.WithCancel(ctx)
 		defer end()
 		c, err := t.connect(ctx, byte(2+i%3))

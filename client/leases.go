@@ -180,7 +180,7 @@ func (do leaseCalls) List(ctx context.Context, r interrex.ListRequest) (interrex
 func (do leaseCalls) Diff(ctx context.Context, from, to interrex.Revision, r interrex.ListRequest) (interrex.Page[interrex.LeaseDifference], error) {
 	var p interrex.Page[interrex.LeaseDifference]
 	if r.AtRevision != 0 || !r.AtTime.IsZero() {
-		return p, interrex.Errorf(interrex.ErrInvalid, "at_revision, at_time: a difference is between from and to")
+		return p, interrex.Errorf(interrex.ErrInvalid, "at_revision, at_time: leave them out: a difference is between two revisions")
 	}
 	size, err := count("page_size", r.PageSize)
 	if err != nil {

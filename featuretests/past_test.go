@@ -58,6 +58,9 @@ func TestWhoHeldALeaseIsToldUntilARestore(t *testing.T) {
 		f.answers(i)
 		check(i)
 	}
+	if _, err := leases.Diff(t.Context(), first.Revision, 0, interrex.ListRequest{AtRevision: 1}); interrex.KindOf(err) != interrex.ErrInvalid {
+		t.Errorf("a difference as of a revision: %v", err)
+	}
 	f.kill(0)
 	f.start(0)
 	f.answers(0)

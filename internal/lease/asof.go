@@ -27,21 +27,21 @@ func (s Scope) has(key string) (joined string, in bool) {
 	return joined, s.After == (interrex.Key{}) || joined > join(s.After)
 }
 
-// AsOf finds out who held leases at an earlier revision: of a key to which nothing has
-// happened since, whoever holds it now; of another, what its first event since tells.
+// AsOf finds out who held leases at an earlier revision. If nothing has happened to a key
+// since, its holder is the present one; otherwise the first event since says who it was.
 type AsOf struct {
 	scope Scope
 	at    interrex.Revision
-	first map[string]*state.Event // of each key that has changed since, by join
-	last  map[string]*state.Event
+	// The first and the last event since the revision, of each key that has any, by join.
+	first, last map[string]*state.Event
 }
 
-// NewAsOf returns an AsOf that knows of no change yet.
+// NewAsOf returns an AsOf without events.
 func NewAsOf(at interrex.Revision, s Scope) *AsOf {
 	return &AsOf{scope: s, at: at, first: map[string]*state.Event{}, last: map[string]*state.Event{}}
 }
 
-// Changed records events after the revision, in their order.
+// Changed adds events, which follow the revision and those that were added before.
 func (a *AsOf) Changed(events iter.Seq[*state.Event]) {
 	for e := range events {
 		if e.Table != state.LeaseTable {
@@ -56,52 +56,55 @@ func (a *AsOf) Changed(events iter.Seq[*state.Event]) {
 	}
 }
 
+// Unchanged returns the first present leases, at most limit, to which nothing has happened
+// since. All events until now must have been added.
+func (a *AsOf) Unchanged(v ReadView, limit int) (items []Record) {
+	v.each(a.scope, func(l *row) bool {
+		if a.first[l.key] == nil {
+			items = append(items, l.record())
+		}
+		return len(items) < limit
+	})
+	return items
+}
+
 // Then is who held a lease at a revision. Its Record has only Key, Holder, Token,
 // Acquired and Metadata.
 type Then struct {
 	Record
-	taken *state.Event // by which another holder followed: there may be a better Record
+	next *state.Event // with which another grant replaced it; nil once the Record is known
 }
 
 // List returns up to limit leases, in the order of their keys, and whether there are more.
-// They are to be completed.
-func (a *AsOf) List(v ReadView, limit int) (items []*Then, more bool) {
-	changed := slices.Sorted(maps.Keys(a.first))
-	until := func(key string) bool { // adds those that have changed, up to a key that has not
-		for len(changed) > 0 && (key == "" || changed[0] < key) && len(items) <= limit {
-			if then := v.before(a.first[changed[0]]); then != nil {
-				items = append(items, then)
-			}
-			changed = changed[1:]
-		}
-		return len(items) <= limit
+// unchanged are limit+1 leases of Unchanged, or all. Complete completes the result.
+func (a *AsOf) List(unchanged []Record, limit int) (items []*Then, more bool) {
+	for _, r := range unchanged {
+		items = append(items, held(r))
 	}
-	v.each(a.scope, func(l *row) bool {
-		more := until(l.key)
-		if more && a.first[l.key] == nil && interrex.Revision(l.token) <= a.at {
-			items = append(items, held(l.record()))
+	for _, e := range a.first {
+		if then := before(e); then != nil {
+			items = append(items, then)
 		}
-		return more
-	})
-	until("")
+	}
+	slices.SortFunc(items, func(a, b *Then) int { return a.Key.Compare(b.Key) })
 	if more = len(items) > limit; more {
 		items = items[:limit]
 	}
 	return items, more
 }
 
-// Difference is a key that another lease holds, or none, after some changes than before
-// them.
+// Difference is a key whose lease has changed.
 type Difference struct {
 	Key           interrex.Key
 	Before, After *Then // nil: nobody held it
 }
 
-// Differences returns up to limit keys, in their order, on which the revision and the end
-// of the recorded changes differ, and whether there are more. They are to be completed.
-func (a *AsOf) Differences(v ReadView, limit int) (items []Difference, more bool) {
+// Differences returns up to limit keys, in order, that had another lease, or none, before
+// the events than after them, and whether there are more. Complete completes what was
+// before.
+func (a *AsOf) Differences(limit int) (items []Difference, more bool) {
 	for _, key := range slices.Sorted(maps.Keys(a.first)) {
-		d := Difference{Key: split(key), Before: v.before(a.first[key]), After: after(a.last[key])}
+		d := Difference{Key: split(key), Before: before(a.first[key]), After: after(a.last[key])}
 		if same(d.Before, d.After) {
 			continue
 		}
@@ -113,87 +116,82 @@ func (a *AsOf) Differences(v ReadView, limit int) (items []Difference, more bool
 	return items, false
 }
 
-// after returns who held a key after an event of it; nil: nobody did.
-func after(e *state.Event) *Then {
-	r, is := e.Value.(Record)
-	switch e.Kind {
-	case interrex.LeaseReleased, interrex.LeaseForced, interrex.LeaseExpired:
-		return nil
-	}
-	if !is {
-		return nil
-	}
-	return held(r)
-}
-
 // same reports whether both are the same lease, or none.
 func same(a, b *Then) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.taken == nil && a.Token == b.Token
+	return a.next == nil && a.Token == b.Token
 }
 
-// held returns what is told of a lease that was held.
+// held returns what is reported of a lease that was held.
 func held(r Record) *Then {
 	return &Then{Record: Record{Key: r.Key, Holder: r.Holder, Token: r.Token, Acquired: r.Acquired, Metadata: r.Metadata}}
 }
 
-// before returns who held a key before an event of it; nil: nobody did.
-func (v ReadView) before(e *state.Event) *Then {
-	r, is := e.Value.(Record)
-	switch {
-	case !is || e.Kind == interrex.LeaseClaimed:
+// before returns who held a key before an event; nil: nobody did.
+func before(e *state.Event) *Then {
+	r := e.Value.(Record)
+	switch e.Kind {
+	case interrex.LeaseClaimed:
 		return nil
-	case e.Kind == interrex.LeaseTransferred || e.Kind == interrex.LeaseTakenOver:
-		return v.former(e, r)
+	case interrex.LeaseTransferred:
+		return &Then{Record: Record{Key: r.Key, Metadata: r.Metadata}, next: e} // it keeps the metadata
+	case interrex.LeaseTakenOver:
+		return &Then{Record: Record{Key: r.Key}, next: e}
 	}
 	return held(r)
 }
 
-// former returns who held a lease before another holder followed. A transfer keeps the
-// metadata; the history has none.
-func (v ReadView) former(e *state.Event, next Record) *Then {
-	then := &Then{Record: Record{Key: next.Key}, taken: e}
-	if e.Kind == interrex.LeaseTransferred {
-		then.Metadata = next.Metadata
+// after returns who held a key after an event; nil: nobody did.
+func after(e *state.Event) *Then {
+	switch e.Kind {
+	case interrex.LeaseReleased, interrex.LeaseForced, interrex.LeaseExpired:
+		return nil
 	}
-	for _, p := range slices.Backward(v.History(next.Key)) {
-		if p.Token < next.Token {
-			then.Holder, then.Token, then.Acquired = p.Holder, p.Token, p.AcquiredAt
-			break
-		}
-	}
-	return then
+	return held(e.Value.(Record))
 }
 
-// Complete completes leases from the events up to the revision, the newest first. The
-// error is ErrCompacted if it is not known any more who held one of them.
-func Complete(items []*Then, earlier iter.Seq[*state.Event]) error {
+// Complete finds who held the leases that another grant has replaced: in the events up to
+// the revision, newest first, and otherwise in the history of the key, which has no
+// metadata. The error is ErrCompacted if neither has it.
+func Complete(items []*Then, earlier iter.Seq[*state.Event], history func(interrex.Key) []interrex.PastLease) error {
 	missing := map[string]*Then{}
 	for _, t := range items {
-		if t.taken != nil {
-			missing[t.taken.Key] = t
+		if t.next != nil {
+			missing[t.next.Key] = t
 		}
 	}
-	if len(missing) > 0 {
-		for e := range earlier {
-			r, is := e.Value.(Record)
-			if t := missing[e.Key]; is && t != nil {
-				t.Record = held(r).Record
-				delete(missing, e.Key)
-			}
-			if len(missing) == 0 {
-				break
-			}
+	if len(missing) == 0 {
+		return nil
+	}
+	for e := range earlier {
+		if t := missing[e.Key]; t != nil && e.Table == state.LeaseTable {
+			*t = *held(e.Value.(Record))
+			delete(missing, e.Key)
+		}
+		if len(missing) == 0 {
+			return nil
 		}
 	}
 	for _, t := range missing {
-		if t.Token == 0 {
-			err := interrex.Errorf(interrex.ErrCompacted, "it is not known any more who held %s before revision %d: ask for that or a later one", t.taken.Key, t.taken.Revision)
-			err.FirstRevision = t.taken.Revision
+		if err := t.recall(history(t.Key)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// recall completes a lease from the history of its key.
+func (t *Then) recall(history []interrex.PastLease) error {
+	token := t.next.Value.(Record).Token
+	for _, p := range slices.Backward(history) {
+		if p.Token < token {
+			t.Holder, t.Token, t.Acquired = p.Holder, p.Token, p.AcquiredAt
+			return nil
+		}
+	}
+	err := interrex.Errorf(interrex.ErrCompacted, "who held %s before revision %d is no longer known: request that revision or a later one", t.Key, t.next.Revision)
+	err.FirstRevision = t.next.Revision
+	return err
 }

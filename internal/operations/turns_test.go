@@ -56,6 +56,10 @@ func TestWhatIsSentAsBytesIsMadeInItsTurn(t *testing.T) {
 			t.Errorf("%+v", o)
 		}
 	}
+	list := asks(t, 1, interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{})
+	if r, err := newStream(t, s).begin(list, nil); err != nil || !r.bytes {
+		t.Errorf("of a stream: %+v, %v", r, err)
+	}
 }
 
 func TestALongReadDoesNotWaitForItsTurnWithoutEnd(t *testing.T) {

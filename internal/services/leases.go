@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -18,13 +16,6 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
 )
-
-// MaxPage is the largest number of items in a page.
-const MaxPage = 1000
-
-// MaxPageBytes is the size at which a page ends early, so that it fits into a message
-// that clients accept.
-const MaxPageBytes = 1 << 20
 
 // Leases implements LeaseService.
 type Leases struct {
@@ -178,7 +169,7 @@ func (l Leases) get(m *interrexv1.GetRequest, s *state.State) (*interrexv1.GetRe
 }
 
 func (l Leases) list(m *interrexv1.ListRequest, s *state.State) (*interrexv1.ListResponse, error) {
-	scope, limit, err := pageOf(m)
+	scope, limit, err := requested(m)
 	if err != nil {
 		return nil, err
 	}
@@ -195,16 +186,8 @@ func (l Leases) list(m *interrexv1.ListRequest, s *state.State) (*interrexv1.Lis
 	var more bool
 	revision := l.locked(s, func(v lease.ReadView) { items, more = v.List(scope, limit) })
 	page := &interrexv1.ListResponse{Revision: uint64(revision)}
-	bytes := 0
-	for i, item := range items {
-		held := wire.Lease(l.present(item, s))
-		page.Items = append(page.Items, held)
-		if bytes += proto.Size(held); bytes >= MaxPageBytes && i < len(items)-1 {
-			more = true
-			break
-		}
-	}
-	if more {
+	present := func(r lease.Record) *interrexv1.Lease { return wire.Lease(l.present(r, s)) }
+	if page.Items, more = pageOf(items, more, present); more {
 		page.NextPageToken = pageToken(items[len(page.Items)-1].Key)
 	}
 	return page, nil

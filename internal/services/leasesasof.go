@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/interrex/interrex"
@@ -15,28 +14,22 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// listAt lists leases as they were at a revision, which the list has as its own.
+// listAt lists leases as they were at a revision.
 func (l Leases) listAt(at interrex.Revision, history change.History, scope lease.Scope, limit int, s *state.State) (*interrexv1.ListResponse, error) {
-	var items []*lease.Then
-	var more bool
-	err := l.since(at, 0, history, scope, s, func(a *lease.AsOf, v lease.ReadView) { items, more = a.List(v, limit) })
-	if err == nil {
-		err = lease.Complete(items, history.UpTo(at))
-	}
-	if err != nil {
+	a := lease.NewAsOf(at, scope)
+	a.Changed(history.Between(at, history.Last()))
+	var unchanged []lease.Record
+	l.locked(s, func(v lease.ReadView) {
+		latest := l.Feed.History() // few events have come since, so that this takes no time
+		a.Changed(latest.Between(history.Last(), latest.Last()))
+		unchanged = a.Unchanged(v, limit+1)
+	})
+	items, more := a.List(unchanged, limit)
+	if err := l.complete(at, items, history, s); err != nil {
 		return nil, err
 	}
 	page := &interrexv1.ListResponse{Revision: uint64(at)}
-	room := MaxPageBytes
-	for i, item := range items {
-		held := then(item)
-		page.Items = append(page.Items, held)
-		if room -= proto.Size(held); room <= 0 && i < len(items)-1 {
-			more = true
-			break
-		}
-	}
-	if more {
+	if page.Items, more = pageOf(items, more, then); more {
 		page.NextPageToken = pageToken(items[len(page.Items)-1].Key)
 	}
 	return page, nil
@@ -44,7 +37,7 @@ func (l Leases) listAt(at interrex.Revision, history change.History, scope lease
 
 // diff is the method Diff.
 func (l Leases) diff(m *interrexv1.DiffRequest, s *state.State) (*interrexv1.DiffResponse, error) {
-	scope, limit, err := pageOf(m)
+	scope, limit, err := requested(m)
 	if err != nil {
 		return nil, err
 	}
@@ -56,57 +49,35 @@ func (l Leases) diff(m *interrexv1.DiffRequest, s *state.State) (*interrexv1.Dif
 	if err := reached("to_revision", to, history); err != nil {
 		return nil, err
 	}
-	var items []lease.Difference
-	var more bool
-	err = l.since(from, to, history, scope, s, func(a *lease.AsOf, v lease.ReadView) { items, more = a.Differences(v, limit) })
+	a := lease.NewAsOf(from, scope)
+	a.Changed(history.Between(from, to))
+	items, more := a.Differences(limit)
 	var before []*lease.Then
 	for _, d := range items {
 		if d.Before != nil {
 			before = append(before, d.Before)
 		}
 	}
-	if err == nil {
-		err = lease.Complete(before, history.UpTo(from))
-	}
-	if err != nil {
+	if err := l.complete(from, before, history, s); err != nil {
 		return nil, err
 	}
 	page := &interrexv1.DiffResponse{Revision: uint64(to)}
-	room := MaxPageBytes
-	for i, d := range items {
-		item := &interrexv1.DiffItem{Key: d.Key.String(), Before: then(d.Before), After: then(d.After)}
-		page.Items = append(page.Items, item)
-		if room -= proto.Size(item); room <= 0 && i < len(items)-1 {
-			more = true
-			break
-		}
-	}
-	if more {
+	if page.Items, more = pageOf(items, more, difference); more {
 		page.NextPageToken = pageToken(items[len(page.Items)-1].Key)
 	}
 	return page, nil
 }
 
-// since calls fn, while the table cannot change, with what has happened after at: up to a
-// revision, or, if that is 0, until now. history is the feed a moment ago. The error is
-// ErrCompacted if that is not all.
-func (l Leases) since(at, to interrex.Revision, history change.History, scope lease.Scope, s *state.State, fn func(*lease.AsOf, lease.ReadView)) error {
+// complete completes leases of a revision. The error is ErrCompacted if what has happened
+// since is no longer kept, or a restore has ended the history.
+func (l Leases) complete(at interrex.Revision, items []*lease.Then, history change.History, s *state.State) error {
 	if err := history.Has(at); err != nil {
 		return err
 	}
-	a := lease.NewAsOf(at, scope)
-	a.Changed(history.Between(at, cmp.Or(to, history.Last())))
-	var err error
-	l.Table.Read(func(v lease.ReadView) {
-		if err = s.Restored().Continues(max(at, 1)); err != nil {
-			return
-		}
-		if to == 0 { // what has come meanwhile is little
-			a.Changed(l.Feed.History().Between(history.Last(), s.Revision()))
-		}
-		fn(a, v)
-	})
-	return err
+	if err := s.Restored().Continues(max(at, 1)); err != nil {
+		return err
+	}
+	return lease.Complete(items, history.UpTo(at), l.Table.History)
 }
 
 // moment returns the revision that a list asks for; 0: it does not.
@@ -138,8 +109,8 @@ type paged interface {
 	GetPageToken() string
 }
 
-// pageOf returns which leases a page may have, and how many.
-func pageOf(m paged) (scope lease.Scope, limit int, err error) {
+// requested returns which leases a page may have, and how many.
+func requested(m paged) (scope lease.Scope, limit int, err error) {
 	var in wire.Reader
 	scope = lease.Scope{Namespace: in.Namespace(m.GetNamespace()), Prefix: m.GetPrefix()}
 	if m.GetPageSize() > MaxPage {
@@ -156,4 +127,8 @@ func then(t *lease.Then) *interrexv1.Lease {
 		return nil
 	}
 	return wire.Lease(interrex.Lease{Key: t.Key, Holder: t.Holder, Token: t.Token, AcquiredAt: t.Acquired, Metadata: t.Metadata.Map()})
+}
+
+func difference(d lease.Difference) *interrexv1.DiffItem {
+	return &interrexv1.DiffItem{Key: d.Key.String(), Before: then(d.Before), After: then(d.After)}
 }

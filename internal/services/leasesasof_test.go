@@ -285,3 +285,20 @@ func TestAHolderWhomNothingKnowsIsCompacted(t *testing.T) {
 		}
 	}
 }
+
+// What happens while the feed is searched is not missed.
+func TestWhatHappensDuringAListOfThePastIsUndone(t *testing.T) {
+	p := newPast(t, 1000)
+	claim := func(name string) {
+		p.lease(&lease.Claim{Key: interrex.Key{Namespace: "n", Name: name}, Holder: "h", TTL: time.Hour})
+	}
+	claim("a")
+	claim("b")
+	history := p.Feed.History()
+	p.lease(&lease.Revoke{Key: interrex.Key{Namespace: "n", Name: "a"}, Force: true})
+	claim("c")
+	page, err := p.listAt(history.Last(), history, lease.Scope{}, MaxPage, p.State)
+	if got := names(page.GetItems()); err != nil || len(got) != 2 || !strings.HasPrefix(got[0], "n/a h ") || !strings.HasPrefix(got[1], "n/b h ") {
+		t.Errorf("%q, %v", got, err)
+	}
+}

@@ -257,16 +257,8 @@ func selection(t *interrexv1.ResourceType, tenancy *interrexv1.Tenancy, prefix s
 // resourcePage returns the items of a page, which ends at MaxPageBytes, and the
 // token of the next page.
 func resourcePage(rows []*resource.Record, more bool) (items []*interrexv1.Resource, next string) {
-	bytes := 0
-	for i, row := range rows {
-		m := wire.Resource(row.Resource())
-		items = append(items, m)
-		if bytes += proto.Size(m); bytes >= MaxPageBytes && i < len(rows)-1 {
-			more = true
-			break
-		}
-	}
-	if more {
+	resourceOf := func(r *resource.Record) *interrexv1.Resource { return wire.Resource(r.Resource()) }
+	if items, more = pageOf(rows, more, resourceOf); more {
 		next = resourceToken(rows[len(items)-1].Key())
 	}
 	return items, next

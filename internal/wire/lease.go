@@ -28,7 +28,7 @@ func Lease(l interrex.Lease) *interrexv1.Lease {
 		AcquiredAt: Timestamp(l.AcquiredAt),
 		Metadata:   l.Metadata,
 	}
-	if !l.Pinned() && l.TTL > 0 { // of an earlier lease that is not known
+	if !l.Pinned() && l.TTL > 0 { // a lease as it was has neither
 		m.ExpiresAt = Timestamp(l.ExpiresAt)
 		m.Remaining = durationpb.New(l.Remaining)
 	}

@@ -61,6 +61,13 @@ func TestValuesComeBackAsTheyWent(t *testing.T) {
 	same(t, pinned, wire.Lease, wire.FromLease)
 	same(t, interrex.PastLease{Holder: "ann", Token: 3, AcquiredAt: when, EndedAt: when, How: interrex.EndForced}, wire.PastLease, wire.FromPastLease)
 	same(t, interrex.PastLease{Holder: "ann", Token: 3, AcquiredAt: when}, wire.PastLease, wire.FromPastLease)
+	then := interrex.Lease{Key: lease.Key, Holder: "ann", Token: 3, AcquiredAt: when, Metadata: map[string]string{"k": "v"}}
+	same(t, then, wire.Lease, wire.FromLease)
+	if m := wire.Lease(then); m.Ttl != nil || m.Remaining != nil || m.ExpiresAt != nil {
+		t.Errorf("a lease as it was has %v", m)
+	}
+	same(t, interrex.LeaseDifference{Key: lease.Key, Before: &then}, wire.LeaseDifference, wire.FromLeaseDifference)
+	same(t, interrex.LeaseDifference{Key: lease.Key, After: &then}, wire.LeaseDifference, wire.FromLeaseDifference)
 	same(t, interrex.LeaseEvent{Kind: interrex.LeaseClaimed, Lease: lease, Revision: 7, Time: time.Unix(1, 2).UTC()}, wire.LeaseEvent, wire.FromLeaseEvent)
 	same(t, interrex.LeaseEvent{Kind: interrex.EndOfSnapshot, Revision: 7}, wire.LeaseEvent, wire.FromLeaseEvent)
 }
