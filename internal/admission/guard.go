@@ -78,11 +78,30 @@ func (g *Guard) Admit(d Door, free func(path string) bool, next http.Handler) ht
 			next.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), c)))
 		default:
 			ctx, end := context.WithCancelCause(WithCaller(r.Context(), c))
-			stop := context.AfterFunc(valid, func() { end(context.Cause(valid)) })
+			stop := context.AfterFunc(valid, func() {
+				if c.isEverybody() {
+					linger(ctx)
+				}
+				end(context.Cause(valid))
+			})
 			defer func() { stop(); end(nil) }()
 			next.ServeHTTP(w, r.WithContext(ctx))
 		}
 	})
+}
+
+// closing is how long requests of an open API go on once there is a token: one of them has
+// made that token, and must get its answer.
+const closing = 250 * time.Millisecond
+
+// linger waits for that time, or until the request is over.
+func linger(request context.Context) {
+	left := time.NewTimer(closing)
+	defer left.Stop()
+	select {
+	case <-left.C:
+	case <-request.Done():
+	}
 }
 
 // origin returns the address of a request's caller; of IPv6 the network, of which one

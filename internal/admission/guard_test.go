@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/juju/clock/testclock"
@@ -287,6 +288,25 @@ func TestWhatACallerDoesEndsWithItsToken(t *testing.T) {
 			t.Errorf("it ends with %v", context.Cause(r.Context()))
 		}
 	})).ServeHTTP(httptest.NewRecorder(), r)
+}
+
+// One of the callers of an open API makes the first token, which closes it.
+func TestAnOpenAPIThatClosesAnswersWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, end := context.WithCancelCause(t.Context())
+		g := &Guard{Tokens: known{first: first, open: true}, Silence: hears.of}
+		g.Admit(Public, func(string) bool { return false }, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			closed := interrex.Errorf(interrex.ErrUnauthenticated, "closed")
+			end(closed)
+			if synctest.Wait(); r.Context().Err() != nil {
+				t.Errorf("it ends at once, with %v", context.Cause(r.Context()))
+			}
+			time.Sleep(closing)
+			if synctest.Wait(); context.Cause(r.Context()) != closed {
+				t.Errorf("it ends with %v", context.Cause(r.Context()))
+			}
+		})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/changes", nil))
+	})
 }
 
 // counted is a context that counts what waits for its end.
