@@ -33,13 +33,6 @@ type AppendRequest struct {
 	Fence     Fence
 }
 
-// AppendAnswer is the response.
-type AppendAnswer struct {
-	Change   Change
-	Replayed bool // an earlier attempt did it; nothing was done again
-	Revision Revision
-}
-
 // ChangeFilter selects changes. An empty field matches any.
 type ChangeFilter struct {
 	Tags   []string // with one of them
@@ -84,7 +77,7 @@ type WatchChangesRequest struct {
 
 // Changes is implemented by agents and clients. Errors are *Error.
 type Changes interface {
-	Append(ctx context.Context, r AppendRequest) (AppendAnswer, error)
+	Append(ctx context.Context, r AppendRequest) (Answer[Change], error)
 	// Get returns the change of a revision, the first if there are several;
 	// ErrNotFound if it does not exist or is no longer kept.
 	Get(ctx context.Context, r Revision) (Change, error)

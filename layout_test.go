@@ -19,80 +19,83 @@ const module = "github.com/interrex/interrex"
 // architecture, change this table first, with a reason. ARCHITECTURE.md says what
 // each folder owns.
 var floors = map[string]int{
-	"":                      0, // the vocabulary
-	"internal/limits":       0, // the limits that several packages check
-	"gate":                  0, // visits to what must outlive its users
-	"internal/interest":     0, // which readers of events an event concerns
-	"internal/pipe":         0, // connections within a process
-	"config":                0, // the configuration's types, file and validation
-	"internal/disk":         0, // calls on a disk, small files, directories with one user
-	"internal/inbound":      0, // the connections that come in at one port
-	"internal/hclogger":     0, // the log lines of hashicorp's libraries in our log
-	"gen/interrexv1":        0, // generated messages and handlers
-	"internal/ports":        0, // the ports that an agent listens on
-	"internal/backoff":      0, // the pause between an attempt that failed and the next
-	"internal/fairshare":    0, // how callers divide what there is for all
-	"internal/fifo":         0, // a first-in, first-out queue that shrinks
-	"internal/registry":     0, // the registration of an agent's metrics
-	"internal/silent":       0, // the logger that says nothing
-	"internal/golden":       0, // the comparison of encodings with files, in tests
-	"internal/waitlist":     0, // those who wait until a growing number reaches theirs
-	"internal/wording":      0, // how values are written in messages
-	"internal/validation":   1, // the checks that several packages make
-	"internal/alarm":        1, // what is wrong with an agent now
-	"state":                 1, // the replicated state: one log, many tables
-	"internal/logs":         1, // how an agent logs
-	"internal/hold":         1, // the holder's side of a lease
-	"internal/wire":         1, // the vocabulary in the API's messages
-	"internal/codec":        1, // the encoding that tables share
-	"internal/snapfile":     1, // the format of snapshots
-	"internal/capacity":     2, // the limits of a table in number and bytes
-	"internal/founding":     2, // how a cluster begins
-	"internal/lease":        2, // the table of leases
-	"internal/resource":     2, // the table of resources
-	"internal/change":       2, // the feed of everything that was committed
-	"internal/webhook":      2, // the table of webhooks
-	"internal/fsm":          2, // the table of an embedder's own state machine
-	"internal/execution":    2, // a command under a lease, and every process that comes of it
-	"queue":                 2, // operations waiting for the log
-	"internal/testtable":    2, // a table for our own tests
-	"internal/watch":        2, // events to any number of watchers
-	"transport":             0, // the certificates and connections that a program provides
-	"internal/peering":      2, // one TLS port between agents
-	"internal/certificates": 1, // the certificates of agents
-	"internal/authority":    2, // the CA of a cluster, and the certificates that it issues
-	"internal/access":       2, // the table of access tokens
-	"internal/accesstoken":  1, // the tokens with which callers use the API
-	"internal/jointoken":    0, // the tokens with which agents join
-	"internal/member":       2, // the table of members
-	"internal/peerlogs":     1, // what an agent remembers of other agents' logs
-	"internal/raftstream":   1, // raft's transport over streams between agents
-	"internal/raftlog":      1, // what the files of raft's log can prove
-	"internal/raftdir":      2, // raft's log, vote, floor and snapshots on disk
-	"projection":            2, // lease holders in SQL
-	"internal/raftrules":    3, // what one life of raft may send and accept
-	"internal/datadir":      3, // an agent's data directory, and its repair
-	"leaseapplier":          3, // from queue to raft and back to the caller
-	"internal/reads":        3, // strong reads
-	"notify":                3, // lease changes into a target
-	"storage":               3, // resources as a storage backend
-	"internal/peercall":     1, // small requests between agents
-	"internal/custody":      3, // where the key of the cluster's CA lies
-	"internal/rotation":     3, // how the cluster's CA is replaced
-	"internal/renewal":      3, // how an agent renews its certificate
-	"internal/joining":      3, // the exchange with which an agent joins a cluster
-	"internal/enrolment":    5, // the directory of an agent that founds a cluster or joins one
-	"internal/hookcaller":   3, // the calls of webhooks
-	"client":                3, // what programs import to talk to agents
-	"internal/forward":      4, // the way to the agent that leads
-	"raftworker/leadership": 4, // who leads, and the flag whose life is one term
-	"raftworker/clusterer":  4, // raft's configuration, in line with the table of members
-	"raftworker/backstop":   4, // whether a cluster without a quorum goes on from this agent
-	"internal/recovery":     5, // what remains of a cluster without a quorum, and who of it still answers
-	"internal/check":        5, // the examination of a configuration
-	"internal/doctor":       6, // the examination of an agent's machine
-	"internal/health":       5, // what can be known of an agent by looking at what runs
-	"raftworker":            4, // the supervised raft.Raft
+	"":                        0, // the vocabulary
+	"internal/limits":         0, // the limits that several packages check
+	"gate":                    0, // visits to what must outlive its users
+	"internal/interest":       0, // which readers of events an event concerns
+	"internal/pipe":           0, // connections within a process
+	"config":                  0, // the configuration's types, file and validation
+	"internal/disk":           0, // calls on a disk, small files, directories with one user
+	"internal/inbound":        0, // the connections that come in at one port
+	"internal/hclogger":       0, // the log lines of hashicorp's libraries in our log
+	"gen/interrexv1":          0, // generated messages and handlers
+	"internal/ports":          0, // the ports that an agent listens on
+	"internal/backoff":        0, // the pause between an attempt that failed and the next
+	"internal/fairshare":      0, // how callers divide what there is for all
+	"internal/fifo":           0, // a first-in, first-out queue that shrinks
+	"internal/registry":       0, // the registration of an agent's metrics
+	"internal/silent":         0, // the logger that says nothing
+	"internal/golden":         0, // the comparison of encodings with files, in tests
+	"internal/waitlist":       0, // those who wait until a growing number reaches theirs
+	"internal/wording":        0, // how values are written in messages
+	"internal/validation":     1, // the checks that several packages make
+	"internal/alarm":          1, // what is wrong with an agent now
+	"state":                   1, // the contract between the replicated state and its tables
+	"internal/machine":        1, // the replicated state: one log, many tables
+	"internal/logs":           1, // how an agent logs
+	"internal/hold":           1, // the holder's side of a lease
+	"internal/wire":           1, // the vocabulary in the API's messages
+	"internal/codec":          1, // the encoding that tables share
+	"internal/snapfile":       1, // the format of snapshots
+	"internal/capacity":       2, // the limits of a table in number and bytes
+	"internal/founding":       2, // how a cluster begins
+	"internal/lease":          2, // the table of leases
+	"internal/resource":       2, // the table of resources
+	"internal/change":         2, // the feed of everything that was committed
+	"internal/webhook":        2, // the table of webhooks
+	"internal/fsm":            2, // the table of an embedder's own state machine
+	"internal/execution":      2, // a command under a lease, and every process that comes of it
+	"queue":                   2, // operations waiting for the log
+	"internal/testtable":      2, // a table for our own tests
+	"internal/watch":          2, // events to any number of watchers
+	"transport":               0, // the certificates and connections that a program provides
+	"internal/peering":        2, // one TLS port between agents
+	"internal/certificates":   1, // the certificates of agents
+	"internal/authority":      2, // the CA of a cluster, and the certificates that it issues
+	"internal/access":         2, // the table of access tokens
+	"internal/accesstoken":    1, // the tokens with which callers use the API
+	"internal/jointoken":      0, // the tokens with which agents join
+	"internal/member":         2, // the table of members
+	"internal/peerlogs":       1, // what an agent remembers of other agents' logs
+	"internal/raftstream":     1, // raft's transport over streams between agents
+	"internal/raftlog":        1, // what the files of raft's log can prove
+	"internal/raftdir":        2, // raft's log, vote, floor and snapshots on disk
+	"projection":              2, // lease holders in SQL
+	"internal/raftrules":      3, // what one life of raft may send and accept
+	"internal/datadir":        3, // an agent's data directory, and its repair
+	"internal/appliermetrics": 3, // the applier's metrics
+	"leaseapplier":            3, // from queue to raft and back to the caller
+	"internal/reads":          3, // strong reads
+	"notify":                  3, // lease changes into a target
+	"storage":                 3, // resources as a storage backend
+	"internal/peercall":       1, // small requests between agents
+	"internal/custody":        3, // where the key of the cluster's CA lies
+	"internal/rotation":       3, // how the cluster's CA is replaced
+	"internal/renewal":        3, // how an agent renews its certificate
+	"internal/joining":        3, // the exchange with which an agent joins a cluster
+	"internal/enrolment":      5, // the directory of an agent that founds a cluster or joins one
+	"internal/hookcaller":     3, // the calls of webhooks
+	"client":                  3, // what programs import to talk to agents
+	"internal/callstream":     2, // streams of operations to one agent
+	"internal/forward":        4, // the way to the agent that leads
+	"raftworker/leadership":   4, // who leads, and the flag whose life is one term
+	"raftworker/clusterer":    4, // raft's configuration, in line with the table of members
+	"raftworker/backstop":     4, // whether a cluster without a quorum goes on from this agent
+	"internal/recovery":       5, // what remains of a cluster without a quorum, and who of it still answers
+	"internal/check":          5, // the examination of a configuration
+	"internal/doctor":         6, // the examination of an agent's machine
+	"internal/health":         5, // what can be known of an agent by looking at what runs
+	"raftworker":              4, // the supervised raft.Raft
 	// The server of the API: what a table declares, then one call of it, then what
 	// serves many, then what puts it together.
 	"api":                  2, // how a table's service is declared
@@ -113,6 +116,7 @@ var floors = map[string]int{
 	"internal/sections":    2, // the configuration while an agent runs
 	"internal/membership":  4, // who belongs to the cluster
 	"internal/testworker":  2, // workers for our own tests
+	"internal/testreplica": 3, // a replicated state that a test drives as raft would
 	"internal/assembly":    7, // the dependency graph
 	"agent":                8, // one agent
 	"manifolds":            9, // an agent's workers in a program's own engine, and what it adds to them
@@ -131,23 +135,25 @@ var public = []string{
 // sideways are the imports within one floor that are allowed: a folder and the
 // folder below it.
 var sideways = map[[2]string]bool{
-	{"raftworker", "raftworker/leadership"}:    true,
-	{"featuretests", "interrextest"}:           true,
-	{"internal/lease", "internal/capacity"}:    true, // tables are limited alike
-	{"internal/resource", "internal/capacity"}: true,
-	{"internal/access", "internal/capacity"}:   true,
-	{"internal/inbound", "internal/wording"}:   true, // both are below all that has a meaning
-	{"config", "internal/disk"}:                true, // config only reads, compares and
-	{"config", "internal/inbound"}:             true, // checks, and needs what is below all
-	{"config", "internal/limits"}:              true,
-	{"config", "internal/wording"}:             true, // that has a meaning
-	{"", "internal/limits"}:                    true, // the vocabulary checks itself, and these
-	{"", "internal/wording"}:                   true, // two know nothing of it
-	{"state", "internal/validation"}:           true, // one check, made by the caller,
-	{"internal/hold", "internal/validation"}:   true, // by the holder's side, where it is read
-	{"internal/wire", "internal/validation"}:   true, // and before it is applied
-	{"internal/snapfile", "internal/codec"}:    true, // a format is made of an encoding,
-	{"state", "internal/snapfile"}:             true, // and read also where there is no raft
+	{"raftworker", "raftworker/leadership"}:     true,
+	{"featuretests", "interrextest"}:            true,
+	{"internal/lease", "internal/capacity"}:     true, // tables are limited alike
+	{"internal/resource", "internal/capacity"}:  true,
+	{"internal/access", "internal/capacity"}:    true,
+	{"internal/inbound", "internal/wording"}:    true, // both are below all that has a meaning
+	{"config", "internal/disk"}:                 true, // config only reads, compares and
+	{"config", "internal/inbound"}:              true, // checks, and needs what is below all
+	{"config", "internal/limits"}:               true,
+	{"config", "internal/wording"}:              true, // that has a meaning
+	{"", "internal/limits"}:                     true, // the vocabulary checks itself, and these
+	{"", "internal/wording"}:                    true, // two know nothing of it
+	{"state", "internal/validation"}:            true, // one check, made by the caller,
+	{"internal/machine", "internal/validation"}: true, // by the log,
+	{"internal/hold", "internal/validation"}:    true, // by the holder's side, where it is read
+	{"internal/wire", "internal/validation"}:    true, // and before it is applied
+	{"internal/snapfile", "internal/codec"}:     true, // a format is made of an encoding,
+	{"internal/machine", "internal/snapfile"}:   true, // and read also where there is no raft
+	{"internal/machine", "state"}:               true, // one runs what the other asks of tables
 }
 
 func TestImportsGoDown(t *testing.T) {
@@ -245,6 +251,7 @@ func imports(t *testing.T, wanted func(file string) bool) map[string][]string {
 var forbidden = []struct{ folder, module, why string }{
 	{"internal/hold", "github.com/hashicorp/raft", "a program that only holds leases needs no consensus"},
 	{"client", "github.com/hashicorp/raft", "a program that only talks to agents needs no consensus"},
+	{"state", "github.com/hashicorp/raft", "a table needs no consensus"},
 	{"agent", "modernc.org/sqlite", "an embedder chooses the SQL driver"},
 	{"agent", "github.com/jackc/pgx", "an embedder chooses the SQL driver"},
 	{"agent", "github.com/spf13/cobra", "an embedder has its own command line"},

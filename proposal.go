@@ -1,6 +1,9 @@
 package interrex
 
-// Proposal is a command to an embedder's own state machine or table.
+// Proposal is a command to an embedder's own state machine or table. Its answer is the
+// state machine's result, or the table's reply in its own encoding, and is set also
+// beside the error of a state machine that refused the command: that took a revision
+// too.
 type Proposal struct {
 	// Table is the table's ID, from 256 on; 0: the agent's own state machine
 	// (agent.Config.FSM).
@@ -13,14 +16,4 @@ type Proposal struct {
 	RequestID string
 	Attempt   uint32
 	Fence     Fence
-}
-
-// ProposalAnswer is the response to a Proposal. It is set also beside the error
-// of a state machine that refused the command: that took a revision too.
-type ProposalAnswer struct {
-	// Reply is the state machine's result, or the table's reply in its own
-	// encoding.
-	Reply    []byte
-	Replayed bool // an earlier attempt did it; nothing was done again
-	Revision Revision
 }

@@ -236,13 +236,6 @@ type WriteResourceRequest struct {
 	Overwrite bool
 }
 
-// WriteResourceAnswer is the response to a write.
-type WriteResourceAnswer struct {
-	Resource Resource // as it is stored
-	Replayed bool     // an earlier attempt did it; nothing was done again
-	Revision Revision
-}
-
 // DeleteResourceRequest deletes a resource. If it does not exist, or has another
 // UID, nothing changes, and there is no error.
 type DeleteResourceRequest struct {
@@ -256,25 +249,12 @@ type DeleteResourceRequest struct {
 	Strict bool
 }
 
-// DeleteResourceAnswer is the response to a delete.
-type DeleteResourceAnswer struct {
-	Replayed bool
-	Revision Revision
-}
-
 // ClearResourcesRequest deletes resources by a prefix of their names.
 type ClearResourcesRequest struct {
 	ResourceSelection // without Wildcard
 	RequestID         string
 	Attempt           uint32
 	Fence             Fence
-}
-
-// ClearResourcesAnswer is the response.
-type ClearResourcesAnswer struct {
-	Deleted  int
-	Replayed bool
-	Revision Revision
 }
 
 // ResourceSelection selects the resources of a list or watch.
@@ -350,13 +330,13 @@ type Resources interface {
 	Read(ctx context.Context, id ResourceID, o ReadOptions) (Resource, Revision, error)
 	// Write creates or replaces a resource: ErrCASFailure if its version is not
 	// the stored one, ErrWrongUID if its uid is not.
-	Write(ctx context.Context, r WriteResourceRequest) (WriteResourceAnswer, error)
+	Write(ctx context.Context, r WriteResourceRequest) (Answer[Resource], error)
 	// Delete deletes a resource: ErrCASFailure if a version is given that is not
 	// the stored one.
-	Delete(ctx context.Context, r DeleteResourceRequest) (DeleteResourceAnswer, error)
-	// Clear deletes all selected resources atomically; ErrTooLarge if there are
-	// more than 1 000.
-	Clear(ctx context.Context, r ClearResourcesRequest) (ClearResourcesAnswer, error)
+	Delete(ctx context.Context, r DeleteResourceRequest) (Answer[struct{}], error)
+	// Clear deletes all selected resources atomically, and returns how many they were;
+	// ErrTooLarge if they are more than 1 000.
+	Clear(ctx context.Context, r ClearResourcesRequest) (Answer[int], error)
 	List(ctx context.Context, r ListResourcesRequest) (Page[Resource], error)
 	ListByOwner(ctx context.Context, r ListOwnedRequest) (Page[Resource], error)
 	Watch(ctx context.Context, r WatchResourcesRequest) (Watch[ResourceEvent], error)

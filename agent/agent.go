@@ -274,7 +274,7 @@ func (a *Agent) Snapshots() interrex.Snapshots { return client.Through(a).Snapsh
 // Propose appends a command of an embedder's own state machine or table to the
 // log, from any agent, and returns the reply. If the state machine refuses the
 // command, the answer has its revision, and the error is the machine's.
-func (a *Agent) Propose(ctx context.Context, p interrex.Proposal) (interrex.ProposalAnswer, error) {
+func (a *Agent) Propose(ctx context.Context, p interrex.Proposal) (interrex.Answer[[]byte], error) {
 	return client.Through(a).Propose(ctx, p)
 }
 

@@ -188,7 +188,7 @@ func TestNewRefusesAWrongConfiguration(t *testing.T) {
 		"is not a DNS label":   func(c *agent.Config) { c.ID = "A_1" },
 		"beyond loopback":      func(c *agent.Config) { c.API.Listen = "0.0.0.0:0" },
 		"cluster.tls":          func(c *agent.Config) { c.Cluster.Join = []string{"a:1"} },
-		"no SQLite driver":     func(c *agent.Config) { c.Notify.LeaseHolders = config.NotifySQLite },
+		"no SQLite driver":     func(c *agent.Config) { c.Notify.LeaseHolders = "sqlite" },
 		"raft.leader-lease-ti": func(c *agent.Config) { c.Raft.LeaderLeaseTimeout = time.Millisecond },
 	} {
 		c := quiet(t)

@@ -133,12 +133,6 @@ func (c Config) Check(ctx context.Context) (warnings []string, err error) {
 	return c.assembled().Check(ctx)
 }
 
-// What a clustered agent needs of package config, which has the other sections.
-type (
-	ClusterConfig = config.Cluster
-	TLSFiles      = config.TLSFiles
-)
-
 // Table makes an embedder's own table, empty, and the service that it offers;
 // the zero Service means no service. It is called each time the replicated
 // state starts, and to check the configuration. The table's ID is

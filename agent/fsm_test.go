@@ -117,7 +117,7 @@ func withMachines(t *testing.T) (*interrextest.Cluster, []*faults) {
 	}}), all
 }
 
-func tell(t *testing.T, by client.Caller, text string) interrex.ProposalAnswer {
+func tell(t *testing.T, by client.Caller, text string) interrex.Answer[[]byte] {
 	t.Helper()
 	got, err := client.Through(by).Propose(t.Context(), interrex.Proposal{Data: []byte(text)})
 	if err != nil {
@@ -145,8 +145,8 @@ func TestAMachineAnswersThroughAnyAgent(t *testing.T) {
 			text := fmt.Sprint("t", strings.Count(want, " ")+len(want))
 			want = strings.TrimSpace(want + " " + text)
 			got := tell(t, by, text)
-			if string(got.Reply) != fmt.Sprint(len(strings.Fields(want)), ":", text) || got.Revision <= last {
-				t.Errorf("%q at %d, after %d", got.Reply, got.Revision, last)
+			if string(got.Value) != fmt.Sprint(len(strings.Fields(want)), ":", text) || got.Revision <= last {
+				t.Errorf("%q at %d, after %d", got.Value, got.Revision, last)
 			}
 			last = got.Revision
 			refused, err := client.Through(by).Propose(t.Context(), interrex.Proposal{Data: []byte("no")})
@@ -169,7 +169,7 @@ func TestAMachinesAnswersAreGivenOnceForARequestID(t *testing.T) {
 		for i, a := range c.Agents() {
 			p.Attempt++
 			again, err := a.Propose(t.Context(), p)
-			if !again.Replayed || again.Revision != first.Revision || string(again.Reply) != string(first.Reply) || fmt.Sprint(err) != fmt.Sprint(firstErr) {
+			if !again.Replayed || again.Revision != first.Revision || string(again.Value) != string(first.Value) || fmt.Sprint(err) != fmt.Sprint(firstErr) {
 				t.Errorf("agent %d: %+v (%v), want %+v (%v) replayed", i, again, err, first, firstErr)
 			}
 		}
@@ -301,8 +301,8 @@ func TestALeaderWhoseMachinePanicsHandsOver(t *testing.T) {
 	tell(t, c.Agent(other), "a")
 	// The one that panics cannot answer; the same request finds its answer where
 	// another leads.
-	if got := tell(t, c.Agent(other), "poison"); string(got.Reply) != "2:poison" {
-		t.Errorf("it is answered %q", got.Reply)
+	if got := tell(t, c.Agent(other), "poison"); string(got.Value) != "2:poison" {
+		t.Errorf("it is answered %q", got.Value)
 	}
 	awaitAlarm(t, c.Agent(leader), "fsm-stopped", "", "it panicked applying the command at revision")
 	tell(t, c.Agent(leader), "b")
@@ -338,7 +338,7 @@ func TestAMachineThatPanicsEverywhereKeepsLeasesAndLog(t *testing.T) {
 		keeps(t, f, "a poison")
 	}
 	p.Attempt++
-	if again, err := c.Agent(0).Propose(t.Context(), p); err != nil || !again.Replayed || string(again.Reply) != "2:poison" {
+	if again, err := c.Agent(0).Propose(t.Context(), p); err != nil || !again.Replayed || string(again.Value) != "2:poison" {
 		t.Errorf("asked again: %+v, %v", again, err)
 	}
 }

@@ -44,7 +44,7 @@ func TestAnyAgentTakesAGroup(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		claimed, proposed, written := got.Answers[0].(*interrexv1.ClaimResponse), got.Answers[1].(*interrexv1.ProposeResponse), got.Answers[2].(*interrexv1.ResourceServiceWriteResponse)
+		claimed, proposed, written := got.Value[0].(*interrexv1.ClaimResponse), got.Value[1].(*interrexv1.ProposeResponse), got.Value[2].(*interrexv1.ResourceServiceWriteResponse)
 		first := uint64(got.Revision) - 2
 		if claimed.GetLease().GetToken() != first || claimed.GetRevision() != first || proposed.GetRevision() != first+1 || written.GetRevision() != first+2 ||
 			written.GetResource().GetId().GetUid() == "" || got.Replayed {
@@ -68,7 +68,7 @@ func TestAGroupIsDoneOnceForItsRequestID(t *testing.T) {
 	for _, a := range c.Agents() {
 		o.Attempt++
 		again, err := client.Through(a).Group(t.Context(), all, o)
-		if err != nil || !again.Replayed || again.Revision != first.Revision || again.Answers[0].(*interrexv1.ClaimResponse).GetLease().GetToken() != uint64(first.Revision)-1 {
+		if err != nil || !again.Replayed || again.Revision != first.Revision || again.Value[0].(*interrexv1.ClaimResponse).GetLease().GetToken() != uint64(first.Revision)-1 {
 			t.Errorf("asked again: %+v (%v), want %+v replayed", again, err, first)
 		}
 	}
@@ -227,8 +227,8 @@ func TestGroupsAreWholeWhileTheirLeaderGoes(t *testing.T) {
 				}
 				key := fmt.Sprintf("%d-%d", w, i)
 				a, err := client.Through(by).Group(t.Context(), []proto.Message{proposes(key, "one"), claims("group/" + key), proposes(key+"'", "two")}, client.Options{})
-				if err == nil && len(a.Answers) != 3 {
-					err = fmt.Errorf("%d answers", len(a.Answers))
+				if err == nil && len(a.Value) != 3 {
+					err = fmt.Errorf("%d answers", len(a.Value))
 				}
 				mu.Lock()
 				outcomes[key] = err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/interrextest"
 )
 
@@ -155,7 +156,7 @@ func TestAnAgentInAProgramsEngineLeaves(t *testing.T) {
 		id := fmt.Sprint("n", i+1)
 		return agent.Config{
 			ID: id, DataDir: t.TempDir(), Logger: loggo.NewContext(loggo.CRITICAL), TLS: tls(id),
-			Cluster: agent.ClusterConfig{Listen: ports[i], Join: ports, BootstrapExpect: 3},
+			Cluster: config.Cluster{Listen: ports[i], Join: ports, BootstrapExpect: 3},
 		}
 	}
 	engine, err := dependency.NewEngine(dependency.EngineConfig{

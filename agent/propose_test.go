@@ -17,6 +17,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/interrextest"
 	"github.com/interrex/interrex/state"
@@ -44,9 +45,9 @@ func write(key, text string) interrex.Proposal {
 }
 
 // written reads the register's reply.
-func written(t *testing.T, a interrex.ProposalAnswer) testtable.Value {
+func written(t *testing.T, a interrex.Answer[[]byte]) testtable.Value {
 	t.Helper()
-	reply, err := testtable.NewRegister().DecodeReply(a.Reply)
+	reply, err := testtable.NewRegister().DecodeReply(a.Value)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +171,7 @@ func TestAProposalIsDoneOnceForItsRequestID(t *testing.T) {
 	p.RequestID = "mine"
 	// With an id of one's own each call is one attempt, and leadership may be lost
 	// meanwhile.
-	ask := func(a *agent.Agent) (answer interrex.ProposalAnswer, err error) {
+	ask := func(a *agent.Agent) (answer interrex.Answer[[]byte], err error) {
 		for range 10 {
 			if answer, err = a.Propose(t.Context(), p); interrex.KindOf(err) != interrex.ErrOutcomeUnknown {
 				break
@@ -189,7 +190,7 @@ func TestAProposalIsDoneOnceForItsRequestID(t *testing.T) {
 	for i, a := range c.Agents() {
 		p.Attempt++
 		again, err := ask(a)
-		if err != nil || !again.Replayed || again.Revision != first.Revision || !bytes.Equal(again.Reply, first.Reply) {
+		if err != nil || !again.Replayed || again.Revision != first.Revision || !bytes.Equal(again.Value, first.Value) {
 			t.Errorf("asked again on agent %d: %+v (%v), want %+v replayed", i, again, err, first)
 		}
 	}
@@ -231,9 +232,9 @@ func TestTheDoorRefusesWhatIsNoProposal(t *testing.T) {
 		"malformed":      {interrex.Proposal{Table: 256, Data: []byte{9}}, "malformed"},
 		"empty":          {interrex.Proposal{Table: 256}, "malformed"},
 		"unknown table":  {interrex.Proposal{Table: 300, Data: testtable.Set("a", "b", 0)}, "unknown table 300"},
-		"the leases":     {interrex.Proposal{Table: uint16(state.LeaseTable), Data: []byte{1}}, "those are 256 to 65535"},
-		"the state's":    {interrex.Proposal{Table: uint16(state.SystemTable), Data: []byte{1, 2}}, "own state machine, and there is none"},
-		"the machine's":  {interrex.Proposal{Table: uint16(state.FSMTable), Data: []byte{1, 2}}, "those are 256 to 65535"},
+		"the leases":     {interrex.Proposal{Table: uint16(machine.LeaseTable), Data: []byte{1}}, "those are 256 to 65535"},
+		"the state's":    {interrex.Proposal{Table: uint16(machine.SystemTable), Data: []byte{1, 2}}, "own state machine, and there is none"},
+		"the machine's":  {interrex.Proposal{Table: uint16(machine.FSMTable), Data: []byte{1, 2}}, "those are 256 to 65535"},
 		"the last known": {interrex.Proposal{Table: 255}, "those are 256 to 65535"},
 	} {
 		for _, by := range callers {

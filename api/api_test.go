@@ -14,24 +14,25 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
 var errFailed = errors.New("failed")
 
 func TestAWriteMakesACommandAndAnAnswer(t *testing.T) {
-	command := &state.Retire{}
-	m := api.Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable,
+	command := &machine.Retire{}
+	m := api.Write(interrexv1.LeaseServiceClaimProcedure, machine.LeaseTable,
 		func(q *interrexv1.ClaimRequest) (state.Command, error) {
 			if q.GetKey() == "" {
 				return nil, errFailed
 			}
 			return command, nil
 		},
-		func(r state.Result, _ *state.State) (*interrexv1.ClaimResponse, error) {
+		func(r state.Result, _ state.State) (*interrexv1.ClaimResponse, error) {
 			return &interrexv1.ClaimResponse{Revision: uint64(r.Revision)}, r.Err
 		})
-	if m.Procedure != interrexv1.LeaseServiceClaimProcedure || m.Table != state.LeaseTable || m.Look != nil {
+	if m.Procedure != interrexv1.LeaseServiceClaimProcedure || m.Table != machine.LeaseTable || m.Look != nil {
 		t.Errorf("it is %+v", m)
 	}
 	if c, err := m.Command(&interrexv1.ClaimRequest{Key: "a/b"}); c != state.Command(command) || err != nil {
@@ -57,7 +58,7 @@ func fresh(t *testing.T, next func() proto.Message, want proto.Message) {
 }
 
 func TestAReadIsServedAlone(t *testing.T) {
-	m := api.Read(interrexv1.LeaseServiceGetProcedure, func(q *interrexv1.GetRequest, _ *state.State) (*interrexv1.GetResponse, error) {
+	m := api.Read(interrexv1.LeaseServiceGetProcedure, func(q *interrexv1.GetRequest, _ state.State) (*interrexv1.GetResponse, error) {
 		if q.GetKey() == "" {
 			return nil, connect.NewError(connect.CodeNotFound, errFailed)
 		}
@@ -89,8 +90,10 @@ func serve[Q, A any](t *testing.T, procedure string, h http.Handler) *connect.Cl
 // watch returns a watch whose feed is f.
 func watch(f api.Feed[*interrexv1.LeaseEvent], err error) api.WatchMethod {
 	return api.Watch[interrexv1.WatchResponse](interrexv1.LeaseServiceWatchProcedure,
-		func(*interrexv1.WatchRequest, *state.State) (api.Feed[*interrexv1.LeaseEvent], error) { return f, err },
-		func(e *state.Event, _ *state.State) (*interrexv1.LeaseEvent, error) {
+		func(*interrexv1.WatchRequest, state.State) (api.Feed[*interrexv1.LeaseEvent], error) {
+			return f, err
+		},
+		func(e *state.Event, _ state.State) (*interrexv1.LeaseEvent, error) {
 			return &interrexv1.LeaseEvent{Kind: e.Kind}, errFailed
 		})
 }

@@ -20,9 +20,9 @@ type Method struct {
 	// Table, Command and Answer are set by Write.
 	Table   state.TableID
 	Command func(request proto.Message) (state.Command, error)
-	Answer  func(request proto.Message, r state.Result, s *state.State) (proto.Message, error)
+	Answer  func(request proto.Message, r state.Result, s state.State) (proto.Message, error)
 	// Look is set by Read.
-	Look func(request proto.Message, s *state.State) (proto.Message, error)
+	Look func(request proto.Message, s state.State) (proto.Message, error)
 	// Handler serves the method on its own: gRPC, Connect, and JSON over HTTP.
 	Handler func(do func(context.Context, proto.Message) (proto.Message, error), o ...connect.HandlerOption) http.Handler
 }
@@ -34,11 +34,11 @@ type Method struct {
 // the field. The command is validated by its own Validate. The server handles the
 // fields request_id, attempt, wait and fence: see interrex.v1.Operation. answer
 // returns the response for the log's result, which is never an error.
-func Write[Q, A any, PQ Message[Q], PA Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(state.Result, *state.State) (PA, error)) Method {
+func Write[Q, A any, PQ generated[Q], PA generated[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(state.Result, state.State) (PA, error)) Method {
 	m := declare[Q, A, PQ, PA](procedure)
 	m.Table = table
 	m.Command = func(q proto.Message) (state.Command, error) { return command(q.(PQ)) }
-	m.Answer = func(_ proto.Message, r state.Result, s *state.State) (proto.Message, error) { return answer(r, s) }
+	m.Answer = func(_ proto.Message, r state.Result, s state.State) (proto.Message, error) { return answer(r, s) }
 	return m
 }
 
@@ -46,13 +46,13 @@ func Write[Q, A any, PQ Message[Q], PA Message[A]](procedure string, table state
 // linearizable read, which is the default, when it has applied everything committed
 // before the read arrived. A request may relax this with the fields consistency and
 // min_revision.
-func Read[Q, A any, PQ Message[Q], PA Message[A]](procedure string, look func(PQ, *state.State) (PA, error)) Method {
+func Read[Q, A any, PQ generated[Q], PA generated[A]](procedure string, look func(PQ, state.State) (PA, error)) Method {
 	m := declare[Q, A, PQ, PA](procedure)
-	m.Look = func(q proto.Message, s *state.State) (proto.Message, error) { return look(q.(PQ), s) }
+	m.Look = func(q proto.Message, s state.State) (proto.Message, error) { return look(q.(PQ), s) }
 	return m
 }
 
-func declare[Q, A any, PQ Message[Q], PA Message[A]](procedure string) Method {
+func declare[Q, A any, PQ generated[Q], PA generated[A]](procedure string) Method {
 	return Method{
 		Procedure:   procedure,
 		NewRequest:  func() proto.Message { return PQ(new(Q)) },

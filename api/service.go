@@ -6,8 +6,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Message is a pointer to a generated message T.
-type Message[T any] interface {
+// generated is a pointer to a generated message T.
+type generated[T any] interface {
 	*T
 	proto.Message
 }
@@ -21,5 +21,5 @@ type Service struct {
 	Watches []WatchMethod
 	// Data returns the JSON document of an event of the service's table for the
 	// change feed and webhooks. nil: they show null.
-	Data func(*state.Event, *state.State) ([]byte, error)
+	Data func(*state.Event, state.State) ([]byte, error)
 }

@@ -67,9 +67,9 @@ type WatchMethod struct {
 	// NewRequest, NewResponse and NewEvent return new, empty messages.
 	NewRequest, NewResponse, NewEvent func() proto.Message
 	// Feed returns the feed of a request.
-	Feed func(request proto.Message, s *state.State) (Feed[proto.Message], error)
+	Feed func(request proto.Message, s state.State) (Feed[proto.Message], error)
 	// Event returns the message of an event that a feed of the method matches.
-	Event func(*state.Event, *state.State) (proto.Message, error)
+	Event func(*state.Event, state.State) (proto.Message, error)
 	// Handler serves the method on a call of its own. send sends a message of
 	// NewResponse, or, given nil, the headers.
 	Handler func(serve func(ctx context.Context, h http.Header, request proto.Message, send func(proto.Message) error) error, o ...connect.HandlerOption) http.Handler
@@ -83,17 +83,17 @@ type WatchMethod struct {
 // read returns the feed of a request; its error is of ErrInvalid and names the
 // field. event returns the message of an event that a feed of the method matches. It
 // is called once for all watches of the method, so it must not depend on the request.
-func Watch[A, Q, E any, PA Message[A], PQ Message[Q], PE Message[E]](procedure string, read func(PQ, *state.State) (Feed[PE], error), event func(*state.Event, *state.State) (PE, error)) WatchMethod {
+func Watch[A, Q, E any, PA generated[A], PQ generated[Q], PE generated[E]](procedure string, read func(PQ, state.State) (Feed[PE], error), event func(*state.Event, state.State) (PE, error)) WatchMethod {
 	return WatchMethod{
 		Procedure:   procedure,
 		NewRequest:  func() proto.Message { return PQ(new(Q)) },
 		NewResponse: func() proto.Message { return PA(new(A)) },
 		NewEvent:    func() proto.Message { return PE(new(E)) },
-		Feed: func(q proto.Message, s *state.State) (Feed[proto.Message], error) {
+		Feed: func(q proto.Message, s state.State) (Feed[proto.Message], error) {
 			f, err := read(q.(PQ), s)
 			return f.untyped(), err
 		},
-		Event: func(e *state.Event, s *state.State) (proto.Message, error) { return event(e, s) },
+		Event: func(e *state.Event, s state.State) (proto.Message, error) { return event(e, s) },
 		Handler: func(serve func(context.Context, http.Header, proto.Message, func(proto.Message) error) error, o ...connect.HandlerOption) http.Handler {
 			return connect.NewServerStreamHandler(procedure, func(ctx context.Context, r *connect.Request[Q], to *connect.ServerStream[A]) error {
 				return serve(ctx, r.Header(), PQ(r.Msg), func(m proto.Message) error {

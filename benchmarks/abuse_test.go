@@ -16,7 +16,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/config"
 )
 
 // The good callers of BenchmarkAbuse.
@@ -35,7 +34,7 @@ func BenchmarkAbuse(b *testing.B) {
 	for _, a := range attacks {
 		for _, at := range []string{"leader", "follower"} {
 			measure := func(b *testing.B, closed bool) {
-				c := newCluster(b, 3, config.NotifyOff)
+				c := newCluster(b, 3, "off")
 				c.fill(20_000)
 				asked := c.leader()
 				if at == "follower" {

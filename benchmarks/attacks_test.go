@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/accesstoken"
+	"github.com/interrex/interrex/internal/callstream"
 )
 
 // The numbers of methods on a stream.
@@ -33,9 +34,9 @@ const (
 
 // failingExtends extends, on eight streams, a lease that nobody holds.
 func failingExtends(ctx context.Context, t *target) error {
-	streams := make([]*client.Stream, 8)
+	streams := make([]*callstream.Stream, 8)
 	for i := range streams {
-		s, err := client.NewStream(client.StreamConfig{HTTP: unencrypted(), BaseURL: "http://" + t.API, Header: t.show(http.Header{})})
+		s, err := callstream.New(callstream.Config{HTTP: unencrypted(), BaseURL: "http://" + t.API, Header: t.show(http.Header{})})
 		if err != nil {
 			return err
 		}

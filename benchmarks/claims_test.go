@@ -12,7 +12,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/config"
 )
 
 // ttl is long enough that nothing expires during a measurement.
@@ -42,7 +41,7 @@ var ways = []way{
 func BenchmarkClaims(b *testing.B) {
 	for _, agents := range []int{1, 3} {
 		b.Run(fmt.Sprintf("agents=%d", agents), func(b *testing.B) {
-			raw, c := newRawRaft(b, agents), newCluster(b, agents, config.NotifyOff)
+			raw, c := newRawRaft(b, agents), newCluster(b, agents, "off")
 			for _, callers := range []int{1, 64, 256} {
 				for _, w := range ways {
 					b.Run(fmt.Sprintf("callers=%d/%s", callers, w.name), func(b *testing.B) {
@@ -57,7 +56,7 @@ func BenchmarkClaims(b *testing.B) {
 // BenchmarkClaimsToSQLite measures claims while every agent keeps its table of
 // holders in SQLite, as it does by default.
 func BenchmarkClaimsToSQLite(b *testing.B) {
-	raw, c := newRawRaft(b, 3), newCluster(b, 3, config.NotifySQLite)
+	raw, c := newRawRaft(b, 3), newCluster(b, 3, "sqlite")
 	for _, callers := range []int{1, 64, 256} {
 		b.Run(fmt.Sprintf("agents=3/callers=%d", callers), func(b *testing.B) {
 			measure(b, raw, c, callers, ways[0])

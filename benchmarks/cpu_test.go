@@ -11,7 +11,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/config"
 )
 
 // The load of BenchmarkCPU: a slice is long enough that a tick of the agents' clocks,
@@ -59,7 +58,7 @@ func BenchmarkCPU(b *testing.B) {
 	for _, op := range costs {
 		for _, at := range []string{"leader", "follower"} {
 			b.Run(op.name+"/"+at, func(b *testing.B) {
-				c := newCluster(b, 3, config.NotifyOff)
+				c := newCluster(b, 3, "off")
 				leader := c.leader()
 				asked := leader
 				if at == "follower" {

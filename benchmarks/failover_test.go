@@ -10,7 +10,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/config"
 )
 
 // kills is how many leaders are stopped in each way.
@@ -24,7 +23,7 @@ func BenchmarkFailover(b *testing.B) {
 		signal syscall.Signal
 	}{{"SIGKILL", syscall.SIGKILL}, {"SIGTERM", syscall.SIGTERM}} {
 		b.Run(how.name, func(b *testing.B) {
-			c := newCluster(b, 3, config.NotifyOff)
+			c := newCluster(b, 3, "off")
 			var gaps []time.Duration
 			for b.Loop() {
 				for range kills {

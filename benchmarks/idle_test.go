@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/interrex/interrex/config"
 )
 
 // idleFor is how long idle agents are measured.
@@ -21,7 +19,7 @@ const ticksPerSecond = 100
 // BenchmarkIdle measures the processor time of three idle agents together, and by how
 // many entries their log grows.
 func BenchmarkIdle(b *testing.B) {
-	c := newCluster(b, 3, config.NotifySQLite)
+	c := newCluster(b, 3, "sqlite")
 	for b.Loop() {
 		time.Sleep(time.Second) // after the work of the start
 		entries, used := c.logged(), c.used()

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -18,7 +19,7 @@ const million = 1_000_000
 // replica is a state with the table of leases, and the next entry for it.
 type replica struct {
 	b      *testing.B
-	state  *state.State
+	state  *machine.State
 	leases *lease.Table
 	index  uint64
 	now    state.Time
@@ -28,7 +29,7 @@ func newReplica(b *testing.B) *replica {
 	b.Helper()
 	r := &replica{b: b, leases: lease.New()}
 	var err error
-	if r.state, err = state.New(state.Config{Tables: []state.Table{r.leases}}); err != nil {
+	if r.state, err = machine.New(machine.Config{Tables: []state.Table{r.leases}}); err != nil {
 		b.Fatal(err)
 	}
 	return r
@@ -37,7 +38,7 @@ func newReplica(b *testing.B) *replica {
 // entry encodes the next entry of the log.
 func (r *replica) entry(operations ...state.Operation) *raft.Log {
 	r.index++
-	e := state.Entry{Stamp: r.now, Wall: time.Unix(0, int64(r.now)), Operations: operations}
+	e := machine.Entry{Stamp: r.now, Wall: time.Unix(0, int64(r.now)), Operations: operations}
 	return &raft.Log{Index: r.index, Term: 1, Type: raft.LogCommand, Data: e.Append(nil)}
 }
 
@@ -51,7 +52,7 @@ func (r *replica) apply(l *raft.Log) []state.Result {
 
 func claimOf(n int) state.Operation {
 	c := &lease.Claim{Key: numbered("lease", int64(n)), Holder: fmt.Sprintf("host-%08d/1234567", n), TTL: time.Hour + time.Duration(n)}
-	return state.Operation{Table: state.LeaseTable, Data: c.Append(nil)}
+	return state.Operation{Table: machine.LeaseTable, Data: c.Append(nil)}
 }
 
 // crowd claims n leases, in entries of a thousand. Each expires a nanosecond after the

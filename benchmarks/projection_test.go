@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/config"
 )
 
 // A slice of BenchmarkProjection is long enough for an agent to update its table many
@@ -35,7 +34,7 @@ type spent struct {
 // a table of holders in SQLite and three that keep none. What a table still has to do
 // after a slice counts towards it, and is finished before the others' turn.
 func BenchmarkProjection(b *testing.B) {
-	rivals := []*cluster{newCluster(b, 3, config.NotifyOff), newCluster(b, 3, config.NotifySQLite)}
+	rivals := []*cluster{newCluster(b, 3, "off"), newCluster(b, 3, "sqlite")}
 	var claim [2]func(int) error
 	var idle [2]float64 // processor seconds per second
 	for i, c := range rivals {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 )
@@ -78,7 +79,7 @@ func (r *replica) extends() *raft.Log {
 	for i := range operations {
 		n := (int(r.index)*7919 + i*15485863) % million
 		e := &lease.Extend{Key: numbered("lease", int64(n)), Token: interrex.Token(n + 1), TTL: 2 * time.Hour}
-		operations[i] = state.Operation{Table: state.LeaseTable, Data: e.Append(nil)}
+		operations[i] = state.Operation{Table: machine.LeaseTable, Data: e.Append(nil)}
 	}
 	return r.entry(operations...)
 }

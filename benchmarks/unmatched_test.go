@@ -12,7 +12,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/config"
 )
 
 // unmatchedCallers are the callers whose claims nobody watches.
@@ -28,7 +27,7 @@ type watcher func(ctx context.Context, b *testing.B, n int, since uint64)
 func BenchmarkUnmatched(b *testing.B) {
 	for _, kind := range []string{"stream", "call", "events"} {
 		b.Run(kind, func(b *testing.B) {
-			c := newCluster(b, 1, config.NotifyOff)
+			c := newCluster(b, 1, "off")
 			defer c.end()
 			open := map[string]func(*testing.B, *cluster) watcher{"stream": onStreams, "call": withCalls, "events": withEvents}[kind](b, c)
 			ctx, cancel := context.WithCancel(b.Context())

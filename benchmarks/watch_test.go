@@ -12,7 +12,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/config"
 )
 
 // fanOut is how long a watch fan-out is measured.
@@ -37,7 +36,7 @@ func BenchmarkWatch(b *testing.B) {
 }
 
 func watchFanOut(b *testing.B, watchers int, every time.Duration) {
-	c := newCluster(b, 1, config.NotifyOff)
+	c := newCluster(b, 1, "off")
 	defer c.end()
 	a := newAudience(b, c, watchers)
 	defer a.end()

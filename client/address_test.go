@@ -17,6 +17,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -137,15 +138,15 @@ func TestAPortWithoutAnAnswerIsMute(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	if got := failure(t, "http", listener.Addr().String(), time.Millisecond); !errors.Is(got, errSilent) || strings.Contains(got.Error(), "TLS") {
+	if got := failure(t, "http", listener.Addr().String(), time.Millisecond); !errors.Is(got, callstream.ErrSilent) || strings.Contains(got.Error(), "TLS") {
 		t.Errorf("%v", got)
 	}
 }
 
 func TestAnAgentThatFallsSilentOnAStreamIsMute(t *testing.T) {
-	err := connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("protocol error: incomplete envelope: %w", errors.New(lostPing)))
-	lost := interrex.Errorf(interrex.ErrOutcomeUnknown, "the stream broke: %s", reason(err)).WithCause(err)
-	for _, got := range []string{reason(err), silence(err), silence(lost)} {
+	err := connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("protocol error: incomplete envelope: %w", errors.New("http2: client connection lost")))
+	lost := interrex.Errorf(interrex.ErrOutcomeUnknown, "the stream broke: %s", callstream.Reason(err)).WithCause(err)
+	for _, got := range []string{callstream.Reason(err), silence(err), silence(lost)} {
 		if got != "no answer" {
 			t.Errorf("it says: %s", got)
 		}

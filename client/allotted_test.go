@@ -13,9 +13,10 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/hold"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // TestWhateverIsDroppedNothingIsDoneTwice runs the names of real clients and real
@@ -106,9 +107,9 @@ type world struct {
 	t       *testing.T
 	rnd     *rand.Rand
 	now     int
-	log     []state.Entry
+	log     []machine.Entry
 	pending []parcel // in the leader's log, not committed
-	agents  []*statetest.Replica
+	agents  []*testreplica.Replica
 	applied []int
 	leader  int
 	parcels []parcel
@@ -134,13 +135,13 @@ func newWorld(t *testing.T, seed uint64) *world {
 		granted: map[interrex.Token]*wish{}, serials: map[string]*wish{},
 	}
 	for range 3 {
-		w.agents, w.applied = append(w.agents, statetest.NewReplica(t, worldTables)), append(w.applied, 0)
+		w.agents, w.applied = append(w.agents, testreplica.New(t, worldTables)), append(w.applied, 0)
 	}
 	w.calm = w.chance(2)
 	if w.chance(3) {
 		w.recover = 100 + w.rnd.IntN(200)
 	}
-	w.log = append(w.log, w.entry(state.Operation{Table: state.SystemTable, Data: (&state.SetSettings{Values: map[string]string{
+	w.log = append(w.log, w.entry(state.Operation{Table: machine.SystemTable, Data: (&machine.SetSettings{Values: map[string]string{
 		"requests.names": "6", "requests.name-records": "12", "requests.records": "4", "requests.window": "8", "requests.name-age": "1h", "requests.record-age": "30m",
 	}}).Append(nil)}))
 	for i := range w.agents { // revision 0 would say that nothing is known
@@ -157,9 +158,9 @@ func newWorld(t *testing.T, seed uint64) *world {
 }
 
 // entry is one that the leader writes now.
-func (w *world) entry(ops ...state.Operation) state.Entry {
+func (w *world) entry(ops ...state.Operation) machine.Entry {
 	stamp := state.Time(w.now) * state.Time(time.Minute)
-	return state.Entry{Stamp: stamp, Wall: statetest.Wall(stamp), Operations: ops}
+	return machine.Entry{Stamp: stamp, Wall: testreplica.Wall(stamp), Operations: ops}
 }
 
 func (w *world) chance(n int) bool { return w.rnd.IntN(n) == 0 }
@@ -214,7 +215,7 @@ func (w *world) learn(index int, results []state.Result) {
 		if w.closed[op.RequestID] {
 			w.t.Errorf("request %d is done under %s, whose name was said to be gone", a.serial, op.RequestID)
 		}
-		if op.Table == state.LeaseTable {
+		if op.Table == machine.LeaseTable {
 			w.granted[interrex.Token(res.Revision)] = a
 		}
 	}
@@ -222,7 +223,7 @@ func (w *world) learn(index int, results []state.Result) {
 
 // allot is the opening of a name, by a client that waits for it.
 func (w *world) allot(c *worldClient, bits uint64) (string, interrex.Revision, error) {
-	op := state.Operation{Table: state.SystemTable, Caller: c.caller, Origin: c.origin, Data: (&state.OpenName{Bits: bits}).Append(nil)}
+	op := state.Operation{Table: machine.SystemTable, Caller: c.caller, Origin: c.origin, Data: (&machine.OpenName{Bits: bits}).Append(nil)}
 	if w.chance(5) {
 		return "", 0, interrex.Errorf(interrex.ErrOutcomeUnknown, "lost on the way")
 	}
@@ -233,7 +234,7 @@ func (w *world) allot(c *worldClient, bits uint64) (string, interrex.Revision, e
 	case res.Err != nil:
 		return "", 0, res.Err
 	}
-	opened := res.Reply.(*state.OpenedName)
+	opened := res.Reply.(*machine.OpenedName)
 	return opened.Name, opened.Revision, nil
 }
 
@@ -355,11 +356,11 @@ func (w *world) recovery() {
 	w.epoch++
 	w.recoveries++
 	for i := range w.agents {
-		w.agents[i], w.applied[i] = statetest.NewReplica(w.t, worldTables), 0
+		w.agents[i], w.applied[i] = testreplica.New(w.t, worldTables), 0
 		w.advance(i, at)
 	}
 	w.leader = survivor
-	w.commit(state.Operation{Table: state.SystemTable, Data: (&state.Recover{ClusterID: "30303030303030303030303030303030", Bits: uint64(w.now), Survivor: "a", Incarnation: "i"}).Append(nil)})
+	w.commit(state.Operation{Table: machine.SystemTable, Data: (&machine.Recover{ClusterID: "30303030303030303030303030303030", Bits: uint64(w.now), Survivor: "a", Incarnation: "i"}).Append(nil)})
 }
 
 // act is what a client does in a step.
@@ -394,7 +395,7 @@ func (w *world) begin(c *worldClient) {
 	table, data := testtable.RegisterTable, testtable.Set(fmt.Sprint("k", w.rnd.IntN(5)), text, 0)
 	if c.names != nil && w.chance(2) {
 		k := interrex.Key{Namespace: "default", Name: fmt.Sprint("l", w.rnd.IntN(3))}
-		table, data = state.LeaseTable, (&lease.Claim{Key: k, Holder: text, TTL: 3 * time.Minute}).Append(nil)
+		table, data = machine.LeaseTable, (&lease.Claim{Key: k, Holder: text, TTL: 3 * time.Minute}).Append(nil)
 	}
 	a.make = func() state.Operation {
 		return state.Operation{Table: table, Caller: c.caller, Origin: c.origin, Data: data, Minted: []byte(text)}
@@ -521,9 +522,9 @@ func (w *world) harm(c *worldClient) {
 	victim := fmt.Sprintf("%d-%016x", 1+w.rnd.IntN(50), w.rnd.Uint64())
 	switch w.rnd.IntN(6) {
 	case 0:
-		op.Table, op.Data = state.SystemTable, (&state.OpenName{Bits: w.rnd.Uint64() | 1}).Append(nil)
+		op.Table, op.Data = machine.SystemTable, (&machine.OpenName{Bits: w.rnd.Uint64() | 1}).Append(nil)
 		if res := w.commit(op)[0]; res.Err == nil {
-			c.evil = append(c.evil, res.Reply.(*state.OpenedName).Name)
+			c.evil = append(c.evil, res.Reply.(*machine.OpenedName).Name)
 		}
 		return
 	case 1, 2:
@@ -536,7 +537,7 @@ func (w *world) harm(c *worldClient) {
 	case 4:
 		op.RequestID, op.Mark = fmt.Sprint(victim, ".", 5000), 5000
 	case 5:
-		op.Table, op.Data = state.SystemTable, (&state.Retire{Name: victim, Mark: 1 << 60}).Append(nil)
+		op.Table, op.Data = machine.SystemTable, (&machine.Retire{Name: victim, Mark: 1 << 60}).Append(nil)
 	}
 	w.commit(op)
 }

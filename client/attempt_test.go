@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"testing"
 	"time"
@@ -96,16 +95,5 @@ func TestACallerThatGoesAmidACallIsNoReasonEither(t *testing.T) {
 	r := &request{procedure: interrexv1.LeaseServiceGetProcedure, Options: Options{limit: time.Minute}}
 	if _, err := c.single(ctx, r); !moves(interrex.KindOf(err)) || c.endpoint() != p {
 		t.Errorf("the agent was left %v: %v", c.endpoint() != p, err)
-	}
-}
-
-func TestWhatAStoppingAgentHasNotReadHasNotHappened(t *testing.T) {
-	s := &Stream{config: StreamConfig{BaseURL: "http://a"}}
-	stops := interrex.Errorf(interrex.ErrDraining, "this agent is stopping; nothing has happened")
-	if err := s.lost(wire.Error(stops)); !errors.Is(err, interrex.ErrDraining) {
-		t.Errorf("of an agent that stops: %v", err)
-	}
-	if err := s.lost(io.ErrUnexpectedEOF); !errors.Is(err, interrex.ErrOutcomeUnknown) {
-		t.Errorf("of a connection that broke: %v", err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -24,7 +24,7 @@ func (nowhere) Do(*http.Request) (*http.Response, error) { return nil, errors.Ne
 // The stream may end before it has seen that there is something to send.
 func TestAStreamThatIsClosedAtOnceAnswersEachCallOnce(t *testing.T) {
 	for range 200 {
-		s, err := NewStream(StreamConfig{HTTP: nowhere{}, BaseURL: "http://x"})
+		s, err := callstream.New(callstream.Config{HTTP: nowhere{}, BaseURL: "http://x"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,22 +37,6 @@ func TestAStreamThatIsClosedAtOnceAnswersEachCallOnce(t *testing.T) {
 		if abandon(0); once != 1 || answers.Load() != 1 {
 			t.Fatalf("a call is answered %d times, and %d times once it was given up", once, answers.Load())
 		}
-	}
-}
-
-func TestWhatABreakHasAnsweredIsNotAnsweredAgain(t *testing.T) {
-	s := lying(t, 10)
-	s.config.Logger = silent.Logger{}
-	c, answer := s.submitted()
-	if s.broken(errors.New("it broke"), 0); !errors.Is(*answer, interrex.ErrUnavailable) {
-		t.Errorf("%v", *answer)
-	}
-	*answer = nil
-	if s.abandon(c, context.Canceled); *answer != nil {
-		t.Errorf("it is answered again: %v", *answer)
-	}
-	if _, next := s.submitted(); !errors.Is(*next, interrex.ErrUnavailable) || interrex.RetryAfter(*next) <= 0 {
-		t.Errorf("the next call does not wait before another connection: %v", *next)
 	}
 }
 

@@ -72,8 +72,8 @@ type Options struct {
 	hear      func(interrex.Revision)
 }
 
-// Message is a pointer to a generated message T.
-type Message[T any] interface {
+// generated is a pointer to a generated message T.
+type generated[T any] interface {
 	*T
 	proto.Message
 }
@@ -84,7 +84,7 @@ type Message[T any] interface {
 //
 // A method that reads, is harmless to repeat, or is recorded is retried at one
 // agent after another until it is answered, within Config.Timeout and ctx.
-func Call[Q, A any, PQ Message[Q], PA Message[A]](ctx context.Context, by Caller, procedure string, in PQ, o Options) (PA, error) {
+func Call[Q, A any, PQ generated[Q], PA generated[A]](ctx context.Context, by Caller, procedure string, in PQ, o Options) (PA, error) {
 	c, err := clientOf(ctx, by)
 	if err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func Call[Q, A any, PQ Message[Q], PA Message[A]](ctx context.Context, by Caller
 // doer makes the attempts of a request: see Client.do and Client.attempt.
 type doer func(context.Context, *request) ([]byte, error)
 
-func ask[A any, PA Message[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
+func ask[A any, PA generated[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
 	out := PA(new(A))
 	if err := callInto(ctx, do, procedure, in, out, o); err != nil {
 		return nil, err
@@ -343,11 +343,11 @@ func (c *Client) singleAt(ctx context.Context, p *endpoint, r *request) ([]byte,
 	return c.send(ctx, limit, p, p.stream, r, op)
 }
 
-// carrier sends an operation to an agent; Stream and unary implement it.
+// carrier sends an operation to an agent; callstream.Stream and unary implement it.
 type carrier interface {
-	// call waits for the response until ctx ends, and at most for limit. Its errors
-	// are those of Stream.Call.
-	call(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error)
+	// CallWithin waits for the response until ctx ends, and at most for limit. Its errors
+	// are those of callstream.Stream.Call.
+	CallWithin(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error)
 }
 
 // send sets the mark of an attempt that is numbered by a name.
@@ -355,7 +355,7 @@ func (c *Client) send(ctx context.Context, limit time.Duration, p *endpoint, by 
 	if op.RequestId != "" {
 		op.Mark = c.names.mark(op.RequestId)
 	}
-	answer, err := by.call(ctx, limit, op)
+	answer, err := by.CallWithin(ctx, limit, op)
 	p.note(ctx, err)
 	return answer, r.known(ctx, err)
 }

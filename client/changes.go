@@ -23,18 +23,18 @@ func (c Calls) Changes() interrex.Changes { return changes(c) }
 
 type changes struct{ by Caller }
 
-func (c changes) Append(ctx context.Context, r interrex.AppendRequest) (interrex.AppendAnswer, error) {
+func (c changes) Append(ctx context.Context, r interrex.AppendRequest) (interrex.Answer[interrex.Change], error) {
 	if len(r.Data) == 0 {
-		return interrex.AppendAnswer{}, interrex.Errorf(interrex.ErrInvalid, "data: missing: give any JSON value, which may be null")
+		return interrex.Answer[interrex.Change]{}, interrex.Errorf(interrex.ErrInvalid, "data: missing: give any JSON value, which may be null")
 	}
 	m, err := Call[interrexv1.ChangeServiceAppendRequest, interrexv1.ChangeServiceAppendResponse](ctx, c.by, interrexv1.ChangeServiceAppendProcedure,
 		&interrexv1.ChangeServiceAppendRequest{Json: string(r.Data), Tags: r.Tags},
 		Options{RequestID: r.RequestID, Attempt: r.Attempt, Fence: r.Fence})
 	if err != nil {
-		return interrex.AppendAnswer{}, err
+		return interrex.Answer[interrex.Change]{}, err
 	}
 	made, err := changeFrom(m.GetChange())
-	return interrex.AppendAnswer{Change: made, Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, understood(err)
+	return interrex.Answer[interrex.Change]{Value: made, Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, understood(err)
 }
 
 func (c changes) Get(ctx context.Context, r interrex.Revision) (interrex.Change, error) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/accesstoken"
+	"github.com/interrex/interrex/internal/callstream"
 )
 
 // An idle connection is pinged after pingAfter, and closed if there is no response:
@@ -27,7 +28,7 @@ type endpoint struct {
 	url     string
 	http    *http.Client // for streams
 	calls   *http.Client // for unary calls; those of a one-shot client, which are few and bounded, are not cut short by pings
-	stream  *Stream
+	stream  *callstream.Stream
 	watches *watchStreams
 	epochs  *epochs
 	engine  interrexv1.EngineServiceClient
@@ -53,7 +54,7 @@ func newEndpoint(s string, files *trust, c Config, e *epochs) (*endpoint, error)
 	if a.scheme == "unix" {
 		p.url = "http://localhost"
 	}
-	p.stream, err = NewStream(StreamConfig{HTTP: p.http, BaseURL: p.url, Logger: c.Logger, Accept: e.accept})
+	p.stream, err = callstream.New(callstream.Config{HTTP: p.http, BaseURL: p.url, Logger: c.Logger, Accept: e.accept})
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,7 @@ func (kv KV) Put(ctx context.Context, key string, value []byte, version string, 
 		q.Resource.Version = ""
 	}
 	a, err := Through(kv.By).Resources().Write(ctx, q)
-	return Value{Key: key, Namespace: q.Resource.ID.Tenancy.Namespace, Value: slices.Clone(value), Version: a.Resource.Version}, kv.named(err)
+	return Value{Key: key, Namespace: q.Resource.ID.Tenancy.Namespace, Value: slices.Clone(value), Version: a.Value.Version}, kv.named(err)
 }
 
 // Delete deletes a key: any version of it, or only that one. Deleting a missing
@@ -75,7 +75,7 @@ func (kv KV) Clear(ctx context.Context, prefix string, o Options) (int, error) {
 	a, err := Through(kv.By).Resources().Clear(ctx, interrex.ClearResourcesRequest{
 		ResourceSelection: kv.selection(prefix), RequestID: o.RequestID, Attempt: o.Attempt, Fence: o.Fence,
 	})
-	return a.Deleted, kv.named(err)
+	return a.Value, kv.named(err)
 }
 
 // List returns all keys with a prefix and their values, in order, and the

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -46,10 +47,6 @@ func newPlainly(t *http.Transport, clear bool) plainly {
 	return p
 }
 
-// errSilent ends a connection on which nothing was received for pingAfter and
-// pingTimeout.
-var errSilent = errors.New("no answer")
-
 // noApplicationProtocol is the text of the TLS alert of a port that does not serve
 // HTTP; the alert has no type.
 const noApplicationProtocol = "tls: no application protocol"
@@ -70,8 +67,8 @@ func (p plainly) RoundTrip(r *http.Request) (*http.Response, error) {
 	case strings.HasSuffix(err.Error(), noApplicationProtocol):
 		err = fmt.Errorf("%s serves TLS but not HTTP: if it is a cluster port, use the port of the API: %w", host, err)
 	case wire.NeverLeft(err):
-	case isSilent(err):
-		err = errSilent
+	case callstream.IsSilent(err):
+		err = callstream.ErrSilent
 	case !p.received.Load() && p.hungUp.Load() && p.servesTLS(r.Context(), host):
 		err = fmt.Errorf("%s serves TLS: use https://%s; if it is a cluster port, use the port of the API: %w", host, host, wire.ErrServesTLS)
 	case !p.received.Load() && p.hungUp.Load():
@@ -97,16 +94,6 @@ func (p plainly) servesTLS(ctx context.Context, host string) bool {
 	var cert *tls.CertificateVerificationError
 	var alert *net.OpError
 	return err == nil || errors.As(err, &cert) || errors.As(err, &alert) && alert.Op == "remote error"
-}
-
-// lostPing is the text of net/http's error for a ping without a response; the error
-// has no type.
-const lostPing = "http2: client connection lost"
-
-// isSilent reports whether err says that a ping was not answered. If a stream was open,
-// libraries have prepended more text.
-func isSilent(err error) bool {
-	return errors.Is(err, errSilent) || strings.HasSuffix(err.Error(), lostPing)
 }
 
 // watchedConn is a connection that records whether anything was received, and whether

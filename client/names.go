@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/hold"
 )
 
@@ -159,7 +160,7 @@ func (s *names) number(n *name, waits bool) (hold.ID, error) {
 	defer s.mu.Unlock()
 	if n.next == n.mark+window {
 		e := interrex.Errorf(interrex.ErrOverloaded, "request %s.%d is still open, and %d were numbered after it", n.text, n.mark, window-1)
-		e.RetryAfter = overloadPause
+		e.RetryAfter = callstream.OverloadPause
 		return hold.ID{}, e
 	}
 	number, knew := n.next, max(n.at, interrex.Revision(s.heard.Load()))

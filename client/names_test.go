@@ -10,10 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/hold"
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/wire"
@@ -266,41 +264,6 @@ func TestAGoneNameIsNotGivenBackNorUsedByTheNextWaiter(t *testing.T) {
 	}
 }
 
-func TestAMessageHoldsWhatWaitsWithinItsBounds(t *testing.T) {
-	s := &Stream{open: map[uint64]*call{}}
-	put := func(bytes int) {
-		op := &interrexv1.Operation{Id: uint64(len(s.waiting) + 1), Body: make([]byte, bytes)}
-		s.waiting = append(s.waiting, &call{op: op})
-	}
-	for range 1500 {
-		put(10)
-	}
-	s.waiting[3].op = nil // its caller has gone
-	s.cancels = []uint64{77}
-	s.lastID = 1500
-	m := &interrexv1.OperateRequest{}
-	s.take(m)
-	if ops := m.Operations; len(ops) != maxOperations || m.Cancels[0] != 77 || ops[3].Id != 5 || len(s.open) != maxOperations || len(s.waiting) != 1500-maxOperations-1 {
-		t.Errorf("%d operations, %d open, %d wait", len(ops), len(s.open), len(s.waiting))
-	}
-	s.waiting = nil
-	for range 10 {
-		put(200 << 10)
-	}
-	total := 0
-	for range 3 {
-		m := &interrexv1.OperateRequest{}
-		s.take(m)
-		total += len(m.Operations)
-		if size := proto.Size(m); size > maxMessage+1<<10 {
-			t.Errorf("a message of %d bytes", size)
-		}
-	}
-	if total != 10 || len(s.waiting) != 0 {
-		t.Errorf("%d operations in 3 messages, %d wait", total, len(s.waiting))
-	}
-}
-
 func TestEpochsAreReadFromTheirNumberAndTheirBits(t *testing.T) {
 	for _, c := range []struct {
 		seen, then string
@@ -332,10 +295,10 @@ func TestACallWaitsForRoomInTheWindow(t *testing.T) {
 	for range window - 1 {
 		mustOpen(t, d.names, false).Done()
 	}
-	if _, err := d.number(t.Context(), time.Now().Add(5*overloadPause)); !errors.Is(err, interrex.ErrOverloaded) {
+	if _, err := d.number(t.Context(), time.Now().Add(5*callstream.OverloadPause)); !errors.Is(err, interrex.ErrOverloaded) {
 		t.Errorf("got %v", err)
 	}
-	time.AfterFunc(overloadPause, first.Done)
+	time.AfterFunc(callstream.OverloadPause, first.Done)
 	if id, err := d.number(t.Context(), time.Now().Add(time.Minute)); err != nil {
 		t.Error(err)
 	} else {

@@ -37,35 +37,35 @@ func (r resources) Read(ctx context.Context, id interrex.ResourceID, o interrex.
 	return found, interrex.Revision(m.GetRevision()), understood(err)
 }
 
-func (r resources) Write(ctx context.Context, q interrex.WriteResourceRequest) (interrex.WriteResourceAnswer, error) {
+func (r resources) Write(ctx context.Context, q interrex.WriteResourceRequest) (interrex.Answer[interrex.Resource], error) {
 	o := under(q.RequestID, q.Attempt)
 	o.Fence = q.Fence
 	m, err := ask[interrexv1.ResourceServiceWriteResponse](ctx, r.do, interrexv1.ResourceServiceWriteProcedure, &interrexv1.ResourceServiceWriteRequest{
 		Resource: wire.Resource(q.Resource), Strict: q.Strict, Overwrite: q.Overwrite,
 	}, o)
 	if err != nil {
-		return interrex.WriteResourceAnswer{}, err
+		return interrex.Answer[interrex.Resource]{}, err
 	}
 	written, err := wire.FromResource(m.GetResource())
-	return interrex.WriteResourceAnswer{Resource: written, Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, understood(err)
+	return interrex.Answer[interrex.Resource]{Value: written, Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, understood(err)
 }
 
-func (r resources) Delete(ctx context.Context, q interrex.DeleteResourceRequest) (interrex.DeleteResourceAnswer, error) {
+func (r resources) Delete(ctx context.Context, q interrex.DeleteResourceRequest) (interrex.Answer[struct{}], error) {
 	o := under(q.RequestID, q.Attempt)
 	o.Fence = q.Fence
 	m, err := ask[interrexv1.ResourceServiceDeleteResponse](ctx, r.do, interrexv1.ResourceServiceDeleteProcedure, &interrexv1.ResourceServiceDeleteRequest{
 		Id: wire.ResourceID(q.ID), Version: q.Version, Strict: q.Strict,
 	}, o)
-	return interrex.DeleteResourceAnswer{Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
+	return interrex.Answer[struct{}]{Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
 }
 
-func (r resources) Clear(ctx context.Context, q interrex.ClearResourcesRequest) (interrex.ClearResourcesAnswer, error) {
+func (r resources) Clear(ctx context.Context, q interrex.ClearResourcesRequest) (interrex.Answer[int], error) {
 	o := under(q.RequestID, q.Attempt)
 	o.Fence = q.Fence
 	m, err := ask[interrexv1.ResourceServiceClearResponse](ctx, r.do, interrexv1.ResourceServiceClearProcedure, &interrexv1.ResourceServiceClearRequest{
 		Type: wire.ResourceType(q.Type), Tenancy: wire.Tenancy(q.Tenancy), NamePrefix: q.NamePrefix,
 	}, o)
-	return interrex.ClearResourcesAnswer{Deleted: int(m.GetDeleted()), Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
+	return interrex.Answer[int]{Value: int(m.GetDeleted()), Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
 }
 
 func (r resources) List(ctx context.Context, q interrex.ListResourcesRequest) (interrex.Page[interrex.Resource], error) {

@@ -16,8 +16,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -27,13 +27,13 @@ func h2c() *http.Client {
 	return &http.Client{Transport: t}
 }
 
-func newStream(t testing.TB, url string, change func(*client.StreamConfig)) *client.Stream {
+func newStream(t testing.TB, url string, change func(*callstream.Config)) *callstream.Stream {
 	t.Helper()
-	c := client.StreamConfig{HTTP: h2c(), BaseURL: url}
+	c := callstream.Config{HTTP: h2c(), BaseURL: url}
 	if change != nil {
 		change(&c)
 	}
-	s, err := client.NewStream(c)
+	s, err := callstream.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func get() *interrexv1.Operation {
 }
 
 // inFlight makes calls and returns their errors once all are answered.
-func inFlight(t testing.TB, s *client.Stream, n int, op func(n int) *interrexv1.Operation) func() []error {
+func inFlight(t testing.TB, s *callstream.Stream, n int, op func(n int) *interrexv1.Operation) func() []error {
 	errs := make([]error, n)
 	var all sync.WaitGroup
 	for i := range n {
@@ -186,7 +186,7 @@ func TestACallerThatHasGoneLeavesRoomForTheNext(t *testing.T) {
 			return granted(op)
 		}
 	})
-	s := newStream(t, a.URL, func(c *client.StreamConfig) { c.MaxOpen = 1 })
+	s := newStream(t, a.URL, func(c *callstream.Config) { c.MaxOpen = 1 })
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		eventually(t, "the operation is there", func() bool { return len(a.received()) == 1 })
@@ -212,7 +212,7 @@ func (blocked) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestAFullStreamIsOverloaded(t *testing.T) {
 	a := startAgent(t)
 	a.set(func(a *agent) { a.answer = func(*operation) *interrexv1.Answer { return nil } })
-	s := newStream(t, a.URL, func(c *client.StreamConfig) { c.MaxOpen = 3 })
+	s := newStream(t, a.URL, func(c *callstream.Config) { c.MaxOpen = 3 })
 	all := inFlight(t, s, 3, revoke)
 	eventually(t, "all sent", func() bool { return len(a.received()) == 3 })
 	if _, err := s.Call(t.Context(), revoke(4)); !errors.Is(err, interrex.ErrOverloaded) {
@@ -247,7 +247,7 @@ func TestARefusedStreamRefusesItsCalls(t *testing.T) {
 
 func TestNothingIsSentToAnAgentWhoseHeadersAreNotAccepted(t *testing.T) {
 	a := startAgent(t)
-	s := newStream(t, a.URL, func(c *client.StreamConfig) {
+	s := newStream(t, a.URL, func(c *callstream.Config) {
 		c.Accept = func(http.Header) error { return interrex.Errorf(interrex.ErrUnavailable, "another cluster") }
 	})
 	if _, err := s.Call(t.Context(), revoke(1)); !errors.Is(err, interrex.ErrUnavailable) {
@@ -259,7 +259,7 @@ func TestNothingIsSentToAnAgentWhoseHeadersAreNotAccepted(t *testing.T) {
 }
 
 func TestNothingHasHappenedWhenNoConnectionCameAbout(t *testing.T) {
-	s := newStream(t, "http://192.0.2.1:1", func(c *client.StreamConfig) { c.HTTP = &http.Client{Transport: blocked{}} })
+	s := newStream(t, "http://192.0.2.1:1", func(c *callstream.Config) { c.HTTP = &http.Client{Transport: blocked{}} })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := s.Call(ctx, revoke(1)); !errors.Is(err, interrex.ErrTimeout) {
@@ -269,7 +269,7 @@ func TestNothingHasHappenedWhenNoConnectionCameAbout(t *testing.T) {
 
 func TestAnAgentThatSendsNoHeadersIsNotThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStream(t, "http://192.0.2.1:1", func(c *client.StreamConfig) { c.HTTP = &http.Client{Transport: blocked{}} })
+		s := newStream(t, "http://192.0.2.1:1", func(c *callstream.Config) { c.HTTP = &http.Client{Transport: blocked{}} })
 		begin := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -281,8 +281,8 @@ func TestAnAgentThatSendsNoHeadersIsNotThere(t *testing.T) {
 }
 
 func TestAStreamSaysWhatItLacks(t *testing.T) {
-	for _, c := range []client.StreamConfig{{}, {HTTP: http.DefaultClient}, {HTTP: http.DefaultClient, BaseURL: "x", MaxOpen: -1}} {
-		if _, err := client.NewStream(c); err == nil {
+	for _, c := range []callstream.Config{{}, {HTTP: http.DefaultClient}, {HTTP: http.DefaultClient, BaseURL: "x", MaxOpen: -1}} {
+		if _, err := callstream.New(c); err == nil {
 			t.Errorf("%+v was taken", c)
 		}
 	}

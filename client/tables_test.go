@@ -135,13 +135,13 @@ func TestEveryFieldOfATablesAnswerIsRead(t *testing.T) {
 	stored := interrex.Resource{ID: wire.ValueID("", "k"), Version: "7", Data: value(t, "v")}
 	answer(&interrexv1.ResourceServiceWriteResponse{Resource: wire.Resource(stored), Replayed: true, Revision: 9})
 	written, err := c.Resources().Write(ctx, interrex.WriteResourceRequest{Resource: stored})
-	equal("write", written, interrex.WriteResourceAnswer{Resource: stored, Replayed: true, Revision: 9}, err)
+	equal("write", written, interrex.Answer[interrex.Resource]{Value: stored, Replayed: true, Revision: 9}, err)
 	answer(&interrexv1.ResourceServiceDeleteResponse{Replayed: true, Revision: 9})
 	deleted, err := c.Resources().Delete(ctx, interrex.DeleteResourceRequest{ID: stored.ID})
-	equal("delete", deleted, interrex.DeleteResourceAnswer{Replayed: true, Revision: 9}, err)
+	equal("delete", deleted, interrex.Answer[struct{}]{Replayed: true, Revision: 9}, err)
 	answer(&interrexv1.ResourceServiceClearResponse{Deleted: 3, Replayed: true, Revision: 9})
 	cleared, err := c.Resources().Clear(ctx, interrex.ClearResourcesRequest{})
-	equal("clear", cleared, interrex.ClearResourcesAnswer{Deleted: 3, Replayed: true, Revision: 9}, err)
+	equal("clear", cleared, interrex.Answer[int]{Value: 3, Replayed: true, Revision: 9}, err)
 	answer(&interrexv1.ResourceServiceReadResponse{Resource: wire.Resource(stored), Revision: 9})
 	found, revision, err := c.Resources().Read(ctx, stored.ID, interrex.ReadOptions{})
 	equal("read", found, stored, err)
@@ -158,7 +158,7 @@ func TestEveryFieldOfATablesAnswerIsRead(t *testing.T) {
 	change := interrex.Change{Revision: 8, Kind: "user", Key: "k", Tags: []string{"t"}, Time: when, Data: []byte(`{"a":"b"}`)}
 	answer(&interrexv1.ChangeServiceAppendResponse{Change: shown, Replayed: true, Revision: 8})
 	appended, err := c.Changes().Append(ctx, interrex.AppendRequest{Data: []byte("null")})
-	equal("append", appended, interrex.AppendAnswer{Change: change, Replayed: true, Revision: 8}, err)
+	equal("append", appended, interrex.Answer[interrex.Change]{Value: change, Replayed: true, Revision: 8}, err)
 	answer(&interrexv1.ChangeServiceListResponse{Items: []*interrexv1.Change{shown}, First: 1, Last: 8, AtStart: true, AtEnd: true, Revision: 9})
 	changes, err := c.Changes().List(ctx, interrex.ListChangesRequest{})
 	equal("changes", changes, interrex.ChangePage{Items: []interrex.Change{change}, First: 1, Last: 8, AtStart: true, AtEnd: true, Revision: 9}, err)
@@ -173,10 +173,10 @@ func TestEveryFieldOfATablesAnswerIsRead(t *testing.T) {
 	if !errors.Is(err, interrex.ErrConflict) {
 		t.Errorf("a command that is refused: %v", err)
 	}
-	equal("propose", proposed, interrex.ProposalAnswer{Reply: []byte("r"), Replayed: true, Revision: 9}, nil)
+	equal("propose", proposed, interrex.Answer[[]byte]{Value: []byte("r"), Replayed: true, Revision: 9}, nil)
 	answer(&interrexv1.GroupResponse{Replayed: true, Revision: 9})
 	group, err := c.Group(ctx, []proto.Message{&interrexv1.ClaimRequest{}}, client.Options{})
-	equal("group", group, client.GroupAnswer{Replayed: true, Revision: 9}, err)
+	equal("group", group, interrex.Answer[[]proto.Message]{Replayed: true, Revision: 9}, err)
 }
 
 func TestAListOfKeysGoesOnToItsEnd(t *testing.T) {

@@ -23,7 +23,7 @@ type unary struct {
 }
 
 // call makes the unary call for an operation.
-func (u unary) call(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error) {
+func (u unary) CallWithin(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	m := proto.Clone(u.request.message)

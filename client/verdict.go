@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -42,10 +43,10 @@ func silence(err error) string {
 		return "permission denied: run this as the agent's user"
 	case errors.As(err, &errno):
 		return errno.Error()
-	case errors.Is(err, context.DeadlineExceeded), isSilent(err):
+	case errors.Is(err, context.DeadlineExceeded), callstream.IsSilent(err):
 		return "no answer"
 	case errors.As(err, &call):
-		return reason(call)
+		return callstream.Reason(call)
 	case errors.As(err, &e) && errors.As(e.Unwrap(), &e):
 		return e.Message
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/fifo"
 	"github.com/interrex/interrex/internal/wire"
 )
@@ -156,7 +157,7 @@ func (w *Watch[E]) Disconnected() (since time.Time, why error) {
 	var all []error
 	for _, p := range w.c.endpoints {
 		if err := w.said[p]; err != nil {
-			text := strings.TrimPrefix(reason(err), string(interrex.ErrUnavailable)+": ")
+			text := strings.TrimPrefix(callstream.Reason(err), string(interrex.ErrUnavailable)+": ")
 			texts, all = append(texts, p.address.String()+": "+text), append(all, err)
 		}
 	}

@@ -12,8 +12,12 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/wire"
 )
+
+// maxItems is the maximum number of watches that one message opens, closes and credits.
+const maxItems = 1024
 
 // watchStream is one connection that carries watches.
 type watchStream struct {
@@ -116,11 +120,11 @@ func (st *watchStream) connect() error {
 	ctx, cancel := context.WithCancel(st.life)
 	defer cancel()
 	conn := st.of.service.Watch(ctx)
-	err := (&conversation[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]{
-		conn: conn, accept: st.of.accept,
-		send:    func(ctx context.Context) error { return st.send(ctx, conn) },
-		deliver: st.deliver,
-	}).run(ctx, cancel)
+	err := (&callstream.Conversation[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]{
+		Conn: conn, Accept: st.of.accept,
+		Send:    func(ctx context.Context) error { return st.send(ctx, conn) },
+		Deliver: st.deliver,
+	}).Run(ctx, cancel)
 	if errors.Is(err, io.EOF) {
 		err = interrex.Errorf(interrex.ErrUnavailable, "the agent has ended the watch")
 	}
@@ -251,11 +255,11 @@ func (st *watchStream) pick() *interrexv1.StreamServiceWatchRequest {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	m := &interrexv1.StreamServiceWatchRequest{}
-	room := maxOperations
+	room := maxItems
 	m.Closes, room = move(&st.next.Closes, room)
 	m.Opens, room = move(&st.next.Opens, room)
 	m.Credits, room = move(&st.next.Credits, room)
-	if room == maxOperations {
+	if room == maxItems {
 		return nil
 	}
 	return m

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/callstream"
 )
 
 // Limits of one stream of watches, which agents enforce.
@@ -57,7 +58,7 @@ func newWatchStreams(h connect.HTTPClient, url string, accept func(http.Header) 
 	s := &watchStreams{
 		// An event for many watches is sent once: compression would cost more
 		// than it saves.
-		service: interrexv1.NewStreamServiceClient(joining{h}, url, connect.WithAcceptCompression("gzip", nil, nil)),
+		service: interrexv1.NewStreamServiceClient(callstream.Join(h), url, connect.WithAcceptCompression("gzip", nil, nil)),
 		accept:  accept,
 	}
 	s.life, s.end = context.WithCancel(context.Background())

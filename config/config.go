@@ -165,9 +165,15 @@ type Notify struct {
 
 // The words of Notify.LeaseHolders that are not a file.
 const (
-	NotifySQLite = "sqlite"
-	NotifyOff    = "off"
+	notifySQLite = "sqlite"
+	notifyOff    = "off"
 )
+
+// Off reports whether nothing is copied.
+func (n Notify) Off() bool { return n.LeaseHolders == notifyOff }
+
+// SQLite reports whether the copy is a file in the data directory.
+func (n Notify) SQLite() bool { return n.LeaseHolders == notifySQLite }
 
 // Logging is what is logged and how.
 type Logging struct {
@@ -183,8 +189,8 @@ type Logging struct {
 
 // The names of Cluster.Timing.
 const (
-	TimingLAN = "lan"
-	TimingWAN = "wan"
+	timingLAN = "lan"
+	timingWAN = "wan"
 )
 
 // Default returns the configuration of an agent that sets nothing.
@@ -192,7 +198,7 @@ func Default() Config {
 	return Config{
 		Agent:   Agent{DataDir: "/var/lib/interrex"},
 		API:     API{Listen: "127.0.0.1:7400"},
-		Cluster: Cluster{Listen: "0.0.0.0:7401", Timing: TimingLAN},
+		Cluster: Cluster{Listen: "0.0.0.0:7401", Timing: timingLAN},
 		Raft: Raft{
 			Enabled:           On,
 			NoLeaderTimeout:   time.Minute,
@@ -201,7 +207,7 @@ func Default() Config {
 			SnapshotThreshold: 8192,
 		},
 		Features: Features{Leases: On, Resources: On, Changes: On, Webhooks: On, Backstop: Off},
-		Notify:   Notify{LeaseHolders: NotifySQLite},
+		Notify:   Notify{LeaseHolders: notifySQLite},
 		Logging:  Logging{Level: "info", Config: "<root>=INFO", Format: "auto"},
 	}
 }
@@ -245,7 +251,7 @@ func (c Config) WithDefaults() Config {
 		c.Features.Backstop = Off
 	}
 	if c.Notify.LeaseHolders == "" {
-		c.Notify.LeaseHolders = NotifyOff
+		c.Notify.LeaseHolders = notifyOff
 	}
 	if c.Logging.Level == "" {
 		c.Logging.Level = d.Logging.Level

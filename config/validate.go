@@ -70,8 +70,8 @@ func (a API) validate(enrols bool) error {
 
 func (c Cluster) validate() error {
 	var all []error
-	if c.Timing != "" && c.Timing != TimingLAN && c.Timing != TimingWAN {
-		all = append(all, fmt.Errorf("cluster.timing: %q is neither %s nor %s", c.Timing, TimingLAN, TimingWAN))
+	if c.Timing != "" && c.Timing != timingLAN && c.Timing != timingWAN {
+		all = append(all, fmt.Errorf("cluster.timing: %q is neither %s nor %s", c.Timing, timingLAN, timingWAN))
 	}
 	if c.BootstrapExpect < 0 || c.BootstrapExpect > maxBootstrapExpect {
 		all = append(all, fmt.Errorf("cluster.bootstrap-expect: 0 to %d are allowed, not %d", maxBootstrapExpect, c.BootstrapExpect))

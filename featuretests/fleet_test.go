@@ -85,7 +85,7 @@ func (f *fleet) member(ca *certificates.CA, i, port int, join []string, change f
 	c.Cluster.Listen = join[i]
 	c.Logging.Level = "debug"
 	c.Logging.Config = ""
-	c.Notify.LeaseHolders = config.NotifyOff
+	c.Notify.LeaseHolders = "off"
 	if len(join) > 1 {
 		c.Cluster.Join = slices.Delete(slices.Clone(join), i, i+1)
 		c.Cluster.BootstrapExpect = len(join)

@@ -228,7 +228,7 @@ func TestAProgramWithAnAgentWithoutRaftHoldsLeases(t *testing.T) {
 	dir := f.members[i].config.Agent.DataDir
 	a, err := agent.New(agent.Config{
 		DataDir: dir, API: config.API{TokenFile: f.path(0, "operator.token")}, Raft: config.Raft{Enabled: config.Off},
-		Cluster: agent.ClusterConfig{Join: []string{f.clusterAddress(0)}, TLS: agent.TLSFiles{
+		Cluster: config.Cluster{Join: []string{f.clusterAddress(0)}, TLS: config.TLSFiles{
 			CA: filepath.Join(dir, authority.CertName), Cert: filepath.Join(dir, authority.AgentCertName), Key: filepath.Join(dir, authority.AgentKeyName),
 		}},
 	})

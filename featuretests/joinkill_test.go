@@ -58,7 +58,7 @@ func (f *fleet) joiner() (j int) {
 	c.API.Listen, c.Cluster.Listen = fmt.Sprint("127.0.0.1:", ports[0]), fmt.Sprint("127.0.0.1:", ports[1])
 	c.Cluster.Join = []string{f.members[0].config.Cluster.Listen, f.members[1].config.Cluster.Listen}
 	c.Cluster.JoinTokenFile = filepath.Join(f.dir, id+".token")
-	c.Notify.LeaseHolders = config.NotifyOff
+	c.Notify.LeaseHolders = "off"
 	f.members = append(f.members, &member{config: c, file: filepath.Join(c.Agent.DataDir, "interrex.yaml"), log: filepath.Join(f.dir, id+".log")})
 	secret := f.must("join-token", "create", "-q", "--addr", f.socket(0))
 	if err := os.WriteFile(c.Cluster.JoinTokenFile, []byte(secret), 0o600); err != nil {

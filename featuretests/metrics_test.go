@@ -97,7 +97,7 @@ func differ(listed, served map[string]metric) error {
 
 func TestTheListOfMetricsIsWhatAgentsServe(t *testing.T) {
 	f := newFleet(t, 3, func(_ int, c *config.Config) {
-		c.Notify.LeaseHolders = config.NotifySQLite
+		c.Notify.LeaseHolders = "sqlite"
 		c.Raft.SnapshotThreshold, c.Raft.SnapshotInterval = 8, time.Second
 	})
 	c := f.client()

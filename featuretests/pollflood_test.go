@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/callstream"
 )
 
 // One caller has a quarter of all that may wait; another one waits, claims and extends.
@@ -25,7 +25,7 @@ func TestAFloodOfLongPollsHurtsOnlyItsCaller(t *testing.T) {
 	var refused, other atomic.Int64
 	var all sync.WaitGroup
 	for range 5 { // on one connection
-		s, err := client.NewStream(client.StreamConfig{HTTP: &http.Client{Transport: by}, BaseURL: url})
+		s, err := callstream.New(callstream.Config{HTTP: &http.Client{Transport: by}, BaseURL: url})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 
 // Another program reads every agent's SQLite file while the agents run.
 func TestTableOfHoldersFollowsAcrossLeadersAndRestarts(t *testing.T) {
-	f := newFleet(t, 3, func(_ int, c *config.Config) { c.Notify.LeaseHolders = config.NotifySQLite })
+	f := newFleet(t, 3, func(_ int, c *config.Config) { c.Notify.LeaseHolders = "sqlite" })
 	leases := f.client().Leases()
 	claim := func(name, holder string) interrex.Lease {
 		a, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key(name), Holder: holder, TTL: time.Minute})

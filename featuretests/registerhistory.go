@@ -12,8 +12,8 @@ import (
 // Registers reads and writes resources, as interrex.Resources does.
 type Registers interface {
 	Read(ctx context.Context, id interrex.ResourceID, o interrex.ReadOptions) (interrex.Resource, interrex.Revision, error)
-	Write(ctx context.Context, r interrex.WriteResourceRequest) (interrex.WriteResourceAnswer, error)
-	Delete(ctx context.Context, r interrex.DeleteResourceRequest) (interrex.DeleteResourceAnswer, error)
+	Write(ctx context.Context, r interrex.WriteResourceRequest) (interrex.Answer[interrex.Resource], error)
+	Delete(ctx context.Context, r interrex.DeleteResourceRequest) (interrex.Answer[struct{}], error)
 }
 
 // RegisterRecorder is one caller whose calls are recorded in a history.
@@ -48,8 +48,8 @@ func (r RegisterRecorder) Put(ctx context.Context, name, version, value string) 
 		q.Resource.Version = version
 	}
 	a, err := r.Registers.Write(ctx, q)
-	done(outcomeOf(err), a.Resource)
-	return a.Resource.Version, err
+	done(outcomeOf(err), a.Value)
+	return a.Value.Version, err
 }
 
 // Remove deletes a register if it has a version, or with anyVersion unconditionally.

@@ -213,7 +213,7 @@ func TestRegistersAreLinearizable(t *testing.T) {
 type faulty struct {
 	Registers
 	read  func(now interrex.Resource) (instead interrex.Resource)
-	write func(interrex.WriteResourceRequest) (made interrex.WriteResourceAnswer, lost bool)
+	write func(interrex.WriteResourceRequest) (made interrex.Answer[interrex.Resource], lost bool)
 }
 
 func (f faulty) Read(ctx context.Context, id interrex.ResourceID, o interrex.ReadOptions) (interrex.Resource, interrex.Revision, error) {
@@ -224,7 +224,7 @@ func (f faulty) Read(ctx context.Context, id interrex.ResourceID, o interrex.Rea
 	return got, revision, err
 }
 
-func (f faulty) Write(ctx context.Context, r interrex.WriteResourceRequest) (interrex.WriteResourceAnswer, error) {
+func (f faulty) Write(ctx context.Context, r interrex.WriteResourceRequest) (interrex.Answer[interrex.Resource], error) {
 	if f.write != nil {
 		if made, lost := f.write(r); lost {
 			return made, nil
@@ -258,13 +258,13 @@ func TestPlantedFaultsOfRegistersAreFound(t *testing.T) {
 		return now
 	}}
 	var writes atomic.Int64
-	lossy := faulty{Registers: honest, write: func(q interrex.WriteResourceRequest) (a interrex.WriteResourceAnswer, lost bool) {
+	lossy := faulty{Registers: honest, write: func(q interrex.WriteResourceRequest) (a interrex.Answer[interrex.Resource], lost bool) {
 		if q.Resource.Version == "" || writes.Add(1)%20 != 0 {
 			return a, false
 		}
 		version, _ := strconv.ParseUint(q.Resource.Version, 10, 64)
-		a.Resource = q.Resource
-		a.Resource.Version = fmt.Sprint(version + 1)
+		a.Value = q.Resource
+		a.Value.Version = fmt.Sprint(version + 1)
 		return a, true
 	}}
 	for _, c := range []struct {

@@ -20,7 +20,7 @@ import (
 // follows what happens to them.
 func TestReportIsTrueAndLive(t *testing.T) {
 	f := newFleet(t, 1, func(_ int, c *config.Config) {
-		c.Notify.LeaseHolders = config.NotifySQLite
+		c.Notify.LeaseHolders = "sqlite"
 		c.Features.Backstop, c.Backstop.Members = config.On, []string{"n1"}
 	})
 	all, err := agent.NewWorkers(agent.Config{}, "")

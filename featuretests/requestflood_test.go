@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/wire"
 )
 
@@ -78,7 +79,7 @@ func TestAFloodOfRequestIDsHurtsOnlyItsCaller(t *testing.T) {
 // evil is a caller of the API's port.
 type evil struct {
 	t      *testing.T
-	stream *client.Stream
+	stream *callstream.Stream
 }
 
 func newEvil(t *testing.T, address string) *evil {
@@ -86,7 +87,7 @@ func newEvil(t *testing.T, address string) *evil {
 	by := &http.Transport{Protocols: new(http.Protocols)}
 	by.Protocols.SetUnencryptedHTTP2(true)
 	t.Cleanup(by.CloseIdleConnections)
-	s, err := client.NewStream(client.StreamConfig{HTTP: &http.Client{Transport: by}, BaseURL: "http://" + address})
+	s, err := callstream.New(callstream.Config{HTTP: &http.Client{Transport: by}, BaseURL: "http://" + address})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,9 +58,9 @@ func TestNoUpdateOfAResourceIsLostAndNoReadIsStale(t *testing.T) {
 		mu.Lock()
 		old := fmt.Sprint(k, "@", now.Version)
 		if by, twice := replaced[old]; twice {
-			t.Errorf("%s was replaced by %s and by %s", old, by, a.Resource.Version)
+			t.Errorf("%s was replaced by %s and by %s", old, by, a.Value.Version)
 		}
-		replaced[old] = a.Resource.Version
+		replaced[old] = a.Value.Version
 		mu.Unlock()
 		for v := uint64(a.Revision); ; {
 			was := answered[k].Load()

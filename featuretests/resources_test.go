@@ -28,7 +28,7 @@ func put(t *testing.T, a *agent.Agent, r interrex.Resource, port int) interrex.R
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer.Resource
+	return answer.Value
 }
 
 // listedServers returns the names and versions that an agent lists.

@@ -62,11 +62,11 @@ func TestLeasesAreSwitchedOffAndOnByTheFile(t *testing.T) {
 }
 
 func TestNotifyIsSwitchedOffAndOnByTheFile(t *testing.T) {
-	f := newFleet(t, 1, func(_ int, c *config.Config) { c.Notify.LeaseHolders = config.NotifySQLite })
+	f := newFleet(t, 1, func(_ int, c *config.Config) { c.Notify.LeaseHolders = "sqlite" })
 	c := f.client(0)
 	f.shows(0, manifolds.DefaultPrefix+"lease-notify", "started", "")
 
-	f.members[0].config.Notify.LeaseHolders = config.NotifyOff
+	f.members[0].config.Notify.LeaseHolders = "off"
 	f.write(f.members[0])
 	if _, err := c.Reload(t.Context()); err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestNotifyIsSwitchedOffAndOnByTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	f.members[0].config.Notify.LeaseHolders = config.NotifySQLite
+	f.members[0].config.Notify.LeaseHolders = "sqlite"
 	f.write(f.members[0])
 	if _, err := c.Reload(t.Context()); err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestReportKeepsWhyAWorkerFailed(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(c.Agent.DataDir, "lease-holders.db"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	c.Notify.LeaseHolders = config.NotifySQLite
+	c.Notify.LeaseHolders = "sqlite"
 	f.write(f.members[0])
 	if _, err := f.client(0).Reload(t.Context()); err != nil {
 		t.Fatal(err)

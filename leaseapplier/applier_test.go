@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 )
@@ -275,7 +276,7 @@ func TestRaftIsGivenItsTimeForEachEntry(t *testing.T) {
 // An entry is full at limits.BatchBytes, also when none waits for a lease.
 func TestAnEntryKeepsToItsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRigOf(t, state.Config{Tables: []state.Table{lease.New(), testtable.NewRegister()}})
+		r := newRigOf(t, machine.Config{Tables: []state.Table{lease.New(), testtable.NewRegister()}})
 		r.raft.set(func(m *memRaft) { m.holds = true })
 		r.put(r.claim(db, "ann", time.Hour)) // what comes behind it is taken together
 		var all []*call
@@ -629,12 +630,12 @@ func TestAnEntryIsOfTheVersionThatEveryMemberKnows(t *testing.T) {
 		if n := len(r.raft.written()); asked != n {
 			t.Errorf("%d entries were written, and the version was asked for %d times", n, asked)
 		}
-	}, func(c *Config) { c.EntryVersion = func() byte { asked++; return state.EntryVersion } })
+	}, func(c *Config) { c.EntryVersion = func() byte { asked++; return machine.EntryVersion } })
 }
 
 func TestConfigIsChecked(t *testing.T) {
 	whole := func() Config {
-		return Config{Raft: &memRaft{}, Queue: fakeQueue{}, State: &state.State{}, Clock: testClock, Logger: &logs{}}
+		return Config{Raft: &memRaft{}, Queue: fakeQueue{}, State: &machine.State{}, Clock: testClock, Logger: &logs{}}
 	}
 	for want, spoil := range map[string]func(*Config){
 		"nil Raft not valid":   func(c *Config) { c.Raft = nil },

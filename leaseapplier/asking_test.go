@@ -8,7 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
-	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/internal/machine"
 )
 
 // What a fallen leader has left in the log is done by the next, which must not do it
@@ -91,7 +91,7 @@ func TestWaiterWhoseNameIsGoneLeavesTheLine(t *testing.T) {
 		name := r.name(1)
 		retire := func() *call {
 			c := newCall(t, &lease.Pin{})
-			c.Table, c.Command = state.SystemTable, &state.Retire{Name: name, Mark: 1}
+			c.Table, c.Command = machine.SystemTable, &machine.Retire{Name: name, Mark: 1}
 			c.Data = c.Command.Append(nil)
 			return c
 		}

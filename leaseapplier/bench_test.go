@@ -9,7 +9,9 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex/internal/appliermetrics"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -28,7 +30,8 @@ type nopFuture struct{ cmd []byte }
 func (*nopFuture) Error() error  { return nil }
 func (*nopFuture) Index() uint64 { return 0 }
 func (f *nopFuture) Response() any {
-	e, err := state.DecodeEntry(f.cmd)
+	var e machine.Entry
+	err := e.Decode(f.cmd)
 	if err != nil {
 		return nil
 	}
@@ -45,13 +48,13 @@ func BenchmarkEnqueueToDone(b *testing.B) {
 				b.Fatal(err)
 			}
 			leases := lease.New()
-			s, err := state.New(state.Config{Tables: []state.Table{leases}})
+			s, err := machine.New(machine.Config{Tables: []state.Table{leases}})
 			if err != nil {
 				b.Fatal(err)
 			}
 			a, err := NewApplier(Config{
 				Raft: nopRaft{}, Queue: q, State: s, Clock: clock.WallClock,
-				Logger: &logs{at: map[string]int{"debug": 0}}, Metrics: NewMetrics(clock.WallClock),
+				Logger: &logs{at: map[string]int{"debug": 0}}, Metrics: appliermetrics.New(clock.WallClock),
 			})
 			if err != nil {
 				b.Fatal(err)
@@ -83,7 +86,7 @@ func drive(b *testing.B, q *queue.Queue, callers int) {
 			done := make(chan struct{}, 1)
 			for i := c; i < b.N; i += callers {
 				op := &queue.Operation{
-					Operation: state.Operation{Table: state.LeaseTable, Data: data}, Command: claim,
+					Operation: state.Operation{Table: machine.LeaseTable, Data: data}, Command: claim,
 					Done: func(state.Result) { done <- struct{}{} },
 				}
 				q.Enqueue(b.Context(), op)

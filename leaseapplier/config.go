@@ -8,6 +8,7 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -50,9 +51,11 @@ type Queue interface {
 	Depth() (normal, extend int)
 }
 
-// State is the part of a *state.State that the Applier uses.
+// State is the part of the replicated state that the Applier uses.
 type State interface {
 	Now() state.Time
+	// Due returns the earliest cluster time at which something ends; false: nothing
+	// does.
 	Due() (state.Time, bool)
 	Recorded(*state.Operation) (state.Result, bool)
 	Over(*state.Operation, state.Command) (state.Result, bool)
@@ -62,8 +65,7 @@ type State interface {
 	Waitable() state.Waitable
 }
 
-// ApplierMetrics records the Applier's metrics. Metrics implements it for
-// Prometheus. It is called from several goroutines and must not block.
+// ApplierMetrics records the Applier's metrics. It is called from several goroutines and must not block.
 type ApplierMetrics interface {
 	// Record records the time since start of one entry: "success" or "failure".
 	Record(start time.Time, result string)
@@ -124,7 +126,7 @@ func (c *Config) setDefaults() {
 		c.Address = func(string) string { return "" }
 	}
 	if c.EntryVersion == nil {
-		c.EntryVersion = func() byte { return state.EntryVersion }
+		c.EntryVersion = func() byte { return machine.EntryVersion }
 	}
 }
 
@@ -150,3 +152,12 @@ func (c *Config) translate(err error) error {
 	}
 	return errUnknown(err.Error(), err)
 }
+
+// noMetrics is used when Config.Metrics is nil.
+type noMetrics struct{}
+
+func (noMetrics) Record(time.Time, string)                        {}
+func (noMetrics) RecordLeaderError(time.Time)                     {}
+func (noMetrics) RecordBatch(int)                                 {}
+func (noMetrics) RecordOperation(*queue.Operation, *state.Result) {}
+func (noMetrics) RecordWaiters(int)                               {}

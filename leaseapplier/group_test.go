@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/appliermetrics"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -119,13 +121,13 @@ func TestGroupsFillABatch(t *testing.T) {
 }
 
 func TestMetricsCountTheOperationsOfAGroup(t *testing.T) {
-	m := NewMetrics(nil)
+	m := appliermetrics.New(nil)
 	op := &queue.Operation{
-		Operation: state.Operation{Group: []state.Part{{Table: state.LeaseTable}, {Table: 300}, {Table: state.LeaseTable}}},
+		Operation: state.Operation{Group: []state.Part{{Table: machine.LeaseTable}, {Table: 300}, {Table: machine.LeaseTable}}},
 		Commands:  []state.Command{&lease.Claim{}, &lease.Claim{}, &lease.Pin{}},
 	}
 	m.RecordOperation(op, &state.Result{Err: interrex.Errorf(interrex.ErrHeld, "taken")})
-	m.RecordOperation(op, &state.Result{Reply: state.GroupReply{{}, {}, {}}})
+	m.RecordOperation(op, &state.Result{Reply: machine.GroupReply{{}, {}, {}}})
 	got := gather(t, m)
 	for name, want := range map[string]float64{
 		"interrex_lease_ops_total claim held": 1, "interrex_lease_ops_total pin held": 1,

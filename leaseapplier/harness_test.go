@@ -14,7 +14,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/appliermetrics"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -46,7 +48,7 @@ type memRaft struct {
 	panics     bool            // Apply does
 	holds      bool            // entries stay in the log
 	log        []*memFuture    // accepted, not yet answered
-	entries    []state.Entry   // of everything that was accepted
+	entries    []machine.Entry // of everything that was accepted
 	at         []time.Time     // when
 	bounds     []time.Duration // that Apply and Barrier were given
 	timeouts   []time.Duration // that they came with
@@ -76,7 +78,8 @@ func (r *memRaft) LeaderWithID() (raft.ServerAddress, raft.ServerID) {
 }
 
 func (r *memRaft) Apply(cmd []byte, bound time.Duration) raft.ApplyFuture {
-	e, err := state.DecodeEntry(cmd)
+	var e machine.Entry
+	err := e.Decode(cmd)
 	if err != nil {
 		panic(err)
 	}
@@ -215,10 +218,10 @@ func (r *memRaft) lead() {
 	r.set(func(r *memRaft) { r.role, r.leader, r.term = raft.Leader, "me", r.term+1 })
 }
 
-func (r *memRaft) written() []state.Entry {
+func (r *memRaft) written() []machine.Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]state.Entry(nil), r.entries...)
+	return append([]machine.Entry(nil), r.entries...)
 }
 
 // logs keeps what is logged.
@@ -256,10 +259,10 @@ type rig struct {
 	t       *testing.T
 	raft    *memRaft
 	queue   *queue.Queue
-	state   *state.State
+	state   *machine.State
 	leases  *lease.Table
 	logs    *logs
-	metrics *Metrics
+	metrics *appliermetrics.Metrics
 	applier *Applier
 	config  Config
 }
@@ -271,21 +274,21 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 }
 
 // newRigPublishing is newRig with a publisher that gets every event.
-func newRigPublishing(t *testing.T, p state.Publisher, change ...func(*Config)) *rig {
+func newRigPublishing(t *testing.T, p machine.Publisher, change ...func(*Config)) *rig {
 	t.Helper()
 	leases := lease.New()
-	r := newRigOf(t, state.Config{Tables: []state.Table{leases}, Publisher: p}, change...)
+	r := newRigOf(t, machine.Config{Tables: []state.Table{leases}, Publisher: p}, change...)
 	r.leases = leases
 	return r
 }
 
 // newRigOf is newRig with any tables.
-func newRigOf(t *testing.T, c state.Config, change ...func(*Config)) *rig {
+func newRigOf(t *testing.T, c machine.Config, change ...func(*Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, logs: &logs{t: t, at: map[string]int{}}}
-	r.metrics = NewMetrics(clock.WallClock)
+	r.metrics = appliermetrics.New(clock.WallClock)
 	var err error
-	if r.state, err = state.New(c); err != nil {
+	if r.state, err = machine.New(c); err != nil {
 		t.Fatal(err)
 	}
 	if r.queue, err = queue.New(queue.Config{Clock: clock.WallClock}); err != nil {
@@ -321,14 +324,14 @@ func (r *rig) start() {
 // name opens a name for request ids, as if an earlier leader had.
 func (r *rig) name(bits uint64) (text string) {
 	r.t.Helper()
-	e := &state.Entry{Stamp: r.state.Now(), Operations: []state.Operation{{Table: state.SystemTable, Data: (&state.OpenName{Bits: bits}).Append(nil)}}}
+	e := &machine.Entry{Stamp: r.state.Now(), Operations: []state.Operation{{Table: machine.SystemTable, Data: (&machine.OpenName{Bits: bits}).Append(nil)}}}
 	r.raft.set(func(m *memRaft) {
 		m.index++
 		results, _ := m.fsm(&raft.Log{Index: m.index, Term: m.term, Type: raft.LogCommand, Data: e.Append(nil)}).([]state.Result)
 		if len(results) != 1 || results[0].Err != nil {
 			r.t.Fatalf("cannot open a name: %+v", results)
 		}
-		text = results[0].Reply.(*state.OpenedName).Name
+		text = results[0].Reply.(*machine.OpenedName).Name
 	})
 	return text
 }
@@ -358,7 +361,7 @@ type call struct {
 func newCall(t *testing.T, command state.Command) *call {
 	c := &call{t: t, stop: make(chan struct{})}
 	c.Operation = &queue.Operation{
-		Operation: state.Operation{Table: state.LeaseTable, Data: command.Append(nil)},
+		Operation: state.Operation{Table: machine.LeaseTable, Data: command.Append(nil)},
 		Command:   command, Extend: command.About().Extend, Stop: c.stop,
 	}
 	c.Done = func(r state.Result) {

@@ -11,11 +11,12 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/silent"
@@ -72,14 +73,14 @@ type agent struct {
 	http    *http.Client
 
 	mu      sync.Mutex
-	streams map[string]*client.Stream
+	streams map[string]*callstream.Stream
 }
 
 func (h *history) newAgent(id string) *agent {
-	a := &agent{h: h, clock: skewed{clock.WallClock, time.Now(), h.rate()}, streams: map[string]*client.Stream{}}
+	a := &agent{h: h, clock: skewed{clock.WallClock, time.Now(), h.rate()}, streams: map[string]*callstream.Stream{}}
 	a.leases, a.ring, a.tracker = lease.New(), watch.New(watch.Config{}), new(leadership.Tracker)
 	hooks := webhook.New()
-	st, err := state.New(state.Config{Tables: []state.Table{a.leases, hooks}, Publisher: publisher{a.ring, h.rules}, Clock: a.clock})
+	st, err := machine.New(machine.Config{Tables: []state.Table{a.leases, hooks}, Publisher: publisher{a.ring, h.rules}, Clock: a.clock})
 	h.must(err)
 	a.member = &member{log: h.log, id: id, state: st, wake: make(chan struct{}, 1), stop: make(chan struct{}), told: a.follow}
 	a.queue, err = queue.New(queue.Config{Clock: a.clock})
@@ -127,7 +128,7 @@ func (a *agent) forward(_ context.Context, id string) (operations.Forwarder, err
 	if s := a.streams[id]; s != nil {
 		return s, nil
 	}
-	s, err := client.NewStream(client.StreamConfig{HTTP: a.http, BaseURL: "http://" + id + "-peer"})
+	s, err := callstream.New(callstream.Config{HTTP: a.http, BaseURL: "http://" + id + "-peer"})
 	a.streams[id] = s
 	return s, err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -32,7 +33,7 @@ type sharedLog struct {
 type member struct {
 	log   *sharedLog
 	id    string
-	state *state.State
+	state *machine.State
 	wake  chan struct{}
 	stop  chan struct{}
 	told  func() // who leads has changed
@@ -79,7 +80,8 @@ func (m *member) append(b []byte) *appending {
 		return a
 	}
 	if b != nil {
-		e, err := state.DecodeEntry(b)
+		var e machine.Entry
+		err := e.Decode(b)
 		if err != nil {
 			panic(err)
 		}
@@ -162,7 +164,8 @@ func (m *member) apply(to int) (last any) {
 		last = m.state.Apply(&raft.Log{Index: uint64(m.applied + 1), Term: 1, Type: raft.LogCommand, Data: b})
 		if m.applied >= m.log.seen {
 			m.log.seen = m.applied + 1
-			e, _ := state.DecodeEntry(b)
+			var e machine.Entry
+			_ = e.Decode(b)
 			m.log.rules.applied(e.Operations, last.([]state.Result))
 		}
 	}
@@ -266,7 +269,7 @@ func (t tap) Take(maxOps, maxBytes int) []*queue.Operation {
 
 // publisher sees what happens, once.
 type publisher struct {
-	state.Publisher
+	machine.Publisher
 	rules *rules
 }
 

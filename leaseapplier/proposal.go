@@ -13,6 +13,12 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
+// The results of entries.
+const (
+	resultSuccess = "success"
+	resultFailure = "failure"
+)
+
 // proposal is an entry from its creation until its outcome is known.
 type proposal struct {
 	ops        []*queue.Operation

@@ -6,6 +6,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -192,7 +193,7 @@ func (p *proposer) send(e *proposal, stamp state.Time) {
 	for _, op := range e.ops {
 		p.written = append(p.written, op.Operation)
 	}
-	entry := state.Entry{Version: p.config.EntryVersion(), Stamp: stamp, Wall: p.config.Clock.Now().UTC(), Operations: p.written}
+	entry := machine.Entry{Version: p.config.EntryVersion(), Stamp: stamp, Wall: p.config.Clock.Now().UTC(), Operations: p.written}
 	encoded := entry.Append(make([]byte, 0, e.bytes+64))
 	clear(p.written) // releases what they point to
 	p.written = p.written[:0]

@@ -11,6 +11,7 @@ import (
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
@@ -38,7 +39,7 @@ func (r *rig) registerWaiting(data []byte) *call {
 
 func TestWithoutATableWhoseOperationsMayWaitNothingWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRigOf(t, state.Config{Tables: []state.Table{testtable.NewRegister()}})
+		r := newRigOf(t, machine.Config{Tables: []state.Table{testtable.NewRegister()}})
 		r.do(r.register(testtable.Set("db", "taken", 0))).want("")
 		r.do(r.registerWaiting(testtable.Set("db", "mine", 0))).want("")
 		r.do(r.register(testtable.Set("db", "short", time.Second))).want("")
@@ -58,7 +59,7 @@ func TestWithoutATableWhoseOperationsMayWaitNothingWaits(t *testing.T) {
 func TestCommandOfAnotherTableWithTheSameKeyNeitherWaitsNorFrees(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		leases := lease.New()
-		r := newRigOf(t, state.Config{Tables: []state.Table{leases, testtable.NewRegister()}})
+		r := newRigOf(t, machine.Config{Tables: []state.Table{leases, testtable.NewRegister()}})
 		ann := r.do(r.claim(db, "ann", time.Minute))
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
 		n := len(r.raft.written())
@@ -71,7 +72,7 @@ func TestCommandOfAnotherTableWithTheSameKeyNeitherWaitsNorFrees(t *testing.T) {
 		r.pass(time.Second)
 		for _, e := range r.raft.written()[n:] {
 			for _, op := range e.Operations {
-				if op.Table == state.LeaseTable {
+				if op.Table == machine.LeaseTable {
 					t.Errorf("attempt %d of %s came into the log", op.Attempt, op.RequestID)
 				}
 			}
@@ -88,7 +89,7 @@ func TestCommandOfAnotherTableWithTheSameKeyNeitherWaitsNorFrees(t *testing.T) {
 // others come in the next one.
 func TestWaitersDoNotFillAnEntryBeyondItsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRigOf(t, state.Config{Tables: []state.Table{lease.New(), testtable.NewRegister()}})
+		r := newRigOf(t, machine.Config{Tables: []state.Table{lease.New(), testtable.NewRegister()}})
 		var held, waiting []*call
 		for i := range 400 {
 			k := interrex.Key{Namespace: "short", Name: fmt.Sprint(i)}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -183,7 +184,7 @@ func (s *waiters) pass(op *queue.Operation, i int, c state.Command) bool {
 	}
 	err := s.errHeld(k, "others are waiting for it")
 	if len(op.Group) > 0 {
-		err = state.InGroup(i, err)
+		err = validation.InGroup(i, err)
 	}
 	s.answers.refuse(op, err)
 	return false

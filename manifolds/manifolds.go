@@ -6,12 +6,8 @@ import (
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
 )
-
-// Held is what a worker that runs while a lease is held gets from that lease's worker.
-type Held = interrex.Held
 
 // Config describes an agent's manifolds and their names.
 type Config struct {

@@ -9,6 +9,7 @@ import (
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/manifolds"
@@ -21,10 +22,10 @@ func TestAProgramsWorkerRunsWhileALeaseIsHeld(t *testing.T) {
 	set["nightly-lease"] = manifolds.Lease(manifolds.LeaseConfig{
 		LeasesName: manifolds.LeasesName, Key: "mine/nightly", TTL: 15 * time.Second,
 	})
-	began := make(chan manifolds.Held, 1)
+	began := make(chan interrex.Held, 1)
 	set["nightly"] = manifolds.WhileHeld("nightly-lease", dependency.Manifold{
 		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			var held manifolds.Held
+			var held interrex.Held
 			if err := ctx.Get("nightly-lease", &held); err != nil {
 				return nil, err
 			}

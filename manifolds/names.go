@@ -9,7 +9,7 @@ const DefaultPrefix = assembly.DefaultPrefix
 // an input, and the type of what each provides to a Start by Context.Get; agent.Workers.Name returns them under another prefix. Each provides a
 // gate.Entrance too, for Gate.
 const (
-	StateName     = assembly.StateName     // *state.State
+	StateName     = assembly.StateName     // state.State, raftworker.State
 	QueueName     = assembly.QueueName     // *queue.Queue
 	TransportName = assembly.TransportName // the port between agents, for a raftworker.ManifoldConfig
 	RaftName      = assembly.RaftName      // *raftworker.Worker

@@ -10,6 +10,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
@@ -36,10 +37,10 @@ type leases interface {
 	List(namespace, prefix string, after interrex.Key, limit int) (items []lease.Record, more bool)
 }
 
-// replicated is the state that the leases are in. It is a *state.State.
+// replicated is the state that the leases are in. It is a *machine.State.
 type replicated interface {
 	Revision() interrex.Revision
-	Identity() state.Identity
+	Identity() machine.Identity
 }
 
 // config is what a Worker is made of.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
@@ -52,10 +53,10 @@ func (w *world) Revision() interrex.Revision {
 	return w.revision
 }
 
-func (w *world) Identity() state.Identity {
+func (w *world) Identity() machine.Identity {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return state.Identity{ClusterID: w.cluster, Epoch: interrex.Epoch{Number: w.epoch}}
+	return machine.Identity{ClusterID: w.cluster, Epoch: interrex.Epoch{Number: w.epoch}}
 }
 
 func (w *world) List(_, _ string, after interrex.Key, _ int) (items []lease.Record, more bool) {
@@ -118,7 +119,7 @@ func (w *world) apply(kind, name, holder string) {
 		delete(w.leases, r.Key)
 	}
 	w.ring.Publish([]state.Event{{
-		Revision: w.revision, Table: state.LeaseTable, Kind: kind, Key: r.Key.String(), Value: r, Size: 1,
+		Revision: w.revision, Table: machine.LeaseTable, Kind: kind, Key: r.Key.String(), Value: r, Size: 1,
 	}}, w.revision)
 }
 

@@ -17,7 +17,7 @@ type ManifoldConfig struct {
 	ClockName  string // provides a clock.Clock
 	RingName   string // provides a *watch.Ring
 	LeasesName string // provides a *lease.Table
-	StateName  string // provides a *state.State
+	StateName  string // provides the replicated state
 	TargetName string // provides a notify.Target
 
 	Logger interrex.Logger // nil: none

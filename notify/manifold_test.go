@@ -10,6 +10,7 @@ import (
 	dt "github.com/juju/worker/v3/dependency/testing"
 
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/state"
@@ -23,7 +24,7 @@ func TestManifoldStartsTheWorkerFromItsInputs(t *testing.T) {
 	ring := watch.New(watch.Config{})
 	defer ring.Close()
 	leases := lease.New()
-	st, err := state.New(state.Config{Tables: []state.Table{leases}, Publisher: ring})
+	st, err := machine.New(machine.Config{Tables: []state.Table{leases}, Publisher: ring})
 	if err != nil {
 		t.Fatal(err)
 	}

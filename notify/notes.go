@@ -6,11 +6,12 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
 // scope is the scope of the events that change a holder.
-func scope() interest.Scope { return interest.Scope{Table: uint16(state.LeaseTable)} }
+func scope() interest.Scope { return interest.Scope{Table: uint16(machine.LeaseTable)} }
 
 // concerns reports whether an event changes a holder.
 func concerns(e *state.Event) bool {

@@ -17,6 +17,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -424,7 +425,7 @@ func TestOnlyWhatAFullClusterNeedsIsLetInWithoutSpace(t *testing.T) {
 		a := newAnswers()
 		claim, revoke, extend, group := a.op("claim", normal), a.op("revoke", normal), a.op("extend", extend), a.op("group", normal)
 		claim.Command, revoke.Command, extend.Command = &lease.Claim{}, &lease.Revoke{}, &lease.Extend{}
-		group.Table, group.Group = state.SystemTable, []state.Part{{Table: 7}, {Table: 7}}
+		group.Table, group.Group = machine.SystemTable, []state.Part{{Table: 7}, {Table: 7}}
 		group.Commands = []state.Command{&lease.Revoke{}, &lease.Claim{}}
 		q.Enqueue(t.Context(), claim, revoke, extend, group)
 		if took := q.Take(10, 1<<20); !slices.Equal(took, []*queue.Operation{extend, revoke}) || a.err(t, "claim") != full || a.err(t, "group") != full {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
@@ -20,7 +21,7 @@ import (
 func TestClaimsGoThroughTheWorker(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	leases := lease.New()
-	st, err := state.New(state.Config{Tables: []state.Table{leases}, Logger: a.log})
+	st, err := machine.New(machine.Config{Tables: []state.Table{leases}, Logger: a.log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +53,7 @@ func claim(t *testing.T, q *queue.Queue, name string) interrex.Token {
 	var done sync.WaitGroup
 	done.Add(1)
 	q.Enqueue(t.Context(), &queue.Operation{
-		Operation: state.Operation{Table: state.LeaseTable, Data: c.Append(nil)},
+		Operation: state.Operation{Table: machine.LeaseTable, Data: c.Append(nil)},
 		Done:      func(r state.Result) { result = r; done.Done() },
 	})
 	done.Wait()

@@ -58,8 +58,8 @@ func TestALogOfLargeEntriesIsBoundedInBytes(t *testing.T) {
 		t.Errorf("it begins at %d: %v", first, err)
 	}
 	a.stop(w)
-	a.cfg.State = newState(t, a.log)
-	a.state = a.cfg.State
+	a.state = newState(t, a.log)
+	a.cfg.State = a.state
 	w = a.start()
 	a.until("all of it", func() bool { i, _ := a.state.Applied(); return i >= last })
 	a.stop(w)

@@ -70,7 +70,7 @@ type Rules interface {
 // failure never affects raft.
 type Config struct {
 	// State is the replicated state, which outlives the worker.
-	State *state.State
+	State State
 	// Logger of the worker and of raft.
 	Logger Logger
 	// StorageDir is the directory of log, vote and snapshots. Only the worker
@@ -127,9 +127,9 @@ type Config struct {
 	// that others can be informed. It must not block. Optional.
 	FitnessChanged func()
 
-	// Timing supplies the timeouts below that are zero: config.TimingLAN (heartbeat
+	// Timing supplies the timeouts below that are zero: "lan" (heartbeat
 	// and election 300 ms, leader's lease 250 ms: a killed leader has a successor
-	// after 700 ms, half of the times) or config.TimingWAN (1 s, 1 s, 500 ms); empty: the first.
+	// after 700 ms, half of the times) or "wan" (1 s, 1 s, 500 ms); empty: the first.
 	Timing string
 	// ElectionTimeout, HeartbeatTimeout and LeaderLeaseTimeout are raft's;
 	// zero: Timing's. The lease must be shorter than the heartbeat.

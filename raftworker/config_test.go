@@ -8,7 +8,6 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/worker/v3"
 
-	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/limits"
 )
 
@@ -48,7 +47,7 @@ func TestRaftsConfiguration(t *testing.T) {
 	if rc.HeartbeatTimeout != 300*time.Millisecond || rc.ElectionTimeout != 300*time.Millisecond || rc.LeaderLeaseTimeout != 250*time.Millisecond {
 		t.Errorf("lan: %s %s %s", rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout)
 	}
-	rc, err = NewRaftConfig(Config{LocalID: "a", Timing: config.TimingWAN, ElectionTimeout: 3 * time.Second})
+	rc, err = NewRaftConfig(Config{LocalID: "a", Timing: "wan", ElectionTimeout: 3 * time.Second})
 	if err != nil || rc.HeartbeatTimeout != time.Second || rc.ElectionTimeout != 3*time.Second || rc.LeaderLeaseTimeout != 500*time.Millisecond {
 		t.Errorf("wan: %+v %v", rc, err)
 	}

@@ -18,7 +18,6 @@ import (
 
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/state"
 )
 
 // resource is a worker that only has an output.
@@ -68,7 +67,7 @@ func engineWith(t *testing.T, a *agent, newWorker func(Config) (worker.Worker, e
 	for name, manifold := range map[string]dependency.Manifold{
 		"clock":     giving(func(out any) { *out.(*clock.Clock) = clock.WallClock }),
 		"transport": giving(func(out any) { *out.(**peering.Transport) = trans }),
-		"state":     giving(func(out any) { *out.(**state.State) = a.state }),
+		"state":     giving(func(out any) { *out.(*State) = a.state }),
 		"queue":     giving(func(out any) { *out.(**queue.Queue) = a.cfg.Queue }),
 		"raft": Manifold(ManifoldConfig{
 			ClockName: "clock", TransportName: "transport", StateName: "state", QueueName: "queue",

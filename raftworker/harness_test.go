@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/leaseapplier"
@@ -106,7 +107,7 @@ func (m *memory) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.
 type agent struct {
 	t       *testing.T
 	cfg     Config
-	state   *state.State
+	state   *machine.State
 	tracker *leadership.Tracker
 	applier *testApplier
 	trans   *memory
@@ -168,9 +169,9 @@ func newAgent(t *testing.T, id string, members ...string) *agent {
 	return a
 }
 
-func newState(t *testing.T, log *testLog) *state.State {
+func newState(t *testing.T, log *testLog) *machine.State {
 	t.Helper()
-	s, err := state.New(state.Config{Tables: []state.Table{testtable.NewRegister()}, Logger: log})
+	s, err := machine.New(machine.Config{Tables: []state.Table{testtable.NewRegister()}, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,8 +246,8 @@ func TestMain(m *testing.M) {
 var _ io.Closer = (*memory)(nil)
 
 func (a *agent) entry(key string) []byte {
-	return (&state.Entry{
-		Stamp: a.state.Now(), Wall: time.Now(),
+	return (&machine.Entry{
+		Stamp: a.cfg.State.Now(), Wall: time.Now(),
 		Operations: []state.Operation{{Table: testtable.RegisterTable, Data: testtable.Set(key, "x", 0)}},
 	}).Append(nil)
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/interrex/interrex/internal/hclogger"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/state"
 )
 
 // ManifoldConfig names the inputs of the raft worker's manifold. Inputs of Juju's
@@ -22,7 +21,7 @@ import (
 type ManifoldConfig struct {
 	ClockName     string // provides a clock.Clock
 	TransportName string // provides the port between agents, as manifolds.TransportName does
-	StateName     string // provides a *state.State, the replicated state
+	StateName     string // provides a State
 	QueueName     string // provides a *queue.Queue
 
 	// Raft is the template of the worker's Config: everything but State, Clock,
@@ -86,7 +85,7 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 	var (
 		now   clock.Clock
 		trans *peering.Transport
-		st    *state.State
+		st    State
 		ops   *queue.Queue
 	)
 	for _, input := range []struct {

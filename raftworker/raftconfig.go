@@ -6,25 +6,30 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/hclogger"
 	"github.com/interrex/interrex/internal/limits"
 )
 
+// The timings.
+const (
+	timingLAN = "lan"
+	timingWAN = "wan"
+)
+
 // timeouts returns a timing's heartbeat timeout, which is also its election
 // timeout, and its leader's lease. Pre-vote keeps an agent that only missed some
-// heartbeats from ending a term, so timeouts as short as TimingLAN's are safe: with
+// heartbeats from ending a term, so timeouts as short as those of lan are safe: with
 // them half of all killed leaders have a successor within 700 ms. The lease tolerates as
 // long a pause of the leader as is shorter than the heartbeat.
-// TimingWAN's are hashicorp's.
+// Those of wan are hashicorp's.
 func timeouts(timing string) (heartbeat, lease time.Duration, err error) {
 	switch timing {
-	case "", config.TimingLAN:
+	case "", timingLAN:
 		return 300 * time.Millisecond, 250 * time.Millisecond, nil
-	case config.TimingWAN:
+	case timingWAN:
 		return time.Second, 500 * time.Millisecond, nil
 	}
-	return 0, 0, fmt.Errorf("timing %q is not valid: use %q or %q", timing, config.TimingLAN, config.TimingWAN)
+	return 0, 0, fmt.Errorf("timing %q is not valid: use %q or %q", timing, timingLAN, timingWAN)
 }
 
 // NewRaftConfig returns raft's configuration for the worker's, validated. It uses

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
@@ -65,7 +66,7 @@ func TestAStateIsMadeOfASnapshotOnlyWhereItIsOlder(t *testing.T) {
 	at, _ := a.state.Applied()
 	a.stop(w)
 	kept, fresh := a.state, newState(t, a.log)
-	for s, restored := range map[*state.State]bool{kept: false, fresh: true} {
+	for s, restored := range map[*machine.State]bool{kept: false, fresh: true} {
 		a.state, a.cfg.State = s, s
 		w := a.start()
 		if w.life.config.NoSnapshotRestoreOnStart == restored {
@@ -472,12 +473,12 @@ func (laterRegister) Version() uint16 { return 2 }
 
 func TestASnapshotThatIsNotReadSaysWhyRaftDoesNotStart(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	later, err := state.New(state.Config{Tables: []state.Table{laterRegister{testtable.NewRegister()}}, Logger: a.log})
+	later, err := NewState([]state.Table{laterRegister{testtable.NewRegister()}}, nil, a.log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	earlier := a.cfg.State
-	a.state, a.cfg.State = later, later
+	a.cfg.State = later
 	w := a.start()
 	a.leads()
 	a.put(w, "one")

@@ -26,12 +26,6 @@ type Minter interface {
 	Mint(random io.Reader) ([]byte, error)
 }
 
-// Tokened is an optional interface of a Command. Shows returns a key and the token under
-// which it must be held, or else the command is refused with ErrNotHeld; 0: it need not.
-type Tokened interface {
-	Shows() (interrex.Key, interrex.Token)
-}
-
 // Announcer is an optional interface of a Command: webhooks may be called before
 // it enters the log. A command without it is never sent to a webhook, nor is one
 // that announces no kinds.
@@ -68,18 +62,4 @@ type About struct {
 	// Since is the first version of the table that can apply it. While a member has an
 	// earlier one the leader refuses it, and says which. 0: all can.
 	Since uint16
-}
-
-// Decode decodes an operation's data for a table, which may be SystemTable. The
-// error is the table's, or ErrInvalid for an unknown table or an unknown
-// operation of the state's own.
-func (s *State) Decode(table TableID, data []byte) (Command, error) {
-	if table == SystemTable {
-		return decodeSystemCommand(data)
-	}
-	t := s.tables.find(table)
-	if t == nil {
-		return nil, interrex.Errorf(interrex.ErrInvalid, "operation: unknown table %d", table)
-	}
-	return t.Decode(data)
 }

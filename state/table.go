@@ -1,3 +1,5 @@
+// Package state owns the contract between the replicated state and its tables: what a
+// table must do, what it is told, and what its service may read.
 package state
 
 import (
@@ -11,19 +13,9 @@ import (
 // TableID names a table in entries and snapshots. An ID is never reused.
 type TableID uint16
 
-// The IDs of the tables that are known here. SystemTable is the state itself:
-// where its own operations go. An embedder's tables begin at FirstEmbedderTable.
-const (
-	SystemTable        TableID = 0
-	LeaseTable         TableID = 1
-	ResourceTable      TableID = 2
-	ChangeTable        TableID = 3
-	WebhookTable       TableID = 4
-	MemberTable        TableID = 5
-	FSMTable           TableID = 6
-	AccessTable        TableID = 7
-	FirstEmbedderTable TableID = 256
-)
+// FirstEmbedderTable is the first ID of an embedder's tables; those below are
+// interrex's own.
+const FirstEmbedderTable TableID = 256
 
 // Time is cluster time: nanoseconds since bootstrap, stamped on entries by the
 // leader. It never decreases, and all expiry is decided by it.
@@ -38,9 +30,9 @@ func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
 // Reply is the reply to an applied operation: an immutable value of the table.
 type Reply any
 
-// Table is one part of the replicated state. State calls all methods except the
+// Table is one part of the replicated state, which calls all methods except the
 // table's own typed reads; Check, Apply, Due, Tick, Freeze and Restore run with
-// the table's lock held, which State takes once an entry. Name, ID, Version,
+// the table's lock held, which is taken once an entry. Name, ID, Version,
 // Decode and the codec of replies run with or without it.
 //
 // Check, Apply and Tick must depend only on the table, the Turn and the
@@ -97,19 +89,6 @@ type View interface {
 	Release()
 }
 
-// keeper is an optional interface of a table that makes a recorded reply again from
-// what it has: a reply need not be stored in every record, and may differ between
-// agents. AppendReply takes a reply, or what Keep returned; DecodeReply returns the
-// latter.
-type keeper interface {
-	// Keep returns what the record of a request id stores in place of a reply. It
-	// must be the same on every agent.
-	Keep(r Reply) Reply
-	// Kept returns the reply to a command for what Keep returned, or why it must not
-	// be repeated: a grant whose token is no longer in force is ErrNotHeld.
-	Kept(c Command, r Reply) (Reply, error)
-}
-
 // Follower is an optional interface of a table: after each operation or group,
 // and after each table's Tick, it receives their events, in table order, and may
 // change itself in the same entry, calling t.Next for each change. It sees what
@@ -118,23 +97,8 @@ type Follower interface {
 	Follow(t *Turn, events []Event)
 }
 
-// recorder is an optional interface of one table, which keeps events: after each
-// entry, also one without any, it receives all its events, those of followers
-// too. It takes no revision and emits nothing. The Publisher gets the same slice,
-// so it must not be modified.
-type recorder interface {
-	Table
-	Record(now Time, last interrex.Revision, events []Event)
-	// Skip is called with the revision of a snapshot that was restored and knows
-	// nothing of the table: events up to there will never come.
-	Skip(to interrex.Revision)
-	// UseCodecs is called once, before everything else, with the codecs of the
-	// other tables' events; nil: the table has none.
-	UseCodecs(of func(TableID) EventCodec)
-}
-
 // EventCodec is an optional interface of a table: the codec of Event.Value, with
-// which a recorder keeps its events in snapshots. Without it their values are
+// which the feed of changes keeps its events in snapshots. Without it their values are
 // Lost there. It is safe for concurrent use.
 type EventCodec interface {
 	AppendEvent(b []byte, value any) []byte
@@ -145,19 +109,6 @@ type EventCodec interface {
 // table has no EventCodec.
 type Lost struct{}
 
-// fencer is the table of leases, with which fences are checked. It is called with
-// its lock held.
-type fencer interface {
-	Holds(k interrex.Key, token interrex.Token) bool
-}
-
-// fenced is a table that uses the fencer itself, in Check, Apply and Follow, where
-// State holds the locks of all tables. UseFence is called once, before everything
-// else, unless there is no table of leases.
-type fenced interface {
-	UseFence(holds func(k interrex.Key, token interrex.Token) bool)
-}
-
 // Idler is an optional interface of a table. Idle reports that a command, which
 // Check has allowed, would change nothing, as the delete of what is not there.
 // Then it takes no revision and leaves no record of its request id: repeating it
@@ -165,6 +116,17 @@ type fenced interface {
 // called.
 type Idler interface {
 	Idle(c Command) (Reply, bool)
+}
+
+// Grouper is an optional interface of a table: it checks its operations of one
+// group together, each with the effect of those before it; an error is the refusal of
+// the last one. The operations are then applied in the same order, interleaved with
+// those of other tables, and before any Follower sees their events; none of that may
+// make an Apply fail. Without it each is checked by itself, and a second one is
+// ErrInvalid unless their keys (About().Key) differ. A table in which an operation
+// can break the rule of another key, or a limit over all keys, needs it.
+type Grouper interface {
+	CheckGroup(now Time, all []Command) error
 }
 
 // Waitable is implemented by a table whose operations may wait for one another,
@@ -214,8 +176,14 @@ type Turn struct {
 	Table    TableID
 	Minted   []byte // of the present operation: clone what is kept
 
-	events   []Event
-	restored bool // a file was restored in this entry: the history before has ended
+	events []Event
+}
+
+// Begin starts the turn of an entry, without events, in the memory of the one before.
+// Only the state calls it.
+func (t *Turn) Begin(r interrex.Revision, now Time, wall time.Time) {
+	clear(t.events)
+	*t = Turn{Revision: r, Now: now, Wall: wall, events: t.events[:0]}
 }
 
 // Next takes one more revision, for a further change in the same turn.
@@ -234,60 +202,3 @@ func (t *Turn) Emit(kind, key string, value any, size int) {
 
 // Events returns what was emitted in this turn, in order.
 func (t *Turn) Events() []Event { return t.events }
-
-// Operation is one command to one table, or a group of commands, in the envelope
-// that every table shares.
-type Operation struct {
-	Table  TableID
-	Caller string // the authenticated name; empty on an open API
-	// Origin is the address from which a caller without a name has sent it: names and
-	// records of request ids count in its share. It never finds a record.
-	Origin    string
-	RequestID string // empty: no record is kept
-	Attempt   uint32
-	// Mark, for a RequestID of the form NAME.N: every request of NAME below it
-	// has been answered, or given up by its caller.
-	Mark uint64
-	// Since, for another RequestID, is a revision that its caller knew before its first
-	// attempt; 0: it does not say.
-	Since interrex.Revision
-
-	Fence interrex.Fence
-	Data  []byte // the command, in the table's encoding
-	// Minted was generated for the operation when the leader accepted it: see
-	// Minter. It is not part of the content that a request id identifies: a
-	// repeated attempt brings another, and gets the recorded reply. At most
-	// 64 bytes.
-	Minted []byte
-	// Group makes it a group: several commands, applied atomically, under this
-	// envelope. Then Table, Data and Minted are empty.
-	Group []Part
-}
-
-// Result is the result of one operation.
-type Result struct {
-	Reply    Reply             // of a group a GroupReply
-	Revision interrex.Revision // of the change, of a group's last; of a refusal: where it was refused
-	Attempt  uint32            // the attempt that the answer names
-	Replayed bool              // an earlier attempt did it
-	Err      error             // a refusal, an *interrex.Error
-}
-
-// Entry is one log entry: a batch with one stamp.
-type Entry struct {
-	Version    byte // of its encoding and of what Apply does with it; 0: EntryVersion
-	Stamp      Time
-	Wall       time.Time
-	Operations []Operation
-}
-
-// Publisher receives the events of each entry, during Apply. It must not block.
-type Publisher interface {
-	// Publish receives the events of one entry, possibly none, and the revision
-	// after it. The slice then belongs to the Publisher.
-	Publish(events []Event, last interrex.Revision)
-	// Reset reports that history before last is gone: a snapshot was restored. What
-	// follows ended, the newest restore of a file, does not continue what was before; 0:
-	// there was none.
-	Reset(last, ended interrex.Revision)
-}

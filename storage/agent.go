@@ -31,7 +31,7 @@ func (b *Backend) writeAgent(ctx context.Context, res interrex.Resource) (interr
 	if err != nil {
 		return interrex.Resource{}, inconsistent(ctx, err)
 	}
-	return owned(a.Resource), nil
+	return owned(a.Value), nil
 }
 
 func (b *Backend) deleteAgent(ctx context.Context, id interrex.ResourceID, version string) error {

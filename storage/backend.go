@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/watch"
@@ -297,7 +298,7 @@ func (l *local) apply(data []byte, idx interrex.Revision) (answer, error) {
 	if _, idle := l.table.Idle(c); idle {
 		return answer{}, nil
 	}
-	turn := state.Turn{Revision: idx, Table: state.ResourceTable, Wall: time.Time{}}
+	turn := state.Turn{Revision: idx, Table: machine.ResourceTable, Wall: time.Time{}}
 	l.table.Apply(&turn, c)
 	events := turn.Events()
 	l.revision = idx

@@ -7,6 +7,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/interest"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
@@ -35,7 +36,7 @@ type localWatch struct {
 func (l *local) watch(s interrex.ResourceSelection, marked bool) (Watch, error) {
 	w := &localWatch{local: l, marked: marked}
 	var err error
-	scope := interest.Scope{Table: uint16(state.ResourceTable)}
+	scope := interest.Scope{Table: uint16(machine.ResourceTable)}
 	scope.Skip, scope.Prefix = resource.EventKeys(s)
 	l.table.Read(func(v resource.ReadView) {
 		w.present, _ = v.List(s, "", math.MaxInt)

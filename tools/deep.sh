@@ -11,7 +11,7 @@ tools/test.sh -count=1 -timeout 1h
 long() { go test -count=1 -timeout 2h "$@"; }
 INTERREX_SEEDS=2000 long ./leaseapplier -run '^(TestEveryCallIsAnsweredOnceAndTruly|TestHistoriesKeepTheRules|TestTheApplierDoesWhatTheModelDoes)$'
 long ./internal/lease -run '^TestTableDoesWhatTheRulesSay$' -rapid.checks 20000
-long ./state -run '^TestEntrySurvivesItsEncoding$' -rapid.checks 20000
+long ./internal/machine -run '^TestEntrySurvivesItsEncoding$' -rapid.checks 20000
 long ./featuretests -run '^TestRegistersAreLinearizable$' -race-for 10m
 long ./featuretests -run '^(TestRot|TestALogThatNobody)' -rot-all
 long ./featuretests -run '^TestARotationOutlivesItsLeader$' -rotate-all

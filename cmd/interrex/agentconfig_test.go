@@ -29,7 +29,7 @@ func TestConfigShowsWhatDiffersFromTheDefaultsAlone(t *testing.T) {
 
 func TestConfigLeavesOutTheTimingsThatComeWithTheCluster(t *testing.T) {
 	c := config.Default()
-	c.Cluster.Timing = config.TimingWAN
+	c.Cluster.Timing = "wan"
 	text, err := assembly.InForce(c).YAML()
 	if err != nil {
 		t.Fatal(err)

@@ -35,7 +35,7 @@ func newChangeAppend(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.printChange(answer.Change)
+				return a.printChange(answer.Value)
 			})
 		},
 	}

@@ -14,7 +14,7 @@ func explained(voters int, ttl time.Duration) *explanation {
 	for range voters {
 		m.Members = append(m.Members, &interrexv1.MemberStatus{Suffrage: "voter"})
 	}
-	return newExplanation(m, config.TimingWAN, config.Raft{HeartbeatTimeout: time.Second, ElectionTimeout: 1500 * time.Millisecond}, ttl)
+	return newExplanation(m, "wan", config.Raft{HeartbeatTimeout: time.Second, ElectionTimeout: 1500 * time.Millisecond}, ttl)
 }
 
 func TestThePartsOfAFailOverAddUp(t *testing.T) {

@@ -44,7 +44,7 @@ func newResourceWrite(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.printResource(answer.Resource)
+				return a.printResource(answer.Value)
 			})
 		},
 	}

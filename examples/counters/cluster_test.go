@@ -287,7 +287,7 @@ func TestCountersStandInAGroupWithLeases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, is := a.Answers[0].(*countersv1.IncrementResponse); !is || got.GetRevision()+1 != uint64(a.Revision) {
+	if got, is := a.Value[0].(*countersv1.IncrementResponse); !is || got.GetRevision()+1 != uint64(a.Revision) {
 		t.Errorf("%+v", a)
 	}
 	counted(t, c, k, 5)

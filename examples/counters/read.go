@@ -11,7 +11,7 @@ import (
 const MaxPage = 1000
 
 // get returns a counter, and the table's revision.
-func (t *table) get(k interrex.Key, s *state.State) (r Record, there bool, at interrex.Revision) {
+func (t *table) get(k interrex.Key, s state.State) (r Record, there bool, at interrex.Revision) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	r, there = t.counters.Get(k.String())
@@ -20,7 +20,7 @@ func (t *table) get(k interrex.Key, s *state.State) (r Record, there bool, at in
 
 // list returns the counters after a key whose keys begin with a prefix, at most
 // so many, in order, whether there are more, and the table's revision.
-func (t *table) list(prefix, after string, most int, s *state.State) (page []Record, more bool, at interrex.Revision) {
+func (t *table) list(prefix, after string, most int, s state.State) (page []Record, more bool, at interrex.Revision) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	t.counters.Ascend(max(after, prefix), func(k string, r Record) bool {

@@ -66,13 +66,13 @@ func TestACounterEndsByClusterTime(t *testing.T) {
 		t.Fatalf("after its end it counts from 0 and stays: %+v, %v", got, err)
 	}
 	want := []string{counters.CounterSet, counters.CounterIncremented, counters.CounterExpired, counters.CounterIncremented}
-	for i, e := range r.Events {
+	for i, e := range r.Events() {
 		if i >= len(want) || e.Kind != want[i] || e.Key != "web/visits" || e.Revision != interrex.Revision(i+1) {
 			t.Errorf("event %d is %+v, want %v", i, e, want)
 		}
 	}
-	if len(r.Events) != len(want) || r.Events[2].Value.(counters.Record).Value != 8 {
-		t.Errorf("the events are %+v", r.Events)
+	if events := r.Events(); len(events) != len(want) || events[2].Value.(counters.Record).Value != 8 {
+		t.Errorf("the events are %+v", events)
 	}
 }
 

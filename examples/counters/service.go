@@ -29,7 +29,7 @@ func increment(m *countersv1.IncrementRequest) (state.Command, error) {
 	return &Increment{Key: k, By: m.GetBy(), Limit: m.GetLimit()}, err
 }
 
-func incremented(r state.Result, s *state.State) (*countersv1.IncrementResponse, error) {
+func incremented(r state.Result, s state.State) (*countersv1.IncrementResponse, error) {
 	return &countersv1.IncrementResponse{Counter: present(r.Reply.(Record), s), Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
@@ -38,11 +38,11 @@ func set(m *countersv1.SetRequest) (state.Command, error) {
 	return &Set{Key: k, Value: m.GetValue(), TTL: m.GetTtl().AsDuration()}, err
 }
 
-func wasSet(r state.Result, s *state.State) (*countersv1.SetResponse, error) {
+func wasSet(r state.Result, s state.State) (*countersv1.SetResponse, error) {
 	return &countersv1.SetResponse{Counter: present(r.Reply.(Record), s), Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
-func (t *table) answerGet(m *countersv1.GetRequest, s *state.State) (*countersv1.GetResponse, error) {
+func (t *table) answerGet(m *countersv1.GetRequest, s state.State) (*countersv1.GetResponse, error) {
 	k, err := interrex.ParseKey(m.GetKey())
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func (t *table) answerGet(m *countersv1.GetRequest, s *state.State) (*countersv1
 	return &countersv1.GetResponse{Counter: present(r, s), Revision: uint64(at)}, nil
 }
 
-func (t *table) answerList(m *countersv1.ListRequest, s *state.State) (*countersv1.ListResponse, error) {
+func (t *table) answerList(m *countersv1.ListRequest, s state.State) (*countersv1.ListResponse, error) {
 	page, more, at := t.list("", m.GetAfter(), MaxPage, s)
 	out := &countersv1.ListResponse{Revision: uint64(at)}
 	for _, r := range page {
@@ -67,7 +67,7 @@ func (t *table) answerList(m *countersv1.ListRequest, s *state.State) (*counters
 }
 
 // present returns a counter as users see it.
-func present(r Record, s *state.State) *countersv1.Counter {
+func present(r Record, s state.State) *countersv1.Counter {
 	m := &countersv1.Counter{Key: r.Key.String(), Value: r.Value}
 	if r.Expiry != 0 {
 		now, _ := s.Estimate()

@@ -18,7 +18,7 @@ import (
 const CounterPresent = "counter.present"
 
 // watch reads a request for events.
-func (t *table) watch(m *countersv1.WatchRequest, s *state.State) (api.Feed[*countersv1.CounterEvent], error) {
+func (t *table) watch(m *countersv1.WatchRequest, s state.State) (api.Feed[*countersv1.CounterEvent], error) {
 	return api.Feed[*countersv1.CounterEvent]{
 		Since: interrex.Revision(m.GetSince()),
 		Match: func(e *state.Event) bool { return e.Table == ID && strings.HasPrefix(e.Key, m.GetPrefix()) },
@@ -35,7 +35,7 @@ func (t *table) watch(m *countersv1.WatchRequest, s *state.State) (api.Feed[*cou
 }
 
 // rows are the first counters after a key whose keys begin with a prefix.
-func (t *table) rows(prefix, after string, most int, s *state.State) (out api.Rows[*countersv1.CounterEvent]) {
+func (t *table) rows(prefix, after string, most int, s state.State) (out api.Rows[*countersv1.CounterEvent]) {
 	page, more, at := t.list(prefix, after, most, s)
 	out.More, out.Revision = more, at
 	out.All = func(yield func(string, *countersv1.CounterEvent) bool) {
@@ -49,7 +49,7 @@ func (t *table) rows(prefix, after string, most int, s *state.State) (out api.Ro
 }
 
 // event makes the message of an event, for all watchers.
-func event(e *state.Event, s *state.State) (*countersv1.CounterEvent, error) {
+func event(e *state.Event, s state.State) (*countersv1.CounterEvent, error) {
 	return &countersv1.CounterEvent{Kind: e.Kind, Counter: present(e.Value.(Record), s), Revision: uint64(e.Revision)}, nil
 }
 

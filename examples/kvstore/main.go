@@ -133,9 +133,9 @@ func (k *kv) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (k *kv) change(w http.ResponseWriter, r *http.Request, c change) {
 	data, err := json.Marshal(c)
 	if err == nil {
-		var answer interrex.ProposalAnswer
+		var answer interrex.Answer[[]byte]
 		if answer, err = k.agent.Propose(r.Context(), interrex.Proposal{Data: data}); err == nil {
-			fmt.Fprintf(w, "revision %d, before: %q\n", answer.Revision, answer.Reply)
+			fmt.Fprintf(w, "revision %d, before: %q\n", answer.Revision, answer.Value)
 			return
 		}
 	}

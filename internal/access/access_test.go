@@ -17,6 +17,8 @@ import (
 	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/golden"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -57,7 +59,7 @@ type world struct {
 
 func (w *world) turn() *state.Turn {
 	w.revision++
-	return &state.Turn{Revision: w.revision, Now: w.now, Wall: statetest.Wall(w.now), Table: state.AccessTable}
+	return &state.Turn{Revision: w.revision, Now: w.now, Wall: testreplica.Wall(w.now), Table: machine.AccessTable}
 }
 
 func (w *world) do(c state.Command) (*access.Reply, error) {

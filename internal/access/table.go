@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/capacity"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -85,8 +86,8 @@ func New() *Table {
 // Name is the table's name in reports and snapshots.
 func (t *Table) Name() string { return "access" }
 
-// ID is state.AccessTable.
-func (t *Table) ID() state.TableID { return state.AccessTable }
+// ID is machine.AccessTable.
+func (t *Table) ID() state.TableID { return machine.AccessTable }
 
 // Version is the version of the commands' and the snapshot's encoding.
 func (t *Table) Version() uint16 { return 1 }

@@ -22,6 +22,7 @@ import (
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/queue"
@@ -434,7 +435,7 @@ func (nd *node) pastTheDoor(body, id string) (interrex.Token, error) {
 	c := &lease.Claim{Key: parse(q.GetKey()), Holder: q.GetHolder(), TTL: interrex.DefaultTTL}
 	done := make(chan state.Result, 1)
 	nd.queue.Enqueue(nd.t.Context(), &queue.Operation{
-		Operation: state.Operation{Table: state.LeaseTable, RequestID: id, Data: c.Append(nil)}, Command: c,
+		Operation: state.Operation{Table: machine.LeaseTable, RequestID: id, Data: c.Append(nil)}, Command: c,
 		Done: func(r state.Result) { done <- r },
 	})
 	r := <-done

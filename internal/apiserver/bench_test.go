@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/callstream"
 )
 
 // The cost of a request to one agent with a log in memory.
@@ -19,7 +19,7 @@ func BenchmarkStreamExtend(b *testing.B) {
 func benchmarkStream(b *testing.B, callers int) {
 	nd := cluster(b, 1)[0]
 	token := nd.claimed("bench/lease", "ann")
-	s, err := client.NewStream(client.StreamConfig{HTTP: nd.http, BaseURL: nd.url})
+	s, err := callstream.New(callstream.Config{HTTP: nd.http, BaseURL: nd.url})
 	nd.must(err)
 	defer func() { _ = s.Close() }()
 	var failed atomic.Int64

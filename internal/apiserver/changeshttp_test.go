@@ -13,6 +13,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/plainhttp"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
@@ -353,7 +354,7 @@ func TestHistoryThatIsGoneIs410(t *testing.T) {
 
 func TestAnAgentWithoutALogYetSaysThatItIsUnavailable(t *testing.T) {
 	nodes := cluster(t, 1)
-	st, err := state.New(state.Config{Tables: []state.Table{change.New()}, Publisher: watch.New(watch.Config{})})
+	st, err := machine.New(machine.Config{Tables: []state.Table{change.New()}, Publisher: watch.New(watch.Config{})})
 	if err != nil {
 		t.Fatal(err)
 	}

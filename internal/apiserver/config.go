@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/services"
@@ -71,7 +72,7 @@ type Check struct {
 type Config struct {
 	ID, Version string
 
-	State *state.State
+	State *machine.State
 	Queue *queue.Queue
 	Ring  *watch.Ring
 	// Services are served in addition to interrex's own. Optional.

@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/interest"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -97,7 +98,7 @@ func (s seen) Current() interrex.Leadership { return *s.now.Load() }
 func TestWhatTheLeaderVetsIsNotProposed(t *testing.T) {
 	nd := cluster(t, 1, func(c *Config) {
 		c.Vet = func(table state.TableID, _ state.Command) func(context.Context) error {
-			if table != state.LeaseTable {
+			if table != machine.LeaseTable {
 				return nil
 			}
 			return func(context.Context) error { return interrex.Errorf(interrex.ErrConflict, "not now") }
@@ -113,7 +114,7 @@ func TestWhatTheLeaderVetsIsNotProposed(t *testing.T) {
 
 func TestAnEventHasTheDocumentOfItsService(t *testing.T) {
 	nd := cluster(t, 1)[0]
-	w, err := nd.ring.Watch(0, interest.Scope{}, func(e *state.Event) bool { return e.Table == state.LeaseTable })
+	w, err := nd.ring.Watch(0, interest.Scope{}, func(e *state.Event) bool { return e.Table == machine.LeaseTable })
 	nd.must(err)
 	defer w.Close()
 	nd.claimed("jobs/x", "ann")

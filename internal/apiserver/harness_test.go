@@ -21,12 +21,13 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
@@ -56,7 +57,7 @@ type node struct {
 	t       testing.TB
 	id      string
 	raft    *raft.Raft
-	state   *state.State
+	state   *machine.State
 	leases  *lease.Table
 	things  *resource.Table
 	changes *change.Table
@@ -120,7 +121,7 @@ func (nd *node) start(transport raft.Transport, servers []raft.Server, all []*no
 	nd.ring = watch.New(watch.Config{})
 	nd.ring.Publish(nil, 1) // so that a watch since 1 is not one from the future
 	nd.t.Cleanup(nd.ring.Close)
-	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, nd.things, nd.hooks, nd.changes, testtable.NewRegister()}, Publisher: nd.ring})
+	st, err := machine.New(machine.Config{Tables: []state.Table{nd.leases, nd.things, nd.hooks, nd.changes, testtable.NewRegister()}, Publisher: nd.ring})
 	nd.must(err)
 	nd.state = st
 	nd.t.Cleanup(st.Close)
@@ -245,7 +246,7 @@ func (nd *node) forwarder(all []*node, id string) (operations.Forwarder, error) 
 		if s, found := nd.streams.Load(id); found {
 			return s.(operations.Forwarder), nil
 		}
-		s, err := client.NewStream(client.StreamConfig{HTTP: nd.http, BaseURL: other.peer})
+		s, err := callstream.New(callstream.Config{HTTP: nd.http, BaseURL: other.peer})
 		if err != nil {
 			return nil, err
 		}

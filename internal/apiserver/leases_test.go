@@ -17,6 +17,7 @@ import (
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/state"
 )
@@ -71,7 +72,7 @@ func TestEveryFieldOfARequestIsInItsCommand(t *testing.T) {
 		if !reflect.DeepEqual(made.Command, w.command) {
 			t.Errorf("%s: %+v, want %+v", procedure, made.Command, w.command)
 		}
-		if made.Table != state.LeaseTable || string(made.Data) != string(w.command.Append(nil)) {
+		if made.Table != machine.LeaseTable || string(made.Data) != string(w.command.Append(nil)) {
 			t.Errorf("%s: the log gets %+v", procedure, r.Addressed())
 		}
 		unset := 0

@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -17,7 +18,7 @@ func TestPanicInAnAnswerLeavesNothing(t *testing.T) {
 	nd.claimed("panic/held", "holder")
 	procedure := interrexv1.LeaseServiceRevokeProcedure
 	number := op(0, procedure, &interrexv1.RevokeRequest{}).Method
-	nd.server.methods.Methods[number].Answer = func(proto.Message, state.Result, *state.State) (proto.Message, error) { panic("answer") }
+	nd.server.methods.Methods[number].Answer = func(proto.Message, state.Result, *machine.State) (proto.Message, error) { panic("answer") }
 	key := interrex.Key{Namespace: "panic", Name: "held"}
 	token := nd.claimed("panic/other", "holder")
 
@@ -41,13 +42,13 @@ func TestAPanicOfWhatAMethodDoesIsOneOperationsFailure(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	claimed := nd.server.methods.Methods[claimOp(0, "panic/a", "h").Method]
 	made := claimed.Command
-	claimed.Command = func(m proto.Message, s *state.State) (state.TableID, state.Command, error) {
+	claimed.Command = func(m proto.Message, s *machine.State) (state.TableID, state.Command, error) {
 		if m.(*interrexv1.ClaimRequest).GetKey() == "panic/a" {
 			panic("command")
 		}
 		return made(m, s)
 	}
-	nd.server.methods.Methods[getOp(0, "panic/a").Method].Look = func(proto.Message, *state.State) (proto.Message, error) { panic("read") }
+	nd.server.methods.Methods[getOp(0, "panic/a").Method].Look = func(proto.Message, *machine.State) (proto.Message, error) { panic("read") }
 	s := nd.stream(t.Context(), nd.url)
 	s.send(claimOp(1, "panic/a", "h"), claimOp(2, "panic/b", "h"), getOp(3, "panic/a"))
 	got := s.answers(3)

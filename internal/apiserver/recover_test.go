@@ -9,12 +9,13 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
 )
 
-func recovery() *state.Recover {
-	return &state.Recover{ClusterID: strings.Repeat("ab", 16), Bits: 7, Survivor: "a", Incarnation: "disk"}
+func recovery() *machine.Recover {
+	return &machine.Recover{ClusterID: strings.Repeat("ab", 16), Bits: 7, Survivor: "a", Incarnation: "disk"}
 }
 
 // Only a recovery writes to a log that no raft uses.
@@ -47,7 +48,7 @@ func TestAPositionThatARecoveryHasLostIsCompacted(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	nd.claimed("jobs/one", "ann")
 	nd.claimed("jobs/two", "ann")
-	entry := (&state.Entry{Stamp: nd.state.Now(), Wall: time.Now(), Operations: []state.Operation{{Table: state.SystemTable, Data: recovery().Append(nil)}}}).Append(nil)
+	entry := (&machine.Entry{Stamp: nd.state.Now(), Wall: time.Now(), Operations: []state.Operation{{Table: machine.SystemTable, Data: recovery().Append(nil)}}}).Append(nil)
 	nd.must(nd.raft.Apply(entry, time.Minute).Error())
 	loss := nd.state.Loss()
 	if loss.From != 2 || nd.state.Revision() != loss.To+2 {

@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/lives"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
@@ -325,9 +326,9 @@ func TestEveryAnswerCarriesTheEpoch(t *testing.T) {
 	if r := nd.get(nd.url + "/livez"); r.header.Get(wire.HeaderEpoch) != "" {
 		t.Errorf("an agent of no cluster is in epoch %s", r.header.Get(wire.HeaderEpoch))
 	}
-	id := state.Identity{ClusterID: strings.Repeat("c", 32), Epoch: interrex.Epoch{Number: 3, Bits: 0xabc}}
-	entry := (&state.Entry{Wall: time.Now(), Operations: []state.Operation{
-		{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)},
+	id := machine.Identity{ClusterID: strings.Repeat("c", 32), Epoch: interrex.Epoch{Number: 3, Bits: 0xabc}}
+	entry := (&machine.Entry{Wall: time.Now(), Operations: []state.Operation{
+		{Table: machine.SystemTable, Data: (&machine.SetIdentity{Identity: id}).Append(nil)},
 	}}).Append(nil)
 	nd.must(nd.raft.Apply(entry, time.Second).Error())
 	const want = "3-0000000000000abc"

@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/testtable"
@@ -51,9 +52,9 @@ func TestOnlyOperatorsPropose(t *testing.T) {
 
 func TestAProposalIsNoWayAroundADoor(t *testing.T) {
 	nd := cluster(t, 1)[0]
-	retire := (&state.Retire{Name: "ann"}).Append(nil)
+	retire := (&machine.Retire{Name: "ann"}).Append(nil)
 	for table, data := range map[state.TableID][]byte{
-		state.SystemTable: retire, state.LeaseTable: writes(t)[interrexv1.LeaseServiceClaimProcedure].command.Append(nil), state.FirstEmbedderTable - 1: nil,
+		machine.SystemTable: retire, machine.LeaseTable: writes(t)[interrexv1.LeaseServiceClaimProcedure].command.Append(nil), state.FirstEmbedderTable - 1: nil,
 	} {
 		if _, err := nd.opened(admission.Caller{Operator: true}, proposeOp(table, data), time.Now()); !errors.Is(err, interrex.ErrInvalid) {
 			t.Errorf("table %d: %v, want invalid", table, err)
@@ -79,7 +80,7 @@ func TestAProposalTakesWhatItsEnvelopeCarries(t *testing.T) {
 }
 
 func TestAMethodThatCannotBeServedIsServedByNobody(t *testing.T) {
-	unknown := api.Read("/nobody.v1.NoService/Get", func(*interrexv1.GetRequest, *state.State) (*interrexv1.GetResponse, error) { return nil, nil })
+	unknown := api.Read("/nobody.v1.NoService/Get", func(*interrexv1.GetRequest, state.State) (*interrexv1.GetResponse, error) { return nil, nil })
 	service := method.ServiceOf(api.Service{Methods: []api.Method{unknown}})
 	if err := services.Validate(service); err == nil || err != service.Methods[0].Err {
 		t.Errorf("beside the others: %v", err)

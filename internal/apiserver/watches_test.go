@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/watches"
 	"github.com/interrex/interrex/internal/wire"
@@ -151,7 +152,7 @@ func (nd *node) publish(from, to int) {
 	nd.t.Helper()
 	for i := from; i <= to; i++ {
 		key := interrex.Key{Namespace: "jobs", Name: fmt.Sprint(i)}
-		e := state.Event{Revision: interrex.Revision(i), Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: key.String(), Size: 100, Value: lease.Record{Key: key, Holder: "ann"}}
+		e := state.Event{Revision: interrex.Revision(i), Table: machine.LeaseTable, Kind: interrex.LeaseClaimed, Key: key.String(), Size: 100, Value: lease.Record{Key: key, Holder: "ann"}}
 		nd.ring.Publish([]state.Event{e}, e.Revision)
 	}
 }
@@ -236,7 +237,7 @@ func TestARevisionIsSentWholeWhateverTheCredit(t *testing.T) {
 	s := nd.watches()
 	s.open(1, 1, &interrexv1.WatchRequest{Since: 1})
 	s.open(2, 100, &interrexv1.WatchRequest{Since: 1})
-	e := state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
+	e := state.Event{Revision: 2, Table: machine.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
 	nd.ring.Publish([]state.Event{e, e, e}, 2)
 	nd.publish(3, 4)
 	s.until(func() bool { return len(s.events[2]) == 5 })

@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/reads"
@@ -27,7 +28,6 @@ import (
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/state"
 )
 
 // startAPI starts the server, which outlives every restart of raft: it looks up what
@@ -35,7 +35,7 @@ import (
 func (s *Set) startAPI(u *unit.Unit) (worker.Worker, error) {
 	id := unit.Need[datadir.Identity](u, identityName)
 	c := apiserver.Config{
-		Clock: unit.Need[clock.Clock](u, ClockName), State: unit.Need[*state.State](u, StateName),
+		Clock: unit.Need[clock.Clock](u, ClockName), State: unit.Need[*machine.State](u, StateName),
 		Ring: unit.Need[*watch.Ring](u, StateName), Queue: unit.Need[*queue.Queue](u, QueueName),
 		Services:     unit.Need[[]method.Service](u, StateName),
 		Leases:       &services.Leases{Table: unit.Need[*lease.Table](u, StateName), Feed: unit.Need[*change.Table](u, StateName), Waiting: waiting(unit.Need[unit.Handle[*raftLife]](u, raftSlotName))},

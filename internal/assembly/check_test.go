@@ -30,7 +30,7 @@ func TestWhatAWorkerWouldRefuseIsRefusedBefore(t *testing.T) {
 	for word, spoil := range unfit {
 		c := config.Default()
 		spoil(&c)
-		a := AgentConfig{Raft: c.Raft, Logging: c.Logging, Notify: config.Notify{LeaseHolders: config.NotifyOff}}
+		a := AgentConfig{Raft: c.Raft, Logging: c.Logging, Notify: config.Notify{LeaseHolders: "off"}}
 		if err := a.Validate(); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: got %v", word, err)
 		}
@@ -74,7 +74,7 @@ func TestHoldersInSQLiteNeedADriverAndADirectory(t *testing.T) {
 	}{
 		{"/data", nil, "no SQLite driver"}, {"", driver, "an agent in memory"}, {"/data", driver, ""},
 	} {
-		a := AgentConfig{DataDir: c.directory, SQLite: c.driver, Notify: config.Notify{LeaseHolders: config.NotifySQLite}}
+		a := AgentConfig{DataDir: c.directory, SQLite: c.driver, Notify: config.Notify{LeaseHolders: "sqlite"}}
 		if err := a.Validate(); (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%q: %v, want %q", c.directory, err, c.why)
 		}
@@ -143,7 +143,7 @@ func TestEachSettingOfRaftReachesItsWorker(t *testing.T) {
 			t.Errorf("%s: a running raft takes it up: %t, and raft goes on: %t", name, reloaded, same)
 		}
 	}
-	if got := raftConfig(raftOf(plain)).Timing; got != config.TimingLAN {
+	if got := raftConfig(raftOf(plain)).Timing; got != "lan" {
 		t.Errorf("the timing is %q", got)
 	}
 	other := plain

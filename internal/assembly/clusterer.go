@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/health"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/unit"
@@ -23,11 +24,11 @@ import (
 // this agent leads.
 func (s *Set) startClusterer(u *unit.Unit) (worker.Worker, error) {
 	life, t := unit.Need[*raftLife](u, RaftName), unit.Need[*peering.Transport](u, TransportName)
-	waiting, st := unit.Need[*queue.Queue](u, QueueName), unit.Need[*state.State](u, StateName)
+	waiting, st := unit.Need[*queue.Queue](u, QueueName), unit.Need[*machine.State](u, StateName)
 	c := clusterer.Config{
 		Table: unit.Need[*member.Table](u, StateName), Clock: unit.Need[clock.Clock](u, ClockName), Logger: s.logger("clusterer"),
 		Propose: func(ctx context.Context, c state.Command) error {
-			_, err := waiting.Propose(ctx, state.MemberTable, c)
+			_, err := waiting.Propose(ctx, machine.MemberTable, c)
 			return err
 		},
 	}

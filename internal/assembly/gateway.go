@@ -24,12 +24,12 @@ import (
 	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/logs"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peercall"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/renewal"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -174,7 +174,7 @@ func (s *Set) startForwardersRenewal(u *unit.Unit) (worker.Worker, error) {
 // startAPIForwarded serves, at a member, the agents without raft.
 func (s *Set) startAPIForwarded(u *unit.Unit) (worker.Worker, error) {
 	t, server := unit.Need[*peering.Transport](u, TransportName), unit.Need[*apiserver.Server](u, apiName)
-	dir, st, table := unit.Need[*datadir.Dir](u, identityName), unit.Need[*state.State](u, StateName), unit.Need[*member.Table](u, StateName)
+	dir, st, table := unit.Need[*datadir.Dir](u, identityName), unit.Need[*machine.State](u, StateName), unit.Need[*member.Table](u, StateName)
 	if u.Err != nil {
 		return nil, u.Err
 	}

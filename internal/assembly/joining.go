@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/joining"
 	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/unit"
@@ -24,7 +25,7 @@ import (
 // startJoining lets agents join at the cluster port.
 func (s *Set) startJoining(u *unit.Unit) (worker.Worker, error) {
 	t, table := unit.Need[*peering.Transport](u, TransportName), unit.Need[*member.Table](u, StateName)
-	st, dir := unit.Need[*state.State](u, StateName), unit.Need[*datadir.Dir](u, identityName)
+	st, dir := unit.Need[*machine.State](u, StateName), unit.Need[*datadir.Dir](u, identityName)
 	mine, now := unit.Need[*client.Client](u, ClientName), unit.Need[clock.Clock](u, ClockName)
 	if u.Err != nil {
 		return nil, u.Err

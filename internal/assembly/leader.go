@@ -8,10 +8,10 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/reads"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/raftworker/leadership"
-	"github.com/interrex/interrex/state"
 )
 
 func (s *Set) leader() unit.Node {
@@ -27,7 +27,7 @@ func (s *Set) leader() unit.Node {
 }
 
 func (s *Set) startReads(u *unit.Unit) (worker.Worker, error) {
-	now, st := unit.Need[clock.Clock](u, ClockName), unit.Need[*state.State](u, StateName)
+	now, st := unit.Need[clock.Clock](u, ClockName), unit.Need[*machine.State](u, StateName)
 	id, life := unit.Need[datadir.Identity](u, identityName), unit.Need[*raftLife](u, RaftName)
 	slot := unit.Need[unit.Offerer[*reads.Rounds]](u, readsSlotName)
 	if u.Err != nil {

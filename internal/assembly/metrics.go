@@ -8,19 +8,19 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/appliermetrics"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/internal/watch"
-	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/state"
 )
 
 // agentMetrics are the metrics that live as long as the agent, beside those of its
 // health. docs/metrics.md lists all metrics.
 type agentMetrics struct {
-	applier     *leaseapplier.Metrics
+	applier     *appliermetrics.Metrics
 	requests    *method.Metrics
 	overstayed  prometheus.Counter
 	projections prometheus.Counter
@@ -31,7 +31,7 @@ type agentMetrics struct {
 
 func newAgentMetrics(s *Set) *agentMetrics {
 	m := &agentMetrics{
-		applier:     leaseapplier.NewMetrics(s.config.Agent.Clock),
+		applier:     appliermetrics.New(s.config.Agent.Clock),
 		requests:    method.NewMetrics(),
 		hooks:       hookcaller.NewMetrics(),
 		connections: listener.NewMetrics(),
@@ -62,10 +62,10 @@ func (s *Set) startMetrics(u *unit.Unit) (worker.Worker, error) {
 // publisher fills the ring, and counts.
 type publisher struct {
 	*watch.Ring
-	metrics *leaseapplier.Metrics
+	metrics *appliermetrics.Metrics
 }
 
-// Publish implements state.Publisher.
+// Publish implements machine.Publisher.
 func (p publisher) Publish(events []state.Event, last interrex.Revision) {
 	p.Ring.Publish(events, last)
 	p.metrics.CountEvents(events)

@@ -35,7 +35,7 @@ func measured(t *testing.T, s *Set) map[string]float64 {
 
 func TestADatabaseThatCannotBeOpenedIsAFailure(t *testing.T) {
 	s, err := New(Config{Agent: AgentConfig{
-		DataDir: t.TempDir(), Notify: config.Notify{LeaseHolders: config.NotifySQLite},
+		DataDir: t.TempDir(), Notify: config.Notify{LeaseHolders: "sqlite"},
 		SQLite: func(string) (*sql.DB, error) { return nil, errors.New("no such disk") },
 	}})
 	if err != nil {

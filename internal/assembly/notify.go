@@ -21,7 +21,7 @@ const openTimeout = 10 * time.Second
 // the same twice to a shared database is harmless.
 func (s *Set) startProjection(u *unit.Unit) (worker.Worker, error) {
 	section, dir := unit.Need[config.Notify](u, notifyConfigName), unit.Need[*datadir.Dir](u, identityName)
-	if u.Err == nil && section.LeaseHolders == config.NotifyOff {
+	if u.Err == nil && section.Off() {
 		u.Err = errOff
 	}
 	if u.Err != nil {

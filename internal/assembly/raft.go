@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/health"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/internal/peering"
@@ -96,7 +97,7 @@ func (s *Set) reloadRaft(life *raftLife, with raftSection) (next <-chan struct{}
 
 // raftTemplate returns the configuration of raft's worker.
 func (s *Set) raftTemplate(current config.Config, u *unit.Unit, dir *datadir.Dir, t *peering.Transport, life *raftLife) raftworker.Config {
-	st, now := unit.Need[*state.State](u, StateName), unit.Need[clock.Clock](u, ClockName)
+	st, now := unit.Need[*machine.State](u, StateName), unit.Need[clock.Clock](u, ClockName)
 	c := raftConfig(raftOf(current))
 	if c.NonSyncedWritesToRaftLog {
 		s.logger("raft").Warningf("raft.non-synced-writes-to-raft-log is on: a crash of this machine may lose leases that were granted")

@@ -8,9 +8,9 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/recovery"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/state"
 )
 
 // recoveries is what the backstop orders and the worker of recoveries carries out.
@@ -116,7 +116,7 @@ func (s *Set) rescue(now clock.Clock, begin func()) (*datadir.Rescued, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := state.New(state.Config{Tables: tables, Clock: now, Logger: s.logger("backstop")})
+	st, err := machine.New(machine.Config{Tables: tables, Clock: now, Logger: s.logger("backstop")})
 	if err != nil {
 		return nil, err
 	}

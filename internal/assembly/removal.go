@@ -15,11 +15,11 @@ import (
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/state"
 )
 
 // removalPeriod is the time between two looks at what the agent's own log says.
@@ -29,7 +29,7 @@ const removalPeriod = time.Second
 // needs it.
 func (s *Set) startMembership(u *unit.Unit) (worker.Worker, error) {
 	now, dir := unit.Need[clock.Clock](u, ClockName), unit.Need[*datadir.Dir](u, identityName)
-	rules := s.rules(dir, unit.Need[*state.State](u, StateName), unit.Need[*member.Table](u, StateName))
+	rules := s.rules(dir, unit.Need[*machine.State](u, StateName), unit.Need[*member.Table](u, StateName))
 	if u.Err != nil {
 		return nil, u.Err
 	}
@@ -76,7 +76,7 @@ func (s *Set) forgetCAKey(dir *datadir.Dir) {
 }
 
 // rules returns how this agent describes itself to others, and which it accepts.
-func (s *Set) rules(dir *datadir.Dir, st *state.State, members *member.Table) membership.Rules {
+func (s *Set) rules(dir *datadir.Dir, st *machine.State, members *member.Table) membership.Rules {
 	if dir == nil || st == nil {
 		return membership.Rules{} // an input is missing
 	}

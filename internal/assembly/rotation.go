@@ -9,6 +9,7 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/rotation"
@@ -32,7 +33,7 @@ func (s *Set) startRotation(u *unit.Unit) (worker.Worker, error) {
 		Table: table, Keep: s.keys(dir, table, t).Add, Clock: now, Logger: s.logger("ca"),
 		Look: func() rotation.Cluster { return s.view().Authority() },
 		Propose: func(ctx context.Context, c state.Command) error {
-			_, err := waiting.Propose(ctx, state.MemberTable, c)
+			_, err := waiting.Propose(ctx, machine.MemberTable, c)
 			return err
 		},
 		HandOver: func(ctx context.Context, id string) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/resource"
@@ -28,12 +29,12 @@ func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
 	if u.Err != nil {
 		return nil, u.Err
 	}
-	own, tables, served, machine, err := s.tables(now)
+	own, tables, served, embedders, err := s.tables(now)
 	if err != nil {
 		return nil, err
 	}
 	ring := watch.New(watch.Config{Backlog: own.changes})
-	st, err := state.New(state.Config{
+	st, err := machine.New(machine.Config{
 		Tables: tables, Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
 	})
 	if err != nil {
@@ -47,7 +48,7 @@ func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
 		own.changes.Close()
 		st.Close()
 	})
-	u.Give(st, own.leases, own.resources, own.changes, own.hooks, own.members, own.access, machine, ring, served)
+	u.Give(st, own.leases, own.resources, own.changes, own.hooks, own.members, own.access, embedders, ring, served)
 	u.ReportBy(func() map[string]any { return reportState(st) })
 	return unit.Run(dir.KeepIdentity(st, own.members.Disks, now, s.logger("state"))), nil
 }
@@ -76,20 +77,20 @@ func OwnTables() []state.Table { return newBuiltin().all() }
 
 // tables makes the tables of this agent, empty: interrex's, those of the embedder, and
 // that of the embedder's machine, which is nil where there is none.
-func (s *Set) tables(now clock.Clock) (own builtin, all []state.Table, served []method.Service, machine *fsm.Table, err error) {
+func (s *Set) tables(now clock.Clock) (own builtin, all []state.Table, served []method.Service, embedders *fsm.Table, err error) {
 	own = newBuiltin()
 	all, served = s.config.Agent.tables()
-	if machine, err = s.config.Agent.machine(now, s.logger("fsm")); machine != nil {
-		all, served = append(all, machine), append(served, services.Machine())
+	if embedders, err = s.config.Agent.machine(now, s.logger("fsm")); embedders != nil {
+		all, served = append(all, embedders), append(served, services.Machine())
 	}
-	return own, append(all, own.all()...), served, machine, err
+	return own, append(all, own.all()...), served, embedders, err
 }
 
 // NewState makes an empty state of the tables of interrex, for reading an agent's
 // directory while the agent does not run; members is one of them.
-func NewState(logger interrex.Logger) (st *state.State, members *member.Table, err error) {
+func NewState(logger interrex.Logger) (st *machine.State, members *member.Table, err error) {
 	own := newBuiltin()
-	st, err = state.New(state.Config{Tables: own.all(), Logger: logger})
+	st, err = machine.New(machine.Config{Tables: own.all(), Logger: logger})
 	return st, own.members, err
 }
 
@@ -106,7 +107,7 @@ func (c AgentConfig) machine(now clock.Clock, logger interrex.Logger) (*fsm.Tabl
 }
 
 // reportState shows how far the state has come.
-func reportState(st *state.State) map[string]any {
+func reportState(st *machine.State) map[string]any {
 	index, term := st.Applied()
 	id := st.Identity()
 	r := map[string]any{

@@ -8,6 +8,7 @@ import (
 	"github.com/interrex/interrex/examples/counters"
 	"github.com/interrex/interrex/examples/counters/gen/countersv1"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
@@ -57,14 +58,14 @@ var tablesThatDoNotFit = map[string][]func() (state.Table, api.Service){
 // increment is CounterService/Increment of messages and a table that may not fit.
 func increment[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](table state.TableID) api.Method {
 	return api.Write(countersv1.CounterServiceIncrementProcedure, table,
-		func(PQ) (state.Command, error) { return nil, nil }, func(state.Result, *state.State) (PA, error) { return nil, nil })
+		func(PQ) (state.Command, error) { return nil, nil }, func(state.Result, state.State) (PA, error) { return nil, nil })
 }
 
 // watches is a watch of messages that may not fit.
 func watches[A, Q, E any, PA wire.Message[A], PQ wire.Message[Q], PE wire.Message[E]](procedure string) api.WatchMethod {
 	return api.Watch[A, Q, E, PA](procedure,
-		func(PQ, *state.State) (api.Feed[PE], error) { return api.Feed[PE]{}, nil },
-		func(*state.Event, *state.State) (PE, error) { return nil, nil })
+		func(PQ, state.State) (api.Feed[PE], error) { return api.Feed[PE]{}, nil },
+		func(*state.Event, state.State) (PE, error) { return nil, nil })
 }
 
 // served is the service of counters.
@@ -75,9 +76,9 @@ func served() api.Service {
 
 // ours is a service that interrex has itself.
 func ours() api.Service {
-	return api.Service{Methods: []api.Method{api.Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable,
+	return api.Service{Methods: []api.Method{api.Write(interrexv1.LeaseServiceClaimProcedure, machine.LeaseTable,
 		func(*interrexv1.ClaimRequest) (state.Command, error) { return nil, nil },
-		func(state.Result, *state.State) (*interrexv1.ClaimResponse, error) { return nil, nil })}}
+		func(state.Result, state.State) (*interrexv1.ClaimResponse, error) { return nil, nil })}}
 }
 
 func TestTablesThatDoNotFitAreRefused(t *testing.T) {

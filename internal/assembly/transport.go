@@ -14,17 +14,17 @@ import (
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/unit"
-	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
 
 func (s *Set) startTransport(u *unit.Unit) (worker.Worker, error) {
 	now, section := unit.Need[clock.Clock](u, ClockName), unit.Need[config.Cluster](u, clusterConfigName)
-	dir, st := unit.Need[*datadir.Dir](u, identityName), unit.Need[*state.State](u, StateName)
+	dir, st := unit.Need[*datadir.Dir](u, identityName), unit.Need[*machine.State](u, StateName)
 	open := unit.Need[*ports.Ports](u, portsName)
 	if u.Err != nil {
 		return nil, u.Err
@@ -51,7 +51,7 @@ func (s *Set) startTransport(u *unit.Unit) (worker.Worker, error) {
 }
 
 // transportConfig returns the configuration of the transport, without its listener.
-func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *state.State, members *member.Table) peering.Config {
+func (s *Set) transportConfig(section config.Cluster, dir *datadir.Dir, st *machine.State, members *member.Table) peering.Config {
 	rules := s.rules(dir, st, members)
 	hello := func() peering.Hello {
 		h := rules.Hello()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/health"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/state"
@@ -101,7 +102,7 @@ func (s *Set) applicable(table state.TableID, since uint16) error {
 	if v.Transport == nil {
 		return nil
 	}
-	if table == state.SystemTable {
+	if table == machine.SystemTable {
 		return s.knowsEntries(v, byte(since))
 	}
 	s.recording.Store(true)

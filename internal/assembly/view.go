@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/ports"
@@ -28,7 +29,6 @@ import (
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
-	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -42,7 +42,7 @@ func (s *Set) view() health.View {
 		Draining: s.draining.Load() != nil, InMemory: s.config.Agent.DataDir == "",
 		BoundAPI: s.Addresses()[ports.API], AdvertisedAPI: s.advertisedAPI(),
 
-		State:      running[*state.State](s, StateName),
+		State:      running[*machine.State](s, StateName),
 		Leases:     running[*lease.Table](s, StateName),
 		Resources:  running[*resource.Table](s, StateName),
 		Changes:    running[*change.Table](s, StateName),
@@ -140,7 +140,7 @@ func (s *Set) HasHeard() bool {
 }
 
 // State returns the replicated state, nil while it does not run.
-func (s *Set) State() *state.State { return running[*state.State](s, StateName) }
+func (s *Set) State() *machine.State { return running[*machine.State](s, StateName) }
 
 // Applied returns the tracker of the revision that the agent has applied, nil while
 // the replicated state does not run.

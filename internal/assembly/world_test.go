@@ -34,13 +34,13 @@ import (
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lives"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/pipe"
 	"github.com/interrex/interrex/internal/reads"
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/internal/unit"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
-	"github.com/interrex/interrex/state"
 )
 
 // world is an agent's whole graph in an engine, in a bubble of testing/synctest.
@@ -98,7 +98,7 @@ func whole(t *testing.T) AgentConfig {
 		Cluster:  config.Cluster{Listen: "127.0.0.1:0"},
 		Features: config.Features{Leases: config.On, Resources: config.On, Changes: config.On, Webhooks: config.On, Backstop: config.On},
 		Backstop: config.Backstop{Members: []string{"a1", "a2", "a3"}},
-		Notify:   config.Notify{LeaseHolders: config.NotifySQLite},
+		Notify:   config.Notify{LeaseHolders: "sqlite"},
 		SQLite:   func(path string) (*sql.DB, error) { return sql.Open("sqlite", "file:"+path) },
 		Registry: prometheus.NewRegistry(), Observers: new(watch.Observers),
 		Listen:    func(string, string) (net.Listener, error) { return pipe.Listen(), nil },
@@ -262,7 +262,7 @@ func inSlot[T any](w *world, name string) any {
 // frees reports whether a value is one that its owner frees.
 func frees(value any) bool {
 	switch value.(type) {
-	case *datadir.Dir, *state.State, *watch.Ring, *hookcaller.Caller, *apiserver.Server, *notify.SQLTarget, *client.Client, *forward.Forwarder, worker.Worker:
+	case *datadir.Dir, *machine.State, *watch.Ring, *hookcaller.Caller, *apiserver.Server, *notify.SQLTarget, *client.Client, *forward.Forwarder, worker.Worker:
 		return true
 	}
 	return false
@@ -280,7 +280,7 @@ func freed(value any) bool {
 			err = lock.Unlock()
 		}
 		return !errors.Is(err, disk.ErrInUse)
-	case *state.State:
+	case *machine.State:
 		return errors.Is(v.WaitRevision(now, math.MaxInt64), interrex.ErrUnavailable)
 	case *watch.Ring:
 		watcher, err := v.Watch(0, interest.Scope{}, nil)

@@ -13,14 +13,15 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/machine"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // world is a feed beside a register, in a state.
 type world struct {
-	*statetest.Replica
+	*testreplica.Replica
 	t    testing.TB
 	feed *change.Table
 	now  state.Time
@@ -28,7 +29,7 @@ type world struct {
 
 func newWorld(t testing.TB, settings ...string) *world {
 	w := &world{t: t}
-	w.Replica = statetest.NewReplica(t, func() []state.Table {
+	w.Replica = testreplica.New(t, func() []state.Table {
 		w.feed = change.New()
 		return []state.Table{w.feed, testtable.NewRegister()}
 	})
@@ -40,8 +41,8 @@ func newWorld(t testing.TB, settings ...string) *world {
 
 func (w *world) set(name, value string) {
 	w.t.Helper()
-	c := &state.SetSettings{Values: map[string]string{name: value}}
-	if res := w.do(state.Operation{Table: state.SystemTable, Data: c.Append(nil)}); res.Err != nil {
+	c := &machine.SetSettings{Values: map[string]string{name: value}}
+	if res := w.do(state.Operation{Table: machine.SystemTable, Data: c.Append(nil)}); res.Err != nil {
 		w.t.Fatal(res.Err)
 	}
 }
@@ -51,7 +52,7 @@ func (w *world) do(op state.Operation) state.Result { return w.Do(w.now, op)[0] 
 // append appends a user's change.
 func (w *world) append(data string, tags ...string) interrex.Revision {
 	w.t.Helper()
-	res := w.do(state.Operation{Table: state.ChangeTable, Data: (&change.Append{Data: data, Tags: tags}).Append(nil)})
+	res := w.do(state.Operation{Table: machine.ChangeTable, Data: (&change.Append{Data: data, Tags: tags}).Append(nil)})
 	if res.Err != nil {
 		w.t.Fatal(res.Err)
 	}
@@ -269,14 +270,14 @@ func TestDataAndTagsAreChecked(t *testing.T) {
 	}
 	w := newWorld(t)
 	bad := &change.Append{Data: "{"}
-	if res := w.do(state.Operation{Table: state.ChangeTable, Data: bad.Append(nil)}); interrex.KindOf(res.Err) != interrex.ErrInvalid {
+	if res := w.do(state.Operation{Table: machine.ChangeTable, Data: bad.Append(nil)}); interrex.KindOf(res.Err) != interrex.ErrInvalid {
 		t.Errorf("in an entry: %v", res.Err)
 	}
 }
 
 func TestAnAppendIsAnsweredWithItsTime(t *testing.T) {
 	w := newWorld(t)
-	res := w.do(state.Operation{Table: state.ChangeTable, Data: (&change.Append{Data: "1"}).Append(nil)})
+	res := w.do(state.Operation{Table: machine.ChangeTable, Data: (&change.Append{Data: "1"}).Append(nil)})
 	e, _ := w.feed.Get(res.Revision)
 	if reply := res.Reply.(*change.Reply); reply.Time != e.Wall.UnixNano() {
 		t.Errorf("%d, and its event %d", reply.Time, e.Wall.UnixNano())

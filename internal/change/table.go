@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -41,8 +42,8 @@ func New() *Table {
 // Name is the table's name in reports and snapshots.
 func (t *Table) Name() string { return "changes" }
 
-// ID is state.ChangeTable.
-func (t *Table) ID() state.TableID { return state.ChangeTable }
+// ID is machine.ChangeTable.
+func (t *Table) ID() state.TableID { return machine.ChangeTable }
 
 // Version is the version of the commands' and the snapshot's encoding.
 func (t *Table) Version() uint16 { return 1 }

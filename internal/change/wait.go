@@ -5,6 +5,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/interest"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -43,7 +44,7 @@ func (t *Table) Await(ctx context.Context, q Query) (Page, error) {
 		}
 		p, err = t.Read(q)
 		if now := t.ended(); now != ended {
-			return p, state.RestoredFile{To: now}.Continues(max(1, since))
+			return p, machine.RestoredFile{To: now}.Continues(max(1, since))
 		}
 		if err != nil {
 			return p, err

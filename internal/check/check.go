@@ -137,7 +137,7 @@ func (a Agent) ClusterFiles(section config.Cluster, id string) error {
 // 5 s at most.
 func (a Agent) Holders(ctx context.Context, c config.Config) error {
 	section := c.Notify
-	if section.LeaseHolders == config.NotifyOff || section.LeaseHolders == config.NotifySQLite || a.Notify(c) != nil {
+	if section.Off() || section.SQLite() || a.Notify(c) != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -273,8 +273,8 @@ func Port(ctx context.Context, key, address string) error {
 // doubtful returns what should not be so, and does not keep the agent from running.
 func doubtful(c config.Config) []string {
 	secrets := keyFiles{{"cluster.tls.key", c.Cluster.TLS.Key}, {"api.tls.key", c.API.TLS.Key}}
-	if h := c.Notify.LeaseHolders; h != config.NotifyOff && h != config.NotifySQLite {
-		secrets = append(secrets, keyFiles{{"notify.lease-holders", h}}...)
+	if h := c.Notify; !h.Off() && !h.SQLite() {
+		secrets = append(secrets, keyFiles{{"notify.lease-holders", h.LeaseHolders}}...)
 	}
 	var all []string
 	for _, f := range secrets {

@@ -103,7 +103,7 @@ func TestACheckOpensWhatTheFileNames(t *testing.T) {
 		a := subject{
 			ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0"},
 			Cluster:  config.Cluster{Listen: "127.0.0.1:0", TLS: mine},
-			Notify:   config.Notify{LeaseHolders: config.NotifyOff},
+			Notify:   config.Notify{LeaseHolders: "off"},
 			Postgres: func(string) (*sql.DB, error) { return nil, errors.New("no such\ndatabase") },
 		}
 		c.change(&a)
@@ -134,7 +134,7 @@ func TestACheckDoesNotWaitForANamedPipe(t *testing.T) {
 		"notify.lease-holders": func(c *subject) { c.Notify.LeaseHolders = pipe },
 	} {
 		a := subject{
-			ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0"}, Notify: config.Notify{LeaseHolders: config.NotifyOff},
+			ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0"}, Notify: config.Notify{LeaseHolders: "off"},
 			Postgres: func(string) (*sql.DB, error) { return nil, errors.New("no database") },
 		}
 		change(&a)
@@ -165,7 +165,7 @@ func private(t *testing.T) string {
 }
 
 func TestADirectoryThatOthersCanLookIntoIsWarnedOf(t *testing.T) {
-	a := subject{ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0"}, Notify: config.Notify{LeaseHolders: config.NotifyOff}}
+	a := subject{ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0"}, Notify: config.Notify{LeaseHolders: "off"}}
 	if err := os.Chmod(a.DataDir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestADirectoryThatOthersCanLookIntoIsWarnedOf(t *testing.T) {
 }
 
 func TestPortsAreNotTriedWhereAnAgentAnswers(t *testing.T) {
-	a := subject{ID: "a", DataDir: private(t), Notify: config.Notify{LeaseHolders: config.NotifyOff}}
+	a := subject{ID: "a", DataDir: private(t), Notify: config.Notify{LeaseHolders: "off"}}
 	agent, err := net.Listen("unix", filepath.Join(a.DataDir, "interrex.sock"))
 	if err != nil {
 		t.Fatal(err)

@@ -126,13 +126,13 @@ func FreeSocket(path string) error {
 func (a Agent) Notify(c config.Config) error {
 	section := c.Notify
 	switch {
-	case section.LeaseHolders == config.NotifyOff:
+	case section.Off():
 		return nil
 	case strings.Contains(section.LeaseHolders, "://"):
 		return errors.New("notify.lease-holders: give the path of a file that holds the URL, not the URL, which has a password")
-	case section.LeaseHolders != config.NotifySQLite && a.Postgres == nil:
+	case !section.SQLite() && a.Postgres == nil:
 		return errors.New("notify.lease-holders: no PostgreSQL driver is linked: set Config.Postgres")
-	case section.LeaseHolders != config.NotifySQLite:
+	case !section.SQLite():
 		return nil
 	case a.SQLite == nil:
 		return errors.New("notify.lease-holders: no SQLite driver is linked: set Config.SQLite")
@@ -144,7 +144,7 @@ func (a Agent) Notify(c config.Config) error {
 
 // HoldersDatabase returns how to open the database of lease holders, and its dialect.
 func (a Agent) HoldersDatabase(section config.Notify, dir string) (func() (*sql.DB, error), projection.Dialect, error) {
-	if section.LeaseHolders == config.NotifySQLite {
+	if section.SQLite() {
 		return func() (*sql.DB, error) { return a.SQLite(filepath.Join(dir, "lease-holders.db")) }, projection.SQLite, nil
 	}
 	text, err := disk.ReadSmall(section.LeaseHolders)

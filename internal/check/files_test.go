@@ -56,10 +56,10 @@ func TestWhatADatabaseOfHoldersNeeds(t *testing.T) {
 		dir     string
 		ok      bool
 	}{
-		{Agent{}, config.NotifyOff, "", true},
-		{Agent{SQLite: open}, config.NotifySQLite, "/data", true},
-		{Agent{}, config.NotifySQLite, "/data", false},
-		{Agent{SQLite: open}, config.NotifySQLite, "", false},
+		{Agent{}, "off", "", true},
+		{Agent{SQLite: open}, "sqlite", "/data", true},
+		{Agent{}, "sqlite", "/data", false},
+		{Agent{SQLite: open}, "sqlite", "", false},
 		{Agent{Postgres: open}, "/url", "", true},
 		{Agent{SQLite: open}, "/url", "", false},
 		{Agent{Postgres: open}, "postgres://ann:secret@a/b", "", false},

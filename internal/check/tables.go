@@ -5,6 +5,7 @@ import (
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/webhook"
@@ -17,7 +18,7 @@ func Tables(makers []func() (state.Table, api.Service)) error {
 	if err != nil {
 		return fmt.Errorf("tables: %w", err)
 	}
-	if err := (state.Config{Tables: append(tables, lease.New(), webhook.New())}).Validate(); err != nil {
+	if err := (machine.Config{Tables: append(tables, lease.New(), webhook.New())}).Validate(); err != nil {
 		return fmt.Errorf("tables: %w", err)
 	}
 	if err := services.Validate(served...); err != nil {

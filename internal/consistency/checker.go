@@ -12,9 +12,9 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/wire"
-	"github.com/interrex/interrex/state"
 )
 
 // MaxPause is how long a caller should wait before it retries what this agent
@@ -36,7 +36,7 @@ type Reads interface {
 // Config configures a Checker. All fields are required unless marked optional.
 type Config struct {
 	ID         string
-	State      *state.State
+	State      *machine.State
 	Ring       *watch.Ring
 	Leadership Leadership
 	// Reads returns the strong reads of this agent; false while raft is down.

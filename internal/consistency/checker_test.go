@@ -15,10 +15,11 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/machine"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 const readWait = 10 * time.Second
@@ -26,7 +27,7 @@ const readWait = 10 * time.Second
 // agent is a Checker, with the parts of its agent that a test changes.
 type agent struct {
 	*consistency.Checker
-	*statetest.Replica
+	*testreplica.Replica
 	ring     *watch.Ring
 	leads    interrex.Leadership
 	here     reads // nil: raft is down
@@ -59,7 +60,7 @@ func newAgent(t *testing.T) *agent {
 	t.Helper()
 	a := &agent{ring: watch.New(watch.Config{}), leads: interrex.Leadership{LeaderID: "b", LeaderAddress: "b:1", Term: 3}}
 	t.Cleanup(a.ring.Close)
-	a.Replica = statetest.NewReplica(t, func() []state.Table { return []state.Table{testtable.NewRegister()} })
+	a.Replica = testreplica.New(t, func() []state.Table { return []state.Table{testtable.NewRegister()} })
 	a.leader = failing(interrex.Errorf(interrex.ErrNoLeader, "nobody leads"))
 	a.Checker = consistency.New(consistency.Config{
 		ID: "a", State: a.Replica.State, Ring: a.ring, Leadership: a, ReadWait: readWait, Logger: a,
@@ -86,8 +87,8 @@ func (a *agent) write(n int) {
 
 // lose applies a recovery, which loses what comes after the present revision.
 func (a *agent) lose() {
-	c := &state.Recover{ClusterID: strings.Repeat("ab", 16), Bits: 1, Survivor: "a", Incarnation: "i"}
-	a.Do(1, state.Operation{Table: state.SystemTable, Data: c.Append(nil)})
+	c := &machine.Recover{ClusterID: strings.Repeat("ab", 16), Bits: 1, Survivor: "a", Incarnation: "i"}
+	a.Do(1, state.Operation{Table: machine.SystemTable, Data: c.Append(nil)})
 }
 
 func (a *agent) revision() interrex.Revision { return a.Replica.State.Revision() }

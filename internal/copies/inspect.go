@@ -11,6 +11,7 @@ import (
 	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/webhook"
@@ -46,7 +47,7 @@ type Namespace struct {
 // memory that it takes is about that of the largest table.
 func Inspect(r io.Reader, fresh func() []state.Table) (Contents, error) {
 	i := inspection{spaces: map[string]*Namespace{}}
-	facts, err := state.Inspect(r, fresh, i.see)
+	facts, err := machine.Inspect(r, fresh, i.see)
 	if err != nil {
 		return Contents{}, err
 	}

@@ -15,13 +15,14 @@ import (
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/copies"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/snapfile"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 func own() []state.Table {
@@ -29,22 +30,22 @@ func own() []state.Table {
 }
 
 // replica is one with leases in two namespaces, a resource, and an embedder's table.
-func replica(t testing.TB) *statetest.Replica {
-	r := statetest.NewReplica(t, func() []state.Table { return append(own(), testtable.NewRegister()) })
+func replica(t testing.TB) *testreplica.Replica {
+	r := testreplica.New(t, func() []state.Table { return append(own(), testtable.NewRegister()) })
 	put := func(c state.Command, table state.TableID, id string) {
 		r.Do(state.Time(time.Second), state.Operation{Table: table, Data: c.Append(nil), RequestID: id})
 	}
 	for _, name := range []string{"a", "b"} {
-		put(&lease.Claim{Key: interrex.Key{Namespace: "jobs", Name: name}, Holder: "ann", TTL: time.Minute}, state.LeaseTable, name)
+		put(&lease.Claim{Key: interrex.Key{Namespace: "jobs", Name: name}, Holder: "ann", TTL: time.Minute}, machine.LeaseTable, name)
 	}
-	put(&lease.Claim{Key: interrex.Key{Namespace: "web", Name: "a"}, Holder: strings.Repeat("x", 200), TTL: time.Minute}, state.LeaseTable, "")
+	put(&lease.Claim{Key: interrex.Key{Namespace: "web", Name: "a"}, Holder: strings.Repeat("x", 200), TTL: time.Minute}, machine.LeaseTable, "")
 	value := make([]byte, 150<<10)
 	for i := range value {
 		value[i] = byte(i * i >> 7)
 	}
 	put(&resource.Write{ID: interrex.ResourceID{
 		Type: interrex.ResourceType{Group: "g", GroupVersion: "v1", Kind: "K"}, Tenancy: interrex.Tenancy{Partition: "default", Namespace: "jobs"}, Name: "r",
-	}, Data: interrex.ResourceData{TypeURL: "x/y", Value: value}}, state.ResourceTable, "")
+	}, Data: interrex.ResourceData{TypeURL: "x/y", Value: value}}, machine.ResourceTable, "")
 	r.Do(state.Time(time.Second), state.Operation{Table: testtable.RegisterTable, Data: testtable.Set("k", "v", time.Minute), RequestID: "of-another-table"})
 	return r
 }
@@ -147,7 +148,7 @@ func TestADamagedFileIsRefusedInWords(t *testing.T) {
 func TestPartsOfTwoFilesAreRefused(t *testing.T) {
 	r := replica(t)
 	one := r.Snapshot()
-	r.Do(state.Time(2*time.Second), state.Operation{Table: state.LeaseTable, Data: (&lease.Claim{Key: interrex.Key{Namespace: "jobs", Name: "c"}, Holder: "ann", TTL: time.Minute}).Append(nil)})
+	r.Do(state.Time(2*time.Second), state.Operation{Table: machine.LeaseTable, Data: (&lease.Claim{Key: interrex.Key{Namespace: "jobs", Name: "c"}, Holder: "ann", TTL: time.Minute}).Append(nil)})
 	two := r.Snapshot()
 	a, b := frames(one), frames(two)
 	for i := 1; i < len(a)-1; i++ {

@@ -22,6 +22,7 @@ import (
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peercall"
 	"github.com/interrex/interrex/internal/silent"
@@ -68,7 +69,7 @@ func apply(t *testing.T, table *member.Table, c state.Command) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: state.MemberTable}, decoded)
+	table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: machine.MemberTable}, decoded)
 }
 
 // serve lets an agent call another one's door.

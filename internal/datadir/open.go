@@ -16,7 +16,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/internal/disk"
-	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/internal/machine"
 )
 
 // Dir is an agent's directory, locked, and the identity in it.
@@ -124,13 +124,13 @@ func (d *Dir) note(change func(*Identity)) error {
 // KeepIdentity returns a function that notes on disk, until its context ends, which
 // cluster the replicated state belongs to, and the disks of its members: those of the
 // founders, and those that are recorded, which disks returns by ID.
-func (d *Dir) KeepIdentity(st *state.State, disks func() map[string]string, now clock.Clock, logger interrex.Logger) func(context.Context) error {
+func (d *Dir) KeepIdentity(st *machine.State, disks func() map[string]string, now clock.Clock, logger interrex.Logger) func(context.Context) error {
 	return keeper{state: st, disks: disks, dir: d, clock: now, logger: logger}.run
 }
 
 // keeper notes the identity of one state.
 type keeper struct {
-	state  *state.State
+	state  *machine.State
 	disks  func() map[string]string
 	dir    *Dir
 	clock  clock.Clock

@@ -12,9 +12,10 @@ import (
 	"github.com/juju/clock/testclock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // Nothing else is deleted, and the agent can be started again: it founds no cluster.
@@ -58,7 +59,7 @@ func TestAPurgedDirectorySaysThatItsAgentWasRemoved(t *testing.T) {
 }
 
 func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return nil })
+	r := testreplica.New(t, func() []state.Table { return nil })
 	path, cluster := t.TempDir(), strings.Repeat("00", 16)
 	dir, err := Open(path, func(string) string { return "a" })
 	if err != nil {
@@ -70,8 +71,8 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 	ended := make(chan error, 1)
 	keep := dir.KeepIdentity(r.State, func() map[string]string { return map[string]string{"c": "disk c"} }, now, silent.Logger{})
 	go func() { ended <- keep(ctx) }()
-	c := &state.SetIdentity{Identity: state.Identity{ClusterID: cluster, Epoch: interrex.Epoch{Bits: 1}, Incarnations: map[string]string{"b": "disk b"}}}
-	if res := r.Do(1, state.Operation{Table: state.SystemTable, Data: c.Append(nil)}); res[0].Err != nil {
+	c := &machine.SetIdentity{Identity: machine.Identity{ClusterID: cluster, Epoch: interrex.Epoch{Bits: 1}, Incarnations: map[string]string{"b": "disk b"}}}
+	if res := r.Do(1, state.Operation{Table: machine.SystemTable, Data: c.Append(nil)}); res[0].Err != nil {
 		t.Fatal(res[0].Err)
 	}
 	file := filepath.Join(path, "identity.json")
@@ -105,8 +106,8 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what is on disk already is written again: %v", err)
 	}
-	epoch := &state.Recover{ClusterID: cluster, Bits: 7, Survivor: "a", Incarnation: dir.Incarnation}
-	if res := r.Do(2, state.Operation{Table: state.SystemTable, Data: epoch.Append(nil)}); res[0].Err != nil {
+	epoch := &machine.Recover{ClusterID: cluster, Bits: 7, Survivor: "a", Incarnation: dir.Incarnation}
+	if res := r.Do(2, state.Operation{Table: machine.SystemTable, Data: epoch.Append(nil)}); res[0].Err != nil {
 		t.Fatal(res[0].Err)
 	}
 	look()
@@ -122,11 +123,11 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 // The disks that a snapshot has may be older than those that are noted: it is not noted
 // again until the log has been read.
 func TestWhatIsKnownOfOtherDisksIsNotForgotten(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return nil })
+	r := testreplica.New(t, func() []state.Table { return nil })
 	path, cluster := t.TempDir(), strings.Repeat("00", 16)
 	is := Identity{ID: "a", ClusterID: cluster, Epoch: interrex.Epoch{Bits: 1}, Incarnation: strings.Repeat("11", 16), Incarnations: map[string]string{"b": "second"}, KnownAt: 100}
-	c := &state.SetIdentity{Identity: state.Identity{ClusterID: cluster, Epoch: is.Epoch, Incarnations: map[string]string{"b": "first"}}}
-	if res := r.Do(1, state.Operation{Table: state.SystemTable, Data: c.Append(nil)}); res[0].Err != nil {
+	c := &machine.SetIdentity{Identity: machine.Identity{ClusterID: cluster, Epoch: is.Epoch, Incarnations: map[string]string{"b": "first"}}}
+	if res := r.Do(1, state.Operation{Table: machine.SystemTable, Data: c.Append(nil)}); res[0].Err != nil {
 		t.Fatal(res[0].Err)
 	}
 	if err := SaveIdentity(path, is); err != nil {

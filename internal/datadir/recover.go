@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/internal/hclogger"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/state"
@@ -23,7 +24,7 @@ type RecoverConfig struct {
 	// DataDir is the survivor's data directory, which must not be in use.
 	DataDir string
 	// State is an empty state with the agent's tables.
-	State  *state.State
+	State  *machine.State
 	Logger hclogger.Logger
 	Clock  clock.Clock
 	// Allow is called when the state has been read, before the recovery changes
@@ -34,11 +35,11 @@ type RecoverConfig struct {
 // Recovery is the result of a recovery.
 type Recovery struct {
 	Epoch interrex.Epoch
-	Loss  state.Loss
+	Loss  machine.Loss
 }
 
 // Recover makes a survivor a cluster of one, from the newest intact snapshot and the
-// entries that continue from it. It draws a new epoch and applies state.Recover, as
+// entries that continue from it. It draws a new epoch and applies machine.Recover, as
 // an entry past every index, and in a term above every term, that the directory
 // knows of. The result is a snapshot of that, with the survivor as the only member,
 // and an empty log.
@@ -166,13 +167,13 @@ func (v *recovery) apply(at raftlog.Position) error {
 	// identity.json has the cluster's ID slightly later than the log; if neither has
 	// it, this is another cluster.
 	v.id.ClusterID = cmp.Or(v.State.Identity().ClusterID, v.id.ClusterID, founding.RandomHex(16))
-	command := &state.Recover{
+	command := &machine.Recover{
 		ClusterID: v.id.ClusterID, Epoch: v.id.Epoch.Number, Bits: binary.LittleEndian.Uint64(founding.Random(8)) | 1,
 		Survivor: v.id.ID, Incarnation: v.id.Incarnation,
 	}
-	entry := (&state.Entry{
+	entry := (&machine.Entry{
 		Stamp: v.State.Now(), Wall: v.Clock.Now().UTC(),
-		Operations: []state.Operation{{Table: state.SystemTable, Data: command.Append(nil)}},
+		Operations: []state.Operation{{Table: machine.SystemTable, Data: command.Append(nil)}},
 	}).Append(nil)
 	results, _ := v.State.Apply(&raft.Log{Index: at.Index, Term: at.Term, Type: raft.LogCommand, Data: entry}).([]state.Result)
 	if err := v.State.Halted(); err != nil || len(results) != 1 {

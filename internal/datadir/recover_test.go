@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/founding"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/internal/testtable"
@@ -45,11 +46,11 @@ func newSurvivor(t *testing.T, writes, snapshot int, members ...string) *survivo
 	s.must(err)
 	s.must(dir.Stable().SetUint64([]byte("CurrentTerm"), 3))
 	st := newState(t)
-	identity := state.Identity{ClusterID: clusterID, Epoch: s.before.Epoch, Incarnations: map[string]string{}}
+	identity := machine.Identity{ClusterID: clusterID, Epoch: s.before.Epoch, Incarnations: map[string]string{}}
 	for _, id := range members {
 		identity.Incarnations[id] = "disk"
 	}
-	opening := (&state.Entry{Operations: []state.Operation{{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: identity}).Append(nil)}}}).Append(nil)
+	opening := (&machine.Entry{Operations: []state.Operation{{Table: machine.SystemTable, Data: (&machine.SetIdentity{Identity: identity}).Append(nil)}}}).Append(nil)
 	logs := []*raft.Log{
 		{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(founding.Members(members...))},
 		{Index: 2, Term: 3, Type: raft.LogNoop},
@@ -69,7 +70,7 @@ func newSurvivor(t *testing.T, writes, snapshot int, members ...string) *survivo
 	return s
 }
 
-func (s *survivor) snapshot(dir *raftdir.Directory, st *state.State, members []string) {
+func (s *survivor) snapshot(dir *raftdir.Directory, st *machine.State, members []string) {
 	s.t.Helper()
 	frozen, err := st.Snapshot()
 	s.must(err)
@@ -106,7 +107,7 @@ func (s *survivor) damage(n int) {
 	s.t.Fatalf("no entry %d", n)
 }
 
-func (s *survivor) config() (RecoverConfig, *state.State) {
+func (s *survivor) config() (RecoverConfig, *machine.State) {
 	st := newState(s.t)
 	return RecoverConfig{DataDir: s.dir, State: st, Logger: loggo.GetLogger("test"), Clock: clock.WallClock}, st
 }
@@ -145,7 +146,7 @@ func TestARecoveryGoesOnFromWhatIsProved(t *testing.T) {
 }
 
 // leads starts raft on the directory.
-func (s *survivor) leads(want state.Identity, loss state.Loss) {
+func (s *survivor) leads(want machine.Identity, loss machine.Loss) {
 	s.t.Helper()
 	st := newState(s.t)
 	dir, err := raftdir.Open(s.raft(), raftdir.Config{NoSync: true})
@@ -171,9 +172,9 @@ func (s *survivor) leads(want state.Identity, loss state.Loss) {
 	s.must(errors.Join(r.Shutdown().Error(), dir.Close()))
 }
 
-func newState(t *testing.T) *state.State {
+func newState(t *testing.T) *machine.State {
 	t.Helper()
-	st, err := state.New(state.Config{Tables: []state.Table{testtable.NewRegister()}, Logger: loggo.GetLogger("test")})
+	st, err := machine.New(machine.Config{Tables: []state.Table{testtable.NewRegister()}, Logger: loggo.GetLogger("test")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,8 +182,8 @@ func newState(t *testing.T) *state.State {
 }
 
 // entry writes one register.
-func entry(st *state.State, key string) []byte {
-	return (&state.Entry{
+func entry(st *machine.State, key string) []byte {
+	return (&machine.Entry{
 		Stamp: st.Now(), Wall: time.Now(),
 		Operations: []state.Operation{{Table: testtable.RegisterTable, Data: testtable.Set(key, "x", 0)}},
 	}).Append(nil)

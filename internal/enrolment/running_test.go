@@ -24,6 +24,7 @@ import (
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/joining"
 	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/state"
@@ -43,7 +44,7 @@ func (c *cluster) apply(command state.Command) error {
 		err = c.table.Check(0, decoded)
 	}
 	if err == nil {
-		c.table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: state.MemberTable}, decoded)
+		c.table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: machine.MemberTable}, decoded)
 	}
 	return err
 }

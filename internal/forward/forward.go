@@ -14,9 +14,9 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/callstream"
 	"github.com/interrex/interrex/internal/peering"
 )
 
@@ -167,7 +167,7 @@ func (f *Forwarder) stream(id string) (*line, error) {
 			return f.transport.DialAPI(ctx, id)
 		},
 	}
-	s, err := client.NewStream(client.StreamConfig{
+	s, err := callstream.New(callstream.Config{
 		HTTP: &http.Client{Transport: connection}, BaseURL: "http://" + id, Logger: f.logger, MaxOpen: maxOpen,
 	})
 	return &line{Stream: s, connection: connection, room: room{most: maxOpen, what: "operations at the leader"}}, err

@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"net/http"
 
-	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/callstream"
 )
 
 // maxOpen is how many operations may be open on one line; the other agent accepts no more.
@@ -13,7 +13,7 @@ const maxOpen = 4096
 
 // line is a stream with its connection, which callers share.
 type line struct {
-	*client.Stream
+	*callstream.Stream
 	connection *http.Transport
 	room       room
 }

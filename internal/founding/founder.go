@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -21,10 +22,16 @@ type Logger interface {
 	Errorf(format string, args ...any)
 }
 
+// State is the part of the replicated state that is used.
+type State interface {
+	Now() state.Time
+	ClusterID() string // empty: it belongs to none yet
+}
+
 // Config is the configuration of a Founder.
 type Config struct {
 	LocalID raft.ServerID
-	State   *state.State
+	State   State
 	Clock   clock.Clock
 	Logger  Logger
 	// ApplyTimeout is how long the identity's entry may wait to enter raft.
@@ -82,7 +89,7 @@ func (f *Founder) Step() {
 	if f.Open() && f.bootstrapping == nil {
 		f.bootstrap()
 	}
-	if f.raft.State() == raft.Leader && f.cfg.State.Identity().ClusterID == "" {
+	if f.raft.State() == raft.Leader && f.cfg.State.ClusterID() == "" {
 		f.propose()
 	}
 }
@@ -127,7 +134,7 @@ func (f *Founder) propose() {
 const proposeAgain = 5 * time.Second
 
 func (f *Founder) identityEntry() []byte {
-	id := state.Identity{ClusterID: RandomHex(16), Incarnations: map[string]string{}}
+	id := machine.Identity{ClusterID: RandomHex(16), Incarnations: map[string]string{}}
 	id.Epoch.Bits = binary.LittleEndian.Uint64(Random(8))
 	known := f.cfg.Incarnations()
 	for _, s := range f.raft.GetConfiguration().Configuration().Servers {
@@ -135,11 +142,11 @@ func (f *Founder) identityEntry() []byte {
 			id.Incarnations[string(s.ID)] = incarnation
 		}
 	}
-	operations := []state.Operation{{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)}}
+	operations := []state.Operation{{Table: machine.SystemTable, Data: (&machine.SetIdentity{Identity: id}).Append(nil)}}
 	if f.cfg.Charter != nil {
 		operations = append(operations, f.cfg.Charter()...)
 	}
-	return (&state.Entry{
+	return (&machine.Entry{
 		// The present stamp: a cluster's clock starts with its first leader's first
 		// tick.
 		Stamp:      f.cfg.State.Now(),

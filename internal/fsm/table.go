@@ -15,6 +15,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/state"
 )
@@ -71,7 +72,7 @@ func New(c Config) (*Table, error) {
 func (t *Table) Name() string { return "fsm" }
 
 // ID is the constant ID.
-func (t *Table) ID() state.TableID { return state.FSMTable }
+func (t *Table) ID() state.TableID { return machine.FSMTable }
 
 // Version is that of the encoding of replies and snapshots.
 func (t *Table) Version() uint16 { return 1 }

@@ -18,6 +18,8 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
@@ -112,14 +114,14 @@ func TestTableConforms(t *testing.T) {
 
 // replica is a state with one machine.
 type replica struct {
-	*statetest.Replica
+	*testreplica.Replica
 	machine *notebook
 	table   *fsm.Table
 }
 
 func newReplica(t *testing.T) *replica {
 	r := &replica{}
-	r.Replica = statetest.NewReplica(t, func() []state.Table {
+	r.Replica = testreplica.New(t, func() []state.Table {
 		r.machine = &notebook{}
 		r.table = table(r.machine)
 		return []state.Table{r.table, testtable.NewRegister()}
@@ -141,7 +143,7 @@ func (r *replica) op(t *testing.T, text, id string) state.Operation {
 	if len(minted) > limits.MaxMinted {
 		t.Fatalf("%d bytes are minted", len(minted))
 	}
-	return state.Operation{Table: state.FSMTable, Data: []byte(text), RequestID: id, Minted: minted}
+	return state.Operation{Table: machine.FSMTable, Data: []byte(text), RequestID: id, Minted: minted}
 }
 
 func answer(r state.Result) string {
@@ -162,7 +164,7 @@ func TestEveryAnswerTakesOneRevisionAndHasOneEvent(t *testing.T) {
 		{"unsure", "conflict: outcome unknown: who knows"}, {"large", "too large: result: the state machine gave"}, {"b", "2 b"}, {"panic", "outcome unknown: the command is in the log at revision 9"},
 		{"c", "outcome unknown: the command is in the log at revision 10"},
 	} {
-		op := state.Operation{Table: state.FSMTable, Data: []byte(c.text)}
+		op := state.Operation{Table: machine.FSMTable, Data: []byte(c.text)}
 		res := r.Do(state.Time(i), op)[0]
 		if got := answer(res); !strings.HasPrefix(got, c.want) || res.Err != nil || res.Revision != interrex.Revision(i+1) {
 			t.Errorf("%s is answered %q (%v) at %d, want %q at %d", c.text, got, res.Err, res.Revision, c.want, i+1)
@@ -181,7 +183,7 @@ func TestEveryAnswerTakesOneRevisionAndHasOneEvent(t *testing.T) {
 
 func TestAnErrorThatPanicsStopsTheMachineAlone(t *testing.T) {
 	r := newReplica(t)
-	res := r.Do(1, state.Operation{Table: state.FSMTable, Data: []byte("empty-handed")})[0]
+	res := r.Do(1, state.Operation{Table: machine.FSMTable, Data: []byte("empty-handed")})[0]
 	if got := answer(res); res.Err != nil || !strings.HasPrefix(got, "outcome unknown: ") {
 		t.Errorf("it is answered %q, %v", got, res.Err)
 	}
@@ -212,8 +214,8 @@ func TestAMachineIsBusyFromTheFirstMomentOfACallToItsEnd(t *testing.T) {
 	if w.table, err = fsm.New(fsm.Config{Machine: w, Clock: w.clock}); err != nil {
 		t.Fatal(err)
 	}
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{w.table} })
-	r.Do(1, state.Operation{Table: state.FSMTable, Data: []byte("x")})
+	r := testreplica.New(t, func() []state.Table { return []state.Table{w.table} })
+	r.Do(1, state.Operation{Table: machine.FSMTable, Data: []byte("x")})
 	if want := []time.Duration{1, time.Second}; !slices.Equal(w.busy, want) || w.table.Busy() != 0 {
 		t.Errorf("it was busy for %v, then for %s", w.busy, w.table.Busy())
 	}
@@ -239,7 +241,7 @@ func TestACommandSaysWhenItIs(t *testing.T) {
 	r := newReplica(t)
 	at := state.Time(90 * time.Minute)
 	r.Do(at, r.op(t, "a", ""))
-	if got := r.machine.got; got.Time != 90*time.Minute || !got.Wall.Equal(statetest.Wall(at)) || got.Revision != 1 {
+	if got := r.machine.got; got.Time != 90*time.Minute || !got.Wall.Equal(testreplica.Wall(at)) || got.Revision != 1 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -416,14 +418,14 @@ func TestAMachineThatCannotRestoreIsStoppedAndTheRestGoesOn(t *testing.T) {
 	r := newReplica(t)
 	r.Do(1, r.op(t, "a", "id"))
 	whole := r.Snapshot()
-	other := statetest.NewReplica(t, func() []state.Table {
+	other := testreplica.New(t, func() []state.Table {
 		return []state.Table{table(picky{&notebook{}}), testtable.NewRegister()}
 	})
 	if err := other.Restore(whole); err != nil || other.State.Halted() != nil {
 		t.Fatal(err, other.State.Halted())
 	}
 	other.Do(1) // at the log index of the snapshot: it is done already
-	res := other.Do(2, state.Operation{Table: state.FSMTable, Data: []byte("b")})[0]
+	res := other.Do(2, state.Operation{Table: machine.FSMTable, Data: []byte("b")})[0]
 	if got := answer(res); !strings.Contains(got, "cannot restore its snapshot at revision 1: not mine") || res.Revision != 2 {
 		t.Errorf("%q at %d", got, res.Revision)
 	}
@@ -443,7 +445,7 @@ func TestAMachineThatPanicsAtARestoreIsStopped(t *testing.T) {
 	r := newReplica(t)
 	r.Do(1, r.op(t, "a", "id"))
 	tab := table(shaky{&notebook{}})
-	other := statetest.NewReplica(t, func() []state.Table { return []state.Table{tab, testtable.NewRegister()} })
+	other := testreplica.New(t, func() []state.Table { return []state.Table{tab, testtable.NewRegister()} })
 	if err := other.Restore(r.Snapshot()); err != nil {
 		t.Fatal(err)
 	}
@@ -486,7 +488,7 @@ func TestALeaderWhoseMachineIsStoppedTakesNoCommand(t *testing.T) {
 func TestACommandIsInNoGroup(t *testing.T) {
 	r := newReplica(t)
 	res := r.Do(1, state.Operation{Group: []state.Part{
-		{Table: testtable.RegisterTable, Data: testtable.Set("k", "v", 0)}, {Table: state.FSMTable, Data: []byte("a")},
+		{Table: testtable.RegisterTable, Data: testtable.Set("k", "v", 0)}, {Table: machine.FSMTable, Data: []byte("a")},
 	}})[0]
 	if !errors.Is(res.Err, interrex.ErrInvalid) || len(r.Events) != 0 || len(r.machine.Notes) != 0 {
 		t.Errorf("%+v, %d events", res, len(r.Events))
@@ -504,7 +506,7 @@ func TestLimitsAreChecked(t *testing.T) {
 	if _, err := tab.Decode(make([]byte, fsm.MaxData+1)); !errors.Is(err, interrex.ErrTooLarge) {
 		t.Error(err)
 	}
-	op := state.Operation{Table: state.FSMTable, Data: make([]byte, fsm.MaxData), Minted: make([]byte, limits.MaxMinted),
+	op := state.Operation{Table: machine.FSMTable, Data: make([]byte, fsm.MaxData), Minted: make([]byte, limits.MaxMinted),
 		Caller: strings.Repeat("c", 256), RequestID: strings.Repeat("r", limits.MaxRequestID)}
 	if err := op.Validate(); err != nil {
 		t.Errorf("with all that goes with it: %v", err)
@@ -519,10 +521,10 @@ func TestARestoredMachineBeginsAnew(t *testing.T) {
 	r.Do(1, late)
 	minted := r.op(t, "c", "") // before the restore, applied after it
 	op := func(c state.Command) state.Operation {
-		return state.Operation{Table: state.SystemTable, Data: c.Append(nil)}
+		return state.Operation{Table: machine.SystemTable, Data: c.Append(nil)}
 	}
-	results := r.Do(1, op(&state.Stage{File: 7, Data: file, Reads: r.State.Reads()}),
-		op(&state.Restore{File: 7, Bytes: int64(len(file)), Checksum: crc32.Checksum(file, crc32.MakeTable(crc32.Castagnoli))}))
+	results := r.Do(1, op(&machine.Stage{File: 7, Data: file, Reads: r.State.Reads()}),
+		op(&machine.Restore{File: 7, Bytes: int64(len(file)), Checksum: crc32.Checksum(file, crc32.MakeTable(crc32.Castagnoli))}))
 	if results[0].Err != nil || results[1].Err != nil {
 		t.Fatal(results[0].Err, results[1].Err)
 	}

@@ -33,17 +33,18 @@ import (
 	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/projection"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // elsewhereTested are the conditions that need other agents: see package agent.
@@ -232,7 +233,7 @@ var troubles = map[string][]trouble{
 			t.Cleanup(func() { _ = worker.Stop(q) })
 			for i := range 52429 {
 				q.Enqueue(t.Context(), &queue.Operation{
-					Operation: state.Operation{Table: state.LeaseTable, Caller: fmt.Sprint(i)},
+					Operation: state.Operation{Table: machine.LeaseTable, Caller: fmt.Sprint(i)},
 					Deadline:  time.Now().Add(time.Hour), Done: func(state.Result) {},
 				})
 			}
@@ -247,7 +248,7 @@ var troubles = map[string][]trouble{
 			t.Cleanup(func() { _ = worker.Stop(q) })
 			for range 58983 {
 				q.Enqueue(t.Context(), &queue.Operation{
-					Operation: state.Operation{Table: state.LeaseTable}, Extend: true,
+					Operation: state.Operation{Table: machine.LeaseTable}, Extend: true,
 					Deadline: time.Now().Add(time.Hour), Done: func(state.Result) {},
 				})
 			}
@@ -255,57 +256,57 @@ var troubles = map[string][]trouble{
 			return func() { q.Take(8000, 1<<30) }
 		}, "58983 of 65536"},
 		{func(t *testing.T, a *agent) func() {
-			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New()} })
+			r := testreplica.New(t, func() []state.Table { return []state.Table{lease.New()} })
 			a.view.State = r.State
 			const names = (8*65_536 + 9) / 10
 			var ops []state.Operation
 			for i := range names {
-				ops = append(ops, state.Operation{Table: state.SystemTable, Data: (&state.OpenName{Bits: uint64(i + 1)}).Append(nil)})
+				ops = append(ops, state.Operation{Table: machine.SystemTable, Data: (&machine.OpenName{Bits: uint64(i + 1)}).Append(nil)})
 			}
 			for some := range slices.Chunk(ops, limits.MaxOperations) {
 				r.Do(1, some...)
 			}
 			return func() {
-				r.Do(2, state.Operation{Table: state.SystemTable, Data: (&state.Retire{Name: "1-0000000000000001"}).Append(nil)})
+				r.Do(2, state.Operation{Table: machine.SystemTable, Data: (&machine.Retire{Name: "1-0000000000000001"}).Append(nil)})
 			}
 		}, "52429 of 65536"},
 		{func(t *testing.T, a *agent) func() {
 			table := resource.New()
-			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
+			r := testreplica.New(t, func() []state.Table { return []state.Table{table} })
 			a.view.Resources = table
 			set := func(limit string) {
-				r.Do(1, state.Operation{Table: state.SystemTable, Data: (&state.SetSettings{Values: map[string]string{"resources.max-count": limit}}).Append(nil)})
+				r.Do(1, state.Operation{Table: machine.SystemTable, Data: (&machine.SetSettings{Values: map[string]string{"resources.max-count": limit}}).Append(nil)})
 			}
 			for _, name := range []string{"a", "b", "c", "d"} {
 				id := interrex.ResourceID{Type: interrex.ResourceType{Group: "test", GroupVersion: "v1", Kind: "A"}, Name: name}.WithDefaults()
-				r.Do(1, state.Operation{Table: state.ResourceTable, Data: (&resource.Write{ID: id}).Append(nil)})
+				r.Do(1, state.Operation{Table: machine.ResourceTable, Data: (&resource.Write{ID: id}).Append(nil)})
 			}
 			set("5")
 			return func() { set("6") }
 		}, "4 of 5"},
 		{func(t *testing.T, a *agent) func() {
 			table := lease.New()
-			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
+			r := testreplica.New(t, func() []state.Table { return []state.Table{table} })
 			a.view.Leases = table
 			set := func(limit string) {
-				r.Do(1, state.Operation{Table: state.SystemTable, Data: (&state.SetSettings{Values: map[string]string{"leases.max-count": limit}}).Append(nil)})
+				r.Do(1, state.Operation{Table: machine.SystemTable, Data: (&machine.SetSettings{Values: map[string]string{"leases.max-count": limit}}).Append(nil)})
 			}
 			for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
-				r.Do(1, state.Operation{Table: state.LeaseTable, Data: (&lease.Claim{Key: interrex.Key{Namespace: "jobs", Name: name}, Holder: "ann", TTL: time.Hour}).Append(nil)})
+				r.Do(1, state.Operation{Table: machine.LeaseTable, Data: (&lease.Claim{Key: interrex.Key{Namespace: "jobs", Name: name}, Holder: "ann", TTL: time.Hour}).Append(nil)})
 			}
 			set("10")
 			return func() { set("11") }
 		}, "8 of 10"},
 		{func(t *testing.T, a *agent) func() {
 			table := access.New()
-			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
+			r := testreplica.New(t, func() []state.Table { return []state.Table{table} })
 			a.view.Access = table
 			id := func(n int) accesstoken.Hash { return accesstoken.Token{0: byte(n), 1: byte(n >> 8), 2: 1}.Hash() }
 			for n := range 820 {
-				r.Do(1, state.Operation{Table: state.AccessTable, Data: (&access.Create{Hash: id(n), Name: "ann", Operator: true}).Append(nil)})
+				r.Do(1, state.Operation{Table: machine.AccessTable, Data: (&access.Create{Hash: id(n), Name: "ann", Operator: true}).Append(nil)})
 			}
 			return func() {
-				r.Do(1, state.Operation{Table: state.AccessTable, Data: (&access.Revoke{ID: id(7).ID()}).Append(nil)})
+				r.Do(1, state.Operation{Table: machine.AccessTable, Data: (&access.Revoke{ID: id(7).ID()}).Append(nil)})
 			}
 		}, "820 of 1024"},
 	},
@@ -357,7 +358,7 @@ func applied(t *testing.T, table *member.Table, c state.Command) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: state.MemberTable}, decoded)
+	table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: machine.MemberTable}, decoded)
 }
 
 func newCA(t *testing.T) []byte {
@@ -430,9 +431,9 @@ func (e ending) Certificate() (*tls.Certificate, error) {
 }
 func (ending) Roots() (*x509.CertPool, error) { return nil, errors.New("none") }
 
-func newTestState(t *testing.T) *state.State {
+func newTestState(t *testing.T) *machine.State {
 	t.Helper()
-	st, err := state.New(state.Config{Tables: []state.Table{lease.New()}, Clock: clock.WallClock})
+	st, err := machine.New(machine.Config{Tables: []state.Table{lease.New()}, Clock: clock.WallClock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -474,8 +475,8 @@ func (b *brokenTarget) Replace(ctx context.Context, at projection.Position, _ it
 // far is a state that stands at a revision.
 type far interrex.Revision
 
-func (far) Identity() state.Identity {
-	return state.Identity{ClusterID: "000102030405060708090a0b0c0d0e0f"}
+func (far) Identity() machine.Identity {
+	return machine.Identity{ClusterID: "000102030405060708090a0b0c0d0e0f"}
 }
 func (r far) Revision() interrex.Revision { return interrex.Revision(r) }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/wire"
@@ -131,7 +132,7 @@ func TestWhatIsThereIsMeasured(t *testing.T) {
 	t.Cleanup(func() { _ = worker.Stop(q) })
 	for _, extend := range []bool{false, false, true} {
 		q.Enqueue(t.Context(), &queue.Operation{
-			Operation: state.Operation{Table: state.LeaseTable}, Extend: extend,
+			Operation: state.Operation{Table: machine.LeaseTable}, Extend: extend,
 			Deadline: time.Now().Add(time.Hour), Done: func(state.Result) {},
 		})
 	}

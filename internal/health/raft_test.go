@@ -14,6 +14,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/silent"
@@ -28,7 +29,7 @@ import (
 type real struct {
 	t         *testing.T
 	id        string
-	state     *state.State
+	state     *machine.State
 	tracker   *leadership.Tracker
 	transport *peering.Transport
 	worker    *raftworker.Worker
@@ -83,7 +84,7 @@ func newReal(t *testing.T, ca *certificates.CA, id string, join []string) *real 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.transport.Kill(); _ = a.transport.Wait() })
-	a.state, err = state.New(state.Config{Tables: []state.Table{lease.New()}, Clock: clock.WallClock})
+	a.state, err = machine.New(machine.Config{Tables: []state.Table{lease.New()}, Clock: clock.WallClock})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/fsm"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 func TestAgentIsReadyOnlyWhenItHasCaughtUp(t *testing.T) {
@@ -83,12 +83,12 @@ func (forgetful) Restore([]byte) error                      { return errors.New(
 
 func TestWhoseMachineIsStoppedHadBetterNotLead(t *testing.T) {
 	a := newAgent(t)
-	replica := func() (*fsm.Table, *statetest.Replica) {
+	replica := func() (*fsm.Table, *testreplica.Replica) {
 		machine, err := fsm.New(fsm.Config{Machine: forgetful{}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return machine, statetest.NewReplica(t, func() []state.Table { return []state.Table{machine} })
+		return machine, testreplica.New(t, func() []state.Table { return []state.Table{machine} })
 	}
 	_, ahead := replica()
 	ahead.Do(1)

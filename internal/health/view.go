@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/reads"
@@ -27,7 +28,6 @@ import (
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
-	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -66,7 +66,7 @@ type View struct {
 	// RaftStarting is when the start of raft began that is under way; zero: none is.
 	RaftStarting time.Time
 
-	State      *state.State
+	State      *machine.State
 	Leases     *lease.Table
 	Resources  *resource.Table
 	Changes    *change.Table

@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
@@ -31,7 +32,7 @@ func setHook(t *testing.T, table *webhook.Table, at interrex.Revision, when inte
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	table.Apply(&state.Turn{Revision: at, Table: state.WebhookTable}, c)
+	table.Apply(&state.Turn{Revision: at, Table: machine.WebhookTable}, c)
 	return table.Get("guard")
 }
 
@@ -122,7 +123,7 @@ func TestWhatAFailingWebhookMeansIsSaid(t *testing.T) {
 		set := &webhook.Set{Spec: h.Spec}
 		c.edit(&set.Spec)
 		table := webhook.New()
-		table.Apply(&state.Turn{Revision: 1, Table: state.WebhookTable}, set)
+		table.Apply(&state.Turn{Revision: 1, Table: machine.WebhookTable}, set)
 		a.view.Webhooks = table
 		if found := a.find("webhook-failing"); len(found) != 1 || !strings.HasSuffix(found[0].Text, c.want) {
 			t.Errorf("%+v, want %q", found, c.want)

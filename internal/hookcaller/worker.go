@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/logs"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/queue"
@@ -265,6 +266,6 @@ func (w *Worker) Note(ctx context.Context) error {
 	if len(c.Steps) == 0 {
 		return nil
 	}
-	_, err := w.config.Queue.Propose(ctx, state.WebhookTable, c)
+	_, err := w.config.Queue.Propose(ctx, machine.WebhookTable, c)
 	return err
 }

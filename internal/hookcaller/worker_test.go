@@ -20,6 +20,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/queue"
@@ -93,7 +94,7 @@ func (w *world) apply(op *queue.Operation) {
 		w.mu.Lock()
 		w.at++
 		w.advances++
-		w.table.Apply(&state.Turn{Revision: w.at, Table: state.WebhookTable}, c)
+		w.table.Apply(&state.Turn{Revision: w.at, Table: machine.WebhookTable}, c)
 		w.mu.Unlock()
 	}
 	op.Answer(state.Result{Err: err})
@@ -110,7 +111,7 @@ func (w *world) set(name, url string, kinds ...string) *webhook.Hook {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.at++
-	w.table.Apply(&state.Turn{Revision: w.at, Table: state.WebhookTable}, &webhook.Set{Secret: "0123456789abcdef", Spec: webhook.Spec{
+	w.table.Apply(&state.Turn{Revision: w.at, Table: machine.WebhookTable}, &webhook.Set{Secret: "0123456789abcdef", Spec: webhook.Spec{
 		Name: name, URL: url, When: interrex.WebhookAfter, OnFailure: interrex.WebhookRefuse, Timeout: limits.MaxWebhookTimeout, Kinds: kinds,
 	}})
 	return w.table.Get(name)

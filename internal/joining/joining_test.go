@@ -25,10 +25,11 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // cluster is the members of a cluster as far as joining needs it: one table.
@@ -65,7 +66,7 @@ func (c *cluster) apply(m state.Command) error {
 	}
 	if err == nil {
 		c.revision++
-		c.table.Apply(&state.Turn{Revision: c.revision, Now: c.now, Wall: statetest.Wall(c.now), Table: state.MemberTable}, decoded)
+		c.table.Apply(&state.Turn{Revision: c.revision, Now: c.now, Wall: testreplica.Wall(c.now), Table: machine.MemberTable}, decoded)
 	}
 	return err
 }

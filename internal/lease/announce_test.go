@@ -6,6 +6,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -22,7 +23,7 @@ func TestEveryEventOfACommandWasAnnounced(t *testing.T) {
 		&lease.Revoke{Key: key("new"), Force: true},
 	} {
 		decoded := must(w.check(c.Append(nil)))
-		turn := &state.Turn{Revision: 1000, Now: w.now, Table: state.LeaseTable}
+		turn := &state.Turn{Revision: 1000, Now: w.now, Table: machine.LeaseTable}
 		w.table.Apply(turn, decoded)
 		announced := c.(state.Announcer).Announce()
 		if len(turn.Events()) == 0 {

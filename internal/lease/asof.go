@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -44,7 +45,7 @@ func NewAsOf(at interrex.Revision, s Scope) *AsOf {
 // Changed adds events, which follow the revision and those that were added before.
 func (a *AsOf) Changed(events iter.Seq[*state.Event]) {
 	for e := range events {
-		if e.Table != state.LeaseTable {
+		if e.Table != machine.LeaseTable {
 			continue
 		}
 		if key, in := a.scope.has(e.Key); in {
@@ -166,7 +167,7 @@ func Complete(items []*Then, earlier iter.Seq[*state.Event], history func(interr
 		return nil
 	}
 	for e := range earlier {
-		if t := missing[e.Key]; t != nil && e.Table == state.LeaseTable {
+		if t := missing[e.Key]; t != nil && e.Table == machine.LeaseTable {
 			*t = *held(e.Value.(Record))
 			delete(missing, e.Key)
 		}

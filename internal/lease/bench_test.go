@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -41,7 +42,7 @@ func (w *world) run(data []byte) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.scratch = state.Turn{Revision: w.revision + 1, Now: w.now, Wall: epoch, Table: state.LeaseTable}
+	w.scratch = state.Turn{Revision: w.revision + 1, Now: w.now, Wall: epoch, Table: machine.LeaseTable}
 	w.table.Apply(&w.scratch, c)
 	w.revision = w.scratch.Revision
 }
@@ -141,7 +142,7 @@ func BenchmarkMillion(b *testing.B) {
 			if !ok {
 				b.Skip("all have ended")
 			}
-			turn := state.Turn{Revision: w.revision, Now: due, Wall: epoch, Table: state.LeaseTable}
+			turn := state.Turn{Revision: w.revision, Now: due, Wall: epoch, Table: machine.LeaseTable}
 			w.table.Tick(&turn, 1)
 			w.revision = turn.Revision
 		}

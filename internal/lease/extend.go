@@ -21,7 +21,7 @@ func (c *Extend) About() state.About {
 	return state.About{Name: "extend", Key: c.Key, Extend: true}
 }
 
-// Shows is part of state.Tokened.
+// Shows is part of machine.Tokened.
 func (c *Extend) Shows() (interrex.Key, interrex.Token) { return c.Key, c.Token }
 
 // Validate reports which field is not allowed. It does not check the key: see

@@ -29,7 +29,7 @@ func (c *Revoke) Announce() state.Announcement {
 	return state.Announcement{Kinds: []string{interrex.LeaseReleased}, Key: c.Key.String()}
 }
 
-// Shows is part of state.Tokened: with Force no token is needed.
+// Shows is part of machine.Tokened: with Force no token is needed.
 func (c *Revoke) Shows() (interrex.Key, interrex.Token) {
 	if c.Force {
 		return c.Key, 0

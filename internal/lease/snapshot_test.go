@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -44,7 +45,7 @@ func TestExtendAllocatesItsReplyAndNothingElse(t *testing.T) {
 	c := must(w.check((&lease.Extend{Key: key("db"), Token: 1}).Append(nil)))
 	if allocs := testing.AllocsPerRun(100, func() {
 		w.now++
-		w.table.Apply(&state.Turn{Revision: 2, Now: w.now, Table: state.LeaseTable}, c)
+		w.table.Apply(&state.Turn{Revision: 2, Now: w.now, Table: machine.LeaseTable}, c)
 	}); allocs > 2 { // one of them is this Turn
 		t.Errorf("%v allocations", allocs-1)
 	}

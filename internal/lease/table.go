@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/interrex/interrex/internal/capacity"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -50,8 +51,8 @@ func New() *Table {
 // Name is the table's name in reports and snapshots.
 func (t *Table) Name() string { return "leases" }
 
-// ID is state.LeaseTable.
-func (t *Table) ID() state.TableID { return state.LeaseTable }
+// ID is machine.LeaseTable.
+func (t *Table) ID() state.TableID { return machine.LeaseTable }
 
 // Version is the version of the commands' and the snapshot's encoding.
 func (t *Table) Version() uint16 { return 2 }

@@ -28,7 +28,7 @@ func (c *Transfer) Announce() state.Announcement {
 	return state.Announcement{Kinds: []string{interrex.LeaseTransferred}, Key: c.Key.String()}
 }
 
-// Shows is part of state.Tokened.
+// Shows is part of machine.Tokened.
 func (c *Transfer) Shows() (interrex.Key, interrex.Token) { return c.Key, c.Token }
 
 // Validate reports which field is not allowed. It does not check the key: see

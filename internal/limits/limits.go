@@ -50,6 +50,13 @@ const (
 	MaxMinted = 64
 )
 
+// MaxCaller is the maximum number of bytes in a caller's name, MaxOrigin that in the
+// address of one without a name.
+const (
+	MaxCaller = 256
+	MaxOrigin = 128
+)
+
 // MaxEndings is the maximum number of due items that one entry ends, over all
 // tables.
 const MaxEndings = 1000

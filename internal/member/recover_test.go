@@ -3,6 +3,7 @@ package member_test
 import (
 	"testing"
 
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/state"
 )
@@ -18,7 +19,7 @@ func TestARecoveryLeavesOneMember(t *testing.T) {
 	forwards := admit(t, "f1", w.token(1, ""), newKey(t), nil)
 	forwards.Forwards = true
 	w.must(forwards)
-	turn := &state.Turn{Revision: 100, Table: state.MemberTable}
+	turn := &state.Turn{Revision: 100, Table: machine.MemberTable}
 	w.table.Lock()
 	w.table.Recover(turn, "n2")
 	w.table.Unlock()

@@ -13,9 +13,10 @@ import (
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // world is a table on its own.
@@ -64,7 +65,7 @@ func (w *world) do(c state.Command) (*member.Reply, error) {
 		return nil, err
 	}
 	w.revision++
-	turn := &state.Turn{Revision: w.revision, Now: w.now, Wall: statetest.Wall(w.now), Table: state.MemberTable}
+	turn := &state.Turn{Revision: w.revision, Now: w.now, Wall: testreplica.Wall(w.now), Table: machine.MemberTable}
 	reply := w.table.Apply(turn, decoded)
 	w.events = append(w.events, turn.Events()...)
 	return reply.(*member.Reply), nil
@@ -104,7 +105,7 @@ func TestATokenAdmitsAsOftenAsItMay(t *testing.T) {
 	w := newWorld(t)
 	token, key := w.token(2, ""), newKey(t)
 	first := w.must(admit(t, "n1", token, key, nil)).Member
-	if first.Added != statetest.Wall(0) || first.Revision != 2 || first.Incarnation != "" || first.NonVoter {
+	if first.Added != testreplica.Wall(0) || first.Revision != 2 || first.Incarnation != "" || first.NonVoter {
 		t.Errorf("it is %+v", first)
 	}
 	w.must(admit(t, "n1", token, key, nil)) // its answer was lost
@@ -197,7 +198,7 @@ func TestAnAgentWithACertificateIsAdded(t *testing.T) {
 	w := &world{T: t, table: member.New()} // also where the certificates come from elsewhere
 	add := &member.Add{ID: "n4", Address: "10.0.0.4:7401"}
 	m := w.must(add).Member
-	if m.ClusterAddress != "10.0.0.4:7401" || m.Incarnation != "" || m.NonVoter || m.Added != statetest.Wall(0) || w.events[0].Kind != interrex.MemberAdded {
+	if m.ClusterAddress != "10.0.0.4:7401" || m.Incarnation != "" || m.NonVoter || m.Added != testreplica.Wall(0) || w.events[0].Kind != interrex.MemberAdded {
 		t.Errorf("it is %+v, with %+v", m, w.events)
 	}
 	if reply, idle := w.table.Idle(add); !idle || reply.(*member.Reply).Member.ID != "n4" {

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -67,8 +68,8 @@ func (t *Table) Name() string { return tableName }
 
 const tableName = "members"
 
-// ID is state.MemberTable.
-func (t *Table) ID() state.TableID { return state.MemberTable }
+// ID is machine.MemberTable.
+func (t *Table) ID() state.TableID { return machine.MemberTable }
 
 // Version is the version of the commands' and the snapshot's encoding.
 func (t *Table) Version() uint16 { return rotatable }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/state"
 )
@@ -63,15 +64,15 @@ func (c Charter) Operations() (all []state.Operation) {
 		all = append(all, state.Operation{Table: table, Data: command.Append(nil)})
 	}
 	if len(c.CA) > 0 {
-		add(state.MemberTable, &member.SetCA{Cert: string(c.CA)})
+		add(machine.MemberTable, &member.SetCA{Cert: string(c.CA)})
 	}
 	for _, hash := range c.Operators {
 		operator := &access.Create{Name: OperatorName, Operator: true}
 		copy(operator.Hash[:], hash)
-		add(state.AccessTable, operator)
+		add(machine.AccessTable, operator)
 	}
 	for _, t := range c.JoinTokens {
-		add(state.MemberTable, &member.CreateJoinToken{Key: string(t.PublicKey), Uses: t.Uses, TTL: t.TTL})
+		add(machine.MemberTable, &member.CreateJoinToken{Key: string(t.PublicKey), Uses: t.Uses, TTL: t.TTL})
 	}
 	return all
 }

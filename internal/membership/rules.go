@@ -10,6 +10,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/state"
@@ -18,7 +19,7 @@ import (
 // Rules are how one agent describes itself to others, and which of them it accepts.
 type Rules struct {
 	Disk  datadir.Identity
-	State *state.State
+	State *machine.State
 	// Members is the table of members.
 	Members *member.Table
 	// InRaft reports whether an agent is in raft's configuration, as it is known here;
@@ -49,18 +50,18 @@ func (r Rules) Hello() peering.Hello {
 	clusterID, epoch, _ := r.known()
 	return peering.Hello{
 		ClusterID: clusterID, Epoch: epoch, Incarnation: r.Disk.Incarnation,
-		Tables: r.Tables, Entries: state.EntryVersion,
+		Tables: r.Tables, Entries: machine.EntryVersion,
 	}
 }
 
 // EntryVersion returns the newest version of a log entry that all members know. A
 // member that was not met may know only the oldest.
 func EntryVersion(members []raft.Server, self string, peer func(id string) (peering.Hello, bool)) byte {
-	version := byte(state.EntryVersion)
+	version := byte(machine.EntryVersion)
 	for _, m := range members {
 		if string(m.ID) != self {
 			said, _ := peer(string(m.ID))
-			version = min(version, max(said.Entries, state.OldestEntry))
+			version = min(version, max(said.Entries, machine.OldestEntry))
 		}
 	}
 	return version

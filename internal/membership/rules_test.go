@@ -21,12 +21,13 @@ import (
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/jointoken"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 const here, elsewhere = "000102030405060708090a0b0c0d0e0f", "ffffffffffffffffffffffffffffffff"
@@ -35,12 +36,12 @@ const here, elsewhere = "000102030405060708090a0b0c0d0e0f", "fffffffffffffffffff
 // and whose log has named one (empty: none).
 func rulesOf(t *testing.T, disk, log string) Rules {
 	t.Helper()
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New()} })
+	r := testreplica.New(t, func() []state.Table { return []state.Table{lease.New()} })
 	if log != "" {
-		c := &state.SetIdentity{Identity: state.Identity{
+		c := &machine.SetIdentity{Identity: machine.Identity{
 			ClusterID: log, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnations: map[string]string{"b": "disk b"},
 		}}
-		if res := r.Do(1, state.Operation{Table: state.SystemTable, Data: c.Append(nil)}); res[0].Err != nil {
+		if res := r.Do(1, state.Operation{Table: machine.SystemTable, Data: c.Append(nil)}); res[0].Err != nil {
 			t.Fatal(res[0].Err)
 		}
 	}
@@ -61,7 +62,7 @@ func TestRaftIsOpenToTheDiskThatIsRecorded(t *testing.T) {
 			}
 		}
 	}
-	turn := &state.Turn{Revision: 1, Table: state.MemberTable}
+	turn := &state.Turn{Revision: 1, Table: machine.MemberTable}
 	open("any", true) // nothing is recorded
 	r.Members.Apply(turn, &member.Add{ID: "b", Address: "h:1"})
 	open("first", false)
@@ -84,7 +85,7 @@ func TestAnAgentThatWasOffHearsThoseThatWereReplaced(t *testing.T) {
 	for _, applied := range []bool{false, true} { // whether its log has been read
 		r := rulesOf(t, here, "")
 		if applied {
-			r.Members.Apply(&state.Turn{Revision: 1, Table: state.MemberTable}, &member.See{ID: "b", Incarnation: "disk b"})
+			r.Members.Apply(&state.Turn{Revision: 1, Table: machine.MemberTable}, &member.See{ID: "b", Incarnation: "disk b"})
 			record(t, r.Members, &member.Add{ID: "c", Address: "h:1"}) // what let it in is not here yet
 			peer := peering.Hello{ID: "c", ClusterID: here, Incarnation: "disk c"}
 			if r.KnownDisk(peer, false) != nil || r.KnownDisk(peer, true) == nil {
@@ -148,7 +149,7 @@ func record(t *testing.T, table *member.Table, all ...state.Command) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		table.Apply(&state.Turn{Revision: 1, Wall: statetest.Wall(0), Table: state.MemberTable}, decoded)
+		table.Apply(&state.Turn{Revision: 1, Wall: testreplica.Wall(0), Table: machine.MemberTable}, decoded)
 	}
 }
 
@@ -288,7 +289,7 @@ func TestACharterComesBackAsTheFirstEntry(t *testing.T) {
 		t.Fatal(err)
 	}
 	members, tokens := member.New(), access.New()
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{members, tokens} })
+	r := testreplica.New(t, func() []state.Table { return []state.Table{members, tokens} })
 	for i, res := range r.Do(1, back.Operations()...) {
 		if res.Err != nil || res.Revision == 0 {
 			t.Errorf("operation %d: %v at %d", i, res.Err, res.Revision)

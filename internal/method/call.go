@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/queue"
@@ -131,7 +132,7 @@ func (r *Call) address() error {
 	}
 	var in wire.Reader
 	r.Fence = in.Fence(e.GetFence())
-	if in.Err == nil && r.parts[0].table == state.SystemTable && e.GetFence() != nil {
+	if in.Err == nil && r.parts[0].table == machine.SystemTable && e.GetFence() != nil {
 		return interrex.Errorf(interrex.ErrInvalid, "fence: not allowed for %s", r.Method.Name())
 	}
 	return in.Err
@@ -151,15 +152,15 @@ func (r *Call) Addressed() state.Operation {
 func (r *Call) origin() string {
 	_, _, numbered := limits.SplitRequestID(r.Envelope.GetRequestId())
 	numbered = numbered && r.Envelope.GetMark() > 0
-	if r.Caller.Name != "" || numbered || r.Envelope.GetRequestId() == "" && (len(r.parts) == 0 || r.parts[0].table != state.SystemTable) {
+	if r.Caller.Name != "" || numbered || r.Envelope.GetRequestId() == "" && (len(r.parts) == 0 || r.parts[0].table != machine.SystemTable) {
 		return ""
 	}
 	return r.Caller.Origin
 }
 
 // Over returns the result of a request that can no longer change anything, as far as
-// this agent knows: see state.State.Over.
-func (r *Call) Over(s *state.State) (res state.Result, over bool) {
+// this agent knows: see machine.State.Over.
+func (r *Call) Over(s *machine.State) (res state.Result, over bool) {
 	if !r.Method.Writes() {
 		return res, false
 	}
@@ -289,7 +290,7 @@ func (r *Call) see(in *Registry) error {
 	r.parts = make([]part, n)
 	for i, m := range group.GetOperations() {
 		if err := r.parts[i].unpack(in, r.Caller, m); err != nil {
-			return state.InGroup(i, err)
+			return validation.InGroup(i, err)
 		}
 	}
 	return nil
@@ -335,7 +336,7 @@ func (r *Call) Holder() string {
 // of returns the error of one of the request's commands, which names it in a group.
 func (r *Call) of(i int, err error) error {
 	if r.Method.group {
-		return state.InGroup(i, err)
+		return validation.InGroup(i, err)
 	}
 	return err
 }
@@ -389,11 +390,11 @@ func (r *Call) Mint() error {
 }
 
 // Answer returns the response that is made from the result.
-func (r *Call) Answer(s *state.State) (proto.Message, error) {
+func (r *Call) Answer(s *machine.State) (proto.Message, error) {
 	if !r.Method.group {
 		return r.Method.Answer(r.parts[0].message, r.Result, s)
 	}
-	replies, is := r.Result.Reply.(state.GroupReply)
+	replies, is := r.Result.Reply.(machine.GroupReply)
 	if !is || len(replies) != len(r.parts) {
 		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the reply: it is a %T", r.Result.Reply)
 	}
@@ -403,7 +404,7 @@ func (r *Call) Answer(s *state.State) (proto.Message, error) {
 		one.Reply, one.Revision = reply.Reply, reply.Revision
 		m, err := r.parts[i].method.Answer(r.parts[i].message, one, s)
 		if err != nil {
-			return nil, state.InGroup(i, err)
+			return nil, validation.InGroup(i, err)
 		}
 		packed, err := anypb.New(m)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
 )
@@ -25,11 +26,11 @@ type Method struct {
 	Latency *Latency
 	group   bool // its request contains other requests: see Call.see
 	takes   protoreflect.FullName
-	Command func(proto.Message, *state.State) (state.TableID, state.Command, error)   // of a write
-	Answer  func(proto.Message, state.Result, *state.State) (proto.Message, error)    // of a write
-	Look    func(proto.Message, *state.State) (proto.Message, error)                  // of a read
+	Command func(proto.Message, *machine.State) (state.TableID, state.Command, error) // of a write
+	Answer  func(proto.Message, state.Result, *machine.State) (proto.Message, error)  // of a write
+	Look    func(proto.Message, *machine.State) (proto.Message, error)                // of a read
 	Index   func(logIndex uint64) proto.Message                                       // of the read of a log index
-	Act     func(context.Context, proto.Message, *state.State) (proto.Message, error) // of an action on this agent that does not change the state
+	Act     func(context.Context, proto.Message, state.State) (proto.Message, error)  // of an action on this agent that does not change the state
 	// eventual makes reads eventual by default.
 	eventual bool
 	// Quick marks a read of one row: see AtOnce.
@@ -39,12 +40,12 @@ type Method struct {
 	Leads bool
 	// Await is a read that may wait, in place of Look: until ctx ends, which it
 	// does when the server drains.
-	Await func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error)
+	Await func(ctx context.Context, q proto.Message, s *machine.State) (proto.Message, error)
 }
 
 // New returns the method of a declaration and its .proto.
 func New(declared api.Method) Method {
-	m := Method{Declared: declared, Answer: declared.Answer, Look: declared.Look}
+	m := Method{Declared: declared}
 	m.Method, m.Err = wire.MethodOf(declared.Procedure)
 	m.use = purposeOf(m.Method)
 	q := declared.NewRequest()
@@ -53,10 +54,18 @@ func New(declared api.Method) Method {
 	}
 	m.takes = q.ProtoReflect().Descriptor().FullName()
 	if declared.Command != nil {
-		m.Command = func(q proto.Message, _ *state.State) (state.TableID, state.Command, error) {
+		m.Command = func(q proto.Message, _ *machine.State) (state.TableID, state.Command, error) {
 			c, err := declared.Command(q)
 			return declared.Table, c, err
 		}
+	}
+	if declared.Answer != nil {
+		m.Answer = func(q proto.Message, r state.Result, s *machine.State) (proto.Message, error) {
+			return declared.Answer(q, r, s)
+		}
+	}
+	if declared.Look != nil {
+		m.Look = func(q proto.Message, s *machine.State) (proto.Message, error) { return declared.Look(q, s) }
 	}
 	switch {
 	case m.Err != nil:
@@ -69,13 +78,20 @@ func New(declared api.Method) Method {
 }
 
 // Write is api.Write for a table of interrex's own.
-func Write[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(state.Result, *state.State) (PA, error)) Method {
+func Write[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(state.Result, state.State) (PA, error)) Method {
 	return New(api.Write(procedure, table, command, answer))
 }
 
 // Read is api.Read for a table of interrex's own.
-func Read[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, look func(PQ, *state.State) (PA, error)) Method {
+func Read[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, look func(PQ, state.State) (PA, error)) Method {
 	return New(api.Read(procedure, look))
+}
+
+// ReadState is Read for what no table has, but the state itself.
+func ReadState[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, look func(PQ, *machine.State) (PA, error)) Method {
+	m := special[Q, A, PQ, PA](procedure)
+	m.Look = func(q proto.Message, s *machine.State) (proto.Message, error) { return look(q.(PQ), s) }
+	return m
 }
 
 // special returns a method with these messages that is neither a write to one table
@@ -101,10 +117,12 @@ func Group() Method {
 }
 
 // Propose returns a method whose request names the table of its command.
-func Propose[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, command func(PQ, *state.State) (state.TableID, state.Command, error), answer func(PQ, state.Result, *state.State) (PA, error)) Method {
+func Propose[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, command func(PQ, *machine.State) (state.TableID, state.Command, error), answer func(PQ, state.Result, *machine.State) (PA, error)) Method {
 	m := special[Q, A, PQ, PA](procedure)
-	m.Command = func(q proto.Message, s *state.State) (state.TableID, state.Command, error) { return command(q.(PQ), s) }
-	m.Answer = func(q proto.Message, r state.Result, s *state.State) (proto.Message, error) {
+	m.Command = func(q proto.Message, s *machine.State) (state.TableID, state.Command, error) {
+		return command(q.(PQ), s)
+	}
+	m.Answer = func(q proto.Message, r state.Result, s *machine.State) (proto.Message, error) {
 		return answer(q.(PQ), r, s)
 	}
 	return m
@@ -113,17 +131,19 @@ func Propose[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string,
 // Echo is Write with an answer that is also made from the request, so that a
 // recorded result, which does not have all of it, can be answered again.
 func Echo[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(PQ, state.Result) (PA, error)) Method {
-	m := Write(procedure, table, command, func(state.Result, *state.State) (PA, error) { return nil, nil })
-	m.Answer = func(q proto.Message, r state.Result, _ *state.State) (proto.Message, error) { return answer(q.(PQ), r) }
+	m := Write(procedure, table, command, func(state.Result, state.State) (PA, error) { return nil, nil })
+	m.Answer = func(q proto.Message, r state.Result, _ *machine.State) (proto.Message, error) {
+		return answer(q.(PQ), r)
+	}
 	return m
 }
 
 // Act returns a method for operators that does not change the state, and may take
 // long. do runs once the agent has applied everything committed before.
-func Act[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure, what string, do func(context.Context, PQ, *state.State) (PA, error)) Method {
+func Act[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure, what string, do func(context.Context, PQ, state.State) (PA, error)) Method {
 	m := special[Q, A, PQ, PA](procedure)
 	m.use.act = what
-	m.Act = func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error) {
+	m.Act = func(ctx context.Context, q proto.Message, s state.State) (proto.Message, error) {
 		return do(ctx, q.(PQ), s)
 	}
 	return m
@@ -137,9 +157,9 @@ func Privileged(what string, m Method) Method {
 
 // Await returns an eventual read that may wait until ctx ends, which it does
 // when the server drains.
-func Await[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, wait func(context.Context, PQ, *state.State) (PA, error)) Method {
+func Await[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, wait func(context.Context, PQ, *machine.State) (PA, error)) Method {
 	m := Eventually(special[Q, A, PQ, PA](procedure))
-	m.Await = func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error) {
+	m.Await = func(ctx context.Context, q proto.Message, s *machine.State) (proto.Message, error) {
 		return wait(ctx, q.(PQ), s)
 	}
 	return m

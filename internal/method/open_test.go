@@ -20,6 +20,7 @@ import (
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/wire"
@@ -33,7 +34,7 @@ var operator = admission.Caller{Operator: true}
 func registry(t *testing.T, more ...method.Service) *method.Registry {
 	t.Helper()
 	leases, changes := lease.New(), change.New()
-	s, err := state.New(state.Config{Tables: []state.Table{leases, changes}})
+	s, err := machine.New(machine.Config{Tables: []state.Table{leases, changes}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,13 +244,13 @@ func mints(table state.TableID, bytes int, calls *int) method.Service {
 		func(*interrexv1.ClaimRequest) (state.Command, error) {
 			return minting{&lease.Claim{Key: interrex.Key{Namespace: "a", Name: "b"}, Holder: "ann", TTL: time.Minute}, bytes, calls}, nil
 		},
-		func(state.Result, *state.State) (*interrexv1.ClaimResponse, error) { return nil, nil })}})
+		func(state.Result, state.State) (*interrexv1.ClaimResponse, error) { return nil, nil })}})
 }
 
 // small returns the methods of one service, for a state with leases.
 func small(t *testing.T, s method.Service) *method.Registry {
 	t.Helper()
-	st, err := state.New(state.Config{Tables: []state.Table{lease.New()}})
+	st, err := machine.New(machine.Config{Tables: []state.Table{lease.New()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +265,7 @@ func small(t *testing.T, s method.Service) *method.Registry {
 func TestWhatACommandNeedsFromOutsideIsMadeOnce(t *testing.T) {
 	for bytes, want := range map[int]interrex.Kind{limits.MaxMinted: "", limits.MaxMinted + 1: interrex.ErrUnavailable} {
 		calls := 0
-		r, err := open(small(t, mints(state.LeaseTable, bytes, &calls)), operator, interrexv1.LeaseServiceClaimProcedure, nil, claim("ann"), time.Now())
+		r, err := open(small(t, mints(machine.LeaseTable, bytes, &calls)), operator, interrexv1.LeaseServiceClaimProcedure, nil, claim("ann"), time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,7 +277,7 @@ func TestWhatACommandNeedsFromOutsideIsMadeOnce(t *testing.T) {
 }
 
 func TestACommandOfATableThatIsNotHereIsInvalid(t *testing.T) {
-	in := small(t, mints(state.ChangeTable, 1, new(int)))
+	in := small(t, mints(machine.ChangeTable, 1, new(int)))
 	if _, err := open(in, operator, interrexv1.LeaseServiceClaimProcedure, nil, claim("ann"), time.Now()); interrex.KindOf(err) != interrex.ErrInvalid {
 		t.Errorf("got %v", err)
 	}
@@ -324,7 +325,7 @@ func TestAServiceThatIsOffServesOnlyOtherAgents(t *testing.T) {
 }
 
 func TestAnActionIsForOperators(t *testing.T) {
-	act := method.Act(interrexv1.LeaseServiceGetProcedure, "look", func(context.Context, *interrexv1.GetRequest, *state.State) (*interrexv1.GetResponse, error) {
+	act := method.Act(interrexv1.LeaseServiceGetProcedure, "look", func(context.Context, *interrexv1.GetRequest, state.State) (*interrexv1.GetResponse, error) {
 		return nil, nil
 	})
 	in, q := registry(t), &interrexv1.GetRequest{Key: "a/b"}
@@ -337,7 +338,7 @@ func TestAnActionIsForOperators(t *testing.T) {
 }
 
 func TestAnActionDoesNotWaitForOtherReads(t *testing.T) {
-	act := method.Act(interrexv1.LeaseServiceGetProcedure, "look", func(context.Context, *interrexv1.GetRequest, *state.State) (*interrexv1.GetResponse, error) {
+	act := method.Act(interrexv1.LeaseServiceGetProcedure, "look", func(context.Context, *interrexv1.GetRequest, state.State) (*interrexv1.GetResponse, error) {
 		return nil, nil
 	})
 	r, err := open(small(t, method.Service{Methods: []method.Method{act}}), operator, interrexv1.LeaseServiceGetProcedure, nil, &interrexv1.GetRequest{}, time.Now())
@@ -352,16 +353,16 @@ func TestAServiceFitsItsTable(t *testing.T) {
 	without.Methods = leases.Methods[1:]
 	elsewhere := leases
 	elsewhere.Methods = slices.Clone(leases.Methods)
-	elsewhere.Methods[0].Declared.Table = state.ChangeTable
+	elsewhere.Methods[0].Declared.Table = machine.ChangeTable
 	for what, c := range map[string]struct {
 		service method.Service
 		table   state.TableID
 		want    interrex.Kind
 	}{
-		"its own":                      {leases, state.LeaseTable, ""},
-		"the numbers of another table": {leases, state.ChangeTable, interrex.ErrInvalid},
-		"a write to another table":     {elsewhere, state.LeaseTable, interrex.ErrInvalid},
-		"a method is missing":          {without, state.LeaseTable, interrex.ErrInvalid},
+		"its own":                      {leases, machine.LeaseTable, ""},
+		"the numbers of another table": {leases, machine.ChangeTable, interrex.ErrInvalid},
+		"a write to another table":     {elsewhere, machine.LeaseTable, interrex.ErrInvalid},
+		"a method is missing":          {without, machine.LeaseTable, interrex.ErrInvalid},
 	} {
 		if err := c.service.Validate(c.table); interrex.KindOf(err) != c.want || (err == nil) != (c.want == "") {
 			t.Errorf("%s: got %v, want %q", what, err, c.want)
@@ -375,11 +376,11 @@ func TestAServiceFitsItsTable(t *testing.T) {
 func TestARequestThatSeveralMethodsTakeIsInNoGroup(t *testing.T) {
 	var twice method.Service
 	for _, procedure := range []string{interrexv1.ChangeServiceAppendProcedure, interrexv1.LeaseServiceRevokeProcedure} {
-		m := method.Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable,
+		m := method.Write(interrexv1.LeaseServiceClaimProcedure, machine.LeaseTable,
 			func(*interrexv1.ClaimRequest) (state.Command, error) {
 				return &lease.Claim{Key: interrex.Key{Namespace: "a", Name: "b"}, Holder: "ann", TTL: time.Minute}, nil
 			},
-			func(state.Result, *state.State) (*interrexv1.ClaimResponse, error) { return nil, nil })
+			func(state.Result, state.State) (*interrexv1.ClaimResponse, error) { return nil, nil })
 		other, err := wire.MethodOf(procedure)
 		if err != nil {
 			t.Fatal(err)

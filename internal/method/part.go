@@ -9,6 +9,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -58,7 +59,7 @@ func (p *part) unpack(in *Registry, c admission.Caller, m *anypb.Any) error {
 	if err := p.see(in); err != nil {
 		return err
 	}
-	if p.table == state.SystemTable || p.command.About().Extend {
+	if p.table == machine.SystemTable || p.command.About().Extend {
 		return interrex.Errorf(interrex.ErrInvalid, "%s cannot be part of a group: call it by itself", p.method.Name())
 	}
 	return nil

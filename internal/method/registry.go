@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
 )
@@ -31,10 +32,10 @@ type Service struct {
 	// Holder returns the holder of the lease whose token a command shows; empty: it shows
 	// none, or the lease has ended. The error says why this agent does not know it.
 	// Optional.
-	Holder func(state.Command, *state.State) (string, error)
+	Holder func(state.Command, state.State) (string, error)
 	// Data returns the JSON document of an event of the service's table for the
 	// change feed and webhooks. nil: they show null.
-	Data func(*state.Event, *state.State) ([]byte, error)
+	Data func(*state.Event, state.State) ([]byte, error)
 }
 
 // ServiceOf returns the service of an embedder's table.
@@ -112,19 +113,19 @@ type Registry struct {
 	id         string // the agent's
 	origin     string // of callers on the same machine
 	Switches   *Switches
-	state      *state.State
+	state      *machine.State
 	Procedures []wire.Method // all, unary methods and watches
 	Methods    map[uint32]*Method
 	Watches    map[uint32]*Watch
 	takers     takers
-	holder     func(state.Command, *state.State) (string, error) // see Service
+	holder     func(state.Command, state.State) (string, error) // see Service
 	ReadIndex  *Method
 	// Audit receives refusals, and what operators do; nil: they are not logged.
 	Audit *admission.Audit
 }
 
 // NewRegistry returns a registry. The error names the method that does not fit.
-func NewRegistry(id string, s *state.State, switches *Switches, services ...Service) (*Registry, error) {
+func NewRegistry(id string, s *machine.State, switches *Switches, services ...Service) (*Registry, error) {
 	r := &Registry{id: id, origin: "agent " + id, Switches: switches, state: s, Methods: map[uint32]*Method{}, Watches: map[uint32]*Watch{}, takers: takers{}}
 	for _, one := range services {
 		if err := r.add(one); err != nil {

@@ -13,9 +13,9 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/state"
 )
 
 // fixedLeader is a clock that the test advances.
@@ -36,7 +36,7 @@ type couriered struct {
 
 func newCouriered(t *testing.T, d admission.Door, edit ...func(*Config, *consistency.Config)) *couriered {
 	t.Helper()
-	st, err := state.New(state.Config{})
+	st, err := machine.New(machine.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

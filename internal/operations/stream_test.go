@@ -20,6 +20,7 @@ import (
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/wire"
@@ -32,7 +33,7 @@ import (
 func newServer(t *testing.T, edit ...func(*Config, *consistency.Config)) *Server {
 	t.Helper()
 	leases := lease.New()
-	st, err := state.New(state.Config{Tables: []state.Table{leases}})
+	st, err := machine.New(machine.Config{Tables: []state.Table{leases}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,8 +243,8 @@ func TestReadsThatWaitHaveRoomBeforeTheyAreKept(t *testing.T) {
 	const all, size = 64, 256 << 10
 	big := &interrexv1.GetResponse{Lease: &interrexv1.Lease{Holder: strings.Repeat("x", size)}}
 	var evaluated atomic.Int64
-	look := func(proto.Message, *state.State) (proto.Message, error) { evaluated.Add(1); return big, nil }
-	await := func(context.Context, proto.Message, *state.State) (proto.Message, error) {
+	look := func(proto.Message, *machine.State) (proto.Message, error) { evaluated.Add(1); return big, nil }
+	await := func(context.Context, proto.Message, *machine.State) (proto.Message, error) {
 		evaluated.Add(1)
 		return big, nil
 	}
@@ -255,7 +256,7 @@ func TestReadsThatWaitHaveRoomBeforeTheyAreKept(t *testing.T) {
 	} {
 		evaluated.Store(0)
 		st := newStream(t, newServer(t, func(c *Config, _ *consistency.Config) { c.MaxOpen = all }))
-		st.server.checker.State.Apply(&raft.Log{Index: 1, Term: 1, Type: raft.LogCommand, Data: (&state.Entry{Stamp: 1, Wall: time.Unix(1, 0)}).Append(nil)})
+		st.server.checker.State.Apply(&raft.Log{Index: 1, Term: 1, Type: raft.LogCommand, Data: (&machine.Entry{Stamp: 1, Wall: time.Unix(1, 0)}).Append(nil)})
 		for id := range uint64(all) {
 			r := answerable(id)
 			r.Method = &c.method
@@ -334,7 +335,7 @@ func TestAnActionIsOfACurrentAgent(t *testing.T) {
 			checks.AskLeader = func(context.Context, admission.Caller) (uint64, error) { return 0, c.lag }
 		})
 		done := false
-		m := method.Act(interrexv1.LeaseServiceGetProcedure, "look", func(context.Context, *interrexv1.GetRequest, *state.State) (*interrexv1.GetResponse, error) {
+		m := method.Act(interrexv1.LeaseServiceGetProcedure, "look", func(context.Context, *interrexv1.GetRequest, state.State) (*interrexv1.GetResponse, error) {
 			done = true
 			return &interrexv1.GetResponse{}, nil
 		})

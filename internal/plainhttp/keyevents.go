@@ -9,6 +9,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/interest"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
@@ -52,7 +53,7 @@ func (p valueEvents) one(w http.ResponseWriter, r *http.Request, id interrex.Res
 		return err
 	}
 	same := func(of *resource.Record) bool { return of.ID.Tenancy == id.Tenancy && of.ID.Name == id.Name }
-	scope := interest.Scope{Table: uint16(state.ResourceTable), Key: id.String()}
+	scope := interest.Scope{Table: uint16(machine.ResourceTable), Key: id.String()}
 	return p.follow(w, r, scope, same, func(seen *seenValues) iter.Seq2[sentEvent, error] {
 		return func(yield func(sentEvent, error) bool) {
 			var row *resource.Record
@@ -84,7 +85,7 @@ func (p valueEvents) all(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	covered := func(of *resource.Record) bool { return what.Matches(of.ID) }
-	scope := interest.Scope{Table: uint16(state.ResourceTable)}
+	scope := interest.Scope{Table: uint16(machine.ResourceTable)}
 	scope.Skip, scope.Prefix = resource.EventKeys(what)
 	return p.follow(w, r, scope, covered, func(seen *seenValues) iter.Seq2[sentEvent, error] {
 		return func(yield func(sentEvent, error) bool) {

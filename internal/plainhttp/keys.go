@@ -20,9 +20,9 @@ import (
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/internal/wording"
-	"github.com/interrex/interrex/state"
 )
 
 // plainValues serves /kv.
@@ -384,7 +384,7 @@ func (p plainValues) group(w http.ResponseWriter, r *http.Request) error {
 	for i, one := range operations {
 		packed, err := anypb.New(one)
 		if err != nil {
-			return state.InGroup(i, err)
+			return validation.InGroup(i, err)
 		}
 		m.Operations = append(m.Operations, packed)
 	}

@@ -16,11 +16,11 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/membership"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/wire"
-	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -34,7 +34,7 @@ type Reach struct {
 	Cluster   config.Cluster   // of the agent's configuration
 	TLS       transport.TLS    // from Go, in place of the files of Cluster.TLS; nil: the files
 	Dialer    transport.Dialer // nil: TCP
-	State     *state.State     // that of the directory
+	State     *machine.State   // that of the directory
 	Members   *member.Table    // in that state
 	Clock     clock.Clock
 	Logger    interrex.Logger

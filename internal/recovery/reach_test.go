@@ -16,6 +16,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peering"
 	"github.com/interrex/interrex/internal/silent"
@@ -93,7 +94,7 @@ func reachOf(t *testing.T, peers map[string]peer, voters ...string) Reach {
 		t.Fatal(err)
 	}
 	members := member.New()
-	st, err := state.New(state.Config{Tables: []state.Table{members}, Logger: silent.Logger{}})
+	st, err := machine.New(machine.Config{Tables: []state.Table{members}, Logger: silent.Logger{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +124,7 @@ func learn(t *testing.T, in *member.Table, c *member.See) {
 	}
 	in.Lock()
 	defer in.Unlock()
-	in.Apply(&state.Turn{Revision: 1, Table: state.MemberTable}, known)
+	in.Apply(&state.Turn{Revision: 1, Table: machine.MemberTable}, known)
 }
 
 func TestAClusterIsLostOnlyWithoutALeaderAndAMajority(t *testing.T) {

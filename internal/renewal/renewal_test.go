@@ -22,6 +22,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/peercall"
 	"github.com/interrex/interrex/internal/silent"
@@ -83,7 +84,7 @@ func (w *world) do(c state.Command) error {
 		err = w.table.Check(0, decoded)
 	}
 	if err == nil {
-		w.table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: state.MemberTable}, decoded)
+		w.table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: machine.MemberTable}, decoded)
 	}
 	return err
 }

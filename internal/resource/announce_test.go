@@ -7,6 +7,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/state"
 )
@@ -20,7 +21,7 @@ func TestEveryEventOfACommandWasAnnounced(t *testing.T) {
 		&resource.Write{ID: a}, &resource.Write{ID: b}, &resource.Delete{ID: a},
 		&resource.Clear{Selection: interrex.ResourceSelection{Type: b.Type, Tenancy: b.Tenancy}},
 	} {
-		turn := &state.Turn{Revision: 1000, Table: state.ResourceTable, Minted: make([]byte, limits.MaxMinted)}
+		turn := &state.Turn{Revision: 1000, Table: machine.ResourceTable, Minted: make([]byte, limits.MaxMinted)}
 		w.table.Apply(turn, c)
 		announced := c.(state.Announcer).Announce()
 		if len(turn.Events()) == 0 {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/state"
 )
@@ -41,7 +42,7 @@ func (w *world) run(data []byte) {
 		w.t.Fatal(err)
 	}
 	w.revision++
-	w.table.Apply(&state.Turn{Revision: w.revision, Wall: epoch, Table: state.ResourceTable}, c)
+	w.table.Apply(&state.Turn{Revision: w.revision, Wall: epoch, Table: machine.ResourceTable}, c)
 }
 
 func heap() int64 {

@@ -7,6 +7,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -47,7 +48,7 @@ func (t *Table) held(l interrex.Fence) bool {
 // owner lease ends, with its own revision.
 func (t *Table) Follow(turn *state.Turn, events []state.Event) {
 	for i := range events {
-		if events[i].Table != state.LeaseTable {
+		if events[i].Table != machine.LeaseTable {
 			continue
 		}
 		rows := t.presence[events[i].Key]

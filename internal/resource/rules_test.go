@@ -10,9 +10,10 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 var web = id("test.v1.Server", "web")
@@ -609,7 +610,7 @@ func TestPresenceFollowsTheTableOfLeases(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var table *resource.Table
-			r := statetest.NewReplica(t, func() []state.Table {
+			r := testreplica.New(t, func() []state.Table {
 				table = resource.New()
 				return []state.Table{table, lease.New()}
 			})
@@ -617,7 +618,7 @@ func TestPresenceFollowsTheTableOfLeases(t *testing.T) {
 				return state.Operation{Table: id, Data: c.Append(nil)}
 			}
 			l := interrex.Fence{Key: k, Token: 1}
-			results := r.Do(1, op(state.LeaseTable, claim(false)), op(state.ResourceTable, &resource.Write{ID: web, OwnerLease: &l}))
+			results := r.Do(1, op(machine.LeaseTable, claim(false)), op(machine.ResourceTable, &resource.Write{ID: web, OwnerLease: &l}))
 			for _, res := range results {
 				if res.Err != nil {
 					t.Fatal(res.Err)
@@ -627,13 +628,13 @@ func TestPresenceFollowsTheTableOfLeases(t *testing.T) {
 			if c.do == nil {
 				r.Do(state.Time(2e9))
 			} else {
-				r.Do(2, op(state.LeaseTable, c.do))
+				r.Do(2, op(machine.LeaseTable, c.do))
 			}
 			n := table.Usage().Count
 			if stays := n == 1; stays != c.stays {
 				t.Errorf("%d resources are left", n)
 			}
-			late := r.Do(3, op(state.ResourceTable, &resource.Write{ID: id("test.v1.Server", "late"), OwnerLease: &l}))
+			late := r.Do(3, op(machine.ResourceTable, &resource.Write{ID: id("test.v1.Server", "late"), OwnerLease: &l}))
 			if held := late[0].Err == nil; held != c.stays {
 				t.Errorf("a write under the old token: %v", late[0].Err)
 			}
@@ -643,9 +644,9 @@ func TestPresenceFollowsTheTableOfLeases(t *testing.T) {
 
 // A retry gets the recorded ids, and an idle delete leaves no record.
 func TestARetryMakesNoOtherIDs(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{resource.New()} })
+	r := testreplica.New(t, func() []state.Table { return []state.Table{resource.New()} })
 	op := func(c state.Command, id string, attempt uint32, bits byte) state.Operation {
-		return state.Operation{Table: state.ResourceTable, Data: c.Append(nil), RequestID: id, Attempt: attempt, Minted: bytes.Repeat([]byte{bits}, 32)}
+		return state.Operation{Table: machine.ResourceTable, Data: c.Append(nil), RequestID: id, Attempt: attempt, Minted: bytes.Repeat([]byte{bits}, 32)}
 	}
 	gone := op(&resource.Delete{ID: web}, "d", 0, 0)
 	results := r.Do(1, gone, op(&resource.Write{ID: web}, "w", 0, 1), op(&resource.Write{ID: web}, "w", 1, 2))
@@ -685,7 +686,7 @@ func TestAListJumpsOverNothingElse(t *testing.T) {
 // operation: whatever stands in between finds them.
 func TestAResourceWhoseLeaseEndsInItsGroupGoesBehindIt(t *testing.T) {
 	var table *resource.Table
-	r := statetest.NewReplica(t, func() []state.Table {
+	r := testreplica.New(t, func() []state.Table {
 		table = resource.New()
 		return []state.Table{table, lease.New()}
 	})
@@ -696,13 +697,13 @@ func TestAResourceWhoseLeaseEndsInItsGroupGoesBehindIt(t *testing.T) {
 	l := interrex.Fence{Key: k, Token: 1}
 	owned := id("test.v1.Server", "owned")
 	write := &resource.Write{ID: web, OwnerLease: &l}
-	r.Do(1, op(state.LeaseTable, &lease.Claim{Key: k, Holder: "ann", TTL: 1e9}), op(state.ResourceTable, write))
+	r.Do(1, op(machine.LeaseTable, &lease.Claim{Key: k, Holder: "ann", TTL: 1e9}), op(machine.ResourceTable, write))
 	write.Version = "2"
 	var group state.Operation
 	for _, one := range []state.Operation{
-		op(state.LeaseTable, &lease.Revoke{Key: k, Token: 1}),
-		op(state.ResourceTable, write),
-		op(state.ResourceTable, &resource.Write{ID: owned, Owner: &web}),
+		op(machine.LeaseTable, &lease.Revoke{Key: k, Token: 1}),
+		op(machine.ResourceTable, write),
+		op(machine.ResourceTable, &resource.Write{ID: owned, Owner: &web}),
 	} {
 		group.Group = append(group.Group, state.Part{Table: one.Table, Data: one.Data})
 	}
@@ -710,7 +711,7 @@ func TestAResourceWhoseLeaseEndsInItsGroupGoesBehindIt(t *testing.T) {
 	if res.Err != nil || res.Revision != 5 {
 		t.Fatalf("%+v", res)
 	}
-	for i, p := range res.Reply.(state.GroupReply) {
+	for i, p := range res.Reply.(machine.GroupReply) {
 		if p.Revision != interrex.Revision(3+i) {
 			t.Errorf("operation %d has the revision %d", i+1, p.Revision)
 		}

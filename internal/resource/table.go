@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/capacity"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -49,8 +50,8 @@ func New() *Table {
 // Name is the table's name in reports and snapshots.
 func (t *Table) Name() string { return "resources" }
 
-// ID is state.ResourceTable.
-func (t *Table) ID() state.TableID { return state.ResourceTable }
+// ID is machine.ResourceTable.
+func (t *Table) ID() state.TableID { return machine.ResourceTable }
 
 // Version is the version of the commands' and the snapshot's encoding.
 func (t *Table) Version() uint16 { return 1 }

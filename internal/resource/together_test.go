@@ -11,9 +11,10 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // Leases, resources and the feed under random operations and groups of all of
@@ -45,7 +46,7 @@ func TestTablesTogether(t *testing.T) {
 
 // together is a replica of several tables.
 type together struct {
-	*statetest.Replica
+	*testreplica.Replica
 	t      *testing.T
 	leases *lease.Table
 	table  *resource.Table
@@ -53,11 +54,11 @@ type together struct {
 
 func newTogether(t *testing.T) *together {
 	g := &together{t: t}
-	g.Replica = statetest.NewReplica(t, func() []state.Table {
+	g.Replica = testreplica.New(t, func() []state.Table {
 		g.leases, g.table = lease.New(), resource.New()
 		return []state.Table{g.leases, g.table, change.New()}
 	})
-	g.Do(0, state.Operation{Table: state.SystemTable, Data: (&state.SetSettings{Values: map[string]string{
+	g.Do(0, state.Operation{Table: machine.SystemTable, Data: (&machine.SetSettings{Values: map[string]string{
 		"resources.owner-deletion": "test.Even", "resources.max-count": "12"}}).Append(nil)})
 	return g
 }
@@ -100,11 +101,11 @@ func (g *together) held() map[interrex.Key]interrex.Token {
 	return all
 }
 
-func (g *together) entry(r *rand.Rand, now state.Time) *state.Entry {
-	e := &state.Entry{Stamp: now, Wall: statetest.Wall(now)}
+func (g *together) entry(r *rand.Rand, now state.Time) *machine.Entry {
+	e := &machine.Entry{Stamp: now, Wall: testreplica.Wall(now)}
 	if r.IntN(120) == 0 {
-		c := &state.Recover{ClusterID: strings.Repeat("ab", 16), Bits: r.Uint64() | 1, Survivor: "me", Incarnation: "disk"}
-		e.Operations = append(e.Operations, state.Operation{Table: state.SystemTable, Data: c.Append(nil)})
+		c := &machine.Recover{ClusterID: strings.Repeat("ab", 16), Bits: r.Uint64() | 1, Survivor: "me", Incarnation: "disk"}
+		e.Operations = append(e.Operations, state.Operation{Table: machine.SystemTable, Data: c.Append(nil)})
 	}
 	for range r.IntN(4) {
 		if r.IntN(3) > 0 {
@@ -137,9 +138,9 @@ func (g *together) command(r *rand.Rand, key, name int) state.Operation {
 	case n == 2 && token > 0:
 		c = &lease.Transfer{Key: k, Token: token, To: "me"}
 	default:
-		return state.Operation{Table: state.ResourceTable, Data: g.resource(r, name).Append(nil)}
+		return state.Operation{Table: machine.ResourceTable, Data: g.resource(r, name).Append(nil)}
 	}
-	return state.Operation{Table: state.LeaseTable, Data: c.Append(nil)}
+	return state.Operation{Table: machine.LeaseTable, Data: c.Append(nil)}
 }
 
 func (g *together) resource(r *rand.Rand, name int) state.Command {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/state"
 )
@@ -69,7 +70,7 @@ func (w *world) do(c state.Command) (*resource.Reply, error) {
 }
 
 func (w *world) turn() *state.Turn {
-	return &state.Turn{Revision: w.revision, Wall: epoch, Table: state.ResourceTable}
+	return &state.Turn{Revision: w.revision, Wall: epoch, Table: machine.ResourceTable}
 }
 
 func (w *world) finish(turn *state.Turn) {
@@ -91,7 +92,7 @@ func (w *world) ends(leases ...interrex.Fence) {
 	var events []state.Event
 	for _, l := range leases {
 		delete(w.held, l)
-		events = append(events, state.Event{Table: state.LeaseTable, Kind: interrex.LeaseReleased, Key: l.Key.String()})
+		events = append(events, state.Event{Table: machine.LeaseTable, Kind: interrex.LeaseReleased, Key: l.Key.String()})
 	}
 	turn := w.turn()
 	w.table.Follow(turn, events)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	quiet "github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/state"
@@ -67,7 +68,7 @@ func (w *alone) apply(c state.Command) error {
 		err = w.table.Check(0, decoded)
 	}
 	if err == nil {
-		w.table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: state.MemberTable}, decoded)
+		w.table.Apply(&state.Turn{Revision: 1, Wall: time.Unix(1, 0), Table: machine.MemberTable}, decoded)
 	}
 	return err
 }

@@ -57,7 +57,7 @@ func TestReloadBouncesOnlyTheWorkersOfChangedSections(t *testing.T) {
 		})
 		time.Sleep(time.Second)
 		next := config.Default()
-		next.Notify.LeaseHolders = config.NotifyOff
+		next.Notify.LeaseHolders = "off"
 		if changed := c.Swap(next); !slices.Equal(changed, []string{"notify"}) {
 			t.Fatalf("got %q", changed)
 		}
@@ -96,7 +96,7 @@ func TestTheThirtiethReloadIsTakenUpAsSoonAsTheFirst(t *testing.T) {
 		for i := range 30 {
 			time.Sleep(20 * time.Millisecond)
 			next := config.Default()
-			next.Notify.LeaseHolders = []string{config.NotifyOff, config.NotifySQLite}[i%2]
+			next.Notify.LeaseHolders = []string{"off", "sqlite"}[i%2]
 			c.Swap(next)
 		}
 		time.Sleep(20 * time.Millisecond)

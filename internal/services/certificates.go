@@ -6,6 +6,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/wire"
@@ -24,13 +25,13 @@ type Certificates struct {
 func (s Certificates) Service() method.Service {
 	return method.Service{Methods: []method.Method{
 		method.Read(interrexv1.CertificateServiceListCertificatesProcedure, s.list),
-		method.Write(interrexv1.CertificateServiceRenewCertificateProcedure, state.MemberTable, renew, renewalAsked),
-		method.Write(interrexv1.CertificateServiceRotateCaProcedure, state.MemberTable, rotateCA, s.rotationAsked),
-		method.Write(interrexv1.CertificateServiceRecertifyProcedure, state.MemberTable, recertify, s.recertified),
+		method.Write(interrexv1.CertificateServiceRenewCertificateProcedure, machine.MemberTable, renew, renewalAsked),
+		method.Write(interrexv1.CertificateServiceRotateCaProcedure, machine.MemberTable, rotateCA, s.rotationAsked),
+		method.Write(interrexv1.CertificateServiceRecertifyProcedure, machine.MemberTable, recertify, s.recertified),
 	}}
 }
 
-func (s Certificates) list(_ *interrexv1.ListCertificatesRequest, st *state.State) (*interrexv1.ListCertificatesResponse, error) {
+func (s Certificates) list(_ *interrexv1.ListCertificatesRequest, st state.State) (*interrexv1.ListCertificatesResponse, error) {
 	m := &interrexv1.ListCertificatesResponse{Revision: uint64(st.Revision())}
 	for _, row := range s.Table.Members() {
 		m.Items = append(m.Items, wire.Certificate(interrex.MemberCertificate{
@@ -58,7 +59,7 @@ func rotateCA(m *interrexv1.RotateCaRequest) (state.Command, error) {
 	return &member.RotateCA{Without: slices.Compact(without)}, nil
 }
 
-func (s Certificates) rotationAsked(r state.Result, _ *state.State) (*interrexv1.RotateCaResponse, error) {
+func (s Certificates) rotationAsked(r state.Result, _ state.State) (*interrexv1.RotateCaResponse, error) {
 	m := &interrexv1.RotateCaResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}
 	if now := s.Table.Rotation(); now != nil { // else it has ended since
 		m.Began = uint64(now.Began)
@@ -70,7 +71,7 @@ func renew(m *interrexv1.RenewCertificateRequest) (state.Command, error) {
 	return &member.Renew{ID: m.GetId()}, nil
 }
 
-func renewalAsked(r state.Result, _ *state.State) (*interrexv1.RenewCertificateResponse, error) {
+func renewalAsked(r state.Result, _ state.State) (*interrexv1.RenewCertificateResponse, error) {
 	return &interrexv1.RenewCertificateResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
@@ -78,6 +79,6 @@ func recertify(m *interrexv1.RecertifyRequest) (state.Command, error) {
 	return &member.Recertify{ID: m.GetId(), Key: string(m.GetKey()), Former: string(m.GetFormer()), Signature: string(m.GetSignature())}, nil
 }
 
-func (s Certificates) recertified(r state.Result, _ *state.State) (*interrexv1.RecertifyResponse, error) {
+func (s Certificates) recertified(r state.Result, _ state.State) (*interrexv1.RecertifyResponse, error) {
 	return &interrexv1.RecertifyResponse{Revision: uint64(r.Revision), Authorities: s.Table.Trusted()}, nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/internal/wording"
@@ -42,7 +43,7 @@ type Changes struct {
 // Service returns the methods.
 func (c Changes) Service() method.Service {
 	return method.Service{Setting: method.ChangesSetting, Methods: []method.Method{
-		method.Echo(interrexv1.ChangeServiceAppendProcedure, state.ChangeTable, appendChange, appended),
+		method.Echo(interrexv1.ChangeServiceAppendProcedure, machine.ChangeTable, appendChange, appended),
 		method.Await(interrexv1.ChangeServiceListProcedure, c.list),
 		method.Read(interrexv1.ChangeServiceGetProcedure, c.get),
 	}, Watches: []method.Watch{
@@ -59,7 +60,7 @@ func TagsOf(e *state.Event) []string {
 }
 
 // message returns the message of a change.
-func (c Changes) message(e *state.Event, s *state.State) (*interrexv1.Change, error) {
+func (c Changes) message(e *state.Event, s state.State) (*interrexv1.Change, error) {
 	m := &interrexv1.Change{Revision: uint64(e.Revision), Kind: e.Kind, Key: e.Key, Tags: TagsOf(e), Time: wire.Timestamp(e.Wall)}
 	text, err := c.Data.Of(e, s)
 	if err != nil {
@@ -148,7 +149,7 @@ func compactJSON(v *structpb.Value) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-func (c Changes) get(m *interrexv1.ChangeServiceGetRequest, s *state.State) (*interrexv1.ChangeServiceGetResponse, error) {
+func (c Changes) get(m *interrexv1.ChangeServiceGetRequest, s state.State) (*interrexv1.ChangeServiceGetResponse, error) {
 	e, err := c.Find(interrex.Revision(m.GetRevision()))
 	if err != nil {
 		return nil, err
@@ -240,7 +241,7 @@ var changeKinds = []string{
 }
 
 // list returns a page of the feed; it may wait for the first change.
-func (c Changes) list(ctx context.Context, m *interrexv1.ChangeServiceListRequest, s *state.State) (*interrexv1.ChangeServiceListResponse, error) {
+func (c Changes) list(ctx context.Context, m *interrexv1.ChangeServiceListRequest, s *machine.State) (*interrexv1.ChangeServiceListResponse, error) {
 	q, block, err := c.Query(m)
 	if err != nil {
 		return nil, err
@@ -263,7 +264,7 @@ func (c Changes) list(ctx context.Context, m *interrexv1.ChangeServiceListReques
 }
 
 // Page returns a page of the feed. It waits for the first change, for at most block.
-func (c Changes) Page(ctx context.Context, s *state.State, q change.Query, block time.Duration) (change.Page, error) {
+func (c Changes) Page(ctx context.Context, s *machine.State, q change.Query, block time.Duration) (change.Page, error) {
 	if block <= 0 {
 		p, err := c.Table.Read(q)
 		return p, cmp.Or(s.Restored().Has(q.Since), err)
@@ -278,7 +279,7 @@ func (c Changes) Page(ctx context.Context, s *state.State, q change.Query, block
 }
 
 // watch returns the feed of a request to watch changes.
-func (c Changes) watch(m *interrexv1.ChangeServiceWatchRequest, _ *state.State) (api.Feed[*interrexv1.Change], error) {
+func (c Changes) watch(m *interrexv1.ChangeServiceWatchRequest, _ state.State) (api.Feed[*interrexv1.Change], error) {
 	if err := c.validFilter(m); err != nil {
 		return api.Feed[*interrexv1.Change]{}, err
 	}

@@ -10,7 +10,7 @@ import (
 type Documents []method.Service
 
 // Of returns the document of an event; null if its table's service has none.
-func (d Documents) Of(e *state.Event, s *state.State) ([]byte, error) {
+func (d Documents) Of(e *state.Event, s state.State) ([]byte, error) {
 	if u, is := e.Value.(*change.User); is {
 		return []byte(u.Data), nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/resource"
@@ -26,15 +27,15 @@ import (
 
 // tables are the tables with a service here, by the beginning of their commands: the
 // bytes before a command's number.
-var tables = map[state.TableID][]byte{state.SystemTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil, state.ChangeTable: nil, state.WebhookTable: nil, state.MemberTable: nil, state.AccessTable: nil}
+var tables = map[state.TableID][]byte{machine.SystemTable: {1}, machine.LeaseTable: nil, machine.ResourceTable: nil, machine.ChangeTable: nil, machine.WebhookTable: nil, machine.MemberTable: nil, machine.AccessTable: nil}
 
 // unreached are the commands that no method makes: with SetIdentity a leader records
 // which cluster this is, and with Advance the progress of webhooks; Recover is
 // executed on a directory that no agent uses; SetCA comes with a cluster's first entry,
 // See, OfferCA and AdvanceCA from the leader.
 var unreached = map[state.TableID][]state.Command{
-	state.SystemTable: {&state.SetIdentity{}, &state.Recover{}}, state.WebhookTable: {&webhook.Advance{}},
-	state.MemberTable: {&member.SetCA{}, &member.See{}, &member.OfferCA{}, &member.AdvanceCA{}},
+	machine.SystemTable: {&machine.SetIdentity{}, &machine.Recover{}}, machine.WebhookTable: {&webhook.Advance{}},
+	machine.MemberTable: {&member.SetCA{}, &member.See{}, &member.OfferCA{}, &member.AdvanceCA{}},
 }
 
 // unnamed are the methods that make commands of other names, with the reason.
@@ -184,7 +185,7 @@ func TestEveryCommandIsReachedByAMethodOfItsName(t *testing.T) {
 		}
 		reached[table][number] = by
 	}
-	bare, err := state.New(state.Config{})
+	bare, err := machine.New(machine.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +224,7 @@ func TestEveryCommandIsReachedByAMethodOfItsName(t *testing.T) {
 // knows reports whether a table's list of operations has a number.
 func knows(t *testing.T, table state.TableID, number byte) bool {
 	t.Helper()
-	s, err := state.New(state.Config{Tables: []state.Table{lease.New(), resource.New(), change.New(), webhook.New(), member.New(), access.New()}})
+	s, err := machine.New(machine.Config{Tables: []state.Table{lease.New(), resource.New(), change.New(), webhook.New(), member.New(), access.New()}})
 	if err != nil {
 		t.Fatal(err)
 	}

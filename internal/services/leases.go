@@ -11,6 +11,7 @@ import (
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/wire"
@@ -30,16 +31,16 @@ type Leases struct {
 // Service returns the methods.
 func (l Leases) Service() method.Service {
 	return method.Service{Setting: method.LeasesSetting, Data: l.data, Holder: l.holder, Methods: []method.Method{
-		method.Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable, claim, l.claimed),
-		method.Write(interrexv1.LeaseServiceExtendProcedure, state.LeaseTable, extend, l.extended),
-		method.Write(interrexv1.LeaseServiceRevokeProcedure, state.LeaseTable, revoke, l.revoked),
-		method.Write(interrexv1.LeaseServiceTransferProcedure, state.LeaseTable, transfer, l.transferred),
-		method.Write(interrexv1.LeaseServicePinProcedure, state.LeaseTable, pin, l.pinned),
-		method.Write(interrexv1.LeaseServiceUnpinProcedure, state.LeaseTable, unpin, l.unpinned),
+		method.Write(interrexv1.LeaseServiceClaimProcedure, machine.LeaseTable, claim, l.claimed),
+		method.Write(interrexv1.LeaseServiceExtendProcedure, machine.LeaseTable, extend, l.extended),
+		method.Write(interrexv1.LeaseServiceRevokeProcedure, machine.LeaseTable, revoke, l.revoked),
+		method.Write(interrexv1.LeaseServiceTransferProcedure, machine.LeaseTable, transfer, l.transferred),
+		method.Write(interrexv1.LeaseServicePinProcedure, machine.LeaseTable, pin, l.pinned),
+		method.Write(interrexv1.LeaseServiceUnpinProcedure, machine.LeaseTable, unpin, l.unpinned),
 		method.AtOnce(method.Read(interrexv1.LeaseServiceGetProcedure, l.get)),
-		method.Read(interrexv1.LeaseServiceListProcedure, l.list),
+		method.ReadState(interrexv1.LeaseServiceListProcedure, l.list),
 		method.Read(interrexv1.LeaseServiceHistoryProcedure, l.history),
-		method.Read(interrexv1.LeaseServiceDiffProcedure, l.diff),
+		method.ReadState(interrexv1.LeaseServiceDiffProcedure, l.diff),
 	}, Watches: []method.Watch{
 		method.NewWatch(api.Watch[interrexv1.WatchResponse](interrexv1.LeaseServiceWatchProcedure, l.watch, l.event)),
 	}}
@@ -47,7 +48,7 @@ func (l Leases) Service() method.Service {
 
 // data returns the JSON of the lease of an event, as of the event: it is the same on
 // every agent.
-func (l Leases) data(e *state.Event, _ *state.State) ([]byte, error) {
+func (l Leases) data(e *state.Event, _ state.State) ([]byte, error) {
 	r, is := e.Value.(lease.Record)
 	if !is {
 		return []byte("null"), nil
@@ -57,8 +58,8 @@ func (l Leases) data(e *state.Event, _ *state.State) ([]byte, error) {
 
 // holder implements method.Service: a token has one holder for good, and is the revision
 // at which it was granted.
-func (l Leases) holder(c state.Command, s *state.State) (string, error) {
-	shows, is := c.(state.Tokened)
+func (l Leases) holder(c state.Command, s state.State) (string, error) {
+	shows, is := c.(machine.Tokened)
 	if !is {
 		return "", nil
 	}
@@ -89,7 +90,7 @@ func claim(m *interrexv1.ClaimRequest) (state.Command, error) {
 	return c, in.Err
 }
 
-func (l Leases) claimed(r state.Result, s *state.State) (*interrexv1.ClaimResponse, error) {
+func (l Leases) claimed(r state.Result, s state.State) (*interrexv1.ClaimResponse, error) {
 	held, err := l.after(r, s)
 	return &interrexv1.ClaimResponse{Lease: held, Attempt: r.Attempt, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
 }
@@ -99,7 +100,7 @@ func extend(m *interrexv1.ExtendRequest) (state.Command, error) {
 	return &lease.Extend{Key: in.Key(m.GetKey()), Token: interrex.Token(m.GetToken()), TTL: in.Positive("ttl", m.GetTtl())}, in.Err
 }
 
-func (l Leases) extended(r state.Result, s *state.State) (*interrexv1.ExtendResponse, error) {
+func (l Leases) extended(r state.Result, s state.State) (*interrexv1.ExtendResponse, error) {
 	held, err := l.after(r, s)
 	return &interrexv1.ExtendResponse{Lease: held, Revision: uint64(r.Revision)}, err
 }
@@ -109,7 +110,7 @@ func revoke(m *interrexv1.RevokeRequest) (state.Command, error) {
 	return &lease.Revoke{Key: in.Key(m.GetKey()), Token: interrex.Token(m.GetToken()), Force: m.GetForce()}, in.Err
 }
 
-func (l Leases) revoked(r state.Result, s *state.State) (*interrexv1.RevokeResponse, error) {
+func (l Leases) revoked(r state.Result, s state.State) (*interrexv1.RevokeResponse, error) {
 	reply, err := replyOf(r)
 	m := &interrexv1.RevokeResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}
 	if err == nil && reply.HolderUntil != 0 {
@@ -124,7 +125,7 @@ func transfer(m *interrexv1.TransferRequest) (state.Command, error) {
 	return &lease.Transfer{Key: in.Key(m.GetKey()), Token: interrex.Token(m.GetToken()), To: m.GetTo(), TTL: in.Positive("ttl", m.GetTtl())}, in.Err
 }
 
-func (l Leases) transferred(r state.Result, s *state.State) (*interrexv1.TransferResponse, error) {
+func (l Leases) transferred(r state.Result, s state.State) (*interrexv1.TransferResponse, error) {
 	held, err := l.after(r, s)
 	return &interrexv1.TransferResponse{Lease: held, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
 }
@@ -136,7 +137,7 @@ func pin(m *interrexv1.PinRequest) (state.Command, error) {
 	return c, in.Err
 }
 
-func (l Leases) pinned(r state.Result, s *state.State) (*interrexv1.PinResponse, error) {
+func (l Leases) pinned(r state.Result, s state.State) (*interrexv1.PinResponse, error) {
 	held, err := l.after(r, s)
 	return &interrexv1.PinResponse{Lease: held, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
 }
@@ -148,12 +149,12 @@ func unpin(m *interrexv1.UnpinRequest) (state.Command, error) {
 
 // unpinned returns the response to an unpin, without the lease if it ended with its
 // last pin.
-func (l Leases) unpinned(r state.Result, s *state.State) (*interrexv1.UnpinResponse, error) {
+func (l Leases) unpinned(r state.Result, s state.State) (*interrexv1.UnpinResponse, error) {
 	held, err := l.after(r, s)
 	return &interrexv1.UnpinResponse{Lease: held, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
 }
 
-func (l Leases) get(m *interrexv1.GetRequest, s *state.State) (*interrexv1.GetResponse, error) {
+func (l Leases) get(m *interrexv1.GetRequest, s state.State) (*interrexv1.GetResponse, error) {
 	var in wire.Reader
 	k := in.Key(m.GetKey())
 	if in.Err != nil {
@@ -168,7 +169,7 @@ func (l Leases) get(m *interrexv1.GetRequest, s *state.State) (*interrexv1.GetRe
 	return &interrexv1.GetResponse{Lease: wire.Lease(l.present(r, s)), Revision: uint64(revision)}, nil
 }
 
-func (l Leases) list(m *interrexv1.ListRequest, s *state.State) (*interrexv1.ListResponse, error) {
+func (l Leases) list(m *interrexv1.ListRequest, s *machine.State) (*interrexv1.ListResponse, error) {
 	scope, limit, err := requested(m)
 	if err != nil {
 		return nil, err
@@ -193,7 +194,7 @@ func (l Leases) list(m *interrexv1.ListRequest, s *state.State) (*interrexv1.Lis
 	return page, nil
 }
 
-func (l Leases) history(m *interrexv1.HistoryRequest, s *state.State) (*interrexv1.HistoryResponse, error) {
+func (l Leases) history(m *interrexv1.HistoryRequest, s state.State) (*interrexv1.HistoryResponse, error) {
 	var in wire.Reader
 	k := in.Key(m.GetKey())
 	if in.Err != nil {
@@ -217,7 +218,7 @@ func replyOf(r state.Result) (*lease.Reply, error) {
 }
 
 // after returns the lease as an operation left it; nil if it has ended.
-func (l Leases) after(r state.Result, s *state.State) (*interrexv1.Lease, error) {
+func (l Leases) after(r state.Result, s state.State) (*interrexv1.Lease, error) {
 	reply, err := replyOf(r)
 	if err != nil || reply.Ended {
 		return nil, err
@@ -226,7 +227,7 @@ func (l Leases) after(r state.Result, s *state.State) (*interrexv1.Lease, error)
 }
 
 // present returns a lease for users, with what this agent knows about it.
-func (l Leases) present(r lease.Record, s *state.State) interrex.Lease {
+func (l Leases) present(r lease.Record, s state.State) interrex.Lease {
 	held := r.Lease(s.Estimate())
 	if l.Waiting != nil {
 		if n, known := l.Waiting(r.Key); known {
@@ -237,7 +238,7 @@ func (l Leases) present(r lease.Record, s *state.State) interrex.Lease {
 }
 
 // locked calls fn while the table cannot change, and returns the table's revision.
-func (l Leases) locked(s *state.State, fn func(lease.ReadView)) (revision interrex.Revision) {
+func (l Leases) locked(s state.State, fn func(lease.ReadView)) (revision interrex.Revision) {
 	l.Table.Read(func(v lease.ReadView) {
 		fn(v)
 		revision = s.Revision()
@@ -270,7 +271,7 @@ func errPageToken(token string) error {
 }
 
 // watch returns the feed of a request for lease events.
-func (l Leases) watch(m *interrexv1.WatchRequest, s *state.State) (api.Feed[*interrexv1.LeaseEvent], error) {
+func (l Leases) watch(m *interrexv1.WatchRequest, s state.State) (api.Feed[*interrexv1.LeaseEvent], error) {
 	r, err := watchRequest(m)
 	if err != nil {
 		return api.Feed[*interrexv1.LeaseEvent]{}, err
@@ -303,11 +304,11 @@ func watchRequest(m *interrexv1.WatchRequest) (interrex.WatchRequest, error) {
 func scopeOf(r interrex.WatchRequest) api.Scope {
 	switch {
 	case r.Key != (interrex.Key{}):
-		return api.Scope{Table: state.LeaseTable, Key: r.Key.String()}
+		return api.Scope{Table: machine.LeaseTable, Key: r.Key.String()}
 	case r.Namespace != "":
-		return api.Scope{Table: state.LeaseTable, Prefix: interrex.Key{Namespace: r.Namespace, Name: r.Prefix}.String()}
+		return api.Scope{Table: machine.LeaseTable, Prefix: interrex.Key{Namespace: r.Namespace, Name: r.Prefix}.String()}
 	}
-	return api.Scope{Table: state.LeaseTable, Skip: 1, Prefix: r.Prefix}
+	return api.Scope{Table: machine.LeaseTable, Skip: 1, Prefix: r.Prefix}
 }
 
 // matcher returns a function that reports whether a watch covers an event.
@@ -316,11 +317,11 @@ func matcher(r interrex.WatchRequest) func(*state.Event) bool {
 		return func(e *state.Event) bool { return matchesLease(r, e) }
 	}
 	key := r.Key.String()
-	return func(e *state.Event) bool { return e.Table == state.LeaseTable && e.Key == key }
+	return func(e *state.Event) bool { return e.Table == machine.LeaseTable && e.Key == key }
 }
 
 func matchesLease(r interrex.WatchRequest, e *state.Event) bool {
-	if e.Table != state.LeaseTable {
+	if e.Table != machine.LeaseTable {
 		return false
 	}
 	if r.Namespace == "" && r.Prefix == "" {
@@ -331,7 +332,7 @@ func matchesLease(r interrex.WatchRequest, e *state.Event) bool {
 }
 
 // rows reads leases under the table's lock, and makes their events outside it.
-func (l Leases) rows(r interrex.WatchRequest, s *state.State, after string, most int) (out api.Rows[*interrexv1.LeaseEvent]) {
+func (l Leases) rows(r interrex.WatchRequest, s state.State, after string, most int) (out api.Rows[*interrexv1.LeaseEvent]) {
 	from, _ := interrex.ParseKey(after) // the zero key if after is empty: from the start
 	var items []lease.Record
 	out.Revision = l.locked(s, func(v lease.ReadView) {
@@ -353,7 +354,7 @@ func (l Leases) rows(r interrex.WatchRequest, s *state.State, after string, most
 
 // event returns the message of an event of the table of leases, with what this agent
 // knows about the lease now.
-func (l Leases) event(e *state.Event, s *state.State) (*interrexv1.LeaseEvent, error) {
+func (l Leases) event(e *state.Event, s state.State) (*interrexv1.LeaseEvent, error) {
 	out := interrex.LeaseEvent{Kind: e.Kind, Revision: e.Revision, Time: e.Wall}
 	if r, is := e.Value.(lease.Record); is {
 		out.Lease = l.present(r, s)

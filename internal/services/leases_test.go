@@ -6,6 +6,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -16,9 +17,9 @@ func TestAWatchOfAKeyIsOfTheTableOfLeases(t *testing.T) {
 		of   state.Event
 		want bool
 	}{
-		{state.Event{Table: state.LeaseTable, Key: key.String()}, true},
-		{state.Event{Table: state.LeaseTable, Key: "jobs/two"}, false},
-		{state.Event{Table: state.LeaseTable + 1, Key: key.String()}, false},
+		{state.Event{Table: machine.LeaseTable, Key: key.String()}, true},
+		{state.Event{Table: machine.LeaseTable, Key: "jobs/two"}, false},
+		{state.Event{Table: machine.LeaseTable + 1, Key: key.String()}, false},
 	} {
 		if got := match(&e.of); got != e.want {
 			t.Errorf("%+v: %v", e.of, got)
@@ -26,9 +27,9 @@ func TestAWatchOfAKeyIsOfTheTableOfLeases(t *testing.T) {
 	}
 }
 
-func emptyState(t *testing.T) *state.State {
+func emptyState(t *testing.T) state.State {
 	t.Helper()
-	st, err := state.New(state.Config{})
+	st, err := machine.New(machine.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,12 +10,12 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/wire"
-	"github.com/interrex/interrex/state"
 )
 
 // listAt lists leases as they were at a revision.
-func (l Leases) listAt(at interrex.Revision, history change.History, scope lease.Scope, limit int, s *state.State) (*interrexv1.ListResponse, error) {
+func (l Leases) listAt(at interrex.Revision, history change.History, scope lease.Scope, limit int, s *machine.State) (*interrexv1.ListResponse, error) {
 	a := lease.NewAsOf(at, scope)
 	a.Changed(history.Between(at, history.Last()))
 	var unchanged []lease.Record
@@ -36,7 +36,7 @@ func (l Leases) listAt(at interrex.Revision, history change.History, scope lease
 }
 
 // diff is the method Diff.
-func (l Leases) diff(m *interrexv1.DiffRequest, s *state.State) (*interrexv1.DiffResponse, error) {
+func (l Leases) diff(m *interrexv1.DiffRequest, s *machine.State) (*interrexv1.DiffResponse, error) {
 	scope, limit, err := requested(m)
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (l Leases) diff(m *interrexv1.DiffRequest, s *state.State) (*interrexv1.Dif
 
 // complete completes leases of a revision. The error is ErrCompacted if what has happened
 // since is no longer kept, or a restore has ended the history.
-func (l Leases) complete(at interrex.Revision, items []*lease.Then, history change.History, s *state.State) error {
+func (l Leases) complete(at interrex.Revision, items []*lease.Then, history change.History, s *machine.State) error {
 	if err := history.Has(at); err != nil {
 		return err
 	}

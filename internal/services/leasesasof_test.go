@@ -17,13 +17,14 @@ import (
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/machine"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // past is a state whose leases have a past.
 type past struct {
-	*statetest.Replica
+	*testreplica.Replica
 	t testing.TB
 	Leases
 	now state.Time
@@ -31,12 +32,12 @@ type past struct {
 
 func newPast(t testing.TB, keep int) *past {
 	p := &past{t: t}
-	p.Replica = statetest.NewReplica(t, func() []state.Table {
+	p.Replica = testreplica.New(t, func() []state.Table {
 		p.Table, p.Feed = lease.New(), change.New()
 		return []state.Table{p.Table, p.Feed}
 	})
-	c := &state.SetSettings{Values: map[string]string{"changes.keep-count": strconv.Itoa(keep)}}
-	p.do(state.Operation{Table: state.SystemTable, Data: c.Append(nil)})
+	c := &machine.SetSettings{Values: map[string]string{"changes.keep-count": strconv.Itoa(keep)}}
+	p.do(state.Operation{Table: machine.SystemTable, Data: c.Append(nil)})
 	return p
 }
 
@@ -46,7 +47,7 @@ func (p *past) do(op state.Operation) state.Result {
 }
 
 func (p *past) lease(c state.Command) {
-	p.do(state.Operation{Table: state.LeaseTable, Data: c.Append(nil)})
+	p.do(state.Operation{Table: machine.LeaseTable, Data: c.Append(nil)})
 }
 
 // names returns who holds which leases, in a form to compare.
@@ -267,8 +268,8 @@ func TestAHolderWhomNothingKnowsIsCompacted(t *testing.T) {
 	p.lease(claim)
 	long := p.State.Revision()
 	p.lease(claim)
-	c := &state.SetSettings{Values: map[string]string{"changes.keep-count": "17"}}
-	p.do(state.Operation{Table: state.SystemTable, Data: c.Append(nil)})
+	c := &machine.SetSettings{Values: map[string]string{"changes.keep-count": "17"}}
+	p.do(state.Operation{Table: machine.SystemTable, Data: c.Append(nil)})
 	for range 16 {
 		p.lease(claim)
 	}

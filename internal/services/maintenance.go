@@ -5,6 +5,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/state"
 )
@@ -14,23 +15,23 @@ import (
 func Maintenance() method.Service {
 	return method.Service{Methods: []method.Method{
 		method.Propose(interrexv1.MaintenanceServiceStageProcedure, stage, staged),
-		method.Write(interrexv1.MaintenanceServiceRestoreProcedure, state.SystemTable, restore, restored),
-		method.Write(interrexv1.MaintenanceServiceUnstageProcedure, state.SystemTable, unstage, unstaged),
-		method.Privileged("see which snapshot is being restored", method.Read(interrexv1.MaintenanceServiceStagedProcedure, showStaged)),
+		method.Write(interrexv1.MaintenanceServiceRestoreProcedure, machine.SystemTable, restore, restored),
+		method.Write(interrexv1.MaintenanceServiceUnstageProcedure, machine.SystemTable, unstage, unstaged),
+		method.Privileged("see which snapshot is being restored", method.ReadState(interrexv1.MaintenanceServiceStagedProcedure, showStaged)),
 	}}
 }
 
 // stage is made on the leader, whose build decides what can be read.
-func stage(m *interrexv1.StageRequest, s *state.State) (state.TableID, state.Command, error) {
-	c := &state.Stage{File: m.GetFile(), Offset: int64(m.GetOffset()), Data: m.GetData()}
+func stage(m *interrexv1.StageRequest, s *machine.State) (state.TableID, state.Command, error) {
+	c := &machine.Stage{File: m.GetFile(), Offset: int64(m.GetOffset()), Data: m.GetData()}
 	if c.Offset == 0 {
 		c.Reads = s.Reads()
 	}
-	return state.SystemTable, c, nil
+	return machine.SystemTable, c, nil
 }
 
-func staged(_ *interrexv1.StageRequest, r state.Result, _ *state.State) (*interrexv1.StageResponse, error) {
-	part, is := r.Reply.(state.StagedFile)
+func staged(_ *interrexv1.StageRequest, r state.Result, _ *machine.State) (*interrexv1.StageResponse, error) {
+	part, is := r.Reply.(machine.StagedFile)
 	if !is {
 		return nil, errReply(r)
 	}
@@ -38,11 +39,11 @@ func staged(_ *interrexv1.StageRequest, r state.Result, _ *state.State) (*interr
 }
 
 func restore(m *interrexv1.RestoreRequest) (state.Command, error) {
-	return &state.Restore{File: m.GetFile(), Bytes: int64(m.GetBytes()), Checksum: m.GetChecksum()}, nil
+	return &machine.Restore{File: m.GetFile(), Bytes: int64(m.GetBytes()), Checksum: m.GetChecksum()}, nil
 }
 
-func restored(r state.Result, _ *state.State) (*interrexv1.RestoreResponse, error) {
-	at, is := r.Reply.(state.RestoredFile)
+func restored(r state.Result, _ state.State) (*interrexv1.RestoreResponse, error) {
+	at, is := r.Reply.(machine.RestoredFile)
 	if !is {
 		return nil, errReply(r)
 	}
@@ -50,14 +51,14 @@ func restored(r state.Result, _ *state.State) (*interrexv1.RestoreResponse, erro
 }
 
 func unstage(m *interrexv1.UnstageRequest) (state.Command, error) {
-	return &state.Unstage{File: m.GetFile()}, nil
+	return &machine.Unstage{File: m.GetFile()}, nil
 }
 
-func unstaged(r state.Result, _ *state.State) (*interrexv1.UnstageResponse, error) {
+func unstaged(r state.Result, _ state.State) (*interrexv1.UnstageResponse, error) {
 	return &interrexv1.UnstageResponse{Revision: uint64(r.Revision)}, nil
 }
 
-func showStaged(_ *interrexv1.StagedRequest, s *state.State) (*interrexv1.StagedResponse, error) {
+func showStaged(_ *interrexv1.StagedRequest, s *machine.State) (*interrexv1.StagedResponse, error) {
 	m := &interrexv1.StagedResponse{Revision: uint64(s.Revision()), ClusterId: s.Identity().ClusterID}
 	if f, is := s.Staged(); is {
 		now := s.Now()

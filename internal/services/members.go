@@ -9,6 +9,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/wire"
@@ -29,20 +30,20 @@ type Members struct {
 func (s Members) Service() method.Service {
 	return method.Service{Data: memberData, Methods: []method.Method{
 		method.Read(interrexv1.MemberServiceListProcedure, s.list),
-		method.Write(interrexv1.MemberServiceRemoveProcedure, state.MemberTable, removeMember, memberRemoved),
-		method.Write(interrexv1.MemberServiceSetVoterProcedure, state.MemberTable, setVoter, s.voterSet),
-		method.Write(interrexv1.MemberServiceCreateJoinTokenProcedure, state.MemberTable, createJoinToken, s.joinTokenCreated),
-		method.Write(interrexv1.MemberServiceRevokeJoinTokenProcedure, state.MemberTable, revokeJoinToken, joinTokenRevoked),
+		method.Write(interrexv1.MemberServiceRemoveProcedure, machine.MemberTable, removeMember, memberRemoved),
+		method.Write(interrexv1.MemberServiceSetVoterProcedure, machine.MemberTable, setVoter, s.voterSet),
+		method.Write(interrexv1.MemberServiceCreateJoinTokenProcedure, machine.MemberTable, createJoinToken, s.joinTokenCreated),
+		method.Write(interrexv1.MemberServiceRevokeJoinTokenProcedure, machine.MemberTable, revokeJoinToken, joinTokenRevoked),
 		method.Read(interrexv1.MemberServiceListJoinTokensProcedure, s.listJoinTokens),
-		method.Write(interrexv1.MemberServiceAddProcedure, state.MemberTable, addMember, memberAdded),
+		method.Write(interrexv1.MemberServiceAddProcedure, machine.MemberTable, addMember, memberAdded),
 		method.AtLeader(method.Act(interrexv1.MemberServiceTransferLeaderProcedure, "transfer leadership", s.transferLeader)),
-		method.Write(interrexv1.MemberServiceAdmitProcedure, state.MemberTable, admit, s.admitted),
+		method.Write(interrexv1.MemberServiceAdmitProcedure, machine.MemberTable, admit, s.admitted),
 	}}
 }
 
 // list returns the members of the table and of raft's configuration, which need not
 // be in line yet.
-func (s Members) list(_ *interrexv1.MemberServiceListRequest, st *state.State) (*interrexv1.MemberServiceListResponse, error) {
+func (s Members) list(_ *interrexv1.MemberServiceListRequest, st state.State) (*interrexv1.MemberServiceListResponse, error) {
 	m := &interrexv1.MemberServiceListResponse{Revision: uint64(st.Revision())}
 	all := map[string]interrex.Member{}
 	if s.Present != nil {
@@ -77,7 +78,7 @@ func removeMember(m *interrexv1.MemberServiceRemoveRequest) (state.Command, erro
 	return &member.Remove{ID: m.GetId(), Force: m.GetForce()}, nil
 }
 
-func memberRemoved(r state.Result, _ *state.State) (*interrexv1.MemberServiceRemoveResponse, error) {
+func memberRemoved(r state.Result, _ state.State) (*interrexv1.MemberServiceRemoveResponse, error) {
 	return &interrexv1.MemberServiceRemoveResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
@@ -85,7 +86,7 @@ func addMember(m *interrexv1.MemberServiceAddRequest) (state.Command, error) {
 	return &member.Add{ID: m.GetId(), Address: m.GetClusterAddress()}, nil
 }
 
-func memberAdded(r state.Result, _ *state.State) (*interrexv1.MemberServiceAddResponse, error) {
+func memberAdded(r state.Result, _ state.State) (*interrexv1.MemberServiceAddResponse, error) {
 	reply, err := memberReply(r)
 	if err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func memberAdded(r state.Result, _ *state.State) (*interrexv1.MemberServiceAddRe
 	}, nil
 }
 
-func (s Members) transferLeader(ctx context.Context, m *interrexv1.TransferLeaderRequest, _ *state.State) (*interrexv1.TransferLeaderResponse, error) {
+func (s Members) transferLeader(ctx context.Context, m *interrexv1.TransferLeaderRequest, _ state.State) (*interrexv1.TransferLeaderResponse, error) {
 	now, err := s.HandOver(ctx, m.GetId())
 	return &interrexv1.TransferLeaderResponse{LeaderId: now.LeaderID, Term: now.Term}, err
 }
@@ -104,7 +105,7 @@ func setVoter(m *interrexv1.SetVoterRequest) (state.Command, error) {
 	return &member.SetVoter{ID: m.GetId(), Voter: m.GetVoter()}, nil
 }
 
-func (s Members) voterSet(r state.Result, _ *state.State) (*interrexv1.SetVoterResponse, error) {
+func (s Members) voterSet(r state.Result, _ state.State) (*interrexv1.SetVoterResponse, error) {
 	reply, err := memberReply(r)
 	if err != nil {
 		return nil, err
@@ -130,7 +131,7 @@ func admit(m *interrexv1.AdmitRequest) (state.Command, error) {
 	}, nil
 }
 
-func (s Members) admitted(r state.Result, _ *state.State) (*interrexv1.AdmitResponse, error) {
+func (s Members) admitted(r state.Result, _ state.State) (*interrexv1.AdmitResponse, error) {
 	reply, err := memberReply(r)
 	if err != nil {
 		return nil, err
@@ -147,7 +148,7 @@ func createJoinToken(m *interrexv1.CreateJoinTokenRequest) (state.Command, error
 	return c, in.Err
 }
 
-func (s Members) joinTokenCreated(r state.Result, st *state.State) (*interrexv1.CreateJoinTokenResponse, error) {
+func (s Members) joinTokenCreated(r state.Result, st state.State) (*interrexv1.CreateJoinTokenResponse, error) {
 	reply, err := memberReply(r)
 	if err != nil {
 		return nil, err
@@ -157,7 +158,7 @@ func (s Members) joinTokenCreated(r state.Result, st *state.State) (*interrexv1.
 	}, nil
 }
 
-func (s Members) joinToken(t *member.JoinToken, st *state.State) *interrexv1.JoinToken {
+func (s Members) joinToken(t *member.JoinToken, st state.State) *interrexv1.JoinToken {
 	now, wall := st.Estimate()
 	left := max(0, t.Expires.Sub(now))
 	all := interrex.JoinToken{
@@ -174,11 +175,11 @@ func revokeJoinToken(m *interrexv1.RevokeJoinTokenRequest) (state.Command, error
 	return &member.RevokeJoinToken{ID: m.GetId()}, nil
 }
 
-func joinTokenRevoked(r state.Result, _ *state.State) (*interrexv1.RevokeJoinTokenResponse, error) {
+func joinTokenRevoked(r state.Result, _ state.State) (*interrexv1.RevokeJoinTokenResponse, error) {
 	return &interrexv1.RevokeJoinTokenResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
-func (s Members) listJoinTokens(_ *interrexv1.ListJoinTokensRequest, st *state.State) (*interrexv1.ListJoinTokensResponse, error) {
+func (s Members) listJoinTokens(_ *interrexv1.ListJoinTokensRequest, st state.State) (*interrexv1.ListJoinTokensResponse, error) {
 	m := &interrexv1.ListJoinTokensResponse{Revision: uint64(st.Revision())}
 	for _, t := range s.Table.JoinTokens() {
 		m.Items = append(m.Items, s.joinToken(t, st))
@@ -187,7 +188,7 @@ func (s Members) listJoinTokens(_ *interrexv1.ListJoinTokensRequest, st *state.S
 }
 
 // memberData implements method.Service.Data: it returns the member as it is recorded.
-func memberData(e *state.Event, _ *state.State) ([]byte, error) {
+func memberData(e *state.Event, _ state.State) ([]byte, error) {
 	row, is := e.Value.(*member.Member)
 	if !is {
 		return []byte("null"), nil

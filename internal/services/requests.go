@@ -8,22 +8,23 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
 func openName(m *interrexv1.OpenNameRequest) (state.Command, error) {
-	return &state.OpenName{Bits: m.GetBits()}, nil
+	return &machine.OpenName{Bits: m.GetBits()}, nil
 }
 
-func nameOpened(r state.Result, _ *state.State) (*interrexv1.OpenNameResponse, error) {
-	opened, is := r.Reply.(*state.OpenedName)
+func nameOpened(r state.Result, _ state.State) (*interrexv1.OpenNameResponse, error) {
+	opened, is := r.Reply.(*machine.OpenedName)
 	if !is {
 		return nil, errReply(r)
 	}
 	return &interrexv1.OpenNameResponse{Name: opened.Name, Revision: uint64(opened.Revision)}, nil
 }
 
-func listRequests(m *interrexv1.ListRequestsRequest, s *state.State) (*interrexv1.ListRequestsResponse, error) {
+func listRequests(m *interrexv1.ListRequestsRequest, s *machine.State) (*interrexv1.ListRequestsResponse, error) {
 	if m.GetPageSize() > MaxPage {
 		return nil, interrex.Errorf(interrex.ErrInvalid, "page_size: %d is more than %d", m.GetPageSize(), MaxPage)
 	}
@@ -51,9 +52,9 @@ func listRequests(m *interrexv1.ListRequestsRequest, s *state.State) (*interrexv
 }
 
 func dropRequests(m *interrexv1.DropRequestsRequest) (state.Command, error) {
-	return &state.DropRequests{User: state.RequestUser{Caller: m.GetCaller(), Address: m.GetAddress()}}, nil
+	return &machine.DropRequests{User: machine.RequestUser{Caller: m.GetCaller(), Address: m.GetAddress()}}, nil
 }
 
-func requestsDropped(r state.Result, _ *state.State) (*interrexv1.DropRequestsResponse, error) {
+func requestsDropped(r state.Result, _ state.State) (*interrexv1.DropRequestsResponse, error) {
 	return &interrexv1.DropRequestsResponse{Revision: uint64(r.Revision)}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/codec"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/wire"
@@ -27,10 +28,10 @@ type Resources struct {
 func (r Resources) Service() method.Service {
 	return method.Service{Setting: method.ResourcesSetting, Data: r.data, Methods: []method.Method{
 		method.AtOnce(method.Read(interrexv1.ResourceServiceReadProcedure, r.read)),
-		method.Echo(interrexv1.ResourceServiceWriteProcedure, state.ResourceTable, resourceToWrite, resourceWritten),
-		method.Write(interrexv1.ResourceServiceDeleteProcedure, state.ResourceTable, deleteResource, resourceDeleted),
-		method.Write(interrexv1.ResourceServiceClearProcedure, state.ResourceTable, clearResources, resourcesCleared),
-		method.Write(interrexv1.ResourceServiceCheckProcedure, state.ResourceTable, checkResource, resourceChecked),
+		method.Echo(interrexv1.ResourceServiceWriteProcedure, machine.ResourceTable, resourceToWrite, resourceWritten),
+		method.Write(interrexv1.ResourceServiceDeleteProcedure, machine.ResourceTable, deleteResource, resourceDeleted),
+		method.Write(interrexv1.ResourceServiceClearProcedure, machine.ResourceTable, clearResources, resourcesCleared),
+		method.Write(interrexv1.ResourceServiceCheckProcedure, machine.ResourceTable, checkResource, resourceChecked),
 		method.Eventually(method.Read(interrexv1.ResourceServiceListProcedure, r.list)),
 		method.Eventually(method.Read(interrexv1.ResourceServiceListByOwnerProcedure, r.listByOwner)),
 	}, Watches: []method.Watch{
@@ -39,7 +40,7 @@ func (r Resources) Service() method.Service {
 }
 
 // data returns the JSON of the resource of an event.
-func (r Resources) data(e *state.Event, _ *state.State) ([]byte, error) {
+func (r Resources) data(e *state.Event, _ state.State) ([]byte, error) {
 	row, is := e.Value.(*resource.Record)
 	if !is {
 		return []byte("null"), nil
@@ -104,7 +105,7 @@ func deleteResource(m *interrexv1.ResourceServiceDeleteRequest) (state.Command, 
 	return &resource.Delete{ID: wire.FromResourceID(m.GetId()), Version: m.GetVersion(), Strict: m.GetStrict()}, nil
 }
 
-func resourceDeleted(r state.Result, _ *state.State) (*interrexv1.ResourceServiceDeleteResponse, error) {
+func resourceDeleted(r state.Result, _ state.State) (*interrexv1.ResourceServiceDeleteResponse, error) {
 	return &interrexv1.ResourceServiceDeleteResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
@@ -112,7 +113,7 @@ func checkResource(m *interrexv1.ResourceServiceCheckRequest) (state.Command, er
 	return &resource.Check{ID: wire.FromResourceID(m.GetId()), Version: m.GetVersion()}, nil
 }
 
-func resourceChecked(r state.Result, _ *state.State) (*interrexv1.ResourceServiceCheckResponse, error) {
+func resourceChecked(r state.Result, _ state.State) (*interrexv1.ResourceServiceCheckResponse, error) {
 	return &interrexv1.ResourceServiceCheckResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
@@ -120,7 +121,7 @@ func clearResources(m *interrexv1.ResourceServiceClearRequest) (state.Command, e
 	return &resource.Clear{Selection: selection(m.GetType(), m.GetTenancy(), m.GetNamePrefix())}, nil
 }
 
-func resourcesCleared(r state.Result, _ *state.State) (*interrexv1.ResourceServiceClearResponse, error) {
+func resourcesCleared(r state.Result, _ state.State) (*interrexv1.ResourceServiceClearResponse, error) {
 	reply, is := r.Reply.(*resource.Reply)
 	if !is {
 		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
@@ -128,7 +129,7 @@ func resourcesCleared(r state.Result, _ *state.State) (*interrexv1.ResourceServi
 	return &interrexv1.ResourceServiceClearResponse{Deleted: uint32(reply.Cleared), Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
-func (r Resources) read(m *interrexv1.ResourceServiceReadRequest, s *state.State) (*interrexv1.ResourceServiceReadResponse, error) {
+func (r Resources) read(m *interrexv1.ResourceServiceReadRequest, s state.State) (*interrexv1.ResourceServiceReadResponse, error) {
 	id := wire.FromResourceID(m.GetId())
 	if err := id.Validate(); err != nil {
 		return nil, err
@@ -164,7 +165,7 @@ func otherGroupVersion(id interrex.ResourceID, row *resource.Record, found *inte
 	return e
 }
 
-func (r Resources) list(m *interrexv1.ResourceServiceListRequest, s *state.State) (*interrexv1.ResourceServiceListResponse, error) {
+func (r Resources) list(m *interrexv1.ResourceServiceListRequest, s state.State) (*interrexv1.ResourceServiceListResponse, error) {
 	what := selection(m.GetType(), m.GetTenancy(), m.GetNamePrefix())
 	after, err := pageAfter(m.GetPageSize(), m.GetPageToken(), resource.Beginning(what))
 	if err == nil {
@@ -199,7 +200,7 @@ func validateNames(m *interrexv1.ResourceServiceListRequest) error {
 }
 
 // names lists only names; it skips the rest of the names that a listed prefix covers.
-func (r Resources) names(m *interrexv1.ResourceServiceListRequest, what interrex.ResourceSelection, after string, s *state.State) *interrexv1.ResourceServiceListResponse {
+func (r Resources) names(m *interrexv1.ResourceServiceListRequest, what interrex.ResourceSelection, after string, s state.State) *interrexv1.ResourceServiceListResponse {
 	const behind = "\xff" // sorts after every continuation: no name contains it
 	out := &interrexv1.ResourceServiceListResponse{}
 	size, bytes := cmp.Or(int(m.GetPageSize()), MaxPage), 0
@@ -228,7 +229,7 @@ func (r Resources) names(m *interrexv1.ResourceServiceListRequest, what interrex
 	return out
 }
 
-func (r Resources) listByOwner(m *interrexv1.ResourceServiceListByOwnerRequest, s *state.State) (*interrexv1.ResourceServiceListByOwnerResponse, error) {
+func (r Resources) listByOwner(m *interrexv1.ResourceServiceListByOwnerRequest, s state.State) (*interrexv1.ResourceServiceListByOwnerResponse, error) {
 	owner := wire.FromResourceID(m.GetOwner())
 	after, err := pageAfter(m.GetPageSize(), m.GetPageToken(), "")
 	if err == nil {
@@ -281,7 +282,7 @@ func pageAfter(size uint32, token, beginning string) (string, error) {
 }
 
 // Locked calls fn while the table cannot change, and returns the table's revision.
-func (r Resources) Locked(s *state.State, fn func(resource.ReadView)) (revision interrex.Revision) {
+func (r Resources) Locked(s state.State, fn func(resource.ReadView)) (revision interrex.Revision) {
 	r.Table.Read(func(v resource.ReadView) {
 		fn(v)
 		revision = s.Revision()
@@ -290,7 +291,7 @@ func (r Resources) Locked(s *state.State, fn func(resource.ReadView)) (revision 
 }
 
 // watch returns the feed of a request for resource events.
-func (r Resources) watch(m *interrexv1.ResourceServiceWatchRequest, s *state.State) (api.Feed[*interrexv1.ResourceEvent], error) {
+func (r Resources) watch(m *interrexv1.ResourceServiceWatchRequest, s state.State) (api.Feed[*interrexv1.ResourceEvent], error) {
 	what := selection(m.GetType(), m.GetTenancy(), m.GetNamePrefix())
 	if err := what.Validate(); err != nil {
 		return api.Feed[*interrexv1.ResourceEvent]{}, err
@@ -302,7 +303,7 @@ func (r Resources) watch(m *interrexv1.ResourceServiceWatchRequest, s *state.Sta
 			row, is := e.Value.(*resource.Record)
 			return is && what.Matches(row.ID)
 		},
-		Scope: api.Scope{Table: state.ResourceTable, Skip: skip, Prefix: prefix},
+		Scope: api.Scope{Table: machine.ResourceTable, Skip: skip, Prefix: prefix},
 		Snapshot: &api.Snapshot[*interrexv1.ResourceEvent]{
 			Rows:    func(after string, most int) api.Rows[*interrexv1.ResourceEvent] { return r.Rows(what, s, after, most) },
 			Compare: CompareResources,
@@ -317,7 +318,7 @@ func (r Resources) watch(m *interrexv1.ResourceServiceWatchRequest, s *state.Sta
 func CompareResources(a, b string) int { return strings.Compare(resource.Key(a), resource.Key(b)) }
 
 // Rows reads resources under the table's lock, and makes their events outside it.
-func (r Resources) Rows(what interrex.ResourceSelection, s *state.State, after string, most int) (out api.Rows[*interrexv1.ResourceEvent]) {
+func (r Resources) Rows(what interrex.ResourceSelection, s state.State, after string, most int) (out api.Rows[*interrexv1.ResourceEvent]) {
 	if after != "" {
 		after = resource.Key(after)
 	}
@@ -335,7 +336,7 @@ func (r Resources) Rows(what interrex.ResourceSelection, s *state.State, after s
 }
 
 // event returns the message of an event of the table of resources.
-func (r Resources) event(e *state.Event, _ *state.State) (*interrexv1.ResourceEvent, error) {
+func (r Resources) event(e *state.Event, _ state.State) (*interrexv1.ResourceEvent, error) {
 	out := interrex.ResourceEvent{Operation: interrex.ResourceUpsert, Revision: e.Revision, Time: e.Wall}
 	if e.Kind == interrex.ResourceDeleted {
 		out.Operation = interrex.ResourceDelete

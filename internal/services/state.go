@@ -8,6 +8,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/fsm"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
@@ -18,26 +19,26 @@ import (
 func State() method.Service {
 	return method.Service{Methods: []method.Method{
 		method.ReadIndex(),
-		method.Write(interrexv1.StateServiceOpenNameProcedure, state.SystemTable, openName, nameOpened),
-		method.Write(interrexv1.StateServiceRetireProcedure, state.SystemTable, retire, retired),
-		method.Privileged("list the request ids of all callers", method.Read(interrexv1.StateServiceListRequestsProcedure, listRequests)),
-		method.Write(interrexv1.StateServiceDropRequestsProcedure, state.SystemTable, dropRequests, requestsDropped),
-		method.Read(interrexv1.StateServiceGetSettingsProcedure, getSettings),
-		method.Write(interrexv1.StateServiceSetSettingsProcedure, state.SystemTable, setSettings, settingsSet),
+		method.Write(interrexv1.StateServiceOpenNameProcedure, machine.SystemTable, openName, nameOpened),
+		method.Write(interrexv1.StateServiceRetireProcedure, machine.SystemTable, retire, retired),
+		method.Privileged("list the request ids of all callers", method.ReadState(interrexv1.StateServiceListRequestsProcedure, listRequests)),
+		method.Write(interrexv1.StateServiceDropRequestsProcedure, machine.SystemTable, dropRequests, requestsDropped),
+		method.ReadState(interrexv1.StateServiceGetSettingsProcedure, getSettings),
+		method.Write(interrexv1.StateServiceSetSettingsProcedure, machine.SystemTable, setSettings, settingsSet),
 		method.Propose(interrexv1.StateServiceProposeProcedure, propose, wasProposed),
 		method.Group(),
 	}}
 }
 
 func retire(m *interrexv1.RetireRequest) (state.Command, error) {
-	return &state.Retire{Name: m.GetName(), Mark: m.GetMark()}, nil
+	return &machine.Retire{Name: m.GetName(), Mark: m.GetMark()}, nil
 }
 
-func retired(state.Result, *state.State) (*interrexv1.RetireResponse, error) {
+func retired(state.Result, state.State) (*interrexv1.RetireResponse, error) {
 	return &interrexv1.RetireResponse{}, nil
 }
 
-func getSettings(_ *interrexv1.GetSettingsRequest, s *state.State) (*interrexv1.GetSettingsResponse, error) {
+func getSettings(_ *interrexv1.GetSettingsRequest, s *machine.State) (*interrexv1.GetSettingsResponse, error) {
 	m := &interrexv1.GetSettingsResponse{Revision: uint64(s.Revision())}
 	for _, v := range s.Settings() {
 		m.Items = append(m.Items, &interrexv1.Setting{Name: v.Name, Value: v.Value, Default: v.Default, About: v.About})
@@ -46,16 +47,16 @@ func getSettings(_ *interrexv1.GetSettingsRequest, s *state.State) (*interrexv1.
 }
 
 func setSettings(m *interrexv1.SetSettingsRequest) (state.Command, error) {
-	return &state.SetSettings{Values: m.GetValues()}, nil
+	return &machine.SetSettings{Values: m.GetValues()}, nil
 }
 
-func settingsSet(r state.Result, _ *state.State) (*interrexv1.SetSettingsResponse, error) {
+func settingsSet(r state.Result, _ state.State) (*interrexv1.SetSettingsResponse, error) {
 	return &interrexv1.SetSettingsResponse{Revision: uint64(r.Revision)}, nil
 }
 
 // propose returns the command of a proposal, only for embedders' tables: it must not
 // bypass the checks of interrex's own services.
-func propose(m *interrexv1.ProposeRequest, s *state.State) (state.TableID, state.Command, error) {
+func propose(m *interrexv1.ProposeRequest, s *machine.State) (state.TableID, state.Command, error) {
 	table, err := proposedTo(m.GetTable(), s)
 	if err != nil {
 		return 0, nil, err
@@ -64,7 +65,7 @@ func propose(m *interrexv1.ProposeRequest, s *state.State) (state.TableID, state
 	return table, proposed{c}, err
 }
 
-func wasProposed(m *interrexv1.ProposeRequest, r state.Result, s *state.State) (*interrexv1.ProposeResponse, error) {
+func wasProposed(m *interrexv1.ProposeRequest, r state.Result, s *machine.State) (*interrexv1.ProposeResponse, error) {
 	answer := &interrexv1.ProposeResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}
 	if reply, is := r.Reply.(*fsm.Reply); is {
 		var refused *interrex.Error
@@ -82,10 +83,10 @@ func wasProposed(m *interrexv1.ProposeRequest, r state.Result, s *state.State) (
 }
 
 // proposedTo returns the table of a proposal; 0 means the agents' own state machine.
-func proposedTo(table uint32, s *state.State) (state.TableID, error) {
+func proposedTo(table uint32, s *machine.State) (state.TableID, error) {
 	switch {
-	case table == 0 && s.Knows(state.FSMTable):
-		return state.FSMTable, nil
+	case table == 0 && s.Knows(machine.FSMTable):
+		return machine.FSMTable, nil
 	case table == 0:
 		return 0, interrex.Errorf(interrex.ErrInvalid, "table: 0 is the agents' own state machine, and there is none: set agent.Config.FSM")
 	case table < uint32(state.FirstEmbedderTable) || table > math.MaxUint16:
@@ -97,7 +98,7 @@ func proposedTo(table uint32, s *state.State) (state.TableID, error) {
 // Machine returns the service of an embedder's own state machine, which is called
 // through StateService/Propose.
 func Machine() method.Service {
-	return method.Service{Table: state.FSMTable, Data: func(e *state.Event, _ *state.State) ([]byte, error) {
+	return method.Service{Table: machine.FSMTable, Data: func(e *state.Event, _ state.State) ([]byte, error) {
 		return json.Marshal(e.Value)
 	}}
 }

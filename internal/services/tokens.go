@@ -5,6 +5,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/accesstoken"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
@@ -21,8 +22,8 @@ type Tokens struct {
 // Service returns the methods.
 func (s Tokens) Service() method.Service {
 	return method.Service{Methods: []method.Method{
-		method.Write(interrexv1.TokenServiceCreateProcedure, state.AccessTable, s.create, tokenCreated),
-		method.Write(interrexv1.TokenServiceRevokeProcedure, state.AccessTable, revokeToken, tokenRevoked),
+		method.Write(interrexv1.TokenServiceCreateProcedure, machine.AccessTable, s.create, tokenCreated),
+		method.Write(interrexv1.TokenServiceRevokeProcedure, machine.AccessTable, revokeToken, tokenRevoked),
 		method.Read(interrexv1.TokenServiceListProcedure, s.list),
 	}}
 }
@@ -47,7 +48,7 @@ func (s Tokens) create(m *interrexv1.TokenServiceCreateRequest) (state.Command, 
 	return c, in.Err
 }
 
-func tokenCreated(r state.Result, st *state.State) (*interrexv1.TokenServiceCreateResponse, error) {
+func tokenCreated(r state.Result, st state.State) (*interrexv1.TokenServiceCreateResponse, error) {
 	reply, is := r.Reply.(*access.Reply)
 	if !is {
 		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
@@ -55,7 +56,7 @@ func tokenCreated(r state.Result, st *state.State) (*interrexv1.TokenServiceCrea
 	return &interrexv1.TokenServiceCreateResponse{Token: accessToken(reply.Token, st), Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
-func accessToken(t *access.Token, st *state.State) *interrexv1.AccessToken {
+func accessToken(t *access.Token, st state.State) *interrexv1.AccessToken {
 	all := interrex.AccessToken{ID: t.ID(), Name: t.Name, Operator: t.Operator, Rules: t.Rules, Revision: t.Created}
 	if t.Expires != 0 {
 		now, wall := st.Estimate()
@@ -69,11 +70,11 @@ func revokeToken(m *interrexv1.TokenServiceRevokeRequest) (state.Command, error)
 	return &access.Revoke{ID: m.GetId()}, nil
 }
 
-func tokenRevoked(r state.Result, _ *state.State) (*interrexv1.TokenServiceRevokeResponse, error) {
+func tokenRevoked(r state.Result, _ state.State) (*interrexv1.TokenServiceRevokeResponse, error) {
 	return &interrexv1.TokenServiceRevokeResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
-func (s Tokens) list(_ *interrexv1.TokenServiceListRequest, st *state.State) (*interrexv1.TokenServiceListResponse, error) {
+func (s Tokens) list(_ *interrexv1.TokenServiceListRequest, st state.State) (*interrexv1.TokenServiceListResponse, error) {
 	m := &interrexv1.TokenServiceListResponse{Revision: uint64(st.Revision())}
 	for _, t := range s.Table.Tokens() {
 		m.Items = append(m.Items, accessToken(t, st))

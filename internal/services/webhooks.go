@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/internal/wire"
@@ -35,8 +36,8 @@ type Webhooks struct {
 // Service returns the methods.
 func (w Webhooks) Service() method.Service {
 	return method.Service{Setting: method.WebhooksSetting, Data: webhookData, Methods: []method.Method{
-		method.Write(interrexv1.WebhookServiceSetProcedure, state.WebhookTable, setWebhook, w.set),
-		method.Write(interrexv1.WebhookServiceDeleteProcedure, state.WebhookTable, deleteWebhook, webhookDeleted),
+		method.Write(interrexv1.WebhookServiceSetProcedure, machine.WebhookTable, setWebhook, w.set),
+		method.Write(interrexv1.WebhookServiceDeleteProcedure, machine.WebhookTable, deleteWebhook, webhookDeleted),
 		method.AtLeader(method.Read(interrexv1.WebhookServiceGetProcedure, w.get)),
 		method.AtLeader(method.Read(interrexv1.WebhookServiceListProcedure, w.list)),
 		method.Act(interrexv1.WebhookServiceTestProcedure, "test webhooks", w.test),
@@ -82,7 +83,7 @@ func hookReply(r state.Result) (*webhook.Reply, error) {
 	return reply, nil
 }
 
-func (w Webhooks) set(r state.Result, _ *state.State) (*interrexv1.WebhookServiceSetResponse, error) {
+func (w Webhooks) set(r state.Result, _ state.State) (*interrexv1.WebhookServiceSetResponse, error) {
 	reply, err := hookReply(r)
 	if err != nil {
 		return nil, err
@@ -92,7 +93,7 @@ func (w Webhooks) set(r state.Result, _ *state.State) (*interrexv1.WebhookServic
 	}, nil
 }
 
-func webhookDeleted(r state.Result, _ *state.State) (*interrexv1.WebhookServiceDeleteResponse, error) {
+func webhookDeleted(r state.Result, _ state.State) (*interrexv1.WebhookServiceDeleteResponse, error) {
 	return &interrexv1.WebhookServiceDeleteResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
@@ -114,7 +115,7 @@ func (w Webhooks) present(h *webhook.Hook) *interrexv1.Webhook {
 	return wire.Webhook(s)
 }
 
-func (w Webhooks) get(m *interrexv1.WebhookServiceGetRequest, s *state.State) (*interrexv1.WebhookServiceGetResponse, error) {
+func (w Webhooks) get(m *interrexv1.WebhookServiceGetRequest, s state.State) (*interrexv1.WebhookServiceGetResponse, error) {
 	revision := s.Revision() // read first: the hook may be newer than the revision, but not older
 	h := w.Table.Get(m.GetName())
 	if h == nil {
@@ -127,7 +128,7 @@ func noWebhook(name string, at interrex.Revision) error {
 	return interrex.Errorf(interrex.ErrNotFound, "webhook %q does not exist at revision %d: 'interrex webhook list' shows the names", name, at)
 }
 
-func (w Webhooks) list(_ *interrexv1.WebhookServiceListRequest, s *state.State) (*interrexv1.WebhookServiceListResponse, error) {
+func (w Webhooks) list(_ *interrexv1.WebhookServiceListRequest, s state.State) (*interrexv1.WebhookServiceListResponse, error) {
 	m := &interrexv1.WebhookServiceListResponse{Revision: uint64(s.Revision())}
 	for _, h := range w.Table.Hooks() {
 		m.Items = append(m.Items, w.present(h))
@@ -135,7 +136,7 @@ func (w Webhooks) list(_ *interrexv1.WebhookServiceListRequest, s *state.State) 
 	return m, nil
 }
 
-func (w Webhooks) test(ctx context.Context, m *interrexv1.WebhookServiceTestRequest, s *state.State) (*interrexv1.WebhookServiceTestResponse, error) {
+func (w Webhooks) test(ctx context.Context, m *interrexv1.WebhookServiceTestRequest, s state.State) (*interrexv1.WebhookServiceTestResponse, error) {
 	h := w.Table.Get(m.GetName())
 	if h == nil {
 		return nil, noWebhook(m.GetName(), s.Revision())
@@ -150,7 +151,7 @@ func (w Webhooks) test(ctx context.Context, m *interrexv1.WebhookServiceTestRequ
 }
 
 // webhookData implements method.Service.Data: it returns the hook without its secrets.
-func webhookData(e *state.Event, _ *state.State) ([]byte, error) {
+func webhookData(e *state.Event, _ state.State) ([]byte, error) {
 	h, is := e.Value.(*webhook.Hook)
 	if !is {
 		return []byte("null"), nil

@@ -3,6 +3,8 @@
 package validation
 
 import (
+	"errors"
+	"fmt"
 	"time"
 	"unicode/utf8"
 
@@ -55,4 +57,16 @@ func RequestID(id string) error {
 		return interrex.Errorf(interrex.ErrInvalid, "request_id: %q is not UTF-8", id)
 	}
 	return nil
+}
+
+// InGroup returns the error of the operation at index i of a group: its text
+// begins with the operation's number, counted from 1.
+func InGroup(i int, err error) error {
+	var e *interrex.Error
+	if !errors.As(err, &e) {
+		return interrex.Errorf(interrex.ErrInvalid, "operation %d: %v", i+1, err)
+	}
+	numbered := *e
+	numbered.Message = fmt.Sprintf("operation %d: %s", i+1, e.Message)
+	return numbered.WithCause(err)
 }

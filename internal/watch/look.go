@@ -8,7 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/interest"
-	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/internal/machine"
 )
 
 // after returns a run of events after a revision; none if there is none yet.
@@ -28,7 +28,7 @@ func (r *Ring) enter(since interrex.Revision, s interest.Scope, waits, watches b
 	floor := r.backlogFloor()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	replaced := state.RestoredFile{To: r.ended}.Continues(since)
+	replaced := machine.RestoredFile{To: r.ended}.Continues(since)
 	switch {
 	case r.closed:
 		return nil, closedError()

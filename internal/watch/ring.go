@@ -6,6 +6,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/interest"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -96,7 +97,7 @@ func New(c Config) *Ring {
 	return r
 }
 
-var _ state.Publisher = (*Ring)(nil)
+var _ machine.Publisher = (*Ring)(nil)
 
 // Publish adds the events of one entry, in the order of their revisions; last is the
 // revision after it. All events of one revision must come in one call.

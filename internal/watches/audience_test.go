@@ -17,6 +17,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/wire"
@@ -38,7 +39,7 @@ func newViewed(t testing.TB) *viewed {
 	ring := watch.New(watch.Config{})
 	ring.Publish(nil, 1)
 	t.Cleanup(ring.Close)
-	st, err := state.New(state.Config{})
+	st, err := machine.New(machine.Config{})
 	v.must(err)
 	t.Cleanup(st.Close)
 	declared := method.ServiceOf(api.Service{Watches: []api.WatchMethod{
@@ -64,11 +65,11 @@ func (v *viewed) must(err error) {
 // hold adds a lease whose key is after all others.
 func (v *viewed) hold(key string) { v.keys = append(v.keys, key) }
 
-func (v *viewed) watch(m *interrexv1.WatchRequest, _ *state.State) (api.Feed[*interrexv1.LeaseEvent], error) {
+func (v *viewed) watch(m *interrexv1.WatchRequest, _ state.State) (api.Feed[*interrexv1.LeaseEvent], error) {
 	return api.Feed[*interrexv1.LeaseEvent]{
 		Since:    interrex.Revision(m.GetSince()),
 		Match:    func(e *state.Event) bool { return strings.HasPrefix(e.Key, m.GetPrefix()) && m.GetNamespace() == "" },
-		Scope:    api.Scope{Table: state.LeaseTable, Prefix: m.GetPrefix()},
+		Scope:    api.Scope{Table: machine.LeaseTable, Prefix: m.GetPrefix()},
 		Snapshot: &api.Snapshot[*interrexv1.LeaseEvent]{Rows: v.rows, End: func(interrex.Revision) *interrexv1.LeaseEvent { return &interrexv1.LeaseEvent{} }},
 	}, nil
 }
@@ -88,14 +89,14 @@ func (v *viewed) rows(after string, most int) api.Rows[*interrexv1.LeaseEvent] {
 	}}
 }
 
-func event(e *state.Event, _ *state.State) (*interrexv1.LeaseEvent, error) {
+func event(e *state.Event, _ state.State) (*interrexv1.LeaseEvent, error) {
 	return &interrexv1.LeaseEvent{Kind: e.Kind, Revision: uint64(e.Revision)}, nil
 }
 
 // publish publishes an event for each revision.
 func (v *viewed) publish(first, last int) {
 	for i := first; i <= last; i++ {
-		e := state.Event{Revision: interrex.Revision(i), Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: fmt.Sprintf("jobs/%d", i), Size: 100}
+		e := state.Event{Revision: interrex.Revision(i), Table: machine.LeaseTable, Kind: interrex.LeaseClaimed, Key: fmt.Sprintf("jobs/%d", i), Size: 100}
 		v.server.checker.Ring.Publish([]state.Event{e}, e.Revision)
 	}
 }
@@ -342,7 +343,7 @@ func TestARevisionLargerThanAPartIsSentWhole(t *testing.T) {
 	nd.must(a.add(&watched{feed: f, method: nd.method, id: 1, credit: 1000}))
 	events := make([]state.Event, maxRead+40)
 	for i := range events {
-		events[i] = state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
+		events[i] = state.Event{Revision: 2, Table: machine.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
 	}
 	nd.server.checker.Ring.Publish(events, 2)
 	var out message
@@ -364,7 +365,7 @@ func TestAnEventIsEncodedOnce(t *testing.T) {
 	defer b.close()
 	f := nd.asks(&interrexv1.WatchRequest{Since: 1})
 	encode := nd.method.Declared.Event
-	nd.method.Declared.Event = func(e *state.Event, s *state.State) (proto.Message, error) {
+	nd.method.Declared.Event = func(e *state.Event, s state.State) (proto.Message, error) {
 		encodings[e.Revision]++
 		return encode(e, s)
 	}
@@ -396,9 +397,9 @@ func TestAnEventIsEncodedOnce(t *testing.T) {
 
 // An event that cannot be encoded ends only the watches that would get it.
 func TestAnEventThatCannotBeEncodedEndsItsWatches(t *testing.T) {
-	for what, event := range map[string]func(*state.Event, *state.State) (proto.Message, error){
-		"an error": func(*state.Event, *state.State) (proto.Message, error) { return nil, errors.New("no letters") },
-		"a panic":  func(*state.Event, *state.State) (proto.Message, error) { panic("no letters") },
+	for what, event := range map[string]func(*state.Event, state.State) (proto.Message, error){
+		"an error": func(*state.Event, state.State) (proto.Message, error) { return nil, errors.New("no letters") },
+		"a panic":  func(*state.Event, state.State) (proto.Message, error) { panic("no letters") },
 	} {
 		nd := newViewed(t)
 		a := newAudience(nd.server, admission.Caller{})
@@ -408,7 +409,7 @@ func TestAnEventThatCannotBeEncodedEndsItsWatches(t *testing.T) {
 		nd.must(a.add(&watched{feed: f, method: nd.method, id: 1, credit: 100}))
 		f.match = func(*state.Event) bool { return false }
 		nd.must(a.add(&watched{feed: f, method: nd.method, id: 2, credit: 100}))
-		e := state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
+		e := state.Event{Revision: 2, Table: machine.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
 		nd.server.checker.Ring.Publish([]state.Event{e, e}, 2) // of one revision: the second finds the watch ended
 		var out message
 		a.gather(&out)
@@ -582,7 +583,7 @@ func TestAWatchWhoseCreditEndsWithinARevisionGetsAllOfIt(t *testing.T) {
 	a := newAudience(nd.server, admission.Caller{})
 	defer a.close()
 	a.begin(opening(t, 1, 1, &interrexv1.WatchRequest{Since: 1}), &message{})
-	e := state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
+	e := state.Event{Revision: 2, Table: machine.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
 	later := e
 	later.Revision = 3
 	nd.server.checker.Ring.Publish([]state.Event{e, e, later}, 3)

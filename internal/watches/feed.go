@@ -10,6 +10,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/interest"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/state"
 )
@@ -76,7 +77,7 @@ func pageOf(s *api.Snapshot[proto.Message], after string, most room) presentPage
 // watchable is a method whose watches are served.
 type watchable struct {
 	*method.Watch
-	state *state.State
+	state *machine.State
 	guard func(procedure string, err *error) // see consistency.Checker.Guard
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -85,7 +86,7 @@ func (m *medley) publish() {
 	var entry []state.Event
 	for range 1 + m.rand.IntN(3) {
 		at := interrex.Revision(len(m.events) + 2)
-		e := state.Event{Revision: at, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: []string{"a/1", "ab/2", "b/3", "c/4"}[m.rand.IntN(4)], Size: 10}
+		e := state.Event{Revision: at, Table: machine.LeaseTable, Kind: interrex.LeaseClaimed, Key: []string{"a/1", "ab/2", "b/3", "c/4"}[m.rand.IntN(4)], Size: 10}
 		entry, m.events = append(entry, e), append(m.events, e)
 	}
 	m.nd.server.checker.Ring.Publish(entry, entry[len(entry)-1].Revision)
@@ -150,7 +151,7 @@ func TestWhatNobodyMatchesWakesNobody(t *testing.T) {
 		t.Error("they are woken")
 	default:
 	}
-	nd.server.checker.Ring.Publish([]state.Event{{Revision: 200_001, Table: state.LeaseTable, Key: "other/7", Size: 10}}, 200_001)
+	nd.server.checker.Ring.Publish([]state.Event{{Revision: 200_001, Table: machine.LeaseTable, Key: "other/7", Size: 10}}, 200_001)
 	<-alarm
 	if _, idle := a.gather(&out); idle || len(out.Events) != 1 || !slices.Equal(out.Events[0].GetIds(), []uint64{8}) || len(out.Ended) > 0 {
 		t.Errorf("it gets %v; ended: %v", out.Events, out.Ended)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/limits"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/state"
 )
@@ -35,7 +36,7 @@ func (w *world) do(c state.Command, minted string) (*webhook.Reply, error) {
 		return nil, err
 	}
 	w.at++
-	w.last = &state.Turn{Revision: w.at, Table: state.WebhookTable, Minted: []byte(minted)}
+	w.last = &state.Turn{Revision: w.at, Table: machine.WebhookTable, Minted: []byte(minted)}
 	return w.table.Apply(w.last, decoded).(*webhook.Reply), nil
 }
 

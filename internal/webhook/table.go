@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/state"
 )
 
@@ -38,8 +39,8 @@ func New() *Table {
 // Name is the table's name in reports and snapshots.
 func (t *Table) Name() string { return "webhooks" }
 
-// ID is state.WebhookTable.
-func (t *Table) ID() state.TableID { return state.WebhookTable }
+// ID is machine.WebhookTable.
+func (t *Table) ID() state.TableID { return machine.WebhookTable }
 
 // Version is the version of the commands' and the snapshot's encoding.
 func (t *Table) Version() uint16 { return 1 }

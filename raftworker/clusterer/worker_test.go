@@ -16,10 +16,11 @@ import (
 
 	"github.com/interrex/interrex/internal/authority"
 	"github.com/interrex/interrex/internal/jointoken"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/member"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/state/statetest"
 )
 
 // world is a cluster of which only the configuration is there.
@@ -69,7 +70,7 @@ func (w *world) apply(c state.Command) error {
 		err = w.table.Check(w.now, decoded)
 	}
 	if err == nil {
-		w.table.Apply(&state.Turn{Revision: 1, Now: w.now, Wall: statetest.Wall(w.now), Table: state.MemberTable}, decoded)
+		w.table.Apply(&state.Turn{Revision: 1, Now: w.now, Wall: testreplica.Wall(w.now), Table: machine.MemberTable}, decoded)
 	}
 	return err
 }

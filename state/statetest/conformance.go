@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/machine"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/state"
 )
@@ -103,11 +105,11 @@ func newLoad(c Config, seed uint64) *load {
 	return &load{c: c, r: rand.New(rand.NewPCG(seed, 7)), names: map[string]string{}}
 }
 
-func (l *load) entry(table state.TableID) *state.Entry {
+func (l *load) entry(table state.TableID) *machine.Entry {
 	l.now = l.now.Add(time.Duration(l.r.Int64N(2*int64(l.c.Step) + 1)))
-	e := &state.Entry{Stamp: l.now, Wall: Wall(l.now)}
+	e := &machine.Entry{Stamp: l.now, Wall: testreplica.Wall(l.now)}
 	for i := uint64(1); !l.asked && i <= callers; i++ {
-		e.Operations = append(e.Operations, state.Operation{Table: state.SystemTable, Caller: callerOf(i), Data: (&state.OpenName{Bits: i}).Append(nil)})
+		e.Operations = append(e.Operations, state.Operation{Table: machine.SystemTable, Caller: callerOf(i), Data: (&machine.OpenName{Bits: i}).Append(nil)})
 	}
 	l.asked = true
 	for range l.r.IntN(6) {
@@ -151,10 +153,10 @@ func (l *load) group(table state.TableID) (op state.Operation) {
 
 // replies are those of a result: one, those of a group, or none.
 func replies(r state.Result) []state.Reply {
-	if _, opened := r.Reply.(*state.OpenedName); opened {
+	if _, opened := r.Reply.(*machine.OpenedName); opened {
 		return nil
 	}
-	group, is := r.Reply.(state.GroupReply)
+	group, is := r.Reply.(machine.GroupReply)
 	switch {
 	case is:
 		var all []state.Reply
@@ -171,7 +173,7 @@ func replies(r state.Result) []state.Reply {
 // learn takes note of replies.
 func (l *load) learn(results []state.Result) {
 	for _, r := range results {
-		if o, opened := r.Reply.(*state.OpenedName); opened {
+		if o, opened := r.Reply.(*machine.OpenedName); opened {
 			l.names[callerOf(uint64(len(l.names))+1)] = o.Name
 		}
 		l.seen = append(l.seen[max(0, len(l.seen)-32):], replies(r)...)
@@ -179,7 +181,7 @@ func (l *load) learn(results []state.Result) {
 }
 
 func testCopiesAgree(t *testing.T, c Config, seed uint64) {
-	one, two := NewReplica(t, c.tables), NewReplica(t, c.tables)
+	one, two := testreplica.New(t, c.tables), testreplica.New(t, c.tables)
 	codec := c.New()
 	l := newLoad(c, seed)
 	done := 0
@@ -217,8 +219,8 @@ func testCopiesAgree(t *testing.T, c Config, seed uint64) {
 // change anything.
 func testGroups(t *testing.T, c Config, seed uint64) {
 	table, old := c.New(), c.New() // old is as table was before a group
-	r := NewReplica(t, func() []state.Table { return []state.Table{table} })
-	other := NewReplica(t, func() []state.Table { return []state.Table{old} })
+	r := testreplica.New(t, func() []state.Table { return []state.Table{table} })
+	other := testreplica.New(t, func() []state.Table { return []state.Table{old} })
 	l := newLoad(c, seed)
 	done := 0
 	for range c.Entries {
@@ -243,7 +245,7 @@ func testGroups(t *testing.T, c Config, seed uint64) {
 			t.Fatalf("cannot restore a snapshot: %v", err)
 		}
 		oneByOne(t, old, state.Turn{Revision: revision, Now: e.Stamp, Wall: e.Wall}, op.Group)
-		group := results[0].Reply.(state.GroupReply)
+		group := results[0].Reply.(machine.GroupReply)
 		if len(group) != len(op.Group) {
 			t.Fatalf("%d replies to a group of %d", len(group), len(op.Group))
 		}
@@ -272,7 +274,7 @@ func describe(codec state.Table, r state.Result) string {
 }
 
 func testFrozenViewStays(t *testing.T, c Config, seed uint64) {
-	r := NewReplica(t, c.tables)
+	r := testreplica.New(t, c.tables)
 	l := newLoad(c, seed)
 	for range c.Entries / 2 {
 		l.learn(r.Apply(l.entry(c.New().ID())))
@@ -297,7 +299,7 @@ func testFrozenViewStays(t *testing.T, c Config, seed uint64) {
 
 func testReplyCodec(t *testing.T, c Config, seed uint64) {
 	table := c.New()
-	r := NewReplica(t, c.tables)
+	r := testreplica.New(t, c.tables)
 	l := newLoad(c, seed)
 	for range c.Entries {
 		results := r.Apply(l.entry(table.ID()))

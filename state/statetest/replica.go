@@ -1,128 +1,36 @@
 package statetest
 
 import (
-	"bytes"
-	"io"
 	"testing"
-	"time"
 
-	"github.com/hashicorp/raft"
-
-	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/internal/testtable"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/state"
 )
 
-// Replica is a state that a test drives as raft would, with everything that it
-// publishes.
-type Replica struct {
-	State  *state.State
-	Events []state.Event     // all that were published
-	Last   interrex.Revision // that was published with them
-	Resets int
-	Ended  interrex.Revision // the newest restore of a file
-
-	t      testing.TB
-	tables func() []state.Table
-	index  uint64
-}
+// Replica is a replicated state that a test drives as raft would, one entry at a time.
+type Replica struct{ replica *testreplica.Replica }
 
 // NewReplica returns a replica. The function makes its tables, again for each
 // restart.
 func NewReplica(t testing.TB, tables func() []state.Table) *Replica {
 	t.Helper()
-	r := &Replica{t: t, tables: tables}
-	r.start()
-	t.Cleanup(func() { r.State.Close() })
-	return r
+	return &Replica{testreplica.New(t, tables)}
 }
 
-func (r *Replica) start() {
-	r.t.Helper()
-	s, err := state.New(state.Config{Tables: r.tables(), Publisher: r})
-	if err != nil {
-		r.t.Fatalf("cannot make a state: %v", err)
-	}
-	r.State = s
-}
-
-// Publish is part of state.Publisher.
-func (r *Replica) Publish(events []state.Event, last interrex.Revision) {
-	r.Events, r.Last = append(r.Events, events...), last
-}
-
-// Reset is part of state.Publisher.
-func (r *Replica) Reset(last, ended interrex.Revision) {
-	r.Resets, r.Last, r.Ended = r.Resets+1, last, ended
-}
-
-// Apply applies one entry, and returns its results.
-func (r *Replica) Apply(e *state.Entry) []state.Result {
-	r.t.Helper()
-	return r.ApplyBytes(e.Append(nil))
-}
-
-// ApplyBytes applies one encoded entry, and returns its results.
-func (r *Replica) ApplyBytes(b []byte) []state.Result {
-	r.t.Helper()
-	r.index++
-	results, _ := r.State.Apply(&raft.Log{Type: raft.LogCommand, Index: r.index, Term: 1, Data: b}).([]state.Result)
-	return results
-}
-
-// Do applies an entry of these operations at the given time.
+// Do applies an entry of these operations at the given time, and returns their
+// results.
 func (r *Replica) Do(now state.Time, ops ...state.Operation) []state.Result {
-	r.t.Helper()
-	return r.Apply(&state.Entry{Stamp: now, Wall: Wall(now), Operations: ops})
+	return r.replica.Do(now, ops...)
 }
 
-// OpenName opens a name for request ids, and returns it.
-func (r *Replica) OpenName(caller string, bits uint64) string {
-	r.t.Helper()
-	results := r.Do(r.State.Now(), state.Operation{Table: state.SystemTable, Caller: caller, Data: (&state.OpenName{Bits: bits}).Append(nil)})
-	if len(results) != 1 || results[0].Err != nil {
-		r.t.Fatalf("cannot open a name: %+v, halted: %v", results, r.State.Halted())
-	}
-	return results[0].Reply.(*state.OpenedName).Name
-}
+// State returns what a table's service may read.
+func (r *Replica) State() state.State { return r.replica.State }
 
-// Wall returns the leader's wall clock for a cluster time.
-func Wall(now state.Time) time.Time {
-	return time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(now))
-}
+// Events returns all events that were published, in order.
+func (r *Replica) Events() []state.Event { return r.replica.Events }
 
-// Snapshot returns a snapshot of the current state.
-func (r *Replica) Snapshot() []byte {
-	r.t.Helper()
-	f, err := r.State.Snapshot()
-	if err != nil {
-		r.t.Fatalf("cannot make a snapshot: %v", err)
-	}
-	defer f.Release()
-	var sink testtable.Sink
-	if err := f.Persist(&sink); err != nil {
-		r.t.Fatalf("cannot write a snapshot: %v", err)
-	}
-	return sink.Bytes()
-}
+// Halted returns why a table has stopped the state, as by a panic; nil: it goes on.
+func (r *Replica) Halted() error { return r.replica.State.Halted() }
 
-// Restart replaces the state by a new one, restored from a snapshot.
-func (r *Replica) Restart() {
-	r.t.Helper()
-	b := r.Snapshot()
-	r.State.Close()
-	r.start()
-	if err := r.Restore(b); err != nil {
-		r.t.Fatalf("cannot restart: %v", err)
-	}
-}
-
-// Restore restores a snapshot; further entries follow it.
-func (r *Replica) Restore(snapshot []byte) error {
-	err := r.State.Restore(io.NopCloser(bytes.NewReader(snapshot)))
-	applied, _ := r.State.Applied()
-	r.index = max(r.index, applied)
-	return err
-}
-
-var _ state.Publisher = (*Replica)(nil)
+// Restart replaces the tables by new ones, restored from a snapshot.
+func (r *Replica) Restart() { r.replica.Restart() }

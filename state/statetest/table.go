@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/testreplica"
 	"github.com/interrex/interrex/state"
 )
 
@@ -29,7 +30,7 @@ func newDriven(t *testing.T, c Config, seed uint64) *driven {
 // step lets time pass, without a tick, and does one command.
 func (d *driven) step() {
 	d.turn.Now = d.turn.Now.Add(time.Duration(d.l.r.Int64N(int64(d.l.c.Step) + 1)))
-	d.turn.Wall = Wall(d.turn.Now)
+	d.turn.Wall = testreplica.Wall(d.turn.Now)
 	data := d.l.c.Command(d.l.r, d.l.seen)
 	before := bytes.Clone(data)
 	d.Lock()
