@@ -37,6 +37,7 @@ type Config struct {
 	Features config.Features
 	Backstop config.Backstop
 	Notify   config.Notify
+	Backup   config.Backup
 	Logging  config.Logging
 
 	// Logger is the context whose loggers the agent uses: modules
@@ -100,7 +101,7 @@ type Config struct {
 func FromFile(c config.Config) Config {
 	return Config{
 		ID: c.Agent.ID, DataDir: c.Agent.DataDir, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
-		Features: c.Features, Backstop: c.Backstop, Notify: c.Notify, Logging: c.Logging,
+		Features: c.Features, Backstop: c.Backstop, Notify: c.Notify, Backup: c.Backup, Logging: c.Logging,
 	}
 }
 
@@ -108,7 +109,7 @@ func FromFile(c config.Config) Config {
 func (c Config) assembled() assembly.AgentConfig {
 	a := assembly.AgentConfig{
 		ID: c.ID, DataDir: c.DataDir, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
-		Features: c.Features, Backstop: c.Backstop, Notify: c.Notify, Logging: c.Logging,
+		Features: c.Features, Backstop: c.Backstop, Notify: c.Notify, Backup: c.Backup, Logging: c.Logging,
 		Logger: c.Logger, Clock: c.Clock, Registry: c.Registry, Collectors: c.Collectors,
 		TLS: c.TLS, Dialer: c.Dialer, Listen: c.Listen, HoldClock: c.HoldClock,
 		SQLite: c.SQLite, Postgres: c.Postgres, Tables: c.Tables, FSM: c.FSM,

@@ -20,7 +20,7 @@ func TestWhatAnOperatorSetsReachesTheAgentWhole(t *testing.T) {
 	a := FromFile(c).assembled()
 	got := config.Config{
 		Agent: config.Agent{ID: a.ID, DataDir: a.DataDir}, API: a.API, Cluster: a.Cluster, Raft: a.Raft,
-		Features: a.Features, Backstop: a.Backstop, Notify: a.Notify, Logging: a.Logging,
+		Features: a.Features, Backstop: a.Backstop, Notify: a.Notify, Backup: a.Backup, Logging: a.Logging,
 	}
 	if !reflect.DeepEqual(got, c) {
 		t.Errorf("%+v, want %+v", got, c)

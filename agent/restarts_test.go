@@ -29,7 +29,7 @@ func TestStreamsAndHeldLeasesGoOnOverAReloadOfEachSection(t *testing.T) {
 		t.Fatal(err)
 	}
 	tls := config.TLSFiles{CA: files.CA, Cert: files.Cert, Key: files.Key}
-	dir := t.TempDir()
+	dir, copies := t.TempDir(), t.TempDir()
 	open := func(string) (*sql.DB, error) { return nil, errors.New("there is no driver") }
 	a, write := reloadable(t, func(c *agent.Config) {
 		c.DataDir, c.API.Socket, c.SQLite = dir, dir+"/s1", open
@@ -53,6 +53,8 @@ func TestStreamsAndHeldLeasesGoOnOverAReloadOfEachSection(t *testing.T) {
 		{"api-socket", func(c *config.Config) { c.API.Socket = dir + "/s2" }},
 		{"config-notify", func(c *config.Config) { c.Notify.LeaseHolders = "sqlite" }},
 		{"config-notify", func(c *config.Config) { c.Notify.LeaseHolders = "off" }},
+		{"config-backup", func(c *config.Config) { c.Backup.To = copies }},
+		{"backup", func(c *config.Config) { c.Backup.Keep = 2 }},
 		{"config-resources", func(c *config.Config) { c.Features.Resources = config.Off }},
 		{"config-changes", func(c *config.Config) { c.Features.Changes = config.Off }},
 		{"config-webhooks", func(c *config.Config) { c.Features.Webhooks = config.Off }},

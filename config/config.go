@@ -12,6 +12,7 @@ type Config struct {
 	Features Features `yaml:"features"`
 	Backstop Backstop `yaml:"backstop"`
 	Notify   Notify   `yaml:"notify"`
+	Backup   Backup   `yaml:"backup"`
 	Logging  Logging  `yaml:"logging"`
 }
 
@@ -175,6 +176,18 @@ func (n Notify) Off() bool { return n.LeaseHolders == notifyOff }
 // SQLite reports whether the copy is a file in the data directory.
 func (n Notify) SQLite() bool { return n.LeaseHolders == notifySQLite }
 
+// Backup are the copies of the whole state that this agent makes by itself.
+type Backup struct {
+	// To is the absolute path of a directory outside of the data directory, which must
+	// exist. Empty: no copies are made.
+	To string `yaml:"to"`
+	// Every is how old the newest copy is when the next one is made: 1 min to 8760 h
+	// (365 days). 0: 24 h.
+	Every time.Duration `yaml:"every"`
+	// Keep is how many copies of this agent are kept, the newest ones: 1 to 1000. 0: 7.
+	Keep int `yaml:"keep"`
+}
+
 // Logging is what is logged and how.
 type Logging struct {
 	// Level of the whole agent: critical, error, warning, info, debug, trace. Empty:
@@ -208,6 +221,7 @@ func Default() Config {
 		},
 		Features: Features{Leases: On, Resources: On, Changes: On, Webhooks: On, Backstop: Off},
 		Notify:   Notify{LeaseHolders: notifySQLite},
+		Backup:   Backup{Every: 24 * time.Hour, Keep: 7},
 		Logging:  Logging{Level: "info", Config: "<root>=INFO", Format: "auto"},
 	}
 }
@@ -252,6 +266,12 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Notify.LeaseHolders == "" {
 		c.Notify.LeaseHolders = notifyOff
+	}
+	if c.Backup.Every == 0 {
+		c.Backup.Every = d.Backup.Every
+	}
+	if c.Backup.Keep == 0 {
+		c.Backup.Keep = d.Backup.Keep
 	}
 	if c.Logging.Level == "" {
 		c.Logging.Level = d.Logging.Level

@@ -83,6 +83,10 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		{"cluster: {timing: fast}", "neither lan nor wan"},
 		{"logging: {level: loud}", "is not one of"},
 		{"cluster: {bootstrap-expect: 2, join: [''], tls: {ca: a, cert: b, key: c}}", `cluster.join: "" is not HOST:PORT`},
+		{"backup: {to: backups}", "backup.to: \"backups\" is not an absolute path"},
+		{"backup: {to: /b, every: 30s}", "backup.every: 1m to 8760h are allowed, not 30s"},
+		{"backup: {to: /b, keep: -1}", "backup.keep: 1 to 1000 are allowed, not -1"},
+		{"{backup: {to: /b}, raft: {enabled: false}, cluster: {join: ['a:1'], tls: {ca: a, cert: b, key: c}}}", "backup.to: raft.enabled is false"},
 		{"features: {leases: perhaps}", "\"perhaps\" is not valid: use true or false"},
 		{"a: [", "did not find"},
 	} {

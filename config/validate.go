@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +22,7 @@ const (
 // Validate returns an error with one line for each invalid value, with what is
 // allowed.
 func (c Config) Validate() error {
-	return errors.Join(c.Agent.validate(), c.API.validate(c.Cluster.Enrols()), c.Cluster.validate(), c.validateEnrolment(), c.validateForwarding(), c.Raft.validate(), c.Backstop.validate(), c.Logging.validate())
+	return errors.Join(c.Agent.validate(), c.API.validate(c.Cluster.Enrols()), c.Cluster.validate(), c.validateEnrolment(), c.validateForwarding(), c.Raft.validate(), c.Backstop.validate(), c.Backup.validate(), c.Logging.validate())
 }
 
 func (a Agent) validate() error {
@@ -135,6 +136,8 @@ func (c Config) validateForwarding() error {
 		return errors.New("cluster.join: it is empty, and raft.enabled is false: give the cluster addresses of members, to which requests are forwarded")
 	case s.BootstrapExpect > 0:
 		return errors.New("cluster.bootstrap-expect: raft.enabled is false, and an agent without raft creates no cluster: leave it out")
+	case c.Backup.To != "":
+		return errors.New("backup.to: raft.enabled is false, and an agent without raft has no state to copy: set it on members")
 	case s.CAKeyFile != "":
 		return errors.New("cluster.ca-key-file: raft.enabled is false, and an agent without raft creates no cluster: use cluster.join-token-file")
 	}
@@ -173,6 +176,20 @@ func (b Backstop) validate() error {
 		if err := validateID(id); err != nil {
 			all = append(all, fmt.Errorf("backstop.members: %s", strings.TrimPrefix(err.Error(), "agent.id: ")))
 		}
+	}
+	return errors.Join(all...)
+}
+
+func (b Backup) validate() error {
+	var all []error
+	if b.To != "" && !filepath.IsAbs(b.To) {
+		all = append(all, fmt.Errorf("backup.to: %q is not an absolute path: give that of a directory", b.To))
+	}
+	if b.Every != 0 && (b.Every < time.Minute || b.Every > 365*24*time.Hour) {
+		all = append(all, fmt.Errorf("backup.every: 1m to 8760h are allowed, not %s", b.Every))
+	}
+	if b.Keep < 0 || b.Keep > 1000 {
+		all = append(all, fmt.Errorf("backup.keep: 1 to 1000 are allowed, not %d", b.Keep))
 	}
 	return errors.Join(all...)
 }

@@ -99,6 +99,7 @@ func TestTheListOfMetricsIsWhatAgentsServe(t *testing.T) {
 	f := newFleet(t, 3, func(_ int, c *config.Config) {
 		c.Notify.LeaseHolders = "sqlite"
 		c.Raft.SnapshotThreshold, c.Raft.SnapshotInterval = 8, time.Second
+		c.Backup.To = t.TempDir()
 	})
 	c := f.client()
 	if _, err := c.Resources().Write(t.Context(), interrex.WriteResourceRequest{Resource: interrex.Resource{ID: server("web")}}); err != nil {

@@ -34,6 +34,7 @@ type AgentConfig struct {
 	Features   config.Features
 	Backstop   config.Backstop
 	Notify     config.Notify
+	Backup     config.Backup
 	Logging    config.Logging
 	Logger     *loggo.Context
 	Clock      clock.Clock
@@ -67,7 +68,7 @@ func (c AgentConfig) tables() (tables []state.Table, served []method.Service) {
 func (c AgentConfig) file() config.Config {
 	return enrolment.Complete(config.Config{
 		Agent: config.Agent{ID: c.ID, DataDir: c.DataDir}, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
-		Features: c.Features, Backstop: c.Backstop, Notify: c.Notify, Logging: c.Logging,
+		Features: c.Features, Backstop: c.Backstop, Notify: c.Notify, Backup: c.Backup, Logging: c.Logging,
 	}.WithDefaults())
 }
 

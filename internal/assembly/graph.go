@@ -26,6 +26,7 @@ func (s *Set) graph() map[string]unit.Node {
 		clusterConfigName:  sections.Node(s.configuration, pickCluster),
 		raftConfigName:     sections.Node(s.configuration, pickRaft),
 		notifyConfigName:   sections.Node(s.configuration, pickNotify),
+		backupConfigName:   sections.Node(s.configuration, pickBackup),
 		backstopConfigName: sections.Node(s.configuration, pickBackstop),
 		switchesName:       {Start: s.startSwitches},
 		recoveryName:       {Inputs: []string{ClockName}, Start: s.startRecovery},
@@ -77,6 +78,9 @@ func (s *Set) graph() map[string]unit.Node {
 	nodes[backstopName] = unit.Node{
 		Inputs: []string{ClockName, backstopConfigName}, Visits: []string{identityName, TransportName}, Start: s.startBackstop,
 	}
+	nodes[backupName] = unit.Node{
+		Inputs: []string{ClockName, backupConfigName}, Visits: []string{identityName, StateName}, Start: s.startBackup,
+	}
 	nodes[rotationName] = unit.Node{
 		Flag: LeaderName, Inputs: []string{ClockName}, Visits: []string{identityName, StateName, QueueName, TransportName, RaftName}, Start: s.startRotation,
 	}
@@ -110,6 +114,7 @@ func (s *Set) withoutRaft(nodes map[string]unit.Node) map[string]unit.Node {
 	for _, name := range []string{
 		TransportName, RaftName, raftConfigName, membershipName, readsName, LeaderName, forwarderName, apiPeersName, apiForwardedName,
 		ProjectionName, NotifyName, notifyConfigName, hookCallerName, WebhooksName, clustererName, backstopName, backstopConfigName,
+		backupName, backupConfigName,
 		custodyName, rotationName, joiningName, observersName,
 	} {
 		delete(nodes, name)

@@ -24,6 +24,7 @@ type agentMetrics struct {
 	requests    *method.Metrics
 	overstayed  prometheus.Counter
 	projections prometheus.Counter
+	backups     prometheus.Counter // that failed
 	hooks       *hookcaller.Metrics
 	connections *listener.Metrics
 	inFlight    *admission.InFlight
@@ -41,11 +42,13 @@ func newAgentMetrics(s *Set) *agentMetrics {
 		projections: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "interrex_projection_failures_total", Help: "Failed attempts to open or write the database of lease holders."}),
 	}
+	m.backups = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "interrex_backup_failures_total", Help: "Failed attempts to make a copy of the state, or to remove an old one."})
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "interrex_build_info", Help: "1, with the version as labels.",
 		ConstLabels: prometheus.Labels{"version": s.config.Agent.Version, "go": runtime.Version()}})
 	build.Set(1)
-	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.hooks, m.connections, m.inFlight, s.Lives, build, s.health)
+	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.backups, m.hooks, m.connections, m.inFlight, s.Lives, build, s.health)
 	return m
 }
 

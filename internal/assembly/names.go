@@ -37,6 +37,8 @@ const (
 	changesConfigName   = DefaultPrefix + "config-changes"
 	webhooksConfigName  = DefaultPrefix + "config-webhooks"
 	notifyConfigName    = DefaultPrefix + "config-notify"
+	backupConfigName    = DefaultPrefix + "config-backup"
+	backupName          = DefaultPrefix + "backup"
 	backstopConfigName  = DefaultPrefix + "config-backstop"
 	leasesFeatureName   = DefaultPrefix + "feature-leases"
 	switchesName        = DefaultPrefix + "switches"

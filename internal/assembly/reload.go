@@ -88,6 +88,9 @@ func (c edit) check(ctx context.Context) error {
 	if differs(c, pickBackstop) {
 		found = append(found, check.Backstop(c.to))
 	}
+	if differs(c, pickBackup) {
+		found = append(found, check.Backup(c.to))
+	}
 	if differs(c, pickNotify) {
 		found = append(found, agent.checked().Holders(ctx, c.to))
 	}

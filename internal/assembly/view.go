@@ -9,6 +9,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/backup"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/datadir"
@@ -53,6 +54,7 @@ func (s *Set) view() health.View {
 		Ring:       running[*watch.Ring](s, StateName),
 		Queue:      running[*queue.Queue](s, QueueName),
 		Notifier:   running[*notify.Worker](s, NotifyName),
+		Backup:     running[*backup.Worker](s, backupName),
 		Caller:     running[*hookcaller.Caller](s, hookCallerName),
 		Teller:     running[*hookcaller.Worker](s, WebhooksName),
 		Transport:  running[*peering.Transport](s, TransportName),

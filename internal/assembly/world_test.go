@@ -99,6 +99,7 @@ func whole(t *testing.T) AgentConfig {
 		Features: config.Features{Leases: config.On, Resources: config.On, Changes: config.On, Webhooks: config.On, Backstop: config.On},
 		Backstop: config.Backstop{Members: []string{"a1", "a2", "a3"}},
 		Notify:   config.Notify{LeaseHolders: "sqlite"},
+		Backup:   config.Backup{To: t.TempDir()},
 		SQLite:   func(path string) (*sql.DB, error) { return sql.Open("sqlite", "file:"+path) },
 		Registry: prometheus.NewRegistry(), Observers: new(watch.Observers),
 		Listen:    func(string, string) (net.Listener, error) { return pipe.Listen(), nil },

@@ -42,7 +42,7 @@ type Agent struct {
 // All reports why an agent could not be run with a valid configuration, a line for
 // each problem, and what is doubtful but does not stop it. It changes nothing.
 func (a Agent) All(ctx context.Context, c config.Config) (warnings []string, err error) {
-	found := []error{a.Notify(c), Socket(c), Backstop(c)}
+	found := []error{a.Notify(c), Socket(c), Backstop(c), Backup(c)}
 	id, err := knownID(c.Agent)
 	if found = append(found, err); err == nil {
 		found = append(found, a.Certified(c, id))

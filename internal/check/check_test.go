@@ -30,12 +30,13 @@ type subject struct {
 	API         config.API
 	Cluster     config.Cluster
 	Notify      config.Notify
+	Backup      config.Backup
 	Postgres    func(string) (*sql.DB, error)
 }
 
 // Check examines it.
 func (s subject) Check(ctx context.Context) (warnings []string, err error) {
-	c := config.Config{Agent: config.Agent{ID: s.ID, DataDir: s.DataDir}, API: s.API, Cluster: s.Cluster, Notify: s.Notify}
+	c := config.Config{Agent: config.Agent{ID: s.ID, DataDir: s.DataDir}, API: s.API, Cluster: s.Cluster, Notify: s.Notify, Backup: s.Backup}
 	return Agent{Postgres: s.Postgres}.All(ctx, c.WithDefaults())
 }
 
@@ -97,6 +98,8 @@ func TestACheckOpensWhatTheFileNames(t *testing.T) {
 		"a port that is taken":         {func(c *subject) { c.API.Listen = taken.Addr().String() }, "api.listen: listen tcp", ""},
 		"a cluster port that is taken": {func(c *subject) { c.Cluster.Listen = taken.Addr().String() }, "cluster.listen: listen tcp", ""},
 		"a socket in no directory":     {func(c *subject) { c.API.Socket = "/nosuch/s" }, "api.socket: stat /nosuch", ""},
+		"no directory for copies":      {func(c *subject) { c.Backup.To = "/nosuch" }, "backup.to: /nosuch does not exist", ""},
+		"copies in the data directory": {func(c *subject) { c.Backup.To = c.DataDir }, "is in the data directory", ""},
 		"no database URL":              {func(c *subject) { c.Notify.LeaseHolders = "/nosuch" }, "notify.lease-holders: cannot read", ""},
 		"a database that is not there": {func(c *subject) { c.Notify.LeaseHolders = file }, "notify.lease-holders: " + file + ": no such database", "notify.lease-holders: others can read"},
 	} {

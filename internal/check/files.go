@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/backup"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/projection"
@@ -48,6 +49,17 @@ func Backstop(c config.Config) error {
 	}
 	if _, err := exec.LookPath(c.Backstop.Command); err != nil {
 		return fmt.Errorf("backstop.command: %w", err)
+	}
+	return nil
+}
+
+// Backup reports why no copies can be kept where they are to be.
+func Backup(c config.Config) error {
+	if !filepath.IsAbs(c.Backup.To) {
+		return nil // there are none, or Validate has reported it
+	}
+	if err := backup.CheckDirectory(c.Backup.To, c.Agent.DataDir); err != nil {
+		return fmt.Errorf("backup.to: %w", err)
 	}
 	return nil
 }

@@ -20,9 +20,6 @@ const (
 	partCost  = 4 * partBytes
 )
 
-// maxRest bounds the pause after a part.
-const maxRest = 20 * time.Millisecond
-
 // parts sends a snapshot that is written to it.
 type parts struct {
 	ctx    context.Context
@@ -30,8 +27,8 @@ type parts struct {
 	send   func(*interrexv1.SaveResponse) error
 	about  *interrexv1.Snapshot // to be sent; nil: it was sent
 	buffer []byte
-	began  time.Time // the part in buffer
-	err    error     // why it could not send
+	pace   *snapfile.Pace
+	err    error // why it could not send
 }
 
 var _ raft.SnapshotSink = (*parts)(nil)
@@ -45,7 +42,7 @@ func (p *parts) reserve() error {
 	if err := admission.AccountOf(p.ctx).Take(partCost, admission.Large); err != nil {
 		return err
 	}
-	p.buffer, p.began = make([]byte, 0, partBytes), time.Now()
+	p.buffer, p.pace = make([]byte, 0, partBytes), snapfile.NewPace()
 	return nil
 }
 
@@ -88,17 +85,9 @@ func (p *parts) flush() {
 	if p.err == nil {
 		p.err = p.bound(func() error { return p.send(&interrexv1.SaveResponse{Snapshot: p.about, Data: p.buffer}) })
 	}
-	p.about, p.buffer = nil, p.buffer[:0]
-	p.rest()
-}
-
-// rest pauses for as long as the last part took, so that a save takes at most half of a
-// processor, and others wait less.
-func (p *parts) rest() {
-	if took := time.Since(p.began); p.err == nil {
-		time.Sleep(min(took, maxRest))
+	if p.about, p.buffer = nil, p.buffer[:0]; p.err == nil {
+		p.pace.Rest()
 	}
-	p.began = time.Now()
 }
 
 // describe completes what is said of a snapshot from the beginning of its file.

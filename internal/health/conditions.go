@@ -43,6 +43,8 @@ func (h *Health) conditions() []alarm.Condition {
 			Do: "free the address or fix the files that the text names; the agent retries automatically"},
 		{Name: "api-open", Look: h.on(View.apiOpen), After: restartGrace,
 			Do: "create an access token with 'interrex token create --operator', set api.tls.client-ca, take api.open out, or listen on 127.0.0.1: everyone who can reach this port may do everything"},
+		{Name: "backup-late", Look: h.on(View.backupLate),
+			Do: "fix what the text names: the directory of backup.to, its disk, or the agent; it tries again by itself, at least every 10 minutes"},
 		{Name: "bootstrap-waiting", Look: h.on(View.bootstrapWaiting), After: electionGrace,
 			Do: "start the missing agents, with this one's address or theirs in cluster.join, and the same cluster.bootstrap-expect"},
 		{Name: "ca-key-missing", Look: h.on(View.caKeyMissing), After: keyGrace,

@@ -29,6 +29,7 @@ import (
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/backup"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/interest"
 	"github.com/interrex/interrex/internal/lease"
@@ -319,6 +320,18 @@ var troubles = map[string][]trouble{
 			return func() { target.broken.Store(false) }
 		}, "no such database"},
 	},
+	"backup-late": {{func(t *testing.T, a *agent) func() {
+		w, err := backup.NewWorker(backup.Config{
+			Dir: "/nosuch", Every: time.Hour, Keep: 1, Agent: "a", Clock: clock.WallClock, Logger: silent.Logger{},
+			Cluster: func() (string, error) { return "c1", nil }, Failed: func() {},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = worker.Stop(w) })
+		a.view.Backup = w
+		return func() { a.view.Backup = nil }
+	}, "no copy was made in /nosuch yet: /nosuch does not exist"}},
 	"projection-behind": {{func(t *testing.T, a *agent) func() {
 		target := &brokenTarget{hang: make(chan struct{})}
 		runNotifyAt(t, a, target, 12345, anHourAgo{clock.WallClock})

@@ -43,13 +43,16 @@ var (
 	diskDesc        = desc("disk_free_bytes", "Free bytes of the data directory's file system.")
 	logDesc         = desc("log_bytes", "Bytes of raft's log on disk, with what is reserved for more of it.")
 	snapshotDesc    = desc("snapshot_age_seconds", "Time since the newest snapshot was taken.")
+	backupLastDesc  = desc("backup_last_timestamp_seconds", "When the last good copy of the state was made, in Unix seconds.")
+	backupBytesDesc = desc("backup_bytes", "Bytes of the last copy of the state that this agent has made.")
+	backupTookDesc  = desc("backup_duration_seconds", "How long that copy took, with reading it back.")
 	certDesc        = desc("tls_cert_expiry_timestamp_seconds", "When the first of this agent's certificates ends, in Unix seconds.")
 )
 
 // Describe implements prometheus.Collector.
 func (h *Health) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		revisionDesc, leasesDesc, resourcesDesc, changesDesc, changesSizeDesc, limitDesc, limitUsedDesc, requestsDesc, requestsLimit, refusedDesc, watchersDesc, observerDesc, queueDesc, lagDesc, breakerDesc, hookLagDesc, skippedDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
+		revisionDesc, leasesDesc, resourcesDesc, changesDesc, changesSizeDesc, limitDesc, limitUsedDesc, requestsDesc, requestsLimit, refusedDesc, watchersDesc, observerDesc, queueDesc, lagDesc, breakerDesc, hookLagDesc, skippedDesc, silentDesc, diskDesc, logDesc, snapshotDesc, backupLastDesc, backupBytesDesc, backupTookDesc, certDesc,
 	} {
 		ch <- d
 	}
@@ -102,6 +105,7 @@ func (h *Health) Collect(ch chan<- prometheus.Metric) {
 	if v.Notifier != nil {
 		gauge(lagDesc, float64(v.Notifier.Progress().Lag))
 	}
+	v.backupMetrics(gauge)
 	if readable {
 		v.webhookMetrics(gauge)
 	}

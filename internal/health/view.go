@@ -11,6 +11,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/backup"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/forward"
@@ -77,6 +78,7 @@ type View struct {
 	Ring       *watch.Ring
 	Queue      *queue.Queue
 	Notifier   *notify.Worker
+	Backup     *backup.Worker // nil also where no copies are made
 	Caller     *hookcaller.Caller
 	Teller     *hookcaller.Worker
 	Transport  *peering.Transport
