@@ -116,6 +116,7 @@ var floors = map[string]int{
 	"internal/lives":       2, // the life of each worker
 	"internal/sections":    2, // the configuration while an agent runs
 	"internal/membership":  4, // who belongs to the cluster
+	"internal/testport":    0, // ports for the processes of our own tests
 	"internal/testworker":  2, // workers for our own tests
 	"internal/testreplica": 3, // a replicated state that a test drives as raft would
 	"internal/assembly":    7, // the dependency graph

@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // reloadable is an agent that listens on a port of its own, and the file that it
@@ -229,12 +230,7 @@ func TestAReloadOfTheAPIEndsItsStreams(t *testing.T) {
 // free is an address that nobody listens on.
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", testport.Ports(t, 1)[0])
 }
 
 func TestReloadsFollowEachOtherAtOnce(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // cluster is agents as an operator runs them: `interrex agent run`, one
@@ -45,7 +45,7 @@ func newCluster(b *testing.B, n int, notify string) *cluster {
 	if err != nil {
 		b.Fatal(err)
 	}
-	ports := freePorts(b, 2*n)
+	ports := testport.Ports(b, 2*n)
 	var join []string
 	for _, port := range ports[n:] {
 		join = append(join, fmt.Sprintf("127.0.0.1:%d", port))
@@ -195,21 +195,6 @@ func dial(b *testing.B, cfg client.Config) *client.Client {
 	}
 	b.Cleanup(func() { cl.Close() })
 	return cl
-}
-
-// freePorts returns ports that are free now.
-func freePorts(b *testing.B, n int) []int {
-	b.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
 
 // eventually waits until check returns no error.

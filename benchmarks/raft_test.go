@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/testport"
 	"github.com/interrex/interrex/raftworker"
 )
 
@@ -123,7 +124,7 @@ func newRawRaft(b *testing.B, n int) *rawRaft {
 	r := &rawRaft{b: b}
 	dir := shortDir(b)
 	setup := peerSetup{}
-	for _, port := range freePorts(b, n) {
+	for _, port := range testport.Ports(b, n) {
 		setup.Addresses = append(setup.Addresses, fmt.Sprintf("127.0.0.1:%d", port))
 	}
 	for i := range n {

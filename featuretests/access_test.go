@@ -13,6 +13,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // TestAFoundedClusterAdmitsOnlyTokens plays what 'agent init' prints: the operator's
@@ -24,7 +25,7 @@ func TestAFoundedClusterAdmitsOnlyTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "n1")
-	ports := freePorts(t, 2)
+	ports := testport.Ports(t, 2)
 	api, cluster := fmt.Sprint("127.0.0.1:", ports[0]), fmt.Sprint("127.0.0.1:", ports[1])
 	if out, err := exec.Command(path, "agent", "init", "--data-dir", dir, "--id", "n1", "--api", api, "--cluster", cluster).CombinedOutput(); err != nil {
 		t.Fatalf("init: %v\n%s", err, out)

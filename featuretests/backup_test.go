@@ -13,6 +13,7 @@ import (
 
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // copiesIn waits until a directory has a copy of each of the agents, and returns their
@@ -124,7 +125,7 @@ func TestTheDrillOfTheDocumentsRestoresACopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commands := strings.ReplaceAll(string(found[1]), "127.0.0.1:7490", fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0]))
+	commands := strings.ReplaceAll(string(found[1]), "127.0.0.1:7490", fmt.Sprintf("127.0.0.1:%d", testport.Ports(t, 1)[0]))
 	cmd := exec.CommandContext(t.Context(), "sh", "-ec", commands)
 	cmd.Dir, cmd.WaitDelay = where, patience
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(path)+":"+os.Getenv("PATH"))

@@ -18,6 +18,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // enrol makes a cluster of n agents with 'agent init' and 'agent join', and waits until
@@ -30,7 +31,7 @@ func enrol(t *testing.T, n int) *fleet {
 	}
 	f := &fleet{t: t, dir: dir}
 	t.Cleanup(f.end)
-	ports := freePorts(t, 2*n)
+	ports := testport.Ports(t, 2*n)
 	for i := range n {
 		id := fmt.Sprint("n", i)
 		data := filepath.Join(dir, id)

@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // founded returns an agent that 'agent init' has made, and that does not run yet.
@@ -29,7 +30,7 @@ func founded(t *testing.T) *fleet {
 	}
 	f := &fleet{t: t, dir: dir}
 	t.Cleanup(f.end)
-	ports := freePorts(t, 2)
+	ports := testport.Ports(t, 2)
 	c := config.Default()
 	c.Agent = config.Agent{ID: "n1", DataDir: filepath.Join(dir, "n1")}
 	c.API.Listen, c.Cluster.Listen = fmt.Sprint("127.0.0.1:", ports[0]), fmt.Sprint("127.0.0.1:", ports[1])
@@ -142,7 +143,7 @@ func TestACertificateHasTheRightsOfTheTokensOfItsName(t *testing.T) {
 // The certificate of an agent that was removed is valid for months.
 func TestAWatchWithAnAgentsCertificateEndsWhenTheAgentIsRemoved(t *testing.T) {
 	f, _ := callersWithCertificates(t)
-	ports, dir := freePorts(t, 2), filepath.Join(f.dir, "n2")
+	ports, dir := testport.Ports(t, 2), filepath.Join(f.dir, "n2")
 	f.mustRun("agent", "join", f.members[0].config.Cluster.Listen, "--token-file", filepath.Join(f.data(0), "join.token"), "--data-dir", dir, "--id", "n2",
 		"--api", fmt.Sprint("127.0.0.1:", ports[0]), "--cluster", fmt.Sprint("127.0.0.1:", ports[1]))
 	by := f.dial(client.Config{TLS: client.TLSFiles{Cert: filepath.Join(dir, "agent.pem"), Key: filepath.Join(dir, "agent.key")}})

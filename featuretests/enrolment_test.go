@@ -19,6 +19,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // declared makes a fleet of n agents that get their certificates by themselves. None of
@@ -35,7 +36,7 @@ func declared(t *testing.T, n int, change func(i int, dir string, c *config.Conf
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports, join := freePorts(t, 2*n), []string{}
+	ports, join := testport.Ports(t, 2*n), []string{}
 	for i := range n {
 		join = append(join, fmt.Sprintf("127.0.0.1:%d", ports[n+i]))
 	}

@@ -3,7 +3,6 @@ package featuretests
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // patience bounds every wait for what should happen soon.
@@ -51,7 +51,7 @@ func newFleet(t *testing.T, n int, change func(i int, c *config.Config)) *fleet 
 	if f.ca, err = certificates.DevCA(); err != nil {
 		t.Fatal(err)
 	}
-	ports := freePorts(t, 2*n)
+	ports := testport.Ports(t, 2*n)
 	var join []string
 	for i := range n {
 		join = append(join, fmt.Sprintf("127.0.0.1:%d", ports[n+i]))
@@ -109,21 +109,6 @@ func (f *fleet) write(m *member) {
 	if err := os.WriteFile(m.file, text, 0o600); err != nil {
 		f.t.Fatal(err)
 	}
-}
-
-// freePorts returns ports that are free now.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
 
 // start starts member i's process.

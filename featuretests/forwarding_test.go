@@ -16,12 +16,13 @@ import (
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/authority"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // addForwarder makes an agent without raft of a fleet that enrol has made, and starts it.
 func (f *fleet) addForwarder(id string, change func(file string) string) int {
 	f.t.Helper()
-	data, ports := filepath.Join(f.dir, id), freePorts(f.t, 1)
+	data, ports := filepath.Join(f.dir, id), testport.Ports(f.t, 1)
 	m := &member{file: filepath.Join(data, "interrex.yaml"), log: filepath.Join(f.dir, id+".log")}
 	m.config.Agent = config.Agent{ID: id, DataDir: data}
 	m.config.API.Listen = fmt.Sprint("127.0.0.1:", ports[0])
@@ -186,7 +187,7 @@ func TestTheRaftProtocolIsClosedToAgentsWithoutRaft(t *testing.T) {
 	text, err := os.ReadFile(file)
 	if err == nil {
 		plain := strings.Replace(string(text), "raft:\n  enabled: false\n", "", 1)
-		plain = strings.Replace(plain, "0.0.0.0:7401", fmt.Sprint("127.0.0.1:", freePorts(t, 1)[0]), 1)
+		plain = strings.Replace(plain, "0.0.0.0:7401", fmt.Sprint("127.0.0.1:", testport.Ports(t, 1)[0]), 1)
 		err = os.WriteFile(file, []byte(plain), 0o600)
 	}
 	if err != nil {

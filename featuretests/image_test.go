@@ -15,6 +15,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // image is what a Dockerfile makes of an empty directory.
@@ -101,7 +102,7 @@ func static(t *testing.T) string {
 func TestAnAgentRunsInTheImage(t *testing.T) {
 	m, root := readImage(t), t.TempDir()
 	m.unpack(t, root)
-	api := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
+	api := fmt.Sprintf("127.0.0.1:%d", testport.Ports(t, 1)[0])
 	cmd := exec.Command(m.command[0], m.command[1:]...)
 	cmd.Dir, cmd.Env = "/", append(slices.Clone(m.env), "INTERREX_API_LISTEN="+api, "INTERREX_CLUSTER_LISTEN=127.0.0.1:0")
 	var log strings.Builder

@@ -14,6 +14,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // joinKills is the number of agents of TestAJoinerThatIsKilledIsInAfterItsLastStart.
@@ -52,7 +53,7 @@ func TestAJoinerThatIsKilledIsInAfterItsLastStart(t *testing.T) {
 func (f *fleet) joiner() (j int) {
 	f.t.Helper()
 	j = len(f.members)
-	id, ports := fmt.Sprint("n", j), freePorts(f.t, 2)
+	id, ports := fmt.Sprint("n", j), testport.Ports(f.t, 2)
 	c := config.Default()
 	c.Agent = config.Agent{ID: id, DataDir: filepath.Join(f.dir, id)}
 	c.API.Listen, c.Cluster.Listen = fmt.Sprint("127.0.0.1:", ports[0]), fmt.Sprint("127.0.0.1:", ports[1])

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // The certificates come from elsewhere: an agent that has one is added, gets a vote in
@@ -59,7 +60,7 @@ func TestMembersAreAddedRemovedAndLeaveWithACAFromElsewhere(t *testing.T) {
 func (f *fleet) admitted(t *testing.T) (i int) {
 	t.Helper()
 	i = len(f.members)
-	ports := freePorts(t, 2)
+	ports := testport.Ports(t, 2)
 	var join []string
 	for _, m := range f.members {
 		join = append(join, m.config.Cluster.Listen)

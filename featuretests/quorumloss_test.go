@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // Two of three agents are lost. The third is recovered, and tokens still increase. The
@@ -78,7 +79,7 @@ func enrolled(t *testing.T, n int) *fleet {
 	}
 	f := &fleet{t: t, dir: dir}
 	t.Cleanup(f.end)
-	ports := freePorts(t, 2*n)
+	ports := testport.Ports(t, 2*n)
 	for i := range n {
 		c := config.Default()
 		c.Agent = config.Agent{ID: fmt.Sprintf("n%d", i+1), DataDir: filepath.Join(dir, fmt.Sprintf("n%d", i+1))}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // The disk of an agent is lost. It returns under its name, with a token that was made
@@ -94,7 +95,7 @@ func (f *fleet) joining(i int, dir string, flags ...string) *exec.Cmd {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	ports := freePorts(f.t, 2)
+	ports := testport.Ports(f.t, 2)
 	return exec.Command(path, "agent", "join", f.firstAddress(), "--token-file", token, "--data-dir", dir, "--id", f.id(i),
 		"--api", fmt.Sprint("127.0.0.1:", ports[0]), "--cluster", fmt.Sprint("127.0.0.1:", ports[1]))
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // transcript is what a process prints, readable while it runs.
@@ -83,7 +84,7 @@ func (w *watching) ends(code int) {
 
 func TestAWatchSaysWhatItWaitsForAndEndsAtAnotherCluster(t *testing.T) {
 	t.Parallel()
-	port, err := freePorts()
+	port, err := testport.Free(devPorts...)
 	if err != nil {
 		t.Fatal(err)
 	}

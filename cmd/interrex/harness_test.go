@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // patience bounds every wait of these tests.
@@ -66,7 +67,7 @@ func TestScripts(t *testing.T) {
 			hooks := httptest.NewServer(http.HandlerFunc(answerHook))
 			env.Defer(hooks.Close)
 			env.Setenv("HOOK", hooks.URL)
-			port, err := freePorts()
+			port, err := testport.Free(devPorts...)
 			env.Setenv("API", "127.0.0.1:"+strconv.Itoa(port))
 			env.Setenv("API2", "127.0.0.1:"+strconv.Itoa(port+portStep))
 			return err
@@ -80,33 +81,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// freePorts returns a port that is free together with those that dev would take
-// for three agents.
-func freePorts() (int, error) {
-	var err error
-	for range 100 {
-		var first net.Listener
-		if first, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return 0, err
-		}
-		port := first.Addr().(*net.TCPAddr).Port
-		open := []net.Listener{first}
-		for _, more := range []int{1, portStep, portStep + 1, 2 * portStep, 2*portStep + 1} {
-			var l net.Listener
-			if l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+more)); err != nil {
-				break
-			}
-			open = append(open, l)
-		}
-		for _, l := range open {
-			_ = l.Close()
-		}
-		if err == nil {
-			return port, nil
-		}
-	}
-	return 0, err
-}
+// devPorts are the ports, from its first, that dev takes for three agents.
+var devPorts = []int{1, portStep, portStep + 1, 2 * portStep, 2*portStep + 1}
 
 // program is a call of the command line as a real process, without what the
 // test's own environment says about agents.

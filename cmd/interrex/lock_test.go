@@ -17,6 +17,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/internal/testport"
 )
 
 // bench is an agent in a process of its own, and a client beside the locks.
@@ -30,7 +31,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	t.Parallel()
-	port, err := freePorts()
+	port, err := testport.Free(devPorts...)
 	if err != nil {
 		t.Fatal(err)
 	}

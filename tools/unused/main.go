@@ -24,7 +24,7 @@ const module = "github.com/interrex/interrex"
 const api = "testdata/api"
 
 // ofTests finds what is said of the rooms that only our own tests use.
-var ofTests = regexp.MustCompile(`(?m)^internal/test(table|worker)/.*\n`)
+var ofTests = regexp.MustCompile(`(?m)^internal/test(port|table|worker)/.*\n`)
 
 func main() {
 	if len(os.Args) != 2 {
