@@ -33,6 +33,7 @@ type member struct {
 	config config.Config
 	file   string
 	log    string
+	binary func() (string, error) // nil: the one of all members
 
 	cmd  *exec.Cmd
 	gone chan struct{} // closed when the process has ended
@@ -114,11 +115,14 @@ func (f *fleet) write(m *member) {
 // start starts member i's process.
 func (f *fleet) start(i int) {
 	f.t.Helper()
-	path, err := binary()
+	m, build := f.members[i], binary
+	if m.binary != nil {
+		build = m.binary
+	}
+	path, err := build()
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	m := f.members[i]
 	log, err := os.OpenFile(m.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		f.t.Fatal(err)

@@ -129,6 +129,15 @@ type Grouper interface {
 	CheckGroup(now Time, all []Command) error
 }
 
+// Knower is an optional interface of a table whose commands are numbered. Knows reports
+// whether this build has the command that data encodes, whatever its fields. An agent
+// halts at an entry with a command that it does not have, as after the return to an
+// earlier build: to refuse the command would be to diverge from the agents that apply
+// it. It depends on data only. Without it such a command is refused.
+type Knower interface {
+	Knows(data []byte) bool
+}
+
 // Waitable is implemented by a table whose operations may wait for one another,
 // such as a claim for a key that another holds. Its answers are the leader's
 // guesses while it builds an entry; only Apply decides. Its methods take the

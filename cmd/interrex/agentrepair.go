@@ -25,8 +25,10 @@ func newRepair(a *app) *cobra.Command {
 		Use:   "repair",
 		Short: "Examine a damaged data directory, and repair it",
 		Long: `Shows what can be verified in the data directory of a stopped agent: its log,
-snapshots, term and vote, what is damaged, and what --apply would do. Without
---apply nothing is changed.
+snapshots, term and vote, what is damaged, whether this binary can read all of it,
+and what --apply would do. Without --apply nothing is changed. Before you go back to
+an earlier interrex, run this with that one: "needs a later build" means that an agent
+cannot go back with this directory.
 
 --apply moves damaged files to raft/damaged, and keeps the rest. Term, vote and
 floor stay: the agent does not forget what it has promised. If something is
@@ -50,7 +52,7 @@ The exit code is 0 for every verdict; scripts read the verdict from -o name. It 
 			if apply {
 				return a.repair(dir)
 			}
-			e, err := datadir.Examine(dir)
+			e, err := examined(dir)
 			if err != nil {
 				return err
 			}
@@ -62,11 +64,23 @@ The exit code is 0 for every verdict; scripts read the verdict from -o name. It 
 	return c
 }
 
-// repair says what it is about to do, does it, and shows the result.
-func (a *app) repair(dir string) error {
+// examined examines a directory, and whether this binary can read it.
+func examined(dir string) (*datadir.Examination, error) {
 	e, err := datadir.Examine(dir)
 	if err != nil {
+		return nil, err
+	}
+	return e, e.Read(dir, assembly.OwnTables)
+}
+
+// repair says what it is about to do, does it, and shows the result.
+func (a *app) repair(dir string) error {
+	e, err := examined(dir)
+	if err != nil {
 		return err
+	}
+	if e.Later != nil {
+		return fmt.Errorf("cannot repair %s: %s", dir, planned(e))
 	}
 	for _, note := range e.Notes {
 		a.say("%s", note)
@@ -106,6 +120,8 @@ func planned(e *datadir.Examination) string {
 	switch e.Verdict {
 	case datadir.Wiped:
 		return "nothing can be repaired: this agent no longer knows what it has promised (its term, vote and floor), so the disk counts as wiped: " + withWipedDisk(e)
+	case datadir.Later:
+		return fmt.Sprintf("nothing: %v: run the interrex that wrote it, or a later one", e.Later)
 	case datadir.Lost:
 		return fmt.Sprintf("a recovery; keep a copy of the directory first: this agent is the only voter, and no other agent has what is missing. The cluster continues from %s in a new epoch; the operations that were acknowledged after that, in the entries %s, are lost. The revision is raised, so that tokens still increase; all leases end; and nothing is granted for the longest known ttl, at least 30s", proved(e.End), missing(e))
 	case datadir.Waits:
@@ -172,6 +188,7 @@ type repairDocument struct {
 	Copied    bool              `json:"copied"`
 	Damage    []string          `json:"damage"`
 	Forgotten string            `json:"forgotten"`
+	Later     string            `json:"later"`
 	Verdict   string            `json:"verdict"`
 	Would     string            `json:"apply"`
 	Recovered *recoveryDocument `json:"recovered"`
@@ -198,6 +215,9 @@ func (a *app) printExamination(dir string, e *datadir.Examination, r *datadir.Re
 	}
 	if e.Forgotten != nil {
 		d.Forgotten = e.Forgotten.Error()
+	}
+	if e.Later != nil {
+		d.Later = e.Later.Error()
 	}
 	if r != nil {
 		d.Recovered = &recoveryDocument{number(r.Epoch.Number), number(uint64(r.Loss.From)), number(uint64(r.Loss.To))}
@@ -242,6 +262,9 @@ func (d *repairDocument) table(e *datadir.Examination, done string) (t table) {
 	}
 	if d.Forgotten != "" {
 		row("lost", "%s", d.Forgotten)
+	}
+	if d.Later != "" {
+		row("later", "%s", d.Later)
 	}
 	if d.Copied {
 		row("place", "the directory was copied or moved, and may be an older copy%s", trustedAgain(d.Alone))

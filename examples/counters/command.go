@@ -46,6 +46,9 @@ func (t *table) Decode(data []byte) (state.Command, error) {
 	return c, c.Validate()
 }
 
+// Knows is part of state.Knower: an agent halts at a command of a later release.
+func (t *table) Knows(data []byte) bool { return len(data) > 0 && operations[data[0]] != nil }
+
 // Check returns why a command that Decode returned cannot be applied at now.
 func (t *table) Check(now state.Time, c state.Command) error {
 	k := c.About().Key

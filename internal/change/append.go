@@ -118,7 +118,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 	if len(data) == 0 {
 		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode change command: it is empty")
 	}
-	if data[0] != opAppend {
+	if !t.Knows(data) {
 		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode change command: unknown operation %d", data[0])
 	}
 	d := codec.NewDecoder(string(data[1:]))
@@ -129,6 +129,9 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 	c := &Append{u.Data, u.Tags}
 	return c, c.Validate()
 }
+
+// Knows implements state.Knower.
+func (t *Table) Knows(data []byte) bool { return len(data) > 0 && data[0] == opAppend }
 
 // Check is part of state.Table: a command that Decode returned can always be applied.
 func (t *Table) Check(_ state.Time, c state.Command) error {

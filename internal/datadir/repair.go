@@ -34,6 +34,8 @@ const (
 	// Lost: entries are missing that no other agent has: a recovery continues
 	// without them.
 	Lost Verdict = "needs a recovery"
+	// Later: a later build wrote it, and this one cannot read all of it.
+	Later Verdict = "needs a later build"
 	// Wiped: the vote or the floor is lost, and cannot be repaired.
 	Wiped Verdict = "counts as wiped"
 )
@@ -44,6 +46,7 @@ type Examination struct {
 	raftdir.Found
 	Alone bool // this agent is the only voter
 	Verdict
+	Later error // what this build cannot read; nil: nothing, or Read was not called
 }
 
 // Examine examines a data directory without changing it. The agent must not be

@@ -81,18 +81,33 @@ func (s *State) known(e *Entry) error {
 		op := &e.Operations[i]
 		if len(op.Group) > 0 {
 			for j := range op.Group {
-				if s.tables.find(op.Group[j].Table) == nil {
-					return fmt.Errorf("operation %d: unknown table %d in a group", i, op.Group[j].Table)
+				if err := s.tables.has(op.Group[j].Table, op.Group[j].Data); err != nil {
+					return fmt.Errorf("operation %d: %w in a group", i, err)
 				}
 			}
 			continue
 		}
-		if op.Table == SystemTable && !knownSystemCommand(op.Data) {
-			return fmt.Errorf("operation %d: unknown command of the state itself", i)
+		if op.Table == SystemTable {
+			if !knownSystemCommand(op.Data) {
+				return fmt.Errorf("operation %d: unknown command of the state itself", i)
+			}
+			continue
 		}
-		if op.Table != SystemTable && s.tables.find(op.Table) == nil {
-			return fmt.Errorf("operation %d: unknown table %d", i, op.Table)
+		if err := s.tables.has(op.Table, op.Data); err != nil {
+			return fmt.Errorf("operation %d: %w", i, err)
 		}
+	}
+	return nil
+}
+
+// has returns an error for a table, or a command of it, that this build does not have.
+func (ts tableSet) has(id state.TableID, data []byte) error {
+	t := ts.find(id)
+	if t == nil {
+		return fmt.Errorf("unknown table %d", id)
+	}
+	if k, is := t.(state.Knower); is && !k.Knows(data) {
+		return fmt.Errorf("unknown command of the table %q", t.Name())
 	}
 	return nil
 }

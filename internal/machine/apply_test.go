@@ -169,6 +169,34 @@ func TestAReplicaHaltsRatherThanDrifts(t *testing.T) {
 	}
 }
 
+// numbered is a register whose commands are numbered, as those of the tables of interrex
+// itself: this build has 1 and 2.
+type numbered struct{ *testtable.Register }
+
+func (numbered) Knows(data []byte) bool { return len(data) > 0 && data[0] <= 2 }
+
+// A command that only a later build of a table has is not refused, which would be to
+// diverge: the agents of that build apply it.
+func TestAReplicaHaltsAtACommandOfALaterTable(t *testing.T) {
+	later := state.Operation{Table: testtable.RegisterTable, Data: []byte{3, 'a'}}
+	for where, op := range map[string]state.Operation{
+		"alone":      later,
+		"in a group": {Group: []state.Part{{Table: later.Table, Data: later.Data}}},
+	} {
+		t.Run(where, func(t *testing.T) {
+			r := testreplica.New(t, func() []state.Table { return []state.Table{numbered{testtable.NewRegister()}} })
+			r.Do(1, set("a", "kept"))
+			r.Do(2, set("a", "drift"), op)
+			if err := r.State.Halted(); err == nil || !strings.Contains(err.Error(), `operation 1: unknown command of the table "register-256"`) || !strings.Contains(err.Error(), "run a build that can apply it") {
+				t.Fatalf("halted: %v", err)
+			}
+			if r.State.Revision() != 1 {
+				t.Errorf("a part of the entry was applied, up to revision %d", r.State.Revision())
+			}
+		})
+	}
+}
+
 // critical counts what a state logs, and keeps the last.
 type critical struct {
 	silent.Logger

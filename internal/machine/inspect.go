@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/snapfile"
@@ -83,6 +84,27 @@ func inspectSystem(tables tableSet, h snapfile.Header, sec snapfile.Section, con
 		return err
 	}
 	return sys.belongsTo(h)
+}
+
+// Readable returns why this build cannot apply an entry: its version, or a command or a
+// table in it, is of a later one. What belongs to an embedder's tables that are not here
+// is passed over.
+func (s *State) Readable(b []byte) error {
+	var e Entry
+	if err := e.Decode(b); err != nil {
+		return err
+	}
+	foreigner := func(id state.TableID) bool { return foreign(id) && s.tables.find(id) == nil }
+	var own []state.Operation
+	for _, o := range e.Operations {
+		group := slices.DeleteFunc(o.Group, func(p state.Part) bool { return foreigner(p.Table) })
+		if len(o.Group) == 0 && !foreigner(o.Table) || len(group) > 0 {
+			o.Group = group
+			own = append(own, o)
+		}
+	}
+	e.Operations = own
+	return s.known(&e)
 }
 
 // foreign reports whether a table belongs to an embedder.

@@ -85,6 +85,13 @@ func (s *snapshots) newest() (at raftlog.Position, damaged []string, err error) 
 	return s.position(), damaged, nil
 }
 
+// List returns the newest snapshot only. raft would start from an older one if it cannot
+// restore the newest, also where the log does not go back that far.
+func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
+	all, err := s.SnapshotStore.List()
+	return all[:min(1, len(all))], err
+}
+
 // Create begins a snapshot, of raft's own or of the leader's.
 func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, members raft.Configuration, membersIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
 	var under raft.SnapshotSink

@@ -435,6 +435,17 @@ func setAside(f disk.Files, dir string, names ...string) (to string, err error) 
 // Members sets members to the newest configuration in the entries behind the
 // snapshot, if there is one.
 func (c *Check) Members(members *raft.Configuration) error {
+	return c.Each(func(log *raft.Log) error {
+		if log.Type == raft.LogConfiguration {
+			*members = raft.DecodeConfiguration(log.Data)
+		}
+		return nil
+	})
+}
+
+// Each calls visit for each entry behind the snapshot, in order, until it returns an
+// error. It may keep the entry.
+func (c *Check) Each(visit func(*raft.Log) error) error {
 	for _, p := range c.pieces {
 		if len(p.kept) == 0 {
 			continue
@@ -447,18 +458,27 @@ func (c *Check) Members(members *raft.Configuration) error {
 			if e.index <= c.Snapshot.Index {
 				continue
 			}
-			data, ok := Unseal(e.index, b[e.at+frameHeader:e.at+frameHeader+e.length])
-			if !ok {
-				return fmt.Errorf("cannot read log entry %d: %w", e.index, disk.ErrDamaged)
+			log, err := e.entry(b)
+			if err == nil {
+				err = visit(log)
 			}
-			var log raft.Log
-			if err := new(wal.BinaryCodec).Decode(data, &log); err != nil {
-				return fmt.Errorf("cannot read log entry %d: %w", e.index, err)
-			}
-			if log.Type == raft.LogConfiguration {
-				*members = raft.DecodeConfiguration(log.Data)
+			if err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// entry decodes an entry of a segment.
+func (e found) entry(segment []byte) (*raft.Log, error) {
+	data, ok := Unseal(e.index, segment[e.at+frameHeader:e.at+frameHeader+e.length])
+	if !ok {
+		return nil, fmt.Errorf("cannot read log entry %d: %w", e.index, disk.ErrDamaged)
+	}
+	log := new(raft.Log)
+	if err := new(wal.BinaryCodec).Decode(data, log); err != nil {
+		return nil, fmt.Errorf("cannot read log entry %d: %w", e.index, err)
+	}
+	return log, nil
 }

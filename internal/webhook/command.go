@@ -38,7 +38,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode webhook command: it is empty")
 	}
 	op := data[0]
-	if int(op) >= len(operations) || operations[op] == nil {
+	if !t.Knows(data) {
 		return nil, interrex.Errorf(interrex.ErrInvalid, "cannot decode webhook command: unknown operation %d", op)
 	}
 	c, d := operations[op](), newDecoder(string(data[1:])) // a copy: hooks are stored
@@ -49,6 +49,11 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// Knows implements state.Knower.
+func (t *Table) Knows(data []byte) bool {
+	return len(data) > 0 && int(data[0]) < len(operations) && operations[data[0]] != nil
 }
 
 // Check returns why a command that Decode returned cannot be applied.
