@@ -83,6 +83,7 @@ var floors = map[string]int{
 	"internal/rotation":       3, // how the cluster's CA is replaced
 	"internal/renewal":        3, // how an agent renews its certificate
 	"internal/joining":        3, // the exchange with which an agent joins a cluster
+	"internal/compare":        3, // the comparison of replicas
 	"internal/backup":         3, // the copies that an agent makes by itself
 	"internal/enrolment":      5, // the directory of an agent that founds a cluster or joins one
 	"internal/hookcaller":     3, // the calls of webhooks

@@ -43,8 +43,11 @@ type Status struct {
 	// leader itself.
 	LastContact time.Duration
 	// Members are those that raft goes by now.
-	Members    []Member
-	Quorum     string // in words: what may still fail
+	Members []Member
+	Quorum  string // in words: what may still fail
+	// Comparison is the newest comparison of the members' states that this agent has
+	// taken part in since it was started; nil: there was none.
+	Comparison *Comparison
 	Alarms     []Alarm
 	Uptime     time.Duration
 	APIAddress string
@@ -62,6 +65,36 @@ type LogStatus struct {
 	LastTerm     uint64
 	CommitIndex  uint64 // up to which this agent knows entries to be committed
 	AppliedIndex uint64 // up to which its state has them
+}
+
+// Comparison is a comparison of the members' states as they were after one entry of the
+// log, as one agent knows it.
+type Comparison struct {
+	LogIndex, Term uint64 // of the entry
+	At             time.Time
+	// Complete reports whether no agent's hashes are waited for any more.
+	Complete bool
+	Reports  map[string][]StateSection // the sections of the state, by agent
+	Missing  []string                  // IDs of members without a report
+	// Differences say in words which sections differ between which agents, and which of
+	// them are wrong; none: the reports agree.
+	Differences []string
+	// Kept is where this agent keeps its files from before it was filled anew; empty: it
+	// was not.
+	Kept string
+}
+
+// Agreed reports whether two agents or more have compared their states, and none differs.
+func (c *Comparison) Agreed() bool {
+	return c != nil && c.Complete && len(c.Reports) > 1 && len(c.Differences) == 0
+}
+
+// StateSection is the SHA-256 of one section of an agent's state, in hexadecimal. Those
+// of two agents are comparable if their versions are equal.
+type StateSection struct {
+	Name    string
+	Version uint16
+	Hash    string
 }
 
 // Member is one member of the cluster, as this agent sees it.

@@ -34,6 +34,7 @@ type Config struct {
 	API      config.API
 	Cluster  config.Cluster
 	Raft     config.Raft
+	Compare  config.Compare
 	Features config.Features
 	Backstop config.Backstop
 	Notify   config.Notify
@@ -100,7 +101,7 @@ type Config struct {
 // FromFile makes a Config of what an operator has set.
 func FromFile(c config.Config) Config {
 	return Config{
-		ID: c.Agent.ID, DataDir: c.Agent.DataDir, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
+		ID: c.Agent.ID, DataDir: c.Agent.DataDir, API: c.API, Cluster: c.Cluster, Raft: c.Raft, Compare: c.Compare,
 		Features: c.Features, Backstop: c.Backstop, Notify: c.Notify, Backup: c.Backup, Logging: c.Logging,
 	}
 }
@@ -108,7 +109,7 @@ func FromFile(c config.Config) Config {
 // assembled returns the configuration for the workers.
 func (c Config) assembled() assembly.AgentConfig {
 	a := assembly.AgentConfig{
-		ID: c.ID, DataDir: c.DataDir, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
+		ID: c.ID, DataDir: c.DataDir, API: c.API, Cluster: c.Cluster, Raft: c.Raft, Compare: c.Compare,
 		Features: c.Features, Backstop: c.Backstop, Notify: c.Notify, Backup: c.Backup, Logging: c.Logging,
 		Logger: c.Logger, Clock: c.Clock, Registry: c.Registry, Collectors: c.Collectors,
 		TLS: c.TLS, Dialer: c.Dialer, Listen: c.Listen, HoldClock: c.HoldClock,

@@ -19,7 +19,7 @@ func TestWhatAnOperatorSetsReachesTheAgentWhole(t *testing.T) {
 	fill(reflect.ValueOf(&c).Elem())
 	a := FromFile(c).assembled()
 	got := config.Config{
-		Agent: config.Agent{ID: a.ID, DataDir: a.DataDir}, API: a.API, Cluster: a.Cluster, Raft: a.Raft,
+		Agent: config.Agent{ID: a.ID, DataDir: a.DataDir}, API: a.API, Cluster: a.Cluster, Raft: a.Raft, Compare: a.Compare,
 		Features: a.Features, Backstop: a.Backstop, Notify: a.Notify, Backup: a.Backup, Logging: a.Logging,
 	}
 	if !reflect.DeepEqual(got, c) {

@@ -79,7 +79,7 @@ func runRaftPeer(in io.Reader, out io.Writer) error {
 
 func newRaftPeer(s peerSetup) (*raft.Raft, error) {
 	id := raft.ServerID(fmt.Sprint(s.ID))
-	log, err := raftworker.NewLogStore(filepath.Join(s.Dir, "raft"), raftworker.SyncAfterWrite)
+	log, err := raftworker.NewLogStore(filepath.Join(s.Dir, "raft"), false)
 	if err != nil {
 		return nil, err
 	}

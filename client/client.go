@@ -40,7 +40,7 @@ func Dial(_ context.Context, c Config) (*Client, error) {
 		return nil, err
 	}
 	if c.Timeout == 0 {
-		c.Timeout = DefaultTimeout
+		c.Timeout = defaultTimeout
 	}
 	if c.Logger == nil {
 		c.Logger = silent.Logger{}

@@ -9,8 +9,8 @@ import (
 	"github.com/interrex/interrex/internal/validation"
 )
 
-// DefaultTimeout bounds a call with all its retries.
-const DefaultTimeout = 30 * time.Second
+// defaultTimeout bounds a call with all its retries.
+const defaultTimeout = 30 * time.Second
 
 // Config configures a Client.
 type Config struct {
@@ -25,7 +25,7 @@ type Config struct {
 	// and Token is the token itself. At most one is given. A socket needs none.
 	TokenFile, Token string
 	// Timeout bounds a call with all its retries, and a Hold that does not wait,
-	// unless its context ends first; 0: DefaultTimeout. A claim that waits is
+	// unless its context ends first; 0: 30 s. A claim that waits is
 	// bounded by its wait.
 	Timeout time.Duration
 	// OneShot is for programs that make one or two requests and exit: their request

@@ -9,6 +9,7 @@ type Config struct {
 	API      API      `yaml:"api"`
 	Cluster  Cluster  `yaml:"cluster"`
 	Raft     Raft     `yaml:"raft"`
+	Compare  Compare  `yaml:"compare"`
 	Features Features `yaml:"features"`
 	Backstop Backstop `yaml:"backstop"`
 	Notify   Notify   `yaml:"notify"`
@@ -128,6 +129,19 @@ type Raft struct {
 	NonSyncedWritesToRaftLog bool `yaml:"non-synced-writes-to-raft-log"`
 }
 
+// Compare is how often the members compare their states, as the agent that leads has it.
+type Compare struct {
+	// Enabled is on by default. Off: this agent begins no comparison, and takes part in
+	// those that others begin.
+	Enabled Switch `yaml:"enabled"`
+	// Every is the time after which states are compared, if anything was written: 1 s to
+	// 24 h. 0: 10 min.
+	Every time.Duration `yaml:"every"`
+	// Revisions is after how many revisions they are compared, if that is earlier. 0:
+	// 1 000 000.
+	Revisions uint64 `yaml:"revisions"`
+}
+
 // Features switches parts of the agent on and off; all but the backstop are on by
 // default. A table stays in the replicated state when its feature is off; its API and
 // workers do not run.
@@ -219,6 +233,7 @@ func Default() Config {
 			SnapshotInterval:  2 * time.Minute,
 			SnapshotThreshold: 8192,
 		},
+		Compare:  Compare{Enabled: On, Every: 10 * time.Minute, Revisions: 1_000_000},
 		Features: Features{Leases: On, Resources: On, Changes: On, Webhooks: On, Backstop: Off},
 		Notify:   Notify{LeaseHolders: notifySQLite},
 		Backup:   Backup{Every: 24 * time.Hour, Keep: 7},
@@ -248,6 +263,15 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Raft.SnapshotThreshold == 0 {
 		c.Raft.SnapshotThreshold = d.Raft.SnapshotThreshold
+	}
+	if c.Compare.Enabled == unset {
+		c.Compare.Enabled = On
+	}
+	if c.Compare.Every == 0 {
+		c.Compare.Every = d.Compare.Every
+	}
+	if c.Compare.Revisions == 0 {
+		c.Compare.Revisions = d.Compare.Revisions
 	}
 	if c.Features.Leases == unset {
 		c.Features.Leases = On

@@ -58,6 +58,8 @@ func TestFlagStandsAboveEnvironmentAboveFileAboveDefault(t *testing.T) {
 
 func TestWrongValuesAreNamed(t *testing.T) {
 	for _, test := range []struct{ yaml, want string }{
+		{"compare: {every: 100ms}", "compare.every: 1s to 24h are allowed, not 100ms: to compare nothing, set compare.enabled to false"},
+		{"compare: {every: 25h}", "compare.every: 1s to 24h are allowed, not 25h0m0s"},
 		{"raft: {heartbeet-timeout: 1s}", "line 1: there is no key raft.heartbeet-timeout: did you mean raft.heartbeat-timeout?"},
 		{"data-dir: /x", "did you mean agent.data-dir?"},
 		{"clutser: {}", "did you mean cluster?"},

@@ -22,7 +22,7 @@ const (
 // Validate returns an error with one line for each invalid value, with what is
 // allowed.
 func (c Config) Validate() error {
-	return errors.Join(c.Agent.validate(), c.API.validate(c.Cluster.Enrols()), c.Cluster.validate(), c.validateEnrolment(), c.validateForwarding(), c.Raft.validate(), c.Backstop.validate(), c.Backup.validate(), c.Logging.validate())
+	return errors.Join(c.Agent.validate(), c.API.validate(c.Cluster.Enrols()), c.Cluster.validate(), c.validateEnrolment(), c.validateForwarding(), c.Raft.validate(), c.Compare.validate(), c.Backstop.validate(), c.Backup.validate(), c.Logging.validate())
 }
 
 func (a Agent) validate() error {
@@ -168,6 +168,13 @@ func (r Raft) validate() error {
 		all = append(all, fmt.Errorf("raft.snapshot-retention: 1 to 100 are allowed, not %d", r.SnapshotRetention))
 	}
 	return errors.Join(all...)
+}
+
+func (c Compare) validate() error {
+	if c.Every != 0 && (c.Every < time.Second || c.Every > 24*time.Hour) {
+		return fmt.Errorf("compare.every: 1s to 24h are allowed, not %s: to compare nothing, set compare.enabled to false", c.Every)
+	}
+	return nil
 }
 
 func (b Backstop) validate() error {

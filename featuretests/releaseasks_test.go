@@ -78,6 +78,7 @@ func releaseRequests() []kept {
 		ask("State/ReadIndex", `{}`),
 		ask("State/ListRequests", `{}`),
 		ask("State/DropRequests", `{"caller":"nobody"}`),
+		ask("State/Compare", `{}`),
 		ask("State/Retire", `{"name":"<name>","mark":"2"}`),
 		ask("State/Propose", `{"table":300,"data":"AQ=="}`),
 		ask("State/Group", `{"operations":[{"@type":"type.googleapis.com/interrex.v1.ClaimRequest","key":"jobs/d","holder":"dan","ttl":"86400s"},{"@type":"type.googleapis.com/interrex.v1.PinRequest","key":"jobs/b","owner":"dba"}]}`),

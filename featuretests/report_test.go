@@ -22,6 +22,7 @@ func TestReportIsTrueAndLive(t *testing.T) {
 	f := newFleet(t, 1, func(_ int, c *config.Config) {
 		c.Notify.LeaseHolders = "sqlite"
 		c.Features.Backstop, c.Backstop.Members = config.On, []string{"n1"}
+		c.Backup.To = t.TempDir()
 	})
 	all, err := agent.NewWorkers(agent.Config{}, "")
 	if err != nil {

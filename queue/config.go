@@ -14,18 +14,13 @@ const Capacity = 65536
 // laneBytes is the maximum size of a lane's operations together.
 const laneBytes = 64 << 20
 
-// The timeouts after which an operation without a deadline is answered with
-// ErrDeadlineExceeded.
-const (
-	EnqueueTimeout = 3 * time.Second
-	ExtendTimeout  = 5 * time.Second // of an Extend
-)
-
-func timeout(extend bool) time.Duration {
+// Timeout returns after how long an operation without a deadline is answered with
+// ErrDeadlineExceeded: 5 s if it is an extend, else 3 s.
+func Timeout(extend bool) time.Duration {
 	if extend {
-		return ExtendTimeout
+		return 5 * time.Second
 	}
-	return EnqueueTimeout
+	return 3 * time.Second
 }
 
 // Config is the configuration of a Queue.

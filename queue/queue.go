@@ -75,7 +75,7 @@ func (q *Queue) Enqueue(ctx context.Context, ops ...*Operation) {
 	q.mu.Lock()
 	for _, op := range ops {
 		if op.Deadline.IsZero() {
-			op.Deadline = now.Add(timeout(op.Extend))
+			op.Deadline = now.Add(Timeout(op.Extend))
 		}
 		if err := q.unfit(ctx, op, now); err != nil {
 			refused = append(refused, failure{op, err})

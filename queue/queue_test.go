@@ -392,7 +392,7 @@ func TestHeldBackCallerIsAnsweredAtItsDeadlineOrEnd(t *testing.T) {
 		if err := a.err(t, "late"); !queue.IsDeadlineExceeded(err) {
 			t.Fatal(err)
 		}
-		if d := time.Since(start); d < queue.EnqueueTimeout || d > queue.EnqueueTimeout+20*time.Millisecond {
+		if d := time.Since(start); d < queue.Timeout(false) || d > queue.Timeout(false)+20*time.Millisecond {
 			t.Fatalf("held back for %v", d)
 		}
 	})

@@ -76,8 +76,9 @@ type Config struct {
 	// StorageDir is the directory of log, vote and snapshots. Only the worker
 	// may use it.
 	StorageDir string
-	// NonSyncedWritesToRaftLog omits fsync, with a warning: see
-	// NoSyncAfterWrite.
+	// NonSyncedWritesToRaftLog omits fsync, with a warning. A crash of the machine (not
+	// of the process) may then lose entries that were acknowledged: a cluster may
+	// forget a lease that it has granted, or grant a token twice.
 	NonSyncedWritesToRaftLog bool
 	// LocalID is the agent's ID, which is also its address in raft.
 	LocalID raft.ServerID

@@ -72,7 +72,7 @@ func TestManifoldConfigNamesTheFirstFieldThatIsMissing(t *testing.T) {
 	a := newAgent(t, "a")
 	good := ManifoldConfig{
 		ClockName: "clock", TransportName: "transport", StateName: "state", QueueName: "queue",
-		Raft: a.cfg, NewWorker: NewWorkerShim, Logger: a.log,
+		Raft: a.cfg, Logger: a.log,
 	}
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
@@ -86,7 +86,6 @@ func TestManifoldConfigNamesTheFirstFieldThatIsMissing(t *testing.T) {
 		{"empty StateName not valid", func(c *ManifoldConfig) { c.StateName = "" }},
 		{"empty QueueName not valid", func(c *ManifoldConfig) { c.QueueName = "" }},
 		{"nil Logger not valid", func(c *ManifoldConfig) { c.Logger = nil }},
-		{"nil NewWorker not valid", func(c *ManifoldConfig) { c.NewWorker = nil }},
 		{"nil NewApplier not valid", func(c *ManifoldConfig) { c.Raft.NewApplier = nil }},
 	} {
 		cfg := good

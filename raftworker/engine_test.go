@@ -71,7 +71,7 @@ func engineWith(t *testing.T, a *agent, newWorker func(Config) (worker.Worker, e
 		"queue":     giving(func(out any) { *out.(**queue.Queue) = a.cfg.Queue }),
 		"raft": Manifold(ManifoldConfig{
 			ClockName: "clock", TransportName: "transport", StateName: "state", QueueName: "queue",
-			Raft: a.cfg, NewWorker: newWorker, Logger: a.log,
+			Raft: a.cfg, Logger: a.log,
 		}),
 	} {
 		if err := engine.Install(name, manifold); err != nil {
@@ -124,7 +124,7 @@ func TestABringUpThatFailsIsTriedAgain(t *testing.T) {
 	}
 	failed := make(chan error, 100)
 	engineWith(t, a, func(cfg Config) (worker.Worker, error) {
-		w, err := NewWorkerShim(cfg)
+		w, err := newWorker(cfg)
 		failed <- err
 		return w, err
 	})
@@ -139,7 +139,7 @@ func TestABringUpThatFailsIsTriedAgain(t *testing.T) {
 
 func TestTheEnginesReportShowsRaft(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	engine := engineWith(t, a, NewWorkerShim)
+	engine := engineWith(t, a, newWorker)
 	a.leads()
 	a.until("report", func() bool {
 		manifolds := engine.Report()["manifolds"].(map[string]any)

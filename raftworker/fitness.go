@@ -19,6 +19,16 @@ func (w *Worker) Quarantine() error {
 	return w.life.rules.Quarantined()
 }
 
+// Condemn ends the use of this agent's log and snapshots, because the state that comes
+// of them is wrong: from now on it serves no reads, does not vote and does not lead. Its
+// next life begins without them, and has them sent by the leader; they are in kept.
+func (w *Worker) Condemn(why string) (kept string, err error) {
+	if err := w.endError(); err != nil {
+		return "", err
+	}
+	return w.life.dir.Condemn(why)
+}
+
 // onlyVoter returns an error if this agent is the only voter and must not lead:
 // raft would elect it.
 func (l *life) onlyVoter() error {

@@ -27,7 +27,7 @@ type ManifoldConfig struct {
 	// Raft is the template of the worker's Config: everything but State, Clock,
 	// Transport and Queue, which come from the inputs.
 	Raft Config
-	// NewWorker is NewWorkerShim, except in tests.
+	// NewWorker makes the worker. nil: NewWorker of this package.
 	NewWorker func(Config) (worker.Worker, error)
 
 	Logger               Logger
@@ -47,16 +47,14 @@ func (c ManifoldConfig) Validate() error {
 		return errors.New("empty QueueName not valid")
 	case c.Logger == nil:
 		return errors.New("nil Logger not valid")
-	case c.NewWorker == nil:
-		return errors.New("nil NewWorker not valid")
 	case c.Raft.NewApplier == nil:
 		return errors.New("nil NewApplier not valid")
 	}
 	return nil
 }
 
-// NewWorkerShim is NewWorker with the signature of ManifoldConfig.NewWorker.
-func NewWorkerShim(cfg Config) (worker.Worker, error) {
+// newWorker is NewWorker with the signature of ManifoldConfig.NewWorker.
+func newWorker(cfg Config) (worker.Worker, error) {
 	w, err := NewWorker(cfg)
 	if err != nil {
 		return nil, err
@@ -98,6 +96,9 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 	}
 	cfg.Clock, cfg.State, cfg.Queue = now, st, ops
 	cfg.Transport = transportOf(trans, c.Logger)
+	if c.NewWorker == nil {
+		return newWorker(cfg)
+	}
 	return c.NewWorker(cfg)
 }
 

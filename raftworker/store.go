@@ -12,17 +12,6 @@ import (
 	"github.com/interrex/interrex/internal/raftdir"
 )
 
-// SyncMode is whether a write to the log is synced to disk before it returns.
-type SyncMode bool
-
-// The modes. Without a sync, a crash of the machine (not of the process) may lose
-// entries that were acknowledged: a cluster may then forget a lease that it has
-// granted, or grant a token twice.
-const (
-	SyncAfterWrite   SyncMode = false
-	NoSyncAfterWrite SyncMode = true
-)
-
 // LogStore is raft's log on a disk. It is an interface so that an embedder may
 // provide another one.
 //
@@ -43,9 +32,9 @@ type DiskState struct {
 
 // NewLogStore opens the log in a directory, and creates the directory (0700) if
 // there is none. Only the store may use it until Close has returned; it is an error when
-// it is in use.
-func NewLogStore(dir string, mode SyncMode) (LogStore, error) {
-	d, err := raftdir.Open(dir, raftdir.Config{NoSync: mode == NoSyncAfterWrite})
+// it is in use. noSync omits fsync: see Config.NonSyncedWritesToRaftLog.
+func NewLogStore(dir string, noSync bool) (LogStore, error) {
+	d, err := raftdir.Open(dir, raftdir.Config{NoSync: noSync})
 	if err != nil {
 		return nil, err
 	}

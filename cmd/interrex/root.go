@@ -61,7 +61,7 @@ func newRoot(out, messages io.Writer) *cobra.Command {
 	a.globalFlags(root)
 	root.AddCommand(
 		newDev(a), newAgent(a), newLease(a), newLock(a), newReaper(), newResource(a),
-		newKV(a), newChange(a), newStatus(a), newDoctor(a), newSettings(a), newRequest(a), newWebhook(a), newMember(a), newJoinToken(a), newCert(a), newCA(a), newToken(a), newSnapshot(a), newRecover(a), newVersion(a), newCompletion(a),
+		newKV(a), newChange(a), newStatus(a), newDoctor(a), newSettings(a), newRequest(a), newWebhook(a), newMember(a), newJoinToken(a), newCert(a), newCA(a), newToken(a), newSnapshot(a), newState(a), newRecover(a), newVersion(a), newCompletion(a),
 	)
 	a.describe(root)
 	help := root.HelpFunc()

@@ -72,10 +72,13 @@ func statusTable(m *interrexv1.StatusResponse) table {
 		{"revision", revisionLine(m)},
 		{"log", logLine(m)},
 		{"leases", fmt.Sprint(m.GetLeases())},
+		{"compared", comparisonLine(m.GetComparison())},
 		{"version", cmp.Or(m.GetVersion(), "unknown") + ", up " + upFor(m)},
 	}}
 	if m.GetState() == interrex.Forwarding.String() { // it has no state
-		t.rows = slices.DeleteFunc(t.rows, func(row []string) bool { return slices.Contains([]string{"revision", "log", "leases"}, row[0]) })
+		t.rows = slices.DeleteFunc(t.rows, func(row []string) bool {
+			return slices.Contains([]string{"revision", "log", "leases", "compared"}, row[0])
+		})
 	}
 	for _, member := range m.GetMembers() {
 		t.rows = append(t.rows, []string{"member " + member.GetId(), memberLine(member) + at(member.GetAddress()) + lag(member, m.GetLastIndex())})

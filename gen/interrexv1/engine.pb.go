@@ -332,7 +332,10 @@ type StatusResponse struct {
 	LastIndex uint64 `protobuf:"varint,23,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`
 	LastTerm  uint64 `protobuf:"varint,24,opt,name=last_term,json=lastTerm,proto3" json:"last_term,omitempty"`
 	// The phase of the last membership change: stable.
-	Membership    string `protobuf:"bytes,25,opt,name=membership,proto3" json:"membership,omitempty"`
+	Membership string `protobuf:"bytes,25,opt,name=membership,proto3" json:"membership,omitempty"`
+	// The newest comparison of the members' states since the agent was started; absent:
+	// there was none.
+	Comparison    *Comparison `protobuf:"bytes,26,opt,name=comparison,proto3" json:"comparison,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -542,6 +545,235 @@ func (x *StatusResponse) GetMembership() string {
 	return ""
 }
 
+func (x *StatusResponse) GetComparison() *Comparison {
+	if x != nil {
+		return x.Comparison
+	}
+	return nil
+}
+
+// Comparison is a comparison of the members' states as they were after one entry, as
+// one agent knows it.
+type Comparison struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	LogIndex uint64                 `protobuf:"varint,1,opt,name=log_index,json=logIndex,proto3" json:"log_index,omitempty"`
+	Term     uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	At       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	// Whether no agent's hashes are waited for any more.
+	Complete bool `protobuf:"varint,4,opt,name=complete,proto3" json:"complete,omitempty"`
+	// Sorted by agent.
+	Reports []*StateReport `protobuf:"bytes,5,rep,name=reports,proto3" json:"reports,omitempty"`
+	// The IDs of members without a report.
+	Missing []string `protobuf:"bytes,6,rep,name=missing,proto3" json:"missing,omitempty"`
+	// In words, which sections differ between which agents. Empty: the reports agree.
+	Differences []string `protobuf:"bytes,7,rep,name=differences,proto3" json:"differences,omitempty"`
+	// Where this agent keeps its files from before it was filled anew; empty: it was not.
+	Kept          string `protobuf:"bytes,8,opt,name=kept,proto3" json:"kept,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Comparison) Reset() {
+	*x = Comparison{}
+	mi := &file_interrex_v1_engine_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Comparison) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Comparison) ProtoMessage() {}
+
+func (x *Comparison) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_engine_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Comparison.ProtoReflect.Descriptor instead.
+func (*Comparison) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Comparison) GetLogIndex() uint64 {
+	if x != nil {
+		return x.LogIndex
+	}
+	return 0
+}
+
+func (x *Comparison) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *Comparison) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Comparison) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *Comparison) GetReports() []*StateReport {
+	if x != nil {
+		return x.Reports
+	}
+	return nil
+}
+
+func (x *Comparison) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+func (x *Comparison) GetDifferences() []string {
+	if x != nil {
+		return x.Differences
+	}
+	return nil
+}
+
+func (x *Comparison) GetKept() string {
+	if x != nil {
+		return x.Kept
+	}
+	return ""
+}
+
+// StateReport has the hashes of one agent's state.
+type StateReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Agent         string                 `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	Sections      []*StateSection        `protobuf:"bytes,2,rep,name=sections,proto3" json:"sections,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateReport) Reset() {
+	*x = StateReport{}
+	mi := &file_interrex_v1_engine_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateReport) ProtoMessage() {}
+
+func (x *StateReport) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_engine_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateReport.ProtoReflect.Descriptor instead.
+func (*StateReport) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *StateReport) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *StateReport) GetSections() []*StateSection {
+	if x != nil {
+		return x.Sections
+	}
+	return nil
+}
+
+// StateSection is the hash of one section of a state: SHA-256, in hexadecimal.
+type StateSection struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Sections of different versions are not compared.
+	Version       uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Hash          string `protobuf:"bytes,3,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateSection) Reset() {
+	*x = StateSection{}
+	mi := &file_interrex_v1_engine_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateSection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateSection) ProtoMessage() {}
+
+func (x *StateSection) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_engine_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateSection.ProtoReflect.Descriptor instead.
+func (*StateSection) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StateSection) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StateSection) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *StateSection) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
 type MemberStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -568,7 +800,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[5]
+	mi := &file_interrex_v1_engine_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +812,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[5]
+	mi := &file_interrex_v1_engine_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +825,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{5}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MemberStatus) GetId() string {
@@ -678,7 +910,7 @@ type Alarm struct {
 
 func (x *Alarm) Reset() {
 	*x = Alarm{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[6]
+	mi := &file_interrex_v1_engine_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +922,7 @@ func (x *Alarm) String() string {
 func (*Alarm) ProtoMessage() {}
 
 func (x *Alarm) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[6]
+	mi := &file_interrex_v1_engine_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +935,7 @@ func (x *Alarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
 func (*Alarm) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{6}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Alarm) GetName() string {
@@ -749,7 +981,7 @@ type ConfigRequest struct {
 
 func (x *ConfigRequest) Reset() {
 	*x = ConfigRequest{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[7]
+	mi := &file_interrex_v1_engine_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -761,7 +993,7 @@ func (x *ConfigRequest) String() string {
 func (*ConfigRequest) ProtoMessage() {}
 
 func (x *ConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[7]
+	mi := &file_interrex_v1_engine_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -774,7 +1006,7 @@ func (x *ConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigRequest.ProtoReflect.Descriptor instead.
 func (*ConfigRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{7}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{10}
 }
 
 type ConfigResponse struct {
@@ -786,7 +1018,7 @@ type ConfigResponse struct {
 
 func (x *ConfigResponse) Reset() {
 	*x = ConfigResponse{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[8]
+	mi := &file_interrex_v1_engine_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +1030,7 @@ func (x *ConfigResponse) String() string {
 func (*ConfigResponse) ProtoMessage() {}
 
 func (x *ConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[8]
+	mi := &file_interrex_v1_engine_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +1043,7 @@ func (x *ConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigResponse.ProtoReflect.Descriptor instead.
 func (*ConfigResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{8}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ConfigResponse) GetYaml() string {
@@ -829,7 +1061,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[9]
+	mi := &file_interrex_v1_engine_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +1073,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[9]
+	mi := &file_interrex_v1_engine_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +1086,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{9}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{12}
 }
 
 type ReloadResponse struct {
@@ -867,7 +1099,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[10]
+	mi := &file_interrex_v1_engine_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +1111,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[10]
+	mi := &file_interrex_v1_engine_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +1124,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{10}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReloadResponse) GetChanged() []string {
@@ -910,7 +1142,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[11]
+	mi := &file_interrex_v1_engine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1154,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[11]
+	mi := &file_interrex_v1_engine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1167,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{11}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{14}
 }
 
 type DrainResponse struct {
@@ -946,7 +1178,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[12]
+	mi := &file_interrex_v1_engine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1190,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[12]
+	mi := &file_interrex_v1_engine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1203,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{12}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{15}
 }
 
 type LeaveRequest struct {
@@ -984,7 +1216,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[13]
+	mi := &file_interrex_v1_engine_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1228,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[13]
+	mi := &file_interrex_v1_engine_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1241,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{13}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LeaveRequest) GetPurge() bool {
@@ -1027,7 +1259,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[14]
+	mi := &file_interrex_v1_engine_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1271,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[14]
+	mi := &file_interrex_v1_engine_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1284,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{14}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{17}
 }
 
 var File_interrex_v1_engine_proto protoreflect.FileDescriptor
@@ -1080,7 +1312,7 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"\x06offers\x18\n" +
 	" \x03(\tR\x06offers\x12\x12\n" +
 	"\x04uses\x18\v \x03(\tR\x04uses\"\x0f\n" +
-	"\rStatusRequest\"\xd1\x06\n" +
+	"\rStatusRequest\"\x8a\a\n" +
 	"\x0eStatusResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -1113,7 +1345,27 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"\tlast_term\x18\x18 \x01(\x04R\blastTerm\x12\x1e\n" +
 	"\n" +
 	"membership\x18\x19 \x01(\tR\n" +
-	"membership\"\xb3\x02\n" +
+	"membership\x127\n" +
+	"\n" +
+	"comparison\x18\x1a \x01(\v2\x17.interrex.v1.ComparisonR\n" +
+	"comparison\"\x89\x02\n" +
+	"\n" +
+	"Comparison\x12\x1b\n" +
+	"\tlog_index\x18\x01 \x01(\x04R\blogIndex\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x1a\n" +
+	"\bcomplete\x18\x04 \x01(\bR\bcomplete\x122\n" +
+	"\areports\x18\x05 \x03(\v2\x18.interrex.v1.StateReportR\areports\x12\x18\n" +
+	"\amissing\x18\x06 \x03(\tR\amissing\x12 \n" +
+	"\vdifferences\x18\a \x03(\tR\vdifferences\x12\x12\n" +
+	"\x04kept\x18\b \x01(\tR\x04kept\"Z\n" +
+	"\vStateReport\x12\x14\n" +
+	"\x05agent\x18\x01 \x01(\tR\x05agent\x125\n" +
+	"\bsections\x18\x02 \x03(\v2\x19.interrex.v1.StateSectionR\bsections\"P\n" +
+	"\fStateSection\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\x12\x12\n" +
+	"\x04hash\x18\x03 \x01(\tR\x04hash\"\xb3\x02\n" +
 	"\fMemberStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
@@ -1164,56 +1416,63 @@ func file_interrex_v1_engine_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_engine_proto_rawDescData
 }
 
-var file_interrex_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_interrex_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_interrex_v1_engine_proto_goTypes = []any{
 	(*ReportRequest)(nil),         // 0: interrex.v1.ReportRequest
 	(*ReportResponse)(nil),        // 1: interrex.v1.ReportResponse
 	(*Worker)(nil),                // 2: interrex.v1.Worker
 	(*StatusRequest)(nil),         // 3: interrex.v1.StatusRequest
 	(*StatusResponse)(nil),        // 4: interrex.v1.StatusResponse
-	(*MemberStatus)(nil),          // 5: interrex.v1.MemberStatus
-	(*Alarm)(nil),                 // 6: interrex.v1.Alarm
-	(*ConfigRequest)(nil),         // 7: interrex.v1.ConfigRequest
-	(*ConfigResponse)(nil),        // 8: interrex.v1.ConfigResponse
-	(*ReloadRequest)(nil),         // 9: interrex.v1.ReloadRequest
-	(*ReloadResponse)(nil),        // 10: interrex.v1.ReloadResponse
-	(*DrainRequest)(nil),          // 11: interrex.v1.DrainRequest
-	(*DrainResponse)(nil),         // 12: interrex.v1.DrainResponse
-	(*LeaveRequest)(nil),          // 13: interrex.v1.LeaveRequest
-	(*LeaveResponse)(nil),         // 14: interrex.v1.LeaveResponse
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 16: google.protobuf.Struct
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(*Comparison)(nil),            // 5: interrex.v1.Comparison
+	(*StateReport)(nil),           // 6: interrex.v1.StateReport
+	(*StateSection)(nil),          // 7: interrex.v1.StateSection
+	(*MemberStatus)(nil),          // 8: interrex.v1.MemberStatus
+	(*Alarm)(nil),                 // 9: interrex.v1.Alarm
+	(*ConfigRequest)(nil),         // 10: interrex.v1.ConfigRequest
+	(*ConfigResponse)(nil),        // 11: interrex.v1.ConfigResponse
+	(*ReloadRequest)(nil),         // 12: interrex.v1.ReloadRequest
+	(*ReloadResponse)(nil),        // 13: interrex.v1.ReloadResponse
+	(*DrainRequest)(nil),          // 14: interrex.v1.DrainRequest
+	(*DrainResponse)(nil),         // 15: interrex.v1.DrainResponse
+	(*LeaveRequest)(nil),          // 16: interrex.v1.LeaveRequest
+	(*LeaveResponse)(nil),         // 17: interrex.v1.LeaveResponse
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 19: google.protobuf.Struct
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
 }
 var file_interrex_v1_engine_proto_depIdxs = []int32{
 	2,  // 0: interrex.v1.ReportResponse.workers:type_name -> interrex.v1.Worker
-	15, // 1: interrex.v1.Worker.started_at:type_name -> google.protobuf.Timestamp
-	16, // 2: interrex.v1.Worker.report:type_name -> google.protobuf.Struct
-	15, // 3: interrex.v1.Worker.next_start_at:type_name -> google.protobuf.Timestamp
-	17, // 4: interrex.v1.StatusResponse.last_contact:type_name -> google.protobuf.Duration
-	5,  // 5: interrex.v1.StatusResponse.members:type_name -> interrex.v1.MemberStatus
-	6,  // 6: interrex.v1.StatusResponse.alarms:type_name -> interrex.v1.Alarm
-	17, // 7: interrex.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
-	17, // 8: interrex.v1.StatusResponse.cluster_time:type_name -> google.protobuf.Duration
-	17, // 9: interrex.v1.MemberStatus.last_contact:type_name -> google.protobuf.Duration
-	15, // 10: interrex.v1.Alarm.since:type_name -> google.protobuf.Timestamp
-	0,  // 11: interrex.v1.EngineService.Report:input_type -> interrex.v1.ReportRequest
-	3,  // 12: interrex.v1.EngineService.Status:input_type -> interrex.v1.StatusRequest
-	7,  // 13: interrex.v1.EngineService.Config:input_type -> interrex.v1.ConfigRequest
-	9,  // 14: interrex.v1.EngineService.Reload:input_type -> interrex.v1.ReloadRequest
-	11, // 15: interrex.v1.EngineService.Drain:input_type -> interrex.v1.DrainRequest
-	13, // 16: interrex.v1.EngineService.Leave:input_type -> interrex.v1.LeaveRequest
-	1,  // 17: interrex.v1.EngineService.Report:output_type -> interrex.v1.ReportResponse
-	4,  // 18: interrex.v1.EngineService.Status:output_type -> interrex.v1.StatusResponse
-	8,  // 19: interrex.v1.EngineService.Config:output_type -> interrex.v1.ConfigResponse
-	10, // 20: interrex.v1.EngineService.Reload:output_type -> interrex.v1.ReloadResponse
-	12, // 21: interrex.v1.EngineService.Drain:output_type -> interrex.v1.DrainResponse
-	14, // 22: interrex.v1.EngineService.Leave:output_type -> interrex.v1.LeaveResponse
-	17, // [17:23] is the sub-list for method output_type
-	11, // [11:17] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	18, // 1: interrex.v1.Worker.started_at:type_name -> google.protobuf.Timestamp
+	19, // 2: interrex.v1.Worker.report:type_name -> google.protobuf.Struct
+	18, // 3: interrex.v1.Worker.next_start_at:type_name -> google.protobuf.Timestamp
+	20, // 4: interrex.v1.StatusResponse.last_contact:type_name -> google.protobuf.Duration
+	8,  // 5: interrex.v1.StatusResponse.members:type_name -> interrex.v1.MemberStatus
+	9,  // 6: interrex.v1.StatusResponse.alarms:type_name -> interrex.v1.Alarm
+	20, // 7: interrex.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
+	20, // 8: interrex.v1.StatusResponse.cluster_time:type_name -> google.protobuf.Duration
+	5,  // 9: interrex.v1.StatusResponse.comparison:type_name -> interrex.v1.Comparison
+	18, // 10: interrex.v1.Comparison.at:type_name -> google.protobuf.Timestamp
+	6,  // 11: interrex.v1.Comparison.reports:type_name -> interrex.v1.StateReport
+	7,  // 12: interrex.v1.StateReport.sections:type_name -> interrex.v1.StateSection
+	20, // 13: interrex.v1.MemberStatus.last_contact:type_name -> google.protobuf.Duration
+	18, // 14: interrex.v1.Alarm.since:type_name -> google.protobuf.Timestamp
+	0,  // 15: interrex.v1.EngineService.Report:input_type -> interrex.v1.ReportRequest
+	3,  // 16: interrex.v1.EngineService.Status:input_type -> interrex.v1.StatusRequest
+	10, // 17: interrex.v1.EngineService.Config:input_type -> interrex.v1.ConfigRequest
+	12, // 18: interrex.v1.EngineService.Reload:input_type -> interrex.v1.ReloadRequest
+	14, // 19: interrex.v1.EngineService.Drain:input_type -> interrex.v1.DrainRequest
+	16, // 20: interrex.v1.EngineService.Leave:input_type -> interrex.v1.LeaveRequest
+	1,  // 21: interrex.v1.EngineService.Report:output_type -> interrex.v1.ReportResponse
+	4,  // 22: interrex.v1.EngineService.Status:output_type -> interrex.v1.StatusResponse
+	11, // 23: interrex.v1.EngineService.Config:output_type -> interrex.v1.ConfigResponse
+	13, // 24: interrex.v1.EngineService.Reload:output_type -> interrex.v1.ReloadResponse
+	15, // 25: interrex.v1.EngineService.Drain:output_type -> interrex.v1.DrainResponse
+	17, // 26: interrex.v1.EngineService.Leave:output_type -> interrex.v1.LeaveResponse
+	21, // [21:27] is the sub-list for method output_type
+	15, // [15:21] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_engine_proto_init() }
@@ -1221,14 +1480,14 @@ func file_interrex_v1_engine_proto_init() {
 	if File_interrex_v1_engine_proto != nil {
 		return
 	}
-	file_interrex_v1_engine_proto_msgTypes[5].OneofWrappers = []any{}
+	file_interrex_v1_engine_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_engine_proto_rawDesc), len(file_interrex_v1_engine_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -52,6 +52,8 @@ const (
 	StateServiceSetSettingsProcedure = "/interrex.v1.StateService/SetSettings"
 	// StateServiceProposeProcedure is the fully-qualified name of the StateService's Propose RPC.
 	StateServiceProposeProcedure = "/interrex.v1.StateService/Propose"
+	// StateServiceCompareProcedure is the fully-qualified name of the StateService's Compare RPC.
+	StateServiceCompareProcedure = "/interrex.v1.StateService/Compare"
 	// StateServiceGroupProcedure is the fully-qualified name of the StateService's Group RPC.
 	StateServiceGroupProcedure = "/interrex.v1.StateService/Group"
 )
@@ -80,6 +82,10 @@ type StateServiceClient interface {
 	// Propose puts a command of an embedder's own state machine or table into the
 	// log. It is for operators and for the agent's own process.
 	Propose(context.Context, *connect.Request[ProposeRequest]) (*connect.Response[ProposeResponse], error)
+	// Compare has all members hash their states after the entry that it writes. Each
+	// compares its hashes with the others': EngineService/Status shows what it has found.
+	// It is for operators.
+	Compare(context.Context, *connect.Request[CompareRequest]) (*connect.Response[CompareResponse], error)
 	// Group applies several operations, of any tables, atomically.
 	Group(context.Context, *connect.Request[GroupRequest]) (*connect.Response[GroupResponse], error)
 }
@@ -143,6 +149,12 @@ func NewStateServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(stateServiceMethods.ByName("Propose")),
 			connect.WithClientOptions(opts...),
 		),
+		compare: connect.NewClient[CompareRequest, CompareResponse](
+			httpClient,
+			baseURL+StateServiceCompareProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("Compare")),
+			connect.WithClientOptions(opts...),
+		),
 		group: connect.NewClient[GroupRequest, GroupResponse](
 			httpClient,
 			baseURL+StateServiceGroupProcedure,
@@ -162,6 +174,7 @@ type stateServiceClient struct {
 	getSettings  *connect.Client[GetSettingsRequest, GetSettingsResponse]
 	setSettings  *connect.Client[SetSettingsRequest, SetSettingsResponse]
 	propose      *connect.Client[ProposeRequest, ProposeResponse]
+	compare      *connect.Client[CompareRequest, CompareResponse]
 	group        *connect.Client[GroupRequest, GroupResponse]
 }
 
@@ -205,6 +218,11 @@ func (c *stateServiceClient) Propose(ctx context.Context, req *connect.Request[P
 	return c.propose.CallUnary(ctx, req)
 }
 
+// Compare calls interrex.v1.StateService.Compare.
+func (c *stateServiceClient) Compare(ctx context.Context, req *connect.Request[CompareRequest]) (*connect.Response[CompareResponse], error) {
+	return c.compare.CallUnary(ctx, req)
+}
+
 // Group calls interrex.v1.StateService.Group.
 func (c *stateServiceClient) Group(ctx context.Context, req *connect.Request[GroupRequest]) (*connect.Response[GroupResponse], error) {
 	return c.group.CallUnary(ctx, req)
@@ -234,6 +252,10 @@ type StateServiceHandler interface {
 	// Propose puts a command of an embedder's own state machine or table into the
 	// log. It is for operators and for the agent's own process.
 	Propose(context.Context, *connect.Request[ProposeRequest]) (*connect.Response[ProposeResponse], error)
+	// Compare has all members hash their states after the entry that it writes. Each
+	// compares its hashes with the others': EngineService/Status shows what it has found.
+	// It is for operators.
+	Compare(context.Context, *connect.Request[CompareRequest]) (*connect.Response[CompareResponse], error)
 	// Group applies several operations, of any tables, atomically.
 	Group(context.Context, *connect.Request[GroupRequest]) (*connect.Response[GroupResponse], error)
 }
@@ -293,6 +315,12 @@ func NewStateServiceHandler(svc StateServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(stateServiceMethods.ByName("Propose")),
 		connect.WithHandlerOptions(opts...),
 	)
+	stateServiceCompareHandler := connect.NewUnaryHandler(
+		StateServiceCompareProcedure,
+		svc.Compare,
+		connect.WithSchema(stateServiceMethods.ByName("Compare")),
+		connect.WithHandlerOptions(opts...),
+	)
 	stateServiceGroupHandler := connect.NewUnaryHandler(
 		StateServiceGroupProcedure,
 		svc.Group,
@@ -317,6 +345,8 @@ func NewStateServiceHandler(svc StateServiceHandler, opts ...connect.HandlerOpti
 			stateServiceSetSettingsHandler.ServeHTTP(w, r)
 		case StateServiceProposeProcedure:
 			stateServiceProposeHandler.ServeHTTP(w, r)
+		case StateServiceCompareProcedure:
+			stateServiceCompareHandler.ServeHTTP(w, r)
 		case StateServiceGroupProcedure:
 			stateServiceGroupHandler.ServeHTTP(w, r)
 		default:
@@ -358,6 +388,10 @@ func (UnimplementedStateServiceHandler) SetSettings(context.Context, *connect.Re
 
 func (UnimplementedStateServiceHandler) Propose(context.Context, *connect.Request[ProposeRequest]) (*connect.Response[ProposeResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StateService.Propose is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) Compare(context.Context, *connect.Request[CompareRequest]) (*connect.Response[CompareResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StateService.Compare is not implemented"))
 }
 
 func (UnimplementedStateServiceHandler) Group(context.Context, *connect.Request[GroupRequest]) (*connect.Response[GroupResponse], error) {

@@ -903,6 +903,95 @@ func (x *SetSettingsResponse) GetRevision() uint64 {
 	return 0
 }
 
+type CompareRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareRequest) Reset() {
+	*x = CompareRequest{}
+	mi := &file_interrex_v1_state_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareRequest) ProtoMessage() {}
+
+func (x *CompareRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareRequest.ProtoReflect.Descriptor instead.
+func (*CompareRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{16}
+}
+
+type CompareResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The entry after which states are compared.
+	LogIndex      uint64 `protobuf:"varint,1,opt,name=log_index,json=logIndex,proto3" json:"log_index,omitempty"`
+	Term          uint64 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareResponse) Reset() {
+	*x = CompareResponse{}
+	mi := &file_interrex_v1_state_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareResponse) ProtoMessage() {}
+
+func (x *CompareResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareResponse.ProtoReflect.Descriptor instead.
+func (*CompareResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CompareResponse) GetLogIndex() uint64 {
+	if x != nil {
+		return x.LogIndex
+	}
+	return 0
+}
+
+func (x *CompareResponse) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 type ProposeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The table's ID, from 256 on; 0: the agents' own state machine.
@@ -920,7 +1009,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_interrex_v1_state_proto_msgTypes[16]
+	mi := &file_interrex_v1_state_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1021,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[16]
+	mi := &file_interrex_v1_state_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1034,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{16}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ProposeRequest) GetTable() uint32 {
@@ -998,7 +1087,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_interrex_v1_state_proto_msgTypes[17]
+	mi := &file_interrex_v1_state_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1099,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[17]
+	mi := &file_interrex_v1_state_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1112,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{17}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ProposeResponse) GetReply() []byte {
@@ -1071,7 +1160,7 @@ type GroupRequest struct {
 
 func (x *GroupRequest) Reset() {
 	*x = GroupRequest{}
-	mi := &file_interrex_v1_state_proto_msgTypes[18]
+	mi := &file_interrex_v1_state_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1172,7 @@ func (x *GroupRequest) String() string {
 func (*GroupRequest) ProtoMessage() {}
 
 func (x *GroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[18]
+	mi := &file_interrex_v1_state_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1185,7 @@ func (x *GroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRequest.ProtoReflect.Descriptor instead.
 func (*GroupRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{18}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GroupRequest) GetOperations() []*anypb.Any {
@@ -1140,7 +1229,7 @@ type GroupResponse struct {
 
 func (x *GroupResponse) Reset() {
 	*x = GroupResponse{}
-	mi := &file_interrex_v1_state_proto_msgTypes[19]
+	mi := &file_interrex_v1_state_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1241,7 @@ func (x *GroupResponse) String() string {
 func (*GroupResponse) ProtoMessage() {}
 
 func (x *GroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[19]
+	mi := &file_interrex_v1_state_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1254,7 @@ func (x *GroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupResponse.ProtoReflect.Descriptor instead.
 func (*GroupResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{19}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GroupResponse) GetAnswers() []*anypb.Any {
@@ -1249,7 +1338,11 @@ const file_interrex_v1_state_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"1\n" +
 	"\x13SetSettingsResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision\"\x9d\x01\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"\x10\n" +
+	"\x0eCompareRequest\"B\n" +
+	"\x0fCompareResponse\x12\x1b\n" +
+	"\tlog_index\x18\x01 \x01(\x04R\blogIndex\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\"\x9d\x01\n" +
 	"\x0eProposeRequest\x12\x14\n" +
 	"\x05table\x18\x01 \x01(\rR\x05table\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x1d\n" +
@@ -1273,7 +1366,7 @@ const file_interrex_v1_state_proto_rawDesc = "" +
 	"\rGroupResponse\x12.\n" +
 	"\aanswers\x18\x01 \x03(\v2\x14.google.protobuf.AnyR\aanswers\x12\x1a\n" +
 	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision2\x94\x06\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision2\xe4\x06\n" +
 	"\fStateService\x12T\n" +
 	"\tReadIndex\x12\x1d.interrex.v1.ReadIndexRequest\x1a\x1e.interrex.v1.ReadIndexResponse\"\b¹\x19\x04\b\x01\x10\x01\x12Q\n" +
 	"\bOpenName\x12\x1c.interrex.v1.OpenNameRequest\x1a\x1d.interrex.v1.OpenNameResponse\"\b¹\x19\x04\b\a\x10\x02\x12K\n" +
@@ -1282,7 +1375,8 @@ const file_interrex_v1_state_proto_rawDesc = "" +
 	"\fDropRequests\x12 .interrex.v1.DropRequestsRequest\x1a!.interrex.v1.DropRequestsResponse\"\b¹\x19\x04\b\t\x10\x02\x12Z\n" +
 	"\vGetSettings\x12\x1f.interrex.v1.GetSettingsRequest\x1a .interrex.v1.GetSettingsResponse\"\b¹\x19\x04\b\x04\x10\x01\x12Z\n" +
 	"\vSetSettings\x12\x1f.interrex.v1.SetSettingsRequest\x1a .interrex.v1.SetSettingsResponse\"\b¹\x19\x04\b\x05\x10\x02\x12N\n" +
-	"\aPropose\x12\x1b.interrex.v1.ProposeRequest\x1a\x1c.interrex.v1.ProposeResponse\"\b¹\x19\x04\b\x03\x10\x03\x12H\n" +
+	"\aPropose\x12\x1b.interrex.v1.ProposeRequest\x1a\x1c.interrex.v1.ProposeResponse\"\b¹\x19\x04\b\x03\x10\x03\x12N\n" +
+	"\aCompare\x12\x1b.interrex.v1.CompareRequest\x1a\x1c.interrex.v1.CompareResponse\"\b¹\x19\x04\b\x0e\x10\x02\x12H\n" +
 	"\x05Group\x12\x19.interrex.v1.GroupRequest\x1a\x1a.interrex.v1.GroupResponse\"\b¹\x19\x04\b\x06\x10\x03B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
 var (
@@ -1297,7 +1391,7 @@ func file_interrex_v1_state_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_state_proto_rawDescData
 }
 
-var file_interrex_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_interrex_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_interrex_v1_state_proto_goTypes = []any{
 	(*ReadIndexRequest)(nil),     // 0: interrex.v1.ReadIndexRequest
 	(*ReadIndexResponse)(nil),    // 1: interrex.v1.ReadIndexResponse
@@ -1315,29 +1409,31 @@ var file_interrex_v1_state_proto_goTypes = []any{
 	(*Setting)(nil),              // 13: interrex.v1.Setting
 	(*SetSettingsRequest)(nil),   // 14: interrex.v1.SetSettingsRequest
 	(*SetSettingsResponse)(nil),  // 15: interrex.v1.SetSettingsResponse
-	(*ProposeRequest)(nil),       // 16: interrex.v1.ProposeRequest
-	(*ProposeResponse)(nil),      // 17: interrex.v1.ProposeResponse
-	(*GroupRequest)(nil),         // 18: interrex.v1.GroupRequest
-	(*GroupResponse)(nil),        // 19: interrex.v1.GroupResponse
-	nil,                          // 20: interrex.v1.SetSettingsRequest.ValuesEntry
-	(Consistency)(0),             // 21: interrex.v1.Consistency
-	(*durationpb.Duration)(nil),  // 22: google.protobuf.Duration
-	(*Fence)(nil),                // 23: interrex.v1.Fence
-	(*Error)(nil),                // 24: interrex.v1.Error
-	(*anypb.Any)(nil),            // 25: google.protobuf.Any
+	(*CompareRequest)(nil),       // 16: interrex.v1.CompareRequest
+	(*CompareResponse)(nil),      // 17: interrex.v1.CompareResponse
+	(*ProposeRequest)(nil),       // 18: interrex.v1.ProposeRequest
+	(*ProposeResponse)(nil),      // 19: interrex.v1.ProposeResponse
+	(*GroupRequest)(nil),         // 20: interrex.v1.GroupRequest
+	(*GroupResponse)(nil),        // 21: interrex.v1.GroupResponse
+	nil,                          // 22: interrex.v1.SetSettingsRequest.ValuesEntry
+	(Consistency)(0),             // 23: interrex.v1.Consistency
+	(*durationpb.Duration)(nil),  // 24: google.protobuf.Duration
+	(*Fence)(nil),                // 25: interrex.v1.Fence
+	(*Error)(nil),                // 26: interrex.v1.Error
+	(*anypb.Any)(nil),            // 27: google.protobuf.Any
 }
 var file_interrex_v1_state_proto_depIdxs = []int32{
-	21, // 0: interrex.v1.ListRequestsRequest.consistency:type_name -> interrex.v1.Consistency
+	23, // 0: interrex.v1.ListRequestsRequest.consistency:type_name -> interrex.v1.Consistency
 	8,  // 1: interrex.v1.ListRequestsResponse.items:type_name -> interrex.v1.RequestShare
-	22, // 2: interrex.v1.RequestShare.longest_idle:type_name -> google.protobuf.Duration
-	21, // 3: interrex.v1.GetSettingsRequest.consistency:type_name -> interrex.v1.Consistency
+	24, // 2: interrex.v1.RequestShare.longest_idle:type_name -> google.protobuf.Duration
+	23, // 3: interrex.v1.GetSettingsRequest.consistency:type_name -> interrex.v1.Consistency
 	13, // 4: interrex.v1.GetSettingsResponse.items:type_name -> interrex.v1.Setting
-	20, // 5: interrex.v1.SetSettingsRequest.values:type_name -> interrex.v1.SetSettingsRequest.ValuesEntry
-	23, // 6: interrex.v1.ProposeRequest.fence:type_name -> interrex.v1.Fence
-	24, // 7: interrex.v1.ProposeResponse.refused:type_name -> interrex.v1.Error
-	25, // 8: interrex.v1.GroupRequest.operations:type_name -> google.protobuf.Any
-	23, // 9: interrex.v1.GroupRequest.fence:type_name -> interrex.v1.Fence
-	25, // 10: interrex.v1.GroupResponse.answers:type_name -> google.protobuf.Any
+	22, // 5: interrex.v1.SetSettingsRequest.values:type_name -> interrex.v1.SetSettingsRequest.ValuesEntry
+	25, // 6: interrex.v1.ProposeRequest.fence:type_name -> interrex.v1.Fence
+	26, // 7: interrex.v1.ProposeResponse.refused:type_name -> interrex.v1.Error
+	27, // 8: interrex.v1.GroupRequest.operations:type_name -> google.protobuf.Any
+	25, // 9: interrex.v1.GroupRequest.fence:type_name -> interrex.v1.Fence
+	27, // 10: interrex.v1.GroupResponse.answers:type_name -> google.protobuf.Any
 	0,  // 11: interrex.v1.StateService.ReadIndex:input_type -> interrex.v1.ReadIndexRequest
 	2,  // 12: interrex.v1.StateService.OpenName:input_type -> interrex.v1.OpenNameRequest
 	4,  // 13: interrex.v1.StateService.Retire:input_type -> interrex.v1.RetireRequest
@@ -1345,19 +1441,21 @@ var file_interrex_v1_state_proto_depIdxs = []int32{
 	9,  // 15: interrex.v1.StateService.DropRequests:input_type -> interrex.v1.DropRequestsRequest
 	11, // 16: interrex.v1.StateService.GetSettings:input_type -> interrex.v1.GetSettingsRequest
 	14, // 17: interrex.v1.StateService.SetSettings:input_type -> interrex.v1.SetSettingsRequest
-	16, // 18: interrex.v1.StateService.Propose:input_type -> interrex.v1.ProposeRequest
-	18, // 19: interrex.v1.StateService.Group:input_type -> interrex.v1.GroupRequest
-	1,  // 20: interrex.v1.StateService.ReadIndex:output_type -> interrex.v1.ReadIndexResponse
-	3,  // 21: interrex.v1.StateService.OpenName:output_type -> interrex.v1.OpenNameResponse
-	5,  // 22: interrex.v1.StateService.Retire:output_type -> interrex.v1.RetireResponse
-	7,  // 23: interrex.v1.StateService.ListRequests:output_type -> interrex.v1.ListRequestsResponse
-	10, // 24: interrex.v1.StateService.DropRequests:output_type -> interrex.v1.DropRequestsResponse
-	12, // 25: interrex.v1.StateService.GetSettings:output_type -> interrex.v1.GetSettingsResponse
-	15, // 26: interrex.v1.StateService.SetSettings:output_type -> interrex.v1.SetSettingsResponse
-	17, // 27: interrex.v1.StateService.Propose:output_type -> interrex.v1.ProposeResponse
-	19, // 28: interrex.v1.StateService.Group:output_type -> interrex.v1.GroupResponse
-	20, // [20:29] is the sub-list for method output_type
-	11, // [11:20] is the sub-list for method input_type
+	18, // 18: interrex.v1.StateService.Propose:input_type -> interrex.v1.ProposeRequest
+	16, // 19: interrex.v1.StateService.Compare:input_type -> interrex.v1.CompareRequest
+	20, // 20: interrex.v1.StateService.Group:input_type -> interrex.v1.GroupRequest
+	1,  // 21: interrex.v1.StateService.ReadIndex:output_type -> interrex.v1.ReadIndexResponse
+	3,  // 22: interrex.v1.StateService.OpenName:output_type -> interrex.v1.OpenNameResponse
+	5,  // 23: interrex.v1.StateService.Retire:output_type -> interrex.v1.RetireResponse
+	7,  // 24: interrex.v1.StateService.ListRequests:output_type -> interrex.v1.ListRequestsResponse
+	10, // 25: interrex.v1.StateService.DropRequests:output_type -> interrex.v1.DropRequestsResponse
+	12, // 26: interrex.v1.StateService.GetSettings:output_type -> interrex.v1.GetSettingsResponse
+	15, // 27: interrex.v1.StateService.SetSettings:output_type -> interrex.v1.SetSettingsResponse
+	19, // 28: interrex.v1.StateService.Propose:output_type -> interrex.v1.ProposeResponse
+	17, // 29: interrex.v1.StateService.Compare:output_type -> interrex.v1.CompareResponse
+	21, // 30: interrex.v1.StateService.Group:output_type -> interrex.v1.GroupResponse
+	21, // [21:31] is the sub-list for method output_type
+	11, // [11:21] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1377,7 +1475,7 @@ func file_interrex_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_state_proto_rawDesc), len(file_interrex_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -3,6 +3,8 @@ package apiserver
 import (
 	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -58,7 +60,7 @@ func (e engineService) Status(ctx context.Context, _ *connect.Request[interrexv1
 		ClusterTime: durationpb.New(time.Duration(c.State.Now())),
 		Quorum:      own.Quorum,
 		Ready:       probes(e).ready(), Draining: own.Draining || e.server.Draining(),
-		Leases: uint64(c.Leases.Table.Count()),
+		Leases: uint64(c.Leases.Table.Count()), Comparison: comparison(own.Comparison),
 	}
 	for _, member := range own.Members {
 		m.Members = append(m.Members, memberStatus(member))
@@ -69,6 +71,24 @@ func (e engineService) Status(ctx context.Context, _ *connect.Request[interrexv1
 		})
 	}
 	return connect.NewResponse(m), nil
+}
+
+func comparison(c *interrex.Comparison) *interrexv1.Comparison {
+	if c == nil {
+		return nil
+	}
+	out := &interrexv1.Comparison{
+		LogIndex: c.LogIndex, Term: c.Term, At: timestamppb.New(c.At), Complete: c.Complete,
+		Missing: c.Missing, Differences: c.Differences, Kept: c.Kept,
+	}
+	for _, agent := range slices.Sorted(maps.Keys(c.Reports)) {
+		report := &interrexv1.StateReport{Agent: agent}
+		for _, s := range c.Reports[agent] {
+			report.Sections = append(report.Sections, &interrexv1.StateSection{Name: s.Name, Version: uint32(s.Version), Hash: s.Hash})
+		}
+		out.Reports = append(out.Reports, report)
+	}
+	return out
 }
 
 func memberStatus(m interrex.Member) *interrexv1.MemberStatus {

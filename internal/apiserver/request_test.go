@@ -42,7 +42,7 @@ func TestACallThatCameAloneGoesOnAsOneOfAStream(t *testing.T) {
 	fence := &interrexv1.Fence{Key: "a/c", Token: 5}
 	alone := &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", RequestId: "mine", Attempt: 2, Wait: durationpb.New(time.Minute), Fence: fence}
 	want := waitOp(0, "a/b", "ann", time.Minute)
-	want.RequestId, want.Attempt, want.Fence, want.TimeoutMs = "mine", 2, fence, wire.Millis(queue.EnqueueTimeout)
+	want.RequestId, want.Attempt, want.Fence, want.TimeoutMs = "mine", 2, fence, wire.Millis(queue.Timeout(false))
 	want.Origin, want.KnownRevision = "10.0.0.7", 8
 	r := &method.Call{}
 	if err := r.Open(nd.server.methods, admission.Caller{Origin: "10.0.0.7", Known: 8}, nd.server.methods.Methods[want.Method], nil, alone, now); err != nil {
@@ -65,11 +65,11 @@ func TestAClaimThatHasStoodInLineElsewhereHasTimeToEnterTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	later := now.Add(20 * time.Second)
-	if op := r.Operation(later, nil, nil); !op.Deadline.Equal(later.Add(queue.EnqueueTimeout)) || !op.Wait.Until.Equal(now.Add(time.Minute)) {
+	if op := r.Operation(later, nil, nil); !op.Deadline.Equal(later.Add(queue.Timeout(false))) || !op.Wait.Until.Equal(now.Add(time.Minute)) {
 		t.Errorf("here it has %v, and its wait %v", op.Deadline.Sub(later), op.Wait.Until.Sub(later))
 	}
 	hop, err := r.Hop(later)
-	if err != nil || hop.GetTimeoutMs() != uint32(queue.EnqueueTimeout.Milliseconds()) || hop.GetWaitMs() != 40_000 {
+	if err != nil || hop.GetTimeoutMs() != uint32(queue.Timeout(false).Milliseconds()) || hop.GetWaitMs() != 40_000 {
 		t.Errorf("there it has %v, %v", hop, err)
 	}
 	if last := r.Last(); !last.Equal(now.Add(time.Minute)) {

@@ -31,6 +31,7 @@ type AgentConfig struct {
 	API        config.API
 	Cluster    config.Cluster
 	Raft       config.Raft
+	Compare    config.Compare
 	Features   config.Features
 	Backstop   config.Backstop
 	Notify     config.Notify
@@ -67,7 +68,7 @@ func (c AgentConfig) tables() (tables []state.Table, served []method.Service) {
 // file returns the part that an operator sets, with its defaults.
 func (c AgentConfig) file() config.Config {
 	return enrolment.Complete(config.Config{
-		Agent: config.Agent{ID: c.ID, DataDir: c.DataDir}, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
+		Agent: config.Agent{ID: c.ID, DataDir: c.DataDir}, API: c.API, Cluster: c.Cluster, Raft: c.Raft, Compare: c.Compare,
 		Features: c.Features, Backstop: c.Backstop, Notify: c.Notify, Backup: c.Backup, Logging: c.Logging,
 	}.WithDefaults())
 }

@@ -93,6 +93,9 @@ func (s *Set) graph() map[string]unit.Node {
 	nodes[joiningName] = unit.Node{
 		Inputs: []string{ClockName}, Visits: []string{identityName, StateName, TransportName, ClientName}, Start: s.startJoining,
 	}
+	nodes[compareName] = unit.Node{
+		Inputs: []string{ClockName}, Visits: []string{StateName, QueueName, TransportName, RaftName}, Start: s.startCompare,
+	}
 	for _, f := range features() {
 		nodes[f.name] = s.featureNode(f)
 	}
@@ -115,7 +118,7 @@ func (s *Set) withoutRaft(nodes map[string]unit.Node) map[string]unit.Node {
 		TransportName, RaftName, raftConfigName, membershipName, readsName, LeaderName, forwarderName, apiPeersName, apiForwardedName,
 		ProjectionName, NotifyName, notifyConfigName, hookCallerName, WebhooksName, clustererName, backstopName, backstopConfigName,
 		backupName, backupConfigName,
-		custodyName, rotationName, joiningName, observersName,
+		custodyName, rotationName, joiningName, observersName, compareName,
 	} {
 		delete(nodes, name)
 	}

@@ -197,7 +197,7 @@ func TestWhatIsTakenIsTriedAgain(t *testing.T) {
 		for address, needs := range map[string][]string{
 			"unix":           {apiSocketName},
 			"127.0.0.1:0":    {APIListenerName},
-			"127.0.0.1:7400": {apiForwardedName, apiPeersName, backstopName, custodyName, rotationName, renewalName, clustererName, forwarderName, joiningName, LeaderName, RaftName, readsName, TransportName, WebhooksName},
+			"127.0.0.1:7400": {apiForwardedName, apiPeersName, backstopName, custodyName, rotationName, renewalName, clustererName, compareName, forwarderName, joiningName, LeaderName, RaftName, readsName, TransportName, WebhooksName},
 		} {
 			runs := w.runs(apiName)
 			taken.Store(address)

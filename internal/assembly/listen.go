@@ -121,6 +121,7 @@ func (s *Set) startAPIPeers(u *unit.Unit) (worker.Worker, error) {
 	mux.Handle("/", server.PeerHandler())
 	s.keys(dir, table, t).Serve(mux)
 	s.issuer(dir, table).Serve(mux)
+	s.comparisons.Serve(mux, t.ID())
 	return listener.New(listener.Config{
 		Listener: l, Handler: mux, Logger: s.logger("api"),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {

@@ -9,6 +9,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/appliermetrics"
+	"github.com/interrex/interrex/internal/compare"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/method"
@@ -28,6 +29,7 @@ type agentMetrics struct {
 	hooks       *hookcaller.Metrics
 	connections *listener.Metrics
 	inFlight    *admission.InFlight
+	comparisons *compare.Metrics
 }
 
 func newAgentMetrics(s *Set) *agentMetrics {
@@ -37,6 +39,7 @@ func newAgentMetrics(s *Set) *agentMetrics {
 		hooks:       hookcaller.NewMetrics(),
 		connections: listener.NewMetrics(),
 		inFlight:    admission.NewInFlight(admission.MaxInFlight),
+		comparisons: compare.NewMetrics(),
 		overstayed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "interrex_lease_overstayed_total", Help: "Users of a lease held through this agent, or of a worker, that had not stopped when they had to."}),
 		projections: prometheus.NewCounter(prometheus.CounterOpts{
@@ -48,7 +51,7 @@ func newAgentMetrics(s *Set) *agentMetrics {
 		Name: "interrex_build_info", Help: "1, with the version as labels.",
 		ConstLabels: prometheus.Labels{"version": s.config.Agent.Version, "go": runtime.Version()}})
 	build.Set(1)
-	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.backups, m.hooks, m.connections, m.inFlight, s.Lives, build, s.health)
+	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.backups, m.hooks, m.connections, m.inFlight, m.comparisons, s.Lives, build, s.health)
 	return m
 }
 

@@ -59,6 +59,7 @@ const (
 	apiPeersName        = DefaultPrefix + "api-peers"
 	clustererName       = DefaultPrefix + "clusterer"
 	custodyName         = DefaultPrefix + "ca-key"
+	compareName         = DefaultPrefix + "compare"
 	renewalName         = DefaultPrefix + "certificate"
 	enrolmentName       = DefaultPrefix + "enrolment"
 	membershipName      = DefaultPrefix + "membership"

@@ -47,7 +47,7 @@ func (s *Set) startRaft(u *unit.Unit) (worker.Worker, error) {
 	m := raftworker.Manifold(raftworker.ManifoldConfig{
 		ClockName: s.Name(ClockName), TransportName: s.Name(TransportName),
 		StateName: s.Name(StateName), QueueName: s.Name(QueueName), Raft: s.raftTemplate(current, u, dir, t, life),
-		NewWorker: raftworker.NewWorkerShim, Logger: s.raftLog, PrometheusRegisterer: s.registry,
+		Logger: s.raftLog, PrometheusRegisterer: s.registry,
 	})
 	w, err := m.Start(u.Context)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/compare"
 	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/lives"
@@ -35,6 +36,7 @@ type Set struct {
 	configuration *sections.Sections
 	removal       *membership.Removal
 	recovery      *recoveries
+	comparisons   *compare.Board
 	forwarders    *forward.Book
 	health        *health.Health
 	config        Config
@@ -69,6 +71,7 @@ func New(c Config) (*Set, error) {
 		configuration: sections.New(file),
 		removal:       membership.NewRemoval(),
 		recovery:      newRecoveries(),
+		comparisons:   compare.NewBoard(c.Agent.Clock),
 		forwarders:    new(forward.Book),
 		Lives:         lives.New(),
 		Leadership:    new(leadership.Tracker),

@@ -34,8 +34,9 @@ func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
 		return nil, err
 	}
 	ring := watch.New(watch.Config{Backlog: own.changes})
+	condemned := s.comparisons.Begin()
 	st, err := machine.New(machine.Config{
-		Tables: tables, Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
+		Tables: tables, Publisher: publisher{ring, s.metrics.applier}, Frozen: s.comparisons.Put, Clock: now, Logger: s.logger("state"),
 	})
 	if err != nil {
 		return nil, err
@@ -47,10 +48,11 @@ func (s *Set) startState(u *unit.Unit) (worker.Worker, error) {
 		ring.Close()
 		own.changes.Close()
 		st.Close()
+		s.comparisons.End()
 	})
 	u.Give(st, own.leases, own.resources, own.changes, own.hooks, own.members, own.access, embedders, ring, served)
 	u.ReportBy(func() map[string]any { return reportState(st) })
-	return unit.Run(dir.KeepIdentity(st, own.members.Disks, now, s.logger("state"))), nil
+	return unit.Run(endedBy(condemned, dir.KeepIdentity(st, own.members.Disks, now, s.logger("state")))), nil
 }
 
 // builtin are the tables of interrex.

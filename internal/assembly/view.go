@@ -64,7 +64,7 @@ func (s *Set) view() health.View {
 		Vitals:     running[health.Vitals](s, RaftName),
 		Acks:       running[health.Acks](s, RaftName),
 	}
-	v.Removed, v.RecoveryFailed = s.removal.Err(), s.recovery.failure()
+	v.Removed, v.RecoveryFailed, v.Comparison = s.removal.Err(), s.recovery.failure(), s.comparisons.Last()
 	v.Observers, v.Forwarders, v.Requests = s.config.Agent.Observers, s.forwarders, s.requests
 	v.Connections, v.InFlight = s.metrics.connections, s.metrics.inFlight
 	if dir := running[*datadir.Dir](s, identityName); dir != nil {
@@ -95,6 +95,9 @@ func (s *Set) viewDown(v *health.View) {
 
 // quarantined says why nothing may be read from this agent; nil: it may.
 func (s *Set) quarantined() error {
+	if why := s.comparisons.Condemned(); why != nil {
+		return why
+	}
 	if raft := running[health.Vitals](s, RaftName); raft != nil {
 		return raft.Quarantine()
 	}

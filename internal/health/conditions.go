@@ -103,6 +103,8 @@ func (h *Health) conditions() []alarm.Condition {
 			Do: "stop this agent; if its machine is to be a member again, give it an empty data directory and a join token: 'interrex agent join'"},
 		{Name: "snapshot-loop", Look: h.on(View.snapshotLoop),
 			Do: "if it persists, restart this agent, then the leader"},
+		{Name: "state-differs", Look: h.on(View.stateDiffers),
+			Do: "test the memory of the machine that is named as wrong; its agent fills its state anew by itself, and 'interrex state compare' ends this alarm when all agree again; if no majority says which one is wrong, compare what matters to you at each agent with --eventual, then remove the wrong one, and join it anew"},
 		{Name: "webhook-failing", Look: h.on(View.webhookFailing),
 			Do: "fix the service that the webhook calls, and try 'interrex webhook test NAME'; or delete the webhook"},
 		{Name: "webhook-skipped", Look: h.on(View.webhookSkipped),

@@ -18,6 +18,7 @@ func (h *Health) Status() interrex.Status {
 	status := interrex.Status{
 		ID: v.ID, ClusterID: v.ClusterID, Draining: v.Draining, Alarms: h.alarms.Current(),
 		State: interrex.Stopped, Uptime: v.At.Sub(v.Started),
+		Comparison: v.Comparison,
 		APIAddress: v.AdvertisedAPI, Quorum: v.withoutRaft().Error(),
 	}
 	if v.Draining {

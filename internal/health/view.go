@@ -62,6 +62,8 @@ type View struct {
 	RaftDown, APIDown, ProjectionDown error
 	// RecoveryFailed is why a recovery that the backstop began has failed; nil: none has.
 	RecoveryFailed error
+	// Comparison is the newest comparison of the members' states; nil: there was none.
+	Comparison *interrex.Comparison
 	// Failing are the other workers that are down, by name.
 	Failing map[string]error
 	// RaftStarting is when the start of raft began that is under way; zero: none is.

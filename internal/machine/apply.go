@@ -139,6 +139,7 @@ func (s *State) run(l *raft.Log, results []state.Result) (err error) {
 	}()
 	m := *s.at.Load()
 	t := &s.turn
+	s.present, s.compared = ComparedEntry{l.Index, l.Term}, false
 	t.Begin(m.revision, max(m.now, s.entry.Stamp), s.entry.Wall)
 	s.system.records.age(t.Now)
 	s.system.dropStale(t.Now)
@@ -165,6 +166,9 @@ func (s *State) run(l *raft.Log, results []state.Result) (err error) {
 	}
 	s.publisher.Publish(events, t.Revision)
 	s.at.Store(&m)
+	if s.compared {
+		s.compare(&m)
+	}
 	return nil
 }
 

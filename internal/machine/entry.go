@@ -17,7 +17,7 @@ import (
 // OldestEntry the oldest. It is the first byte of every entry, and determines how
 // Apply interprets it. A leader writes no version that a member does not know.
 const (
-	EntryVersion = 4
+	EntryVersion = 5
 	OldestEntry  = 3
 )
 

@@ -170,7 +170,7 @@ func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
 	minted[len(minted)-5] = 0x08 // flags, count, table, lengths of minted and of the data
 	many := (&machine.Entry{Operations: make([]state.Operation, limits.MaxOperations+1)}).Append(nil)
 	for want, b := range map[string][]byte{
-		"unknown version 5":     newer,
+		"unknown version 6":     newer,
 		"unknown version 2":     older,
 		"unknown kind 3":        kind,
 		"without operations":    empty[:len(empty)-1],

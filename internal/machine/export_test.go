@@ -25,6 +25,8 @@ type (
 	Fencer    = fencer
 	Fenced    = fenced
 	Replacer  = replacer
+
+	Uncompared = uncompared
 )
 
 // Frame makes a snapshot whose checksums are right of any contents.

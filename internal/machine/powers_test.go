@@ -23,4 +23,6 @@ var (
 	_ machine.Replacer  = (*change.Table)(nil)
 	_ machine.Replacer  = (*webhook.Table)(nil)
 	_ machine.Replacer  = (*fsm.Table)(nil)
+
+	_ machine.Uncompared = (*fsm.Table)(nil)
 )

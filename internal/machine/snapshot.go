@@ -39,19 +39,24 @@ func (s *State) freeze(staged bool) (raft.FSMSnapshot, error) {
 	defer s.mu.Unlock()
 	s.tables.lock()
 	defer s.tables.unlock()
-	m := s.at.Load()
+	f := s.view(s.at.Load(), s.tables)
+	if !staged {
+		f.system.staged = nil
+	}
+	return f, nil
+}
+
+// view freezes the state with some of its tables. The locks are held.
+func (s *State) view(m *moment, tables tableSet) *snapshot {
 	f := &snapshot{system: s.system.freeze(s.tables), header: snapfile.Header{
 		ClusterID: s.system.identity.ClusterID, Epoch: s.system.identity.Epoch,
 		Index: m.index, Term: m.term, Revision: m.revision, Floor: m.floor, Time: int64(m.now),
 	}}
-	if !staged {
-		f.system.staged = nil
-	}
-	for _, t := range s.tables {
+	for _, t := range tables {
 		f.sections = append(f.sections, snapfile.Section{Table: uint16(t.ID()), Name: t.Name(), Version: t.Version()})
 		f.views = append(f.views, t.Freeze())
 	}
-	return f, nil
+	return f
 }
 
 // Persist writes the snapshot into sink, and cancels it on any error.
@@ -67,29 +72,36 @@ func (f *snapshot) Persist(sink raft.SnapshotSink) error {
 
 func (f *snapshot) write(w io.Writer) error {
 	out := snapfile.NewWriter(w, f.header)
-	if err := out.Begin(snapfile.Section{Table: uint16(SystemTable), Name: systemName, Version: f.system.version()}); err != nil {
+	err := f.each(func(s snapfile.Section, write func(io.Writer) error) error {
+		if err := out.Begin(s); err != nil {
+			return err
+		}
+		return write(out)
+	})
+	if err != nil {
 		return err
 	}
-	if err := f.system.write(out); err != nil {
+	return out.Close()
+}
+
+// each calls do for each section in order, with what writes its content.
+func (f *snapshot) each(do func(s snapfile.Section, write func(io.Writer) error) error) error {
+	own := snapfile.Section{Table: uint16(SystemTable), Name: systemName, Version: f.system.version()}
+	if err := do(own, f.system.write); err != nil {
 		return err
 	}
 	if f.system.staged != nil {
-		if err := out.Begin(snapfile.Section{Table: uint16(SystemTable), Name: stagedName, Version: stagedVersion}); err != nil {
-			return err
-		}
-		if err := f.system.staged.write(out); err != nil {
+		own.Name, own.Version = stagedName, stagedVersion
+		if err := do(own, f.system.staged.write); err != nil {
 			return err
 		}
 	}
 	for i, v := range f.views {
-		if err := out.Begin(f.sections[i]); err != nil {
-			return err
-		}
-		if err := v.Write(out); err != nil {
+		if err := do(f.sections[i], v.Write); err != nil {
 			return fmt.Errorf("table %q: %w", f.sections[i].Name, err)
 		}
 	}
-	return out.Close()
+	return nil
 }
 
 // Release releases the views.

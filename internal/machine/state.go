@@ -28,6 +28,7 @@ type State struct {
 	waitable  state.Waitable
 	recorder  recorder
 	publisher Publisher
+	frozen    func(*Frozen)
 	clock     clock.Clock
 	logger    interrex.Logger
 
@@ -43,6 +44,9 @@ type State struct {
 	system *system
 	entry  Entry      // scratch
 	turn   state.Turn // scratch
+
+	present  ComparedEntry // the entry that is being applied
+	compared bool          // the state is frozen after it
 }
 
 // moment is a state's position after an entry. It is immutable.
@@ -67,6 +71,9 @@ type Config struct {
 	Tables []state.Table
 	// Publisher receives the events; may be nil.
 	Publisher Publisher
+	// Frozen receives the state as it is after each entry with a Compare, and releases
+	// it. It is called during Apply, and must not block. nil: nothing is frozen.
+	Frozen func(*Frozen)
 	// Clock serves estimates of the present cluster time, and nothing that is
 	// replicated; nil: the wall clock.
 	Clock clock.Clock
@@ -113,7 +120,7 @@ func New(c Config) (*State, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot make state: %w", err)
 	}
-	s := &State{publisher: c.Publisher, clock: c.Clock, logger: c.Logger}
+	s := &State{publisher: c.Publisher, frozen: c.Frozen, clock: c.Clock, logger: c.Logger}
 	s.tables = slices.SortedFunc(slices.Values(c.Tables), func(a, b state.Table) int { return int(a.ID()) - int(b.ID()) })
 	for _, t := range s.tables {
 		if f, ok := t.(fencer); ok && s.fencer == nil {

@@ -29,6 +29,8 @@ const (
 	commandStage   = 7
 	commandRestore = 8
 	commandUnstage = 9
+
+	commandCompare = 10
 )
 
 // systemCommands are the constructors of the commands, by number.
@@ -44,6 +46,8 @@ var systemCommands = [...]func() systemCommand{
 	commandStage:   func() systemCommand { return new(Stage) },
 	commandRestore: func() systemCommand { return new(Restore) },
 	commandUnstage: func() systemCommand { return new(Unstage) },
+
+	commandCompare: func() systemCommand { return new(Compare) },
 }
 
 // systemCommand is an operation on the state itself. It has no record: applying it

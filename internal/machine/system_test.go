@@ -33,6 +33,7 @@ var systemBytes = map[string]state.Command{
 	"0105000000000000feed":                       &machine.OpenName{Bits: 0xfeed},
 	"01063d616e6e":                               &machine.DropRequests{User: machine.RequestUser{Caller: "ann"}},
 	"01064031302e302e302e37":                     &machine.DropRequests{User: machine.RequestUser{Address: "10.0.0.7"}},
+	"010a":                                       &machine.Compare{},
 	"0103020161013101620132":                     &machine.SetSettings{Values: map[string]string{"a": "1", "b": "2"}},
 	"010420303030313032303330343035303630373038303930613062306330643065306600effd020374776f026932": recovery(),
 }

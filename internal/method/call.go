@@ -229,7 +229,7 @@ func (r *Call) Operation(now time.Time, stop <-chan struct{}, done func(state.Re
 	}
 	r.Load(op)
 	if r.Waits() && !r.Enter.After(now) { // sent again after it was queued elsewhere
-		op.Deadline = now.Add(queue.EnqueueTimeout)
+		op.Deadline = now.Add(queue.Timeout(false))
 	}
 	return op
 }
@@ -243,7 +243,7 @@ func (r *Call) Hop(now time.Time) (*interrexv1.Operation, error) {
 	}
 	left := r.Enter.Sub(now)
 	if r.Waits() && left <= 0 {
-		left = queue.EnqueueTimeout
+		left = queue.Timeout(false)
 	}
 	e := r.Envelope
 	out := &interrexv1.Operation{
@@ -425,10 +425,7 @@ func Bounded(field string, bytes int) error {
 
 // enterTimeout returns how long an operation may wait to enter the log.
 func enterTimeout(extend bool, e *interrexv1.Operation) time.Duration {
-	timeout := queue.EnqueueTimeout
-	if extend {
-		timeout = queue.ExtendTimeout
-	}
+	timeout := queue.Timeout(extend)
 	if e.GetTimeoutMs() == 0 {
 		return timeout
 	}

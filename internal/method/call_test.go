@@ -20,12 +20,12 @@ func TestAnOperationHasSoLongToEnterTheLog(t *testing.T) {
 		timeoutMs uint32
 		want      time.Duration
 	}{
-		{false, 0, queue.EnqueueTimeout},
+		{false, 0, queue.Timeout(false)},
 		{false, 1000, time.Second},
-		{false, 60_000, queue.EnqueueTimeout},
-		{true, 0, queue.ExtendTimeout},
+		{false, 60_000, queue.Timeout(false)},
+		{true, 0, queue.Timeout(true)},
 		{true, 4000, 4 * time.Second},
-		{true, 60_000, queue.ExtendTimeout},
+		{true, 60_000, queue.Timeout(true)},
 	} {
 		if got := enterTimeout(test.extend, &interrexv1.Operation{TimeoutMs: test.timeoutMs}); got != test.want {
 			t.Errorf("extend %v, its caller has %v ms: %v, want %v", test.extend, test.timeoutMs, got, test.want)

@@ -148,10 +148,10 @@ func TestACallThatWaitsIsSentAgainWithTimeForTheLog(t *testing.T) {
 		at     time.Time
 		left   time.Duration // for the log
 	}{
-		{0, now, queue.EnqueueTimeout},
-		{0, late, queue.EnqueueTimeout - time.Minute},
-		{3_600_000, now, queue.EnqueueTimeout},
-		{3_600_000, late, queue.EnqueueTimeout},
+		{0, now, queue.Timeout(false)},
+		{0, late, queue.Timeout(false) - time.Minute},
+		{3_600_000, now, queue.Timeout(false)},
+		{3_600_000, late, queue.Timeout(false)},
 	} {
 		for _, again := range []bool{false, true} {
 			e := &interrexv1.Operation{WaitMs: test.waitMs, AsksAgain: again, RequestId: "1", Attempt: 2, Mark: 3}

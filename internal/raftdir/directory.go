@@ -94,6 +94,7 @@ type Directory struct {
 	end    raftlog.Position // of the log or the newest snapshot, whichever is later
 	short  bool             // the end has not reached the floor yet
 	copied bool             // it may be an older copy that was restored
+	refill *refill          // nil: it is not condemned
 
 	cutOff atomic.Bool // whether Release was called
 
@@ -158,6 +159,9 @@ func (d *Directory) take(cfg Config) error {
 }
 
 func (d *Directory) open(cfg Config, own disk.Files) error {
+	if err := d.empty(own); err != nil {
+		return err
+	}
 	c, err := d.check(cfg, own)
 	if err != nil {
 		return err
@@ -169,7 +173,10 @@ func (d *Directory) open(cfg Config, own disk.Files) error {
 	if err := d.openLog(cfg, own, c.List()); err != nil {
 		return err
 	}
-	if err := errors.Join(d.raise(d.end, d.end.Term), d.noteCleared()); err != nil {
+	if why := d.Condemned(); why != nil {
+		d.report.Notes = append(d.report.Notes, why.Error())
+	}
+	if err := errors.Join(d.raise(d.end, d.end.Term), d.noteCleared(), d.refilled()); err != nil {
 		return errors.Join(err, d.wal.Close())
 	}
 	go d.maintain()

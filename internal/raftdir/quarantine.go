@@ -1,6 +1,7 @@
 package raftdir
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/hashicorp/raft"
@@ -56,7 +57,7 @@ func (d *Directory) noteStored(p raftlog.Position) error {
 	d.floors.Lock()
 	defer d.floors.Unlock()
 	d.ends(p)
-	return d.raise(p, d.Term())
+	return errors.Join(d.raise(p, d.Term()), d.refilled())
 }
 
 // installed records a complete snapshot.
@@ -64,7 +65,7 @@ func (d *Directory) installed(p raftlog.Position) error {
 	d.floors.Lock()
 	defer d.floors.Unlock()
 	d.ends(raftlog.Later(d.End(), p))
-	return d.raise(p, d.Term())
+	return errors.Join(d.raise(p, d.Term()), d.refilled())
 }
 
 // ends records where the log or a snapshot ends, which may end the quarantine.

@@ -179,11 +179,11 @@ func (r *Rules) Answer(request any) (response any, err error, answered bool) {
 	case *raft.InstallSnapshotRequest:
 		return r.installs.answer(request)
 	case *raft.RequestVoteRequest:
-		if r.behindFloor(request.LastLogTerm, request.LastLogIndex) {
+		if r.refusesVote(request.LastLogTerm, request.LastLogIndex) {
 			return &raft.RequestVoteResponse{RPCHeader: r.header(), Term: r.dir.Term()}, nil, true
 		}
 	case *raft.RequestPreVoteRequest:
-		if r.behindFloor(request.LastLogTerm, request.LastLogIndex) {
+		if r.refusesVote(request.LastLogTerm, request.LastLogIndex) {
 			return &raft.RequestPreVoteResponse{RPCHeader: r.header(), Term: r.dir.Term()}, nil, true
 		}
 	case *raft.TimeoutNowRequest:
@@ -205,10 +205,11 @@ func (r *Rules) Handing(request any) (answered func()) {
 	return nil
 }
 
-// behindFloor reports whether a candidate's log lacks entries that this agent, in
-// quarantine, has stored: with them it would have refused its vote.
-func (r *Rules) behindFloor(term, index uint64) bool {
-	return r.dir.Quarantined() && !raftlog.Position{Term: term, Index: index}.Reaches(r.dir.Floor().Position)
+// refusesVote reports whether a candidate gets no vote: its log lacks entries that this
+// agent, in quarantine, has stored, and with them it would have refused; or what this
+// agent has is being sent to it anew.
+func (r *Rules) refusesVote(term, index uint64) bool {
+	return r.dir.Condemned() != nil || r.dir.Quarantined() && !raftlog.Position{Term: term, Index: index}.Reaches(r.dir.Floor().Position)
 }
 
 // Quarantined returns why this life, or its log, is in quarantine. The reason of a
@@ -216,6 +217,9 @@ func (r *Rules) behindFloor(term, index uint64) bool {
 func (r *Rules) Quarantined() error {
 	if err := r.copies.silent(); err != nil {
 		return err
+	}
+	if why := r.dir.Condemned(); why != nil {
+		return fmt.Errorf("%w; it serves no reads, does not vote and does not lead until the leader has sent it everything anew", why)
 	}
 	if !r.dir.Quarantined() {
 		return nil

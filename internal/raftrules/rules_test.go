@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -78,5 +79,46 @@ func TestASnapshotThatComesAgainAndAgainIsAnAlarm(t *testing.T) {
 	}
 	if c.count(301); c.alarm() != 0 {
 		t.Fatal("the alarm stays after progress")
+	}
+}
+
+// A condemned agent does only what cannot lose anything: it takes entries, and neither
+// votes nor leads.
+func TestACondemnedAgentDoesNotVote(t *testing.T) {
+	dir, err := raftdir.Open(t.TempDir(), raftdir.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := func() error { return nil }
+	r := New(Config{LocalID: "a", Logger: loggo.GetLogger("test"), Halted: none, Leaving: none, Reluctant: none}, dir, new(atomic.Pointer[raft.Raft]))
+	votes := []any{&raft.RequestVoteRequest{Term: 9, LastLogTerm: 9, LastLogIndex: 9}, &raft.RequestPreVoteRequest{Term: 9, LastLogTerm: 9, LastLogIndex: 9}}
+	for _, request := range votes {
+		if _, _, answered := r.Answer(request); answered || r.MaySend(request) != nil {
+			t.Errorf("%T before: answered %t", request, answered)
+		}
+	}
+	if _, err := dir.Condemn("it is wrong"); err != nil {
+		t.Fatal(err)
+	}
+	for _, request := range votes {
+		response, err, answered := r.Answer(request)
+		if vote, is := response.(*raft.RequestVoteResponse); is && vote.Granted || err != nil || !answered {
+			t.Errorf("%T: %+v, %v, answered %t", request, response, err, answered)
+		}
+		if err := r.MaySend(request); err == nil {
+			t.Errorf("%T may be sent", request)
+		}
+	}
+	if _, err, answered := r.Answer(&raft.TimeoutNowRequest{}); !answered || err == nil {
+		t.Errorf("it takes leadership over: %v, %t", err, answered)
+	}
+	if err := r.Broken(); err == nil || !strings.Contains(err.Error(), "it is wrong") || !strings.Contains(err.Error(), "serves no reads") {
+		t.Errorf("it may lead: %v", err)
+	}
+	if err := r.MaySend(&raft.AppendEntriesRequest{}); err != nil {
+		t.Errorf("an append: %v", err)
+	}
+	if err := dir.Close(); err != nil {
+		t.Error(err)
 	}
 }

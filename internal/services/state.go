@@ -25,6 +25,7 @@ func State() method.Service {
 		method.Write(interrexv1.StateServiceDropRequestsProcedure, machine.SystemTable, dropRequests, requestsDropped),
 		method.ReadState(interrexv1.StateServiceGetSettingsProcedure, getSettings),
 		method.Write(interrexv1.StateServiceSetSettingsProcedure, machine.SystemTable, setSettings, settingsSet),
+		method.Write(interrexv1.StateServiceCompareProcedure, machine.SystemTable, compareStates, statesCompared),
 		method.Propose(interrexv1.StateServiceProposeProcedure, propose, wasProposed),
 		method.Group(),
 	}}
@@ -52,6 +53,16 @@ func setSettings(m *interrexv1.SetSettingsRequest) (state.Command, error) {
 
 func settingsSet(r state.Result, _ state.State) (*interrexv1.SetSettingsResponse, error) {
 	return &interrexv1.SetSettingsResponse{Revision: uint64(r.Revision)}, nil
+}
+
+func compareStates(*interrexv1.CompareRequest) (state.Command, error) { return &machine.Compare{}, nil }
+
+func statesCompared(r state.Result, _ state.State) (*interrexv1.CompareResponse, error) {
+	at, is := r.Reply.(machine.ComparedEntry)
+	if !is {
+		return nil, errReply(r)
+	}
+	return &interrexv1.CompareResponse{LogIndex: at.Index, Term: at.Term}, nil
 }
 
 // propose returns the command of a proposal, only for embedders' tables: it must not

@@ -1,0 +1,22 @@
+package health
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/interrex/interrex/internal/alarm"
+)
+
+// stateDiffers is for a comparison of the members' states that has found a difference,
+// until another one finds none.
+func (v View) stateDiffers() []alarm.Finding {
+	c := v.Comparison
+	if c == nil || !c.Complete || len(c.Differences) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("the members' states differ at log index %d: %s", c.LogIndex, strings.Join(c.Differences, "; "))
+	if c.Kept != "" {
+		text += "; the log and the snapshots of this agent from before are in " + c.Kept
+	}
+	return alarm.Found(text)
+}
