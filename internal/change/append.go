@@ -19,7 +19,7 @@ type User struct {
 // EventTags is part of interest.Tagged.
 func (u *User) EventTags() []string { return u.Tags }
 
-// Append appends a user's change.
+// Append appends a user's change: see NewAppend.
 type Append struct {
 	Data string // JSON, without white space around it
 	Tags []string
@@ -43,46 +43,55 @@ func (c *Append) Announce() state.Announcement {
 	return state.Announcement{Kinds: []string{interrex.UserChange}}
 }
 
-// Validate reports which field is not allowed.
+// NewAppend returns the operation that appends JSON, without the white space in it, with
+// tags. The JSON is parsed here, and by no agent that applies the operation: it is what
+// costs the most of a large change.
+func NewAppend(data string, tags []string) (*Append, error) {
+	compact, deepest := strip(data)
+	c := &Append{Data: string(compact), Tags: tags}
+	switch {
+	case len(compact) > interrex.MaxData:
+		return c, c.Validate()
+	case deepest > MaxDepth:
+		return c, interrex.Errorf(interrex.ErrInvalid, "data: lists and objects may be nested at most %d deep", MaxDepth)
+	case !utf8.ValidString(data) || !json.Valid([]byte(data)):
+		return c, interrex.Errorf(interrex.ErrInvalid, "data: it is not JSON")
+	}
+	return c, nil
+}
+
+// Validate checks the tags, and that the data has at most interrex.MaxData bytes.
 func (c *Append) Validate() error {
-	if err := ValidateData(c.Data); err != nil {
-		return err
+	if len(c.Data) > interrex.MaxData {
+		return interrex.Errorf(interrex.ErrTooLarge, "data: at most %d bytes are allowed, not %d", interrex.MaxData, len(c.Data))
 	}
 	return ValidateTags(c.Tags)
 }
 
-// ValidateData checks that data is JSON of at most interrex.MaxData bytes, nested at
-// most MaxDepth deep.
-func ValidateData(data string) error {
-	switch {
-	case len(data) > interrex.MaxData:
-		return interrex.Errorf(interrex.ErrTooLarge, "data: at most %d bytes are allowed, not %d", interrex.MaxData, len(data))
-	case depth(data) > MaxDepth:
-		return interrex.Errorf(interrex.ErrInvalid, "data: lists and objects may be nested at most %d deep", MaxDepth)
-	case !utf8.ValidString(data) || !json.Valid([]byte(data)):
-		return interrex.Errorf(interrex.ErrInvalid, "data: it is not JSON")
-	}
-	return nil
-}
-
-// depth returns how deep the lists and objects of JSON are nested.
-func depth(data string) (deepest int) {
-	now, quoted := 0, false
-	for i := 0; i < len(data); i++ {
+// strip returns JSON without the white space that means nothing, and how deep its lists
+// and objects are nested.
+func strip(data string) (compact []byte, deepest int) {
+	compact = make([]byte, 0, len(data))
+	depth, quoted, escaped := 0, false, false
+	for i := range len(data) {
 		switch c := data[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
+		case escaped:
+			escaped = false
 		case quoted:
+			quoted, escaped = c != '"', c == '\\'
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+			continue
+		case c == '"':
+			quoted = true
 		case c == '{' || c == '[':
-			now++
-			deepest = max(deepest, now)
+			depth++
+			deepest = max(deepest, depth)
 		case c == '}' || c == ']':
-			now--
+			depth--
 		}
+		compact = append(compact, data[i])
 	}
-	return deepest
+	return compact, deepest
 }
 
 // ValidateTags checks that there are at most MaxTags, each of 1 to MaxTag bytes of

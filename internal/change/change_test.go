@@ -247,8 +247,9 @@ func TestAViewStaysWhileTheFeedGoesOn(t *testing.T) {
 
 func TestDataAndTagsAreChecked(t *testing.T) {
 	deep := strings.Repeat("[", change.MaxDepth+1) + strings.Repeat("]", change.MaxDepth+1)
-	for text, c := range map[string]*change.Append{
+	for text, c := range map[string]change.Append{
 		"is not JSON":             {Data: "{"},
+		"not JSON":                {Data: "t rue"},
 		"it is not JSON":          {Data: "\"\xff\""},
 		"nested at most 100 deep": {Data: deep},
 		"at most 524288":          {Data: `"` + strings.Repeat("x", interrex.MaxData) + `"`},
@@ -257,21 +258,28 @@ func TestDataAndTagsAreChecked(t *testing.T) {
 		"has 129":                 {Data: "1", Tags: []string{strings.Repeat("x", 129)}},
 		"128 bytes of UTF-8:":     {Data: "1", Tags: []string{"\xff"}},
 	} {
-		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), text) {
+		made, err := change.NewAppend(c.Data, c.Tags)
+		if err == nil {
+			err = made.Validate()
+		}
+		if err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
 	fits := strings.Repeat("[", change.MaxDepth) + `"[[[\"[["` + strings.Repeat("]", change.MaxDepth)
 	flat := "[" + strings.Repeat("[],", change.MaxDepth) + "{}]"
-	for _, data := range []string{fits, flat} {
-		if err := (&change.Append{Data: data, Tags: []string{"a"}}).Validate(); err != nil {
-			t.Error(err)
+	for data, compact := range map[string]string{
+		fits: fits, flat: flat, " [ 1 ,\t\"a \\\" b\" ] \r\n": `[1,"a \" b"]`, strings.Repeat(" ", interrex.MaxData) + "1": "1",
+	} {
+		if c, err := change.NewAppend(data, []string{"a"}); err != nil || c.Data != compact {
+			t.Errorf("%.30q: %v, %v", data, c, err)
 		}
 	}
 	w := newWorld(t)
-	bad := &change.Append{Data: "{"}
-	if res := w.do(state.Operation{Table: machine.ChangeTable, Data: bad.Append(nil)}); interrex.KindOf(res.Err) != interrex.ErrInvalid {
-		t.Errorf("in an entry: %v", res.Err)
+	for _, bad := range []*change.Append{{Data: strings.Repeat("1", interrex.MaxData+1)}, {Data: "1", Tags: []string{""}}} {
+		if res := w.do(state.Operation{Table: machine.ChangeTable, Data: bad.Append(nil)}); res.Err == nil {
+			t.Error("an entry's operation that is not valid is applied")
+		}
 	}
 }
 

@@ -1,10 +1,8 @@
 package services
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -93,60 +91,41 @@ func appended(m *interrexv1.ChangeServiceAppendRequest, r state.Result) (*interr
 	if !is {
 		return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
 	}
-	asked, err := appendChange(m)
-	if err != nil {
-		return nil, err
-	}
-	a := asked.(*change.Append)
 	made := &interrexv1.Change{
-		Revision: uint64(r.Revision), Kind: interrex.UserChange, Tags: a.Tags,
+		Revision: uint64(r.Revision), Kind: interrex.UserChange, Tags: m.GetTags(), Data: m.GetData(),
 		Time: wire.Timestamp(time.Unix(0, reply.Time).UTC()),
 	}
-	if made.Data, err = ValueOf([]byte(a.Data)); err != nil {
-		return nil, err
+	if m.GetJson() != "" {
+		var err error
+		if made.Data, err = ValueOf([]byte(m.GetJson())); err != nil {
+			return nil, err
+		}
 	}
 	return &interrexv1.ChangeServiceAppendResponse{Change: made, Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
 func appendChange(m *interrexv1.ChangeServiceAppendRequest) (state.Command, error) {
-	c := &change.Append{Tags: slices.Clone(m.GetTags())}
+	c, text := new(change.Append), []byte(m.GetJson())
+	var err error
 	switch {
 	case m.GetData() != nil && m.GetJson() != "":
 		return c, interrex.Errorf(interrex.ErrInvalid, "json: give either json or data")
-	case m.GetJson() != "":
-		if err := change.ValidateData(m.GetJson()); err != nil {
-			return c, err
-		}
-		var b bytes.Buffer
-		if err := json.Compact(&b, []byte(m.GetJson())); err != nil {
-			return c, interrex.Errorf(interrex.ErrInvalid, "json: %v", err)
-		}
-		if _, err := ValueOf(b.Bytes()); err != nil {
-			return c, ErrNotForAll()
-		}
-		c.Data = b.String()
-	case m.GetData() == nil:
+	case m.GetData() == nil && m.GetJson() == "":
 		return c, interrex.Errorf(interrex.ErrInvalid, "data: missing: give any JSON value, which may be null")
-	default:
-		b, err := compactJSON(m.GetData())
-		if err != nil {
+	case m.GetData() != nil:
+		if text, err = protojson.Marshal(m.GetData()); err != nil {
 			return c, interrex.Errorf(interrex.ErrInvalid, "data: %v", err)
 		}
-		c.Data = string(b)
+	}
+	if c, err = change.NewAppend(string(text), slices.Clone(m.GetTags())); err != nil {
+		return c, err
+	}
+	if m.GetJson() != "" {
+		if _, err := ValueOf([]byte(c.Data)); err != nil {
+			return c, ErrNotForAll()
+		}
 	}
 	return c, nil
-}
-
-// compactJSON returns the JSON of a value, the same on every agent: protojson varies
-// its spaces on purpose.
-func compactJSON(v *structpb.Value) ([]byte, error) {
-	text, err := protojson.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	err = json.Compact(&b, text)
-	return b.Bytes(), err
 }
 
 func (c Changes) get(m *interrexv1.ChangeServiceGetRequest, s state.State) (*interrexv1.ChangeServiceGetResponse, error) {
