@@ -69,9 +69,11 @@ func TestRefusalOfWhatIsSwitchedOffStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.Kill(); _ = a.Wait() })
-	eventually(t, "the agent leads", func() error {
-		if state := a.Status().State; state != interrex.Leader {
-			return errors.New(state.String())
+	k := newTalker(t, apiOf(a), overJSON)
+	eventually(t, "the agent leads a cluster that has its epoch", func() error {
+		h := k.ask(exchange{method: "Get", body: `{"key":"jobs/new"}`}).header
+		if h.Get("Interrex-Epoch") == "" || a.Status().State != interrex.Leader {
+			return fmt.Errorf("the headers are %v", h)
 		}
 		return nil
 	})
