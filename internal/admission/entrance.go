@@ -33,35 +33,37 @@ type conn struct {
 	Entrance
 	verified atomic.Pointer[verified] // its client certificate; nil: it was not verified yet
 	resets   resets
+	slow     func(time.Duration)
 }
 
-// WithEntrance returns the context of a connection on a listener.
-func WithEntrance(ctx context.Context, e Entrance) context.Context {
-	return context.WithValue(ctx, entranceKey{}, &conn{Entrance: e})
+// WithEntrance returns the context of a connection on a listener; slow makes the
+// connection be read slowly for a while.
+func WithEntrance(ctx context.Context, e Entrance, slow func(time.Duration)) context.Context {
+	return context.WithValue(ctx, entranceKey{}, &conn{Entrance: e, slow: slow})
 }
 
 func connOf(r *http.Request) *conn {
 	if c, is := r.Context().Value(entranceKey{}).(*conn); is {
 		return c
 	}
-	return new(conn)
+	return &conn{slow: func(time.Duration) {}}
 }
 
 func entranceOf(r *http.Request) Entrance { return connOf(r).Entrance }
 
 // Enter returns a handler that refuses what a browser sends for another site's page, and
-// delays the requests of a peer that resets most of them.
+// slows down a connection whose peer resets most of its requests.
 func Enter(audit *Audit, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := connOf(r)
 		defer func() {
-			if r.Context().Err() != nil {
-				c.resets.note(1)
+			if r.Context().Err() == nil {
+				return
+			}
+			if d := c.resets.note(); d > 0 {
+				c.slow(d)
 			}
 		}()
-		if c.resets.note(0) {
-			time.Sleep(resetPause)
-		}
 		if r.Context().Err() != nil {
 			return
 		}

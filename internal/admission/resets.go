@@ -6,12 +6,10 @@ import (
 )
 
 // How many requests the peer of a connection may reset before they are answered: at once,
-// and a second. Further requests on the connection wait for resetPause, also if they are
-// reset, so that the HTTP server closes the connection when too many wait.
+// and a second. One that resets more is read slowly until it has not.
 const (
 	resetBurst = 1000
 	resetRate  = 100
-	resetPause = time.Second
 )
 
 // resets counts the requests of one connection that were reset. Its zero value is ready
@@ -22,12 +20,13 @@ type resets struct {
 	at   time.Time
 }
 
-// note counts n requests that were reset, and reports whether there are too many.
-func (r *resets) note(n int) bool {
+// note counts a request that was reset, and returns for how long the connection is to be
+// read slowly; 0: it is not.
+func (r *resets) note() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	r.many = max(0, r.many-resetRate*now.Sub(r.at).Seconds()) + float64(n)
+	r.many = max(0, r.many-resetRate*now.Sub(r.at).Seconds()) + 1
 	r.at = now
-	return r.many > resetBurst
+	return time.Duration((r.many - resetBurst) / resetRate * float64(time.Second))
 }

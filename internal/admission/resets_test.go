@@ -9,44 +9,42 @@ import (
 	"time"
 )
 
-func TestAPeerThatResetsItsRequestsIsDelayed(t *testing.T) {
+func TestAPeerThatResetsItsRequestsIsReadSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn, handled := WithEntrance(t.Context(), Entrance{}), 0
-		h := Enter(nil, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			handled++
-			if reset, is := r.Context().Value(conn).(context.CancelFunc); is {
-				reset()
-			}
-		}))
-		request := func(resets bool) (took time.Duration) {
+		var slow time.Duration
+		handled := 0
+		conn := WithEntrance(t.Context(), Entrance{}, func(d time.Duration) { slow = d })
+		request := func(resets, before bool) {
 			ctx, cancel := context.WithCancel(conn)
 			defer cancel()
-			if resets {
-				ctx = context.WithValue(ctx, conn, cancel)
+			if before {
+				cancel()
 			}
-			began := time.Now()
+			h := Enter(nil, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				handled++
+				if resets {
+					cancel()
+				}
+			}))
 			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodPost, "/", nil))
-			return time.Since(began)
 		}
-		for range resetBurst + 1 {
-			if took := request(true); took != 0 {
-				t.Fatal("one that resets few requests is delayed")
-			}
-		}
-		if took := request(false); took != resetPause || handled != resetBurst+2 {
-			t.Errorf("the next one waits for %s; %d were handled", took, handled)
-		}
-		gone, cancel := context.WithCancel(conn)
-		cancel()
 		for range resetBurst {
-			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(gone, http.MethodPost, "/", nil))
+			request(true, false)
+			request(false, false)
 		}
-		if handled != resetBurst+2 {
-			t.Error("one is handled that was reset before")
+		if slow != 0 || handled != 2*resetBurst {
+			t.Fatalf("one that resets few requests is slowed down for %s; %d were handled", slow, handled)
+		}
+		for range 50 {
+			request(true, true)
+		}
+		if want := time.Second / 2; slow != want || handled != 2*resetBurst {
+			t.Errorf("it is slow for %s, want %s; %d were handled", slow, want, handled)
 		}
 		time.Sleep(time.Minute)
-		if took := request(false); took != 0 {
-			t.Errorf("a minute later it still waits for %s", took)
+		slow = 0
+		if request(true, false); slow != 0 {
+			t.Errorf("a minute later it is slowed down for %s", slow)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/interrex/interrex/internal/inbound"
@@ -118,6 +119,7 @@ type limitedConn struct {
 	net.Conn
 	leave func()
 	once  sync.Once
+	slow  atomic.Int64 // until when it is read slowly, in Unix nanoseconds
 }
 
 func (c *limitedConn) Close() error {
