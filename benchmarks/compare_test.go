@@ -35,7 +35,7 @@ func BenchmarkCompare(b *testing.B) {
 	}
 	hash := func(f *machine.Frozen) {
 		defer f.Release()
-		if _, err := f.Hashes(pacing.Pace(b.Context(), clock.WallClock)); err != nil {
+		if _, err := f.Hashes(pacing.Throttle(b.Context(), clock.WallClock)); err != nil {
 			b.Error(err)
 		}
 	}

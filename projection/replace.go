@@ -64,7 +64,7 @@ func (h *Holders) prepare(ctx context.Context, conn *sql.Conn, at Position) (lat
 		return false, err
 	}
 	if !stored.whole {
-		return false, runAll(ctx, conn, h.dialect.schema())
+		return false, runAll(ctx, conn, schema(h.dialect))
 	}
 	if later = stored.History == at.History && stored.Revision > at.Revision; later && !sound {
 		return false, interrex.Errorf(interrex.ErrUnavailable, "the copy is at revision %d already, and must be compared", stored.Revision)

@@ -129,27 +129,6 @@ func (r *running) run(ctx context.Context) error {
 	return stay(ctx, one, hup, logger)
 }
 
-// stay runs an agent until it ends, or drains it when ctx ends.
-func stay(ctx context.Context, one *agent.Agent, hup <-chan os.Signal, logger loggo.Logger) error {
-	ended := make(chan error, 1)
-	go func() { ended <- one.Wait() }()
-	for {
-		select {
-		case err := <-ended:
-			logger.Infof("stopped")
-			return err
-		case <-hup:
-			if _, err := one.Reload(); err != nil {
-				logger.Errorf("%s", oneLine(err.Error()))
-			}
-		case <-ctx.Done():
-			err := errors.Join(one.Stop(context.WithoutCancel(ctx)), <-ended)
-			logger.Infof("stopped")
-			return err
-		}
-	}
-}
-
 // oneLine puts several problems on one line of the log.
 func oneLine(text string) string {
 	lines := strings.Split(text, "\n")

@@ -8,10 +8,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
-	"github.com/interrex/interrex/internal/execution"
 	"github.com/interrex/interrex/internal/limits"
 )
 
@@ -35,21 +32,4 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "interrex: "+limits.Escaped(text, "\n\t"))
 	}
 	return code
-}
-
-// untilSignal returns a context that the first INT or TERM ends, with an
-// interrupt as its cause.
-func untilSignal(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 1)
-	execution.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		defer signal.Stop(signals)
-		select {
-		case s := <-signals:
-			cancel(interrupt(s.(syscall.Signal)))
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil) }
 }

@@ -129,7 +129,7 @@ func (w *Worker) members() ([]raft.Server, error) {
 // closed at the latest. The error is the worker's end.
 func (w *Worker) compare(ctx context.Context, f *machine.Frozen, next <-chan struct{}) error {
 	began := w.config.Clock.Now()
-	hashes, err := f.Hashes(Pace(ctx, w.config.Clock))
+	hashes, err := f.Hashes(Throttle(ctx, w.config.Clock))
 	f.Release()
 	if ctx.Err() != nil {
 		return w.catacomb.ErrDying()

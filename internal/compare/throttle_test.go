@@ -12,7 +12,7 @@ import (
 func TestHashingRestsMostOfTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		p := &pace{ctx: ctx, clock: clock.WallClock, since: time.Now()}
+		p := &throttle{ctx: ctx, clock: clock.WallClock, since: time.Now()}
 		for worked, rests := range map[time.Duration]time.Duration{
 			workTime / 2: 0, workTime: 4 * workTime, 2 * workTime: 8 * workTime, time.Second: longRest,
 		} {
