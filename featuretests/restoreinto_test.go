@@ -188,3 +188,46 @@ func TestWritesBehindAFenceRaceARestore(t *testing.T) {
 		t.Errorf("%d were written before the last restore, and %d after it", older, newer)
 	}
 }
+
+// What a killed command has sent is shown, refuses another restore, and is dropped.
+func TestARestoreThatIsKilledIsShownAndDropped(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	c := f.client()
+	values(t, client.KV{By: c}, "saved/", 8)
+	file := saved(t, c)
+	values(t, client.KV{By: c}, "later/", 1)
+
+	cmd := f.at(0, "snapshot", "restore", "-", "--yes")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = in.Write(file[:len(file)-1]) }() // it waits for the rest
+	show := func(i int) string { return f.mustRun("snapshot", "staged", "-q", "--addr", f.socket(i)) }
+	eventually(t, "a part is there", func() error {
+		if show(1) == "" {
+			return errors.New("none is")
+		}
+		return nil
+	})
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // it was killed
+
+	f.kill(f.leader())
+	_, err = f.client(f.others(f.leader())...).Snapshots().Restore(t.Context(), bytes.NewReader(file), nil)
+	if !errors.Is(err, interrex.ErrConflict) {
+		t.Errorf("another restore: %v", err)
+	}
+	at := f.leader()
+	if staged := show(at); staged == "" {
+		t.Error("the file is no longer shown after a change of leaders")
+	}
+	f.mustRun("snapshot", "drop", "--addr", f.socket(at))
+	if staged := show(at); staged != "" {
+		t.Errorf("%s is shown, and was dropped", staged)
+	}
+	wantRestored(t, f.client(at), restores(t, f.client(at), file))
+}
