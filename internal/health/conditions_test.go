@@ -342,8 +342,8 @@ var troubles = map[string][]trouble{
 		{fails(ofRaft, errors.New("no leader")), "no leader"},
 	},
 	"state-differs": {{func(_ *testing.T, a *agent) func() {
-		a.view.Comparison = &interrex.Comparison{LogIndex: 7, Complete: true, Differences: []string{"section s", "section t"}, Kept: "there"}
-		return func() { a.view.Comparison = &interrex.Comparison{LogIndex: 8, Differences: []string{"so far"}} }
+		a.view.Differs = &interrex.Comparison{LogIndex: 7, Complete: true, Differences: []string{"section s", "section t"}, Kept: "there"}
+		return func() { a.view.Differs = nil }
 	}, "differ at log index 7: section s; section t; the log and the snapshots of this agent from before are in there"}},
 	"snapshot-loop":   {{ails(vitals{stuck: 77}), "log index 77"}},
 	"webhook-failing": {{failingHook, "5 failures in a row, the last: "}},
