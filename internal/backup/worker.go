@@ -222,7 +222,7 @@ func (w *Worker) untilDue(cluster string) (time.Duration, error) {
 		return 0, err
 	}
 	now := w.config.Clock.Now()
-	if s := w.Status(); !s.Last.IsZero() {
+	if s := w.Status(); !s.Last.IsZero() && !s.Last.After(now) {
 		return s.Last.Add(w.config.Every).Sub(now), nil
 	}
 	all, err := own(w.config.Dir, cluster, w.config.Agent)

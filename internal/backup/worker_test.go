@@ -175,6 +175,38 @@ func TestTheCopyThatWasJustMadeIsKeptWhateverTheClockSays(t *testing.T) {
 	})
 }
 
+// jumpy is a clock that is set.
+type jumpy struct {
+	clock.Clock
+	by time.Duration
+}
+
+func (j *jumpy) Now() time.Time { return j.Clock.Now().Round(0).Add(j.by) }
+
+func TestACopyIsMadeAlthoughTheClockWasSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		now := &jumpy{Clock: s.Clock, by: 1000 * time.Hour}
+		s.Clock = now
+		s.put(s.name(now.Now().Add(-time.Minute).UTC().Truncate(time.Second), 1), "made when the clock was wrong")
+		s.run(func(w *Worker) {
+			after(time.Minute)
+			if got := s.files(); len(got) != 1 {
+				t.Fatalf("before the next is due: %q", got)
+			}
+			now.by = 0
+			after(3 * time.Minute)
+			if got := s.files(); len(got) != 2 || w.Late() != "" {
+				t.Errorf("after the clock was set: %q, %q", got, w.Late())
+			}
+			after(time.Hour)
+			if got := s.files(); len(got) != 3 {
+				t.Errorf("an hour later: %q", got)
+			}
+		})
+	})
+}
+
 func TestACopyThatCannotBeReadBackIsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
