@@ -250,7 +250,7 @@ func TestAFailureIsCountedToldAndTriedAgain(t *testing.T) {
 		s.Dir = filepath.Join(t.TempDir(), "later")
 		s.run(func(w *Worker) {
 			after(30 * time.Second)
-			if late := w.Late(); s.failed < 2 || !strings.Contains(late, "no copy was made") || !strings.Contains(late, "does not exist") {
+			if late := w.Late(); s.failed < 2 || !strings.Contains(late, "no copy was found or made") || !strings.Contains(late, "does not exist") {
 				t.Errorf("after %d failures: %q", s.failed, late)
 			}
 			if err := os.Mkdir(s.Dir, 0o700); err != nil {
@@ -280,7 +280,11 @@ func TestAnAgentThatIsNotReadyMakesNoCopyAndSaysWhy(t *testing.T) {
 		s := newScene(t)
 		s.unready = errors.New("it is in quarantine")
 		s.run(func(w *Worker) {
-			after(6 * time.Minute)
+			after(4 * time.Minute)
+			if late := w.Late(); late != "" || w.Status().Failed == "" {
+				t.Errorf("before a copy is late: %q, %+v", late, w.Status())
+			}
+			after(2 * time.Minute)
 			if late := w.Late(); len(s.files()) > 0 || s.failed > 0 || !strings.Contains(late, "quarantine") {
 				t.Errorf("it has %q, %d failures, and says %q", s.files(), s.failed, late)
 			}

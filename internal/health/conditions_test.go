@@ -331,7 +331,7 @@ var troubles = map[string][]trouble{
 		t.Cleanup(func() { _ = worker.Stop(w) })
 		a.view.Backup = w
 		return func() { a.view.Backup = nil }
-	}, "no copy was made in /nosuch yet: /nosuch does not exist"}},
+	}, "no copy was found or made in /nosuch since the start: /nosuch does not exist"}},
 	"projection-behind": {{func(t *testing.T, a *agent) func() {
 		target := &brokenTarget{hang: make(chan struct{})}
 		runNotifyAt(t, a, target, 12345, anHourAgo{clock.WallClock})
