@@ -266,6 +266,12 @@ INTERREX_CLUSTER_TIMING: cluster.timing: "moon" is neither lan nor wan`
 	if got := load("raft: {snapshot-retention: few}\nagent: {id: N_1}\nlogging: {levl: info}\n"); got != misread {
 		t.Errorf("%s", got)
 	}
+	const fractions = `FILE, line 1: backup.keep: "2.9" is not valid: use a whole number
+FILE, line 2: compare.revisions: "18446744073709551616" is not valid: use a whole number
+INTERREX_CLUSTER_TIMING: cluster.timing: "moon" is neither lan nor wan`
+	if got := load("backup: {keep: 2.9}\ncompare: {revisions: 18446744073709551616}\n"); got != fractions {
+		t.Errorf("%s", got)
+	}
 	if got := load("raft:\n\theartbeat-timeout: 1s\n"); !strings.Contains(got, "line 2: ") || !strings.Contains(got, "a tab cannot indent, use spaces") {
 		t.Errorf("%s", got)
 	}

@@ -77,10 +77,16 @@ func (d *document) section(n *yaml.Node, v reflect.Value, path string) {
 		d.lines[full] = key.Line
 		if field.Kind() == reflect.Struct {
 			d.section(value, field, full)
-		} else if value.Decode(field.Addr().Interface()) != nil {
+		} else if isFraction(value, field) || value.Decode(field.Addr().Interface()) != nil {
 			d.refuse(value, "%s: %s is not valid: use %s", full, shown(value), wanted(field))
 		}
 	}
+}
+
+// isFraction reports whether a field for a whole number is given another one, or one out
+// of its range, which the decoder would cut.
+func isFraction(n *yaml.Node, field reflect.Value) bool {
+	return n.ShortTag() == "!!float" && (field.CanInt() || field.CanUint())
 }
 
 func orRoot(path string) string {

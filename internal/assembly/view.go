@@ -64,7 +64,8 @@ func (s *Set) view() health.View {
 		Vitals:     running[health.Vitals](s, RaftName),
 		Acks:       running[health.Acks](s, RaftName),
 	}
-	v.Removed, v.RecoveryFailed, v.Comparison = s.removal.Err(), s.recovery.failure(), s.comparisons.Last()
+	v.Removed, v.RecoveryFailed = s.removal.Err(), s.recovery.failure()
+	v.Comparison, v.Differs = s.comparisons.Last(), s.comparisons.Differs()
 	v.Observers, v.Forwarders, v.Requests = s.config.Agent.Observers, s.forwarders, s.requests
 	v.Connections, v.InFlight = s.metrics.connections, s.metrics.inFlight
 	if dir := running[*datadir.Dir](s, identityName); dir != nil {

@@ -64,6 +64,7 @@ type Status struct {
 	Bytes  int64     // of the last copy that this worker made; 0: it made none
 	Took   time.Duration
 	Failed string // why the last attempt failed, or none can be made now; empty: all is well
+	Waits  bool   // Failed is why none can be made now
 }
 
 // Worker makes a copy when the newest is older than Config.Every.
@@ -116,8 +117,8 @@ func (w *Worker) Late() string {
 	s, now := w.Status(), w.config.Clock.Now()
 	text := ""
 	switch {
-	case s.Last.IsZero() && (s.Failed != "" || now.Sub(s.Since) > firstGrace):
-		text = fmt.Sprintf("no copy was made in %s yet", w.config.Dir)
+	case s.Last.IsZero() && (s.Failed != "" && !s.Waits || now.Sub(s.Since) > firstGrace):
+		text = fmt.Sprintf("no copy was found or made in %s since the start", w.config.Dir)
 	case !s.Last.IsZero() && now.Sub(s.Last) > 2*w.config.Every:
 		text = fmt.Sprintf("the last good copy in %s is of %s, and backup.every is %s", w.config.Dir, s.Last.UTC().Format(time.RFC3339), wording.Rounded(w.config.Every))
 	}
@@ -156,7 +157,7 @@ func (w *Worker) loop() error {
 }
 
 func (w *Worker) failed(err error, next string) {
-	w.update(func(s *Status) { s.Failed = err.Error() })
+	w.update(func(s *Status) { s.Failed, s.Waits = err.Error(), false })
 	w.config.Failed()
 	w.config.Logger.Warningf("cannot copy the state to %s: %v; %s", w.config.Dir, err, next)
 }
@@ -202,7 +203,7 @@ var errHung = errors.New("the disk does not respond: check the storage")
 func (w *Worker) look(ctx context.Context) (time.Duration, error) {
 	cluster, err := w.config.Cluster()
 	if err != nil {
-		w.update(func(s *Status) { s.Failed = err.Error() })
+		w.update(func(s *Status) { s.Failed, s.Waits = err.Error(), true })
 		return waitPause, nil
 	}
 	left, err := w.untilDue(cluster)
@@ -222,7 +223,7 @@ func (w *Worker) untilDue(cluster string) (time.Duration, error) {
 		return 0, err
 	}
 	now := w.config.Clock.Now()
-	if s := w.Status(); !s.Last.IsZero() {
+	if s := w.Status(); !s.Last.IsZero() && !s.Last.After(now) {
 		return s.Last.Add(w.config.Every).Sub(now), nil
 	}
 	all, err := own(w.config.Dir, cluster, w.config.Agent)

@@ -175,6 +175,38 @@ func TestTheCopyThatWasJustMadeIsKeptWhateverTheClockSays(t *testing.T) {
 	})
 }
 
+// jumpy is a clock that is set.
+type jumpy struct {
+	clock.Clock
+	by time.Duration
+}
+
+func (j *jumpy) Now() time.Time { return j.Clock.Now().Round(0).Add(j.by) }
+
+func TestACopyIsMadeAlthoughTheClockWasSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		now := &jumpy{Clock: s.Clock, by: 1000 * time.Hour}
+		s.Clock = now
+		s.put(s.name(now.Now().Add(-time.Minute).UTC().Truncate(time.Second), 1), "made when the clock was wrong")
+		s.run(func(w *Worker) {
+			after(time.Minute)
+			if got := s.files(); len(got) != 1 {
+				t.Fatalf("before the next is due: %q", got)
+			}
+			now.by = 0
+			after(3 * time.Minute)
+			if got := s.files(); len(got) != 2 || w.Late() != "" {
+				t.Errorf("after the clock was set: %q, %q", got, w.Late())
+			}
+			after(time.Hour)
+			if got := s.files(); len(got) != 3 {
+				t.Errorf("an hour later: %q", got)
+			}
+		})
+	})
+}
+
 func TestACopyThatCannotBeReadBackIsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
@@ -218,7 +250,7 @@ func TestAFailureIsCountedToldAndTriedAgain(t *testing.T) {
 		s.Dir = filepath.Join(t.TempDir(), "later")
 		s.run(func(w *Worker) {
 			after(30 * time.Second)
-			if late := w.Late(); s.failed < 2 || !strings.Contains(late, "no copy was made") || !strings.Contains(late, "does not exist") {
+			if late := w.Late(); s.failed < 2 || !strings.Contains(late, "no copy was found or made") || !strings.Contains(late, "does not exist") {
 				t.Errorf("after %d failures: %q", s.failed, late)
 			}
 			if err := os.Mkdir(s.Dir, 0o700); err != nil {
@@ -248,7 +280,11 @@ func TestAnAgentThatIsNotReadyMakesNoCopyAndSaysWhy(t *testing.T) {
 		s := newScene(t)
 		s.unready = errors.New("it is in quarantine")
 		s.run(func(w *Worker) {
-			after(6 * time.Minute)
+			after(4 * time.Minute)
+			if late := w.Late(); late != "" || w.Status().Failed == "" {
+				t.Errorf("before a copy is late: %q, %+v", late, w.Status())
+			}
+			after(2 * time.Minute)
 			if late := w.Late(); len(s.files()) > 0 || s.failed > 0 || !strings.Contains(late, "quarantine") {
 				t.Errorf("it has %q, %d failures, and says %q", s.files(), s.failed, late)
 			}

@@ -30,8 +30,9 @@ type Board struct {
 	revision  interrex.Revision
 	at        time.Time // when the newest entry was applied, or this agent was started
 	last      *interrex.Comparison
-	condemned chan struct{} // closed when the state is
-	why       error         // it is; nil: it is not
+	differs   *interrex.Comparison // the newest with a difference; nil: none since then has one
+	condemned chan struct{}        // closed when the state is
+	why       error                // it is; nil: it is not
 }
 
 // round is the reports on one entry, by agent.
@@ -129,8 +130,16 @@ func (b *Board) reports(at machine.ComparedEntry) map[string]Report {
 func (b *Board) show(c *interrex.Comparison) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.last == nil || !b.last.Complete || b.last.LogIndex < c.LogIndex {
-		b.last = c
+	if b.last != nil && b.last.Complete && b.last.LogIndex >= c.LogIndex {
+		return
+	}
+	b.last = c
+	switch {
+	case !c.Complete:
+	case len(c.Differences) > 0:
+		b.differs = c
+	case b.differs != nil && !slices.ContainsFunc(c.Missing, func(id string) bool { return b.differs.Reports[id] != nil }):
+		b.differs = nil
 	}
 }
 
@@ -139,6 +148,14 @@ func (b *Board) Last() *interrex.Comparison {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.last
+}
+
+// Differs returns the newest comparison that has found a difference; nil: there was none,
+// or all that took part in it, and are still members, agree since. It must not be changed.
+func (b *Board) Differs() *interrex.Comparison {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.differs
 }
 
 // due reports whether it is time for a comparison at a revision. Where nothing was
@@ -158,13 +175,19 @@ func (b *Board) Condemn(why error, kept string) {
 	if b.why != nil {
 		return
 	}
-	if b.last != nil {
-		last := *b.last
-		last.Kept = kept
-		b.last = &last
-	}
+	b.last, b.differs = keptIn(kept, b.last), keptIn(kept, b.differs)
 	b.why = why
 	close(b.condemned)
+}
+
+// keptIn returns a comparison that says where the files from before are kept.
+func keptIn(kept string, c *interrex.Comparison) *interrex.Comparison {
+	if c == nil {
+		return nil
+	}
+	changed := *c
+	changed.Kept = kept
+	return &changed
 }
 
 // Condemned returns why the present state must not be used; nil: it may be.

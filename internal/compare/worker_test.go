@@ -367,6 +367,40 @@ func TestANewStateBeginsAnew(t *testing.T) {
 	})
 }
 
+// Neither one that is under way nor one without a member that differed shows that all
+// agree again.
+func TestADifferenceLastsUntilThoseThatDifferedAgree(t *testing.T) {
+	of := func(ids ...string) map[string][]interrex.StateSection {
+		reports := map[string][]interrex.StateSection{}
+		for _, id := range ids {
+			reports[id] = []interrex.StateSection{{Name: "s"}}
+		}
+		return reports
+	}
+	for name, c := range map[string]struct {
+		later interrex.Comparison
+		lasts bool
+	}{
+		"one under way":              {interrex.Comparison{Reports: of("a")}, true},
+		"one without b":              {interrex.Comparison{Complete: true, Reports: of("a", "c"), Missing: []string{"b"}}, true},
+		"all agree":                  {interrex.Comparison{Complete: true, Reports: of("a", "b")}, false},
+		"a newer member is missing":  {interrex.Comparison{Complete: true, Reports: of("a", "b"), Missing: []string{"c"}}, false},
+		"b was removed":              {interrex.Comparison{Complete: true, Reports: of("a")}, false},
+		"there is a newer one still": {interrex.Comparison{Complete: true, Reports: of("a", "b"), Differences: []string{"t"}}, true},
+	} {
+		b := NewBoard(clock.WallClock)
+		b.show(&interrex.Comparison{LogIndex: 7, Complete: true, Reports: of("a", "b"), Differences: []string{"s"}})
+		c.later.LogIndex = 8
+		b.show(&c.later)
+		if b.Differs() != nil != c.lasts || b.Last() != &c.later {
+			t.Errorf("%s: %+v", name, b.Differs())
+		}
+		if b.Condemn(errors.New("it is wrong"), "there"); c.lasts && b.Differs().Kept != "there" {
+			t.Errorf("%s: %+v", name, b.Differs())
+		}
+	}
+}
+
 func TestABoardKeepsFewRounds(t *testing.T) {
 	b := NewBoard(clock.WallClock)
 	st, err := machine.New(machine.Config{Frozen: b.Put})

@@ -8,10 +8,10 @@ import (
 )
 
 // stateDiffers is for a comparison of the members' states that has found a difference,
-// until another one finds none.
+// until those that took part in it agree.
 func (v View) stateDiffers() []alarm.Finding {
-	c := v.Comparison
-	if c == nil || !c.Complete || len(c.Differences) == 0 {
+	c := v.Differs
+	if c == nil {
 		return nil
 	}
 	text := fmt.Sprintf("the members' states differ at log index %d: %s", c.LogIndex, strings.Join(c.Differences, "; "))

@@ -331,7 +331,7 @@ var troubles = map[string][]trouble{
 		t.Cleanup(func() { _ = worker.Stop(w) })
 		a.view.Backup = w
 		return func() { a.view.Backup = nil }
-	}, "no copy was made in /nosuch yet: /nosuch does not exist"}},
+	}, "no copy was found or made in /nosuch since the start: /nosuch does not exist"}},
 	"projection-behind": {{func(t *testing.T, a *agent) func() {
 		target := &brokenTarget{hang: make(chan struct{})}
 		runNotifyAt(t, a, target, 12345, anHourAgo{clock.WallClock})
@@ -342,8 +342,8 @@ var troubles = map[string][]trouble{
 		{fails(ofRaft, errors.New("no leader")), "no leader"},
 	},
 	"state-differs": {{func(_ *testing.T, a *agent) func() {
-		a.view.Comparison = &interrex.Comparison{LogIndex: 7, Complete: true, Differences: []string{"section s", "section t"}, Kept: "there"}
-		return func() { a.view.Comparison = &interrex.Comparison{LogIndex: 8, Differences: []string{"so far"}} }
+		a.view.Differs = &interrex.Comparison{LogIndex: 7, Complete: true, Differences: []string{"section s", "section t"}, Kept: "there"}
+		return func() { a.view.Differs = nil }
 	}, "differ at log index 7: section s; section t; the log and the snapshots of this agent from before are in there"}},
 	"snapshot-loop":   {{ails(vitals{stuck: 77}), "log index 77"}},
 	"webhook-failing": {{failingHook, "5 failures in a row, the last: "}},

@@ -64,6 +64,8 @@ type View struct {
 	RecoveryFailed error
 	// Comparison is the newest comparison of the members' states; nil: there was none.
 	Comparison *interrex.Comparison
+	// Differs is the newest one with a difference; nil: those that took part agree.
+	Differs *interrex.Comparison
 	// Failing are the other workers that are down, by name.
 	Failing map[string]error
 	// RaftStarting is when the start of raft began that is under way; zero: none is.

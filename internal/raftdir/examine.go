@@ -57,6 +57,9 @@ func Examine(dir string) (*Found, error) {
 
 func inspect(dir string) (*Found, error) {
 	f := &Found{Version: stampVersion}
+	if _, err := readRefill(dir); err != nil {
+		return nil, err
+	}
 	var err error
 	if f.Copied, err = isCopy(dir); err != nil {
 		return nil, err

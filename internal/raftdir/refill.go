@@ -37,12 +37,15 @@ func refillFile(dir string) disk.CheckedFile {
 // readRefill returns nil where the directory is not condemned.
 func readRefill(dir string) (*refill, error) {
 	b, err := refillFile(dir).Load()
-	if err != nil || b == nil {
-		return nil, err
+	if err == nil && b == nil {
+		return nil, nil
 	}
 	r := new(refill)
-	if err := json.Unmarshal(b, r); err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", filepath.Join(dir, refillName), err)
+	if err == nil {
+		err = json.Unmarshal(b, r)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read why %s is condemned: %w: no more of it can be used: remove this agent from the cluster, and join it anew", dir, err)
 	}
 	return r, nil
 }

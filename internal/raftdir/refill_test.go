@@ -170,7 +170,11 @@ func TestOnlyTheNewestCondemnedFilesAreKept(t *testing.T) {
 func TestADamagedRefillIsAnError(t *testing.T) {
 	dir := condemned(t)
 	must(t, os.WriteFile(filepath.Join(dir, refillName), []byte("x"), 0o600))
-	if _, err := Open(dir, Config{}); !errors.Is(err, disk.ErrDamaged) || !strings.Contains(err.Error(), refillName) {
-		t.Error(err)
+	_, opened := Open(dir, Config{})
+	_, examined := Examine(dir)
+	for _, err := range []error{opened, examined} {
+		if !errors.Is(err, disk.ErrDamaged) || !strings.Contains(err.Error(), refillName) || !strings.Contains(err.Error(), "join it anew") {
+			t.Error(err)
+		}
 	}
 }

@@ -19,11 +19,16 @@ func (l Leases) listAt(at interrex.Revision, history change.History, scope lease
 	a := lease.NewAsOf(at, scope)
 	a.Changed(history.Between(at, history.Last()))
 	var unchanged []lease.Record
+	var gap error
 	l.locked(s, func(v lease.ReadView) {
 		latest := l.Feed.History() // few events have come since, so that this takes no time
+		gap = latest.Has(history.Last())
 		a.Changed(latest.Between(history.Last(), latest.Last()))
 		unchanged = a.Unchanged(v, limit+1)
 	})
+	if gap != nil {
+		return nil, gap
+	}
 	items, more := a.List(unchanged, limit)
 	if err := l.complete(at, items, history, s); err != nil {
 		return nil, err

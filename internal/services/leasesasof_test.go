@@ -303,3 +303,19 @@ func TestWhatHappensDuringAListOfThePastIsUndone(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+// A feed that keeps little may drop what has happened while it is searched.
+func TestAListOfThePastIsCompactedIfWhatHappensDuringItIsNotKept(t *testing.T) {
+	p := newPast(t, 2)
+	k := interrex.Key{Namespace: "n", Name: "a"}
+	p.lease(&lease.Claim{Key: k, Holder: "h", TTL: time.Hour})
+	history := p.Feed.History()
+	p.lease(&lease.Revoke{Key: k, Force: true})
+	for _, name := range []string{"b", "c"} {
+		p.lease(&lease.Claim{Key: interrex.Key{Namespace: "n", Name: name}, Holder: "h", TTL: time.Hour})
+	}
+	page, err := p.listAt(history.Last(), history, lease.Scope{}, MaxPage, p.State)
+	if interrex.KindOf(err) != interrex.ErrCompacted {
+		t.Errorf("%q, %v", names(page.GetItems()), err)
+	}
+}
