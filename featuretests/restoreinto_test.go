@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/config"
 )
 
 // saved returns a copy of the state.
@@ -230,4 +231,55 @@ func TestARestoreThatIsKilledIsShownAndDropped(t *testing.T) {
 		t.Errorf("%s is shown, and was dropped", staged)
 	}
 	wantRestored(t, f.client(at), restores(t, f.client(at), file))
+}
+
+// Leases stay, and so do the claims that wait for them and the copies of them in SQL.
+func TestClaimsWaitOnOverARestore(t *testing.T) {
+	f := newFleet(t, 3, func(_ int, c *config.Config) { c.Notify.LeaseHolders = "sqlite" })
+	c := f.client()
+	values(t, client.KV{By: c}, "saved/", 2)
+	gone, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key("app/gone"), Holder: "ann", TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := saved(t, c)
+	if _, err := c.Leases().Revoke(t.Context(), interrex.RevokeRequest{Key: gone.Lease.Key, Token: gone.Lease.Token}); err != nil {
+		t.Fatal(err)
+	}
+	first, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := f.client(f.others(f.leader())[0])
+	granted := make(chan interrex.Lease, 1)
+	go func() {
+		a, err := waiting.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "bob", TTL: time.Hour, Wait: 5 * time.Minute})
+		if err != nil {
+			t.Errorf("the claim that waits: %v", err)
+		}
+		granted <- a.Lease
+	}()
+	eventually(t, "the claim waits", func() error {
+		got, _, err := f.client(f.leader()).Leases().Get(t.Context(), key("app/db"), interrex.ReadOptions{})
+		if err == nil && (got.Waiting == nil || *got.Waiting == 0) {
+			err = errors.New("nobody waits")
+		}
+		return err
+	})
+	restores(t, c, file)
+	select {
+	case l := <-granted:
+		t.Fatalf("the restore has granted %+v", l)
+	default:
+	}
+	if _, err := c.Leases().Revoke(t.Context(), interrex.RevokeRequest{Key: first.Lease.Key, Token: first.Lease.Token}); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]interrex.Lease{"app/db": <-granted}
+	if want["app/db"].Holder != "bob" {
+		t.Errorf("the claim that waited got %+v", want)
+	}
+	for i := range f.members {
+		f.holders(i, want)
+	}
 }
