@@ -181,6 +181,12 @@ func (c *cluster) goodClaims(address string, d time.Duration) good {
 	c.b.Helper()
 	ctx, end := context.WithTimeout(c.b.Context(), d)
 	defer end()
+	return c.goodClaimsUntil(ctx, address)
+}
+
+// goodClaimsUntil is goodClaims until ctx ends.
+func (c *cluster) goodClaimsUntil(ctx context.Context, address string) good {
+	c.b.Helper()
 	run, t := rand.Text(), target{API: address, Token: c.token}
 	took, failed := make([][]time.Duration, goodCallers), make([]int, goodCallers)
 	clients := make([]*http.Client, goodCallers)
