@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/gen/interrexv1"
 )
 
 const (
@@ -67,7 +68,12 @@ func BenchmarkRestore(b *testing.B) {
 // saveLarge fills the cluster with resources, and saves a snapshot.
 func (c *cluster) saveLarge() *os.File {
 	c.b.Helper()
-	kv := client.KV{By: c.dial(client.Config{Timeout: time.Minute})}
+	cl := c.dial(client.Config{Timeout: time.Minute})
+	room := &interrexv1.SetSettingsRequest{Values: map[string]string{"resources.max-bytes": fmt.Sprint(2 << 30)}}
+	if _, err := client.Call[interrexv1.SetSettingsRequest, interrexv1.SetSettingsResponse](c.b.Context(), cl, interrexv1.StateServiceSetSettingsProcedure, room, client.Options{}); err != nil {
+		c.b.Fatal(err)
+	}
+	kv := client.KV{By: cl}
 	var next atomic.Int64
 	if err := closedLoopUntil(4, func() error {
 		i := next.Add(1)
