@@ -79,7 +79,9 @@ func (l Leases) complete(at interrex.Revision, items []*lease.Then, history chan
 	if err := history.Has(at); err != nil {
 		return err
 	}
-	if err := s.Restored().Continues(max(at, 1)); err != nil {
+	if to := s.Restored().To; at < to {
+		err := interrex.Errorf(interrex.ErrCompacted, "who held a lease before revision %d is no longer known, since a snapshot was restored there: request that revision or a later one", to)
+		err.FirstRevision = to
 		return err
 	}
 	return lease.Complete(items, history.UpTo(at), l.Table.History)
