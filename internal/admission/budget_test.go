@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -101,6 +104,69 @@ func TestTheBudgetIsAPartOfTheMemoryThatThereIs(t *testing.T) {
 	}
 }
 
+// The smallest limit counts, wherever it is set.
+func TestTheMemoryIsTheSmallestLimit(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(math.MaxInt64))
+	machine, err := memlimit.FromSystem()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := machine
+	if group, err := memlimit.FromCgroup(); err == nil {
+		want = min(want, group)
+	}
+	if got := memory(); got != int64(want) {
+		t.Errorf("without a limit of Go's own it is %d of %d", got, want)
+	}
+	const own = 1 << 30
+	debug.SetMemoryLimit(own)
+	if got := memory(); got != min(own, int64(want)) {
+		t.Errorf("with a limit of Go's own of %d it is %d of %d", own, got, want)
+	}
+}
+
+// However small the budget is, a caller may have the largest message.
+func TestTheLargestMessageFits(t *testing.T) {
+	b := NewBudget(testBudget)
+	if err := b.Open(Caller{Name: "ann"}).Take(jsonCost*wire.MaxMessage, Large); err != nil {
+		t.Error(err)
+	}
+	if u := b.Use(); u.Most != "ann" || u.Has != jsonCost*wire.MaxMessage || u.May != u.Has {
+		t.Errorf("used is %+v", u)
+	}
+}
+
+func TestTheShareGoesByTheSize(t *testing.T) {
+	for n, want := range map[int]Share{1: Small, SmallBytes: Small, SmallBytes + 1: Large} {
+		if got := ShareFor(n); got != want {
+			t.Errorf("%d bytes have the share %d, want %d", n, got, want)
+		}
+	}
+}
+
+func TestAnAccountGivesBackAllButWhatIsLeft(t *testing.T) {
+	b := NewBudget(testBudget)
+	a := b.Open(Caller{Name: "ann"})
+	if err := a.Take(1<<20, Large); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{1 << 10, 1 << 15} { // the second is more than it has
+		if a.Rest(n); b.Used() != 1<<10 {
+			t.Errorf("%d bytes are left beside %d", b.Used(), n)
+		}
+	}
+}
+
+func TestWhatHasNoAccountHasNoLimit(t *testing.T) {
+	a := AccountOf(t.Context())
+	if err := errors.Join(a.Take(testBudget, Large), a.Wait(t.Context(), testBudget, Large)); err != nil {
+		t.Error(err)
+	}
+	a.Force(1)
+	a.Give(1)
+	a.Rest(1)
+}
+
 func TestAStreamWaitsUntilItsMessageFits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBudget(testBudget)
@@ -109,6 +175,17 @@ func TestAStreamWaitsUntilItsMessageFits(t *testing.T) {
 			t.Fatal(err)
 		}
 		begun := time.Now()
+		for i := range time.Duration(2) { // what comes free first is not enough
+			time.AfterFunc((i+1)*time.Second, func() { others.Give(testBudget/32 + 1) })
+		}
+		if err := a.Wait(t.Context(), 1, Small); err != nil || time.Since(begun) != 2*time.Second {
+			t.Errorf("the first, after %v: %v", time.Since(begun), err)
+		}
+		a.Close()
+		if err := others.Take(testBudget/16+2, Urgent); err != nil {
+			t.Fatal(err)
+		}
+		begun = time.Now()
 		if err := a.Wait(t.Context(), 1, Small); interrex.KindOf(err) != interrex.ErrOverloaded || time.Since(begun) != patience {
 			t.Errorf("after %v: %v", time.Since(begun), err)
 		}
@@ -121,6 +198,9 @@ func TestAStreamWaitsUntilItsMessageFits(t *testing.T) {
 		cancel()
 		if err := a.Wait(gone, testBudget, Small); !errors.Is(err, context.Canceled) {
 			t.Errorf("its caller has gone: %v", err)
+		}
+		if n := b.waiting.Load(); n != 0 {
+			t.Errorf("%d are said to wait", n)
 		}
 	})
 }
@@ -156,6 +236,9 @@ func TestABodyTakesMemoryAsItArrives(t *testing.T) {
 		r.Header.Set("Content-Type", c.kind)
 		r.Header.Set("Content-Encoding", c.coding)
 		budgeted(b, r, func(_ http.ResponseWriter, r *http.Request) {
+			if AccountOf(r.Context()) == nil {
+				t.Errorf("%s: it has no account", what)
+			}
 			if before := b.Used(); before != RequestBytes {
 				t.Errorf("%s: before it is read it takes %d", what, before)
 			}

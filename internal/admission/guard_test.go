@@ -16,7 +16,9 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/accesstoken"
+	"github.com/interrex/interrex/internal/peercall"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // known are tokens for tests, by their text.
@@ -288,6 +290,74 @@ func TestWhatACallerDoesEndsWithItsToken(t *testing.T) {
 			t.Errorf("it ends with %v", context.Cause(r.Context()))
 		}
 	})).ServeHTTP(httptest.NewRecorder(), r)
+}
+
+// Where a request comes from decides in whose share its caller is.
+func TestWhereACallerComesFrom(t *testing.T) {
+	for what, c := range map[string]struct {
+		door      Door
+		from      string
+		origin    string
+		via, peer string
+	}{
+		"IPv4":               {Public, "192.0.2.7:5000", "192.0.2.7", "", ""},
+		"IPv4 as IPv6":       {Public, "[::ffff:192.0.2.7]:5000", "192.0.2.7", "", ""},
+		"IPv6":               {Public, "[2001:db8:1:2:3:4:5:6]:5000", "2001:db8:1:2::/64", "", ""},
+		"IPv6 with a zone":   {Public, "[fe80::7%eth0]:5000", "fe80::/64", "", ""},
+		"no address":         {Public, "@", "", "", ""},
+		"without raft":       {Forwarded, "192.0.2.7:5000", "192.0.2.7", "", ""},
+		"the socket":         {Socket, "192.0.2.7:5000", "", "", ""},
+		"an agent":           {Peer, "192.0.2.7:5000", "", "n2", "n2"},
+		"one without its ID": {Peer, "192.0.2.7:5000", "", "192.0.2.7:5000", ""},
+	} {
+		r := httptest.NewRequest("GET", "/changes", nil)
+		r.RemoteAddr = c.from
+		if c.peer != "" {
+			r = r.WithContext(peercall.WithPeer(r.Context(), c.peer))
+		}
+		var got Caller
+		(&Guard{}).Admit(c.door, func(string) bool { return false }, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			got = CallerOf(r.Context())
+		})).ServeHTTP(httptest.NewRecorder(), r)
+		if got.Origin != c.origin || got.Via != c.via || got.Door != c.door {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+}
+
+func TestARequestSaysWhatItsCallerKnew(t *testing.T) {
+	for what, c := range map[string]struct {
+		sent  []string
+		known interrex.Revision
+		code  int
+	}{
+		"nothing":             {nil, 0, 200},
+		"a revision":          {[]string{"7"}, 7, 200},
+		"two":                 {[]string{"7", "8"}, 0, 400},
+		"what is no revision": {[]string{"-1"}, 0, 400},
+	} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/changes", nil)
+		if c.sent != nil {
+			r.Header[wire.HeaderKnown] = c.sent
+		}
+		var got Caller
+		(&Guard{Audit: NewAudit(silent.Logger{}, testclock.NewClock(time.Unix(1000, 0)))}).Admit(Public, func(string) bool { return false }, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			got = CallerOf(r.Context())
+		})).ServeHTTP(w, r)
+		if got.Known != c.known || w.Code != c.code {
+			t.Errorf("%s: %d, %d %s", what, got.Known, w.Code, w.Body)
+		}
+	}
+}
+
+// Nobody can make a token at an agent without raft.
+func TestARefusalSaysWhereATokenIsNamed(t *testing.T) {
+	g := &Guard{Tokens: known{}, Silence: hears.of}
+	for d, want := range map[Door]string{Public: "'interrex token create' makes one", Forwarded: "api.token-file"} {
+		if _, _, err := g.identify(d, httptest.NewRequest("GET", "/changes", nil)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
 }
 
 // One of the callers of an open API makes the first token, which closes it.

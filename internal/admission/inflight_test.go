@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/fairshare"
 )
@@ -39,6 +41,25 @@ func TestEachKindHasItsOwnLimit(t *testing.T) {
 		c.Leave(k, "flood", 2)
 		if u := used(c.InFlight, inFlight[k].label); u.Used != 3 || u.Refused != 1 || c.Enter(k, "flood") != nil {
 			t.Errorf("used is %+v, and what has ended is not free", u)
+		}
+	}
+}
+
+func TestWhatIsInFlightIsMeasured(t *testing.T) {
+	f, all := NewInFlight(4), prometheus.NewRegistry()
+	all.MustRegister(f)
+	for range 3 {
+		_ = f.Take(Watch, "ann", 1) // of which the first fits
+	}
+	families, err := all.Gather()
+	if err != nil || len(families) != 2 {
+		t.Fatalf("%d metrics, %v", len(families), err)
+	}
+	for i, want := range []float64{1, 2} {
+		for _, m := range families[i].GetMetric() {
+			if got := m.GetGauge().GetValue() + m.GetCounter().GetValue(); (got == want) != (m.GetLabel()[0].GetValue() == "watches") {
+				t.Errorf("%s of %s is %v", families[i].GetName(), m.GetLabel()[0].GetValue(), got)
+			}
 		}
 	}
 }

@@ -33,6 +33,7 @@ type scene struct {
 	replica *testreplica.Replica
 	unready error
 	failed  int
+	frozen  int // states that are not released
 }
 
 func newScene(t *testing.T) *scene {
@@ -43,10 +44,27 @@ func newScene(t *testing.T) *scene {
 	s.Config = Config{
 		Dir: t.TempDir(), DataDir: t.TempDir(), Every: time.Hour, Keep: 3, Agent: "n1",
 		Cluster: func() (string, error) { return theCluster, s.unready },
-		Freeze:  s.replica.State.Copy, Fresh: fresh,
+		Freeze:  s.freeze, Fresh: fresh,
 		Failed: func() { s.failed++ }, Clock: clock.WallClock, Logger: silent.Logger{},
 	}
 	return s
+}
+
+// freeze freezes the state, and counts what is not released.
+func (s *scene) freeze() (raft.FSMSnapshot, error) {
+	f, err := s.replica.State.Copy()
+	s.frozen++
+	return counted{f, s}, err
+}
+
+type counted struct {
+	raft.FSMSnapshot
+	of *scene
+}
+
+func (c counted) Release() {
+	c.FSMSnapshot.Release()
+	c.of.frozen--
 }
 
 func (s *scene) do(op state.Operation) {
@@ -72,6 +90,9 @@ func (s *scene) run(during func(w *Worker)) {
 	during(w)
 	if err := worker.Stop(w); err != nil {
 		s.Error(err)
+	}
+	if s.frozen != 0 {
+		s.Errorf("%d states are not released", s.frozen)
 	}
 }
 
@@ -117,6 +138,9 @@ func TestACopyIsMadeSoonAfterTheStartAndThenAgainAndAgain(t *testing.T) {
 			if info, err := os.Stat(filepath.Join(s.Dir, s.files()[0])); err != nil || info.Mode().Perm() != 0o600 || info.Size() != w.Status().Bytes {
 				t.Errorf("the copy is %+v, %v; the status is %+v", info, err, w.Status())
 			}
+			if r := w.Report(); r["directory"] != s.Dir || r["last"] != w.Status().Last.UTC().Format(time.RFC3339) || r["last-error"] != nil {
+				t.Errorf("the report is %v", r)
+			}
 			after(2*time.Hour + time.Minute)
 			if got := s.files(); len(got) != 3 {
 				t.Errorf("after two hours: %q", got)
@@ -156,7 +180,7 @@ func TestOnlyTheNewestCopiesOfThisAgentAreKept(t *testing.T) {
 			}
 		}
 		revision := s.replica.State.Revision()
-		if len(own) != 3 || len(s.files()) != len(own)+len(others) || !strings.Contains(own[2], fmt.Sprintf("-%d-n1", revision-1)) {
+		if len(own) != 3 || len(s.files()) != len(own)+len(others) || !strings.Contains(own[2], fmt.Sprintf("-%d-n1", revision-1)) || !strings.Contains(own[0], fmt.Sprintf("-%d-n1", revision-3)) {
 			t.Errorf("at revision %d it has %q", revision, s.files())
 		}
 	})
@@ -253,6 +277,9 @@ func TestAFailureIsCountedToldAndTriedAgain(t *testing.T) {
 			if late := w.Late(); s.failed < 2 || !strings.Contains(late, "no copy was found or made") || !strings.Contains(late, "does not exist") {
 				t.Errorf("after %d failures: %q", s.failed, late)
 			}
+			if r := w.Report(); r["last"] != nil || r["last-error"] != w.Status().Failed {
+				t.Errorf("the report is %v", r)
+			}
 			if err := os.Mkdir(s.Dir, 0o700); err != nil {
 				t.Fatal(err)
 			}
@@ -297,6 +324,99 @@ func TestAnAgentThatIsNotReadyMakesNoCopyAndSaysWhy(t *testing.T) {
 	})
 }
 
+// The pauses after failures become longer, and begin anew after a success.
+func TestFailuresAreTriedAgainLessOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		dir, none := s.Dir, filepath.Join(t.TempDir(), "none")
+		s.Dir = filepath.Join(t.TempDir(), "link")
+		point := func(to string) {
+			t.Helper()
+			if err := errors.Join(os.RemoveAll(s.Dir), os.Symlink(to, s.Dir)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		point(none)
+		s.run(func(*Worker) {
+			after(3 * time.Hour)
+			if s.failed < 18 || s.failed > 40 {
+				t.Errorf("%d failures in three hours", s.failed)
+			}
+			point(dir)
+			after(11 * time.Minute)
+			point(none)
+			s.failed = 0
+			after(2 * time.Minute)
+			if s.failed < 3 {
+				t.Errorf("%d failures in two minutes after a success", s.failed)
+			}
+		})
+	})
+}
+
+func TestACopyOfAnotherClusterIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		s.Cluster = func() (string, error) { return "ff" + theCluster[2:], nil }
+		s.run(func(w *Worker) {
+			after(time.Second)
+			if failed := w.Status().Failed; len(s.files()) > 0 || !strings.Contains(failed, "the copy is of cluster") {
+				t.Errorf("it has %q: %s", s.files(), failed)
+			}
+		})
+	})
+}
+
+func TestACopyOfAnotherSizeIsNone(t *testing.T) {
+	s := newScene(t)
+	path := filepath.Join(s.Dir, "x")
+	frozen, err := s.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes, err := write(t.Context(), path, frozen)
+	frozen.Release()
+	if _, bad := verify(t.Context(), path, bytes, s.Fresh); err != nil || bad != nil {
+		t.Fatal(err, bad)
+	}
+	if _, err := verify(t.Context(), path, bytes+1, s.Fresh); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("it has %d bytes, and %d were written", bytes, bytes+1)) {
+		t.Errorf("one of another size: %v", err)
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("x"); errors.Join(err, f.Close()) != nil {
+		t.Fatal(err)
+	}
+	if _, err := verify(t.Context(), path, bytes, s.Fresh); err == nil {
+		t.Error("one with more behind its end is good")
+	}
+}
+
+func TestACopyWithoutItsNameIsNone(t *testing.T) {
+	if dir := t.TempDir(); publish(filepath.Join(dir, "none"), filepath.Join(dir, "x")) == nil {
+		t.Error("a file that is not there has got its name")
+	}
+}
+
+func TestOnlyTheNameOfACopyIsOne(t *testing.T) {
+	s := newScene(t)
+	good := s.name(time.Now(), 7)
+	if err := os.Mkdir(filepath.Join(s.Dir, s.name(time.Now(), 8)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{good, strings.Replace(good, "-7-", "-07-", 1), strings.Replace(good, "-7-", "-99999999999999999999-", 1), "interrex-20240231T000000Z-ff-1-n1.snap"} {
+		s.put(name, "x")
+		if _, is := parseName(name); is != (name == good) {
+			t.Errorf("%s is one: %v", name, is)
+		}
+	}
+	if all, err := own(s.Dir, theCluster, s.Agent); err != nil || len(all) != 1 {
+		t.Errorf("%v, %v", all, err)
+	}
+}
+
 func TestWhatACopyThatWasCutOffHasLeftIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
@@ -319,6 +439,14 @@ func TestADiskThatHangsIsLeft(t *testing.T) {
 			return nil, errors.New("it goes on")
 		}
 		s.run(func(w *Worker) {
+			after(4 * time.Minute)
+			if late := w.Late(); late != "" {
+				t.Errorf("after four minutes: %q", late)
+			}
+			after(2 * time.Minute)
+			if late := w.Late(); !strings.Contains(late, "no copy was made") {
+				t.Errorf("after six minutes: %q", late)
+			}
 			after(3 * time.Hour)
 			if late := w.Late(); began != 1 || s.failed < 2 || !strings.Contains(late, "does not respond") {
 				t.Errorf("%d copies began, with %d failures: %q", began, s.failed, late)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -252,6 +253,7 @@ func TestDataAndTagsAreChecked(t *testing.T) {
 		"not JSON":                {Data: "t rue"},
 		"it is not JSON":          {Data: "\"\xff\""},
 		"nested at most 100 deep": {Data: deep},
+		"may be nested at most":   {Data: strings.Repeat(`{"a":`, change.MaxDepth+1) + "1" + strings.Repeat("}", change.MaxDepth+1)},
 		"at most 524288":          {Data: `"` + strings.Repeat("x", interrex.MaxData) + `"`},
 		"at most 16 are":          {Data: "1", Tags: make([]string, 17)},
 		"each has 1 to 128":       {Data: "1", Tags: []string{""}},
@@ -267,11 +269,13 @@ func TestDataAndTagsAreChecked(t *testing.T) {
 		}
 	}
 	fits := strings.Repeat("[", change.MaxDepth) + `"[[[\"[["` + strings.Repeat("]", change.MaxDepth)
-	flat := "[" + strings.Repeat("[],", change.MaxDepth) + "{}]"
+	flat := "[" + strings.Repeat("[],{},", change.MaxDepth) + "{}]"
+	full := `"` + strings.Repeat("x", interrex.MaxData-2) + `"`
 	for data, compact := range map[string]string{
-		fits: fits, flat: flat, " [ 1 ,\t\"a \\\" b\" ] \r\n": `[1,"a \" b"]`, strings.Repeat(" ", interrex.MaxData) + "1": "1",
+		fits: fits, flat: flat, full: full, " [ 1 ,\t\"a \\\" b\" ] \r\n": `[1,"a \" b"]`, strings.Repeat(" ", interrex.MaxData) + "1": "1",
 	} {
-		if c, err := change.NewAppend(data, []string{"a"}); err != nil || c.Data != compact {
+		tags := slices.Repeat([]string{strings.Repeat("x", change.MaxTag)}, change.MaxTags)
+		if c, err := change.NewAppend(data, tags); err != nil || c.Data != compact || c.Validate() != nil {
 			t.Errorf("%.30q: %v, %v", data, c, err)
 		}
 	}
@@ -280,6 +284,23 @@ func TestDataAndTagsAreChecked(t *testing.T) {
 		if res := w.do(state.Operation{Table: machine.ChangeTable, Data: bad.Append(nil)}); res.Err == nil {
 			t.Error("an entry's operation that is not valid is applied")
 		}
+	}
+}
+
+func TestWhatIsNoAppendIsRefused(t *testing.T) {
+	good := (&change.Append{Data: "1", Tags: []string{"a"}}).Append(nil)
+	for text, data := range map[string][]byte{
+		"it is empty":         nil,
+		"unknown operation 2": append([]byte{2}, good[1:]...),
+		"it is malformed":     append(slices.Clone(good), 0),
+		"command: it is":      good[:len(good)-1],
+	} {
+		if _, err := change.New().Decode(data); interrex.KindOf(err) != interrex.ErrInvalid || !strings.Contains(err.Error(), text) {
+			t.Errorf("%q: %v", data, err)
+		}
+	}
+	if err := change.New().Check(0, &machine.Compare{}); interrex.KindOf(err) != interrex.ErrInvalid {
+		t.Errorf("another command: %v", err)
 	}
 }
 

@@ -34,8 +34,5 @@ func Exchange(ctx context.Context, dial peercall.Dialer, peer string, mine Repor
 	if err != nil {
 		return Report{}, err
 	}
-	if theirs.At != mine.At {
-		return Report{}, errNone(peer, mine.At)
-	}
 	return *theirs, nil
 }

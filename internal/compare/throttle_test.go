@@ -22,6 +22,10 @@ func TestHashingRestsMostOfTheTime(t *testing.T) {
 			if err := p.step(); err != nil || time.Since(began) != rests {
 				t.Errorf("after %v of work it rests %v, %v", worked, time.Since(began), err)
 			}
+			began = time.Now()
+			if err := p.step(); err != nil || time.Since(began) != 0 {
+				t.Errorf("after %v of work and a rest it rests %v, %v", worked, time.Since(began), err)
+			}
 		}
 		cancel()
 		for _, worked := range []time.Duration{0, time.Second} {

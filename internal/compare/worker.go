@@ -87,7 +87,6 @@ func (w *Worker) loop() error {
 			if err := w.compare(ctx, frozen, next); err != nil {
 				return err
 			}
-			continue
 		}
 		w.begin(ctx)
 		select {

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/machine"
@@ -27,9 +29,12 @@ type cluster struct {
 	members []raft.Server
 	agents  map[string]*agent
 	leader  string
-	index   uint64 // of the log
-	begun   int    // comparisons that the leader has proposed
-	refuse  error  // of a proposal
+	index   uint64       // of the log
+	begun   int          // comparisons that the leader has proposed
+	refuse  error        // of a proposal
+	broken  error        // of raft's configuration
+	frozen  atomic.Int64 // states that are not released
+	errors  atomic.Int64 // that are logged
 	off     bool
 }
 
@@ -57,10 +62,13 @@ func newCluster(t *testing.T, ids ...string) *cluster {
 	t.Cleanup(func() {
 		for _, a := range c.agents {
 			a.worker.Kill()
-			if err := a.worker.Wait(); err != nil {
+			if err := a.worker.Wait(); !errors.Is(err, c.broken) {
 				t.Errorf("%s: %v", a.id, err)
 			}
 			a.board.End()
+		}
+		if n := c.frozen.Load(); n != 0 {
+			t.Errorf("%d states are not released", n)
 		}
 	})
 	return c
@@ -70,7 +78,7 @@ func (c *cluster) start(id string) *agent {
 	a := &agent{id: id, board: NewBoard(clock.WallClock)}
 	a.board.Begin()
 	var err error
-	if a.state, err = machine.New(machine.Config{Tables: []state.Table{testtable.NewRegister()}, Frozen: a.board.Put}); err != nil {
+	if a.state, err = machine.New(machine.Config{Tables: []state.Table{counted{testtable.NewRegister(), c}}, Frozen: a.board.Put}); err != nil {
 		c.Fatal(err)
 	}
 	a.worker, err = NewWorker(Config{
@@ -88,6 +96,9 @@ func (c *cluster) start(id string) *agent {
 			return c.refuse
 		},
 		Exchange: func(_ context.Context, peer string, mine Report) (Report, error) {
+			if peer == id {
+				c.Errorf("%s asks itself", id)
+			}
 			other := c.agents[peer]
 			if other.silent || a.silent {
 				return Report{}, errors.New("no response")
@@ -100,7 +111,7 @@ func (c *cluster) start(id string) *agent {
 			return theirs, nil
 		},
 		Condemn: func(why error) { a.condemned = append(a.condemned, why) },
-		Metrics: NewMetrics(), Clock: clock.WallClock, Logger: silent.Logger{},
+		Metrics: NewMetrics(), Clock: clock.WallClock, Logger: noting{silent.Logger{}, c},
 	})
 	if err != nil {
 		c.Fatal(err)
@@ -108,12 +119,43 @@ func (c *cluster) start(id string) *agent {
 	return a
 }
 
+// counted is a table that counts what is frozen of it.
+type counted struct {
+	*testtable.Register
+	of *cluster
+}
+
+func (t counted) Freeze() state.View {
+	t.of.frozen.Add(1)
+	return view{t.Register.Freeze(), t.of}
+}
+
+type view struct {
+	state.View
+	of *cluster
+}
+
+func (v view) Release() { v.of.frozen.Add(-1) }
+
+// noting counts errors.
+type noting struct {
+	silent.Logger
+	of *cluster
+}
+
+func (n noting) Errorf(string, ...any) { n.of.errors.Add(1) }
+
 // GetConfiguration is part of what a Worker needs of raft.
-func (c *cluster) GetConfiguration() raft.ConfigurationFuture { return configuration{c.members} }
+func (c *cluster) GetConfiguration() raft.ConfigurationFuture {
+	return configuration{c.members, c.broken}
+}
 
-type configuration struct{ members []raft.Server }
+type configuration struct {
+	members []raft.Server
+	err     error
+}
 
-func (c configuration) Error() error  { return nil }
+func (c configuration) Error() error  { return c.err }
 func (c configuration) Index() uint64 { return 1 }
 func (c configuration) Configuration() raft.Configuration {
 	return raft.Configuration{Servers: c.members}
@@ -245,6 +287,9 @@ func TestOneThatDiffersCondemnsItself(t *testing.T) {
 				w.write(100)
 				w.pass(2 * time.Minute)
 				w.wantCondemned(c.wrong...)
+				if n := w.errors.Load(); n != int64(len(c.of)) {
+					t.Errorf("%d errors are logged", n)
+				}
 				for id, a := range w.agents {
 					last := a.board.Last()
 					if len(last.Differences) != 1 || !last.Complete || last.Agreed() {
@@ -296,6 +341,98 @@ func TestTheReportOfOneThatIsNoMemberDoesNotCount(t *testing.T) {
 		if last := c.agents["a"].board.Last(); len(last.Reports) != 2 {
 			t.Errorf("%+v", last)
 		}
+	})
+}
+
+// A state that waits to be hashed is released when another one takes its place.
+func TestAStateThatIsReplacedIsReleased(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, "a")
+		a := c.agents["a"]
+		a.worker.Kill()
+		_ = a.worker.Wait()
+		for range 2 {
+			c.apply(machine.SystemTable, (&machine.Compare{}).Append(nil))
+		}
+		if n := c.frozen.Load(); n != 1 {
+			t.Errorf("%d states wait", n)
+		}
+		a.board.Begin()
+		if n := c.frozen.Load(); n != 0 {
+			t.Errorf("%d states wait once there is another one", n)
+		}
+	})
+}
+
+// Raft may end before those that use it.
+func TestAComparisonEndsWithRaft(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, "a", "b")
+		c.broken = errors.New("raft is shut down")
+		c.apply(machine.SystemTable, (&machine.Compare{}).Append(nil))
+		c.pass(time.Minute)
+		select {
+		case <-c.agents["b"].worker.catacomb.Dead():
+		default:
+			t.Error("it goes on")
+		}
+	})
+}
+
+func TestFewExchangesAreUnderWayAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var now, most atomic.Int64
+		w := &Worker{config: Config{Board: NewBoard(clock.WallClock), Exchange: func(context.Context, string, Report) (Report, error) {
+			n := now.Add(1)
+			time.Sleep(time.Second)
+			most.Store(max(most.Load(), n))
+			now.Add(-1)
+			return Report{}, nil
+		}}}
+		w.exchange(t.Context(), Report{}, make([]string, 3*atOnce))
+		if most.Load() != atOnce || now.Load() != 0 {
+			t.Errorf("%d at once, and %d are not over", most.Load(), now.Load())
+		}
+	})
+}
+
+func TestThoseThatAreMissingAreInOrder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, "a", "d", "c", "b")
+		for _, id := range []string{"b", "c", "d"} {
+			c.agents[id].silent = true
+		}
+		c.write(100)
+		c.pass(time.Minute)
+		if last := c.agents["a"].board.Last(); !slices.Equal(last.Missing, []string{"b", "c", "d"}) {
+			t.Errorf("%q", last.Missing)
+		}
+	})
+}
+
+func TestComparisonsAreMeasured(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, "a", "b")
+		all := prometheus.NewRegistry()
+		all.MustRegister(c.agents["a"].worker.config.Metrics)
+		want := func(index, differences float64) {
+			t.Helper()
+			families, err := all.Gather()
+			if err != nil || len(families) != 3 {
+				t.Fatalf("%d metrics, %v", len(families), err)
+			}
+			agreed, found, hashed := families[0].GetMetric()[0], families[1].GetMetric()[0], families[2].GetMetric()[0]
+			if agreed.GetGauge().GetValue() != index || found.GetCounter().GetValue() != differences || hashed.GetHistogram().GetSampleCount() != uint64(c.begun) {
+				t.Errorf("after %d comparisons: %v, %v, %v", c.begun, agreed, found, hashed)
+			}
+		}
+		c.write(100)
+		c.pass(2 * time.Second)
+		want(101, 0)
+		c.corrupt("teXt", "b")
+		c.write(100)
+		c.pass(2 * time.Second)
+		want(101, 1)
 	})
 }
 

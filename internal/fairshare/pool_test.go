@@ -87,3 +87,31 @@ func TestAPoolKeepsNothingOfThoseThatHaveNothing(t *testing.T) {
 		t.Errorf("in the end %d callers have %d", len(p.of), u.Used)
 	}
 }
+
+// What exists already is taken whatever there is, and counts.
+func TestWhatExistsIsTakenWhateverThereIs(t *testing.T) {
+	p := New(400)
+	p.Force("ann", 300)
+	p.Force("bob", 200)
+	if u := p.Use(); u.Used != 500 || u.Has != 300 || p.Take("other", 1) {
+		t.Errorf("used is %+v", u)
+	}
+	p.Give("ann", 300)
+	p.Give("bob", 200)
+	if p.Used() != 0 || len(p.of) != 0 {
+		t.Errorf("in the end %d are used", p.Used())
+	}
+}
+
+// Of those that have as much, the first by name is shown.
+func TestTheOneThatHasMostIsShown(t *testing.T) {
+	for range 20 { // the order of a map differs
+		p := New(4000)
+		for who, n := range map[string]int64{"ann": 1, "bob": 7, "cid": 7, "dan": 3} {
+			p.Force(who, n)
+		}
+		if u := p.Use(); u.Most != "bob" || u.Has != 7 {
+			t.Fatalf("it shows %+v", u)
+		}
+	}
+}

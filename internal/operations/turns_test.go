@@ -2,8 +2,10 @@ package operations
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -79,11 +81,13 @@ func TestALongReadWhoseCallerHasGoneTakesNoTurn(t *testing.T) {
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
+		var began atomic.Int64
 		for _, ctx := range []context.Context{gone, t.Context(), gone} {
 			all.Go(func() {
-				if err := turns.take(ctx, "x"); (err != nil) != (ctx == gone) {
+				if err := turns.take(ctx, "x"); !errors.Is(err, ctx.Err()) {
 					t.Errorf("%v", err)
 				} else if err == nil {
+					began.Add(1)
 					turns.give()
 				}
 			})
@@ -91,10 +95,43 @@ func TestALongReadWhoseCallerHasGoneTakesNoTurn(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
+		if n := began.Load(); n != 0 {
+			t.Errorf("%d have begun beside the first", n)
+		}
 		turns.give()
 		all.Wait()
 		if turns.free != 1 || len(turns.waiting) != 0 || turns.shares.Len() != 0 {
 			t.Errorf("%d are free, and %d callers wait", turns.free, len(turns.waiting))
 		}
 	})
+}
+
+// comes is the context of a caller that has gone, which gets its turn when it is noticed.
+type comes struct {
+	context.Context
+	turns *turns
+	once  sync.Once
+}
+
+func (c *comes) Err() error {
+	c.once.Do(c.turns.give)
+	return c.Context.Err()
+}
+
+// A turn that comes to a caller that has gone is passed on.
+func TestATurnThatComesTooLateIsGivenBack(t *testing.T) {
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 { // which of the two is noticed is chance
+		turns := newTurns(1)
+		if err := turns.take(t.Context(), "first"); err != nil {
+			t.Fatal(err)
+		}
+		if err := turns.take(&comes{Context: gone, turns: turns}, "x"); err == nil {
+			turns.give()
+		}
+		if turns.free != 1 {
+			t.Fatalf("%d are free", turns.free)
+		}
+	}
 }

@@ -141,6 +141,7 @@ func TestLeasesAsTheyWereAreThoseThatWere(t *testing.T) {
 			}
 			known = append(known, now)
 		}
+		p.within(known[len(known)-1-r.IntN(30)], truth)
 		compacted := 0
 		for _, at := range known {
 			got, err := p.at(&interrexv1.ListRequest{AtRevision: uint64(at), PageSize: uint32(r.IntN(4))})
@@ -158,6 +159,41 @@ func TestLeasesAsTheyWereAreThoseThatWere(t *testing.T) {
 		for range 200 {
 			p.compare(known[len(known)-1-r.IntN(100)], known[len(known)-1-r.IntN(100)], truth, r.IntN(3))
 		}
+	}
+}
+
+// within lists parts of what there was at a revision.
+func (p *past) within(at interrex.Revision, truth map[interrex.Revision][]string) {
+	p.t.Helper()
+	for prefix, q := range map[string]*interrexv1.ListRequest{
+		"n1/": {Namespace: "n1"}, "n0/k1": {Namespace: "n0", Prefix: "k1"}, "none/": {Namespace: "none"},
+	} {
+		q.AtRevision = uint64(at)
+		got, err := p.at(q)
+		want := slices.DeleteFunc(slices.Clone(truth[at]), func(s string) bool { return !strings.HasPrefix(s, prefix) })
+		if err != nil && interrex.KindOf(err) != interrex.ErrCompacted || err == nil && !slices.Equal(got, p.told(want, got)) {
+			p.t.Fatalf("%s at revision %d: %v, told are\n%q, true are\n%q", prefix, at, err, got, want)
+		}
+	}
+}
+
+// A resource may have the key of a lease.
+func TestEventsOfOtherTablesTellNothingOfLeases(t *testing.T) {
+	other := slices.Values([]*state.Event{{Revision: 3, Table: machine.ResourceTable, Key: "n/k"}})
+	a := lease.NewAsOf(2, lease.Scope{})
+	a.Changed(other)
+	if items, more := a.List(nil, 1); len(items) > 0 || more {
+		t.Errorf("%+v", items)
+	}
+	if items, _ := a.Differences(1); len(items) > 0 {
+		t.Errorf("%+v", items)
+	}
+	taken := lease.Record{Key: interrex.Key{Namespace: "n", Name: "k"}, Token: 4}
+	a.Changed(slices.Values([]*state.Event{{Revision: 4, Table: machine.LeaseTable, Kind: interrex.LeaseTakenOver, Key: "n/k", Value: taken}}))
+	items, _ := a.List(nil, 1)
+	err := lease.Complete(items, other, func(interrex.Key) []interrex.PastLease { return []interrex.PastLease{{Token: 1, Holder: "h"}} })
+	if err != nil || len(items) != 1 || items[0].Holder != "h" {
+		t.Errorf("%+v, %v", items, err)
 	}
 }
 
