@@ -444,7 +444,7 @@ func TestADiskThatHangsIsLeft(t *testing.T) {
 				t.Errorf("after four minutes: %q", late)
 			}
 			after(2 * time.Minute)
-			if late := w.Late(); !strings.Contains(late, "no copy was made") {
+			if late := w.Late(); !strings.Contains(late, "no copy was found or made") {
 				t.Errorf("after six minutes: %q", late)
 			}
 			after(3 * time.Hour)
