@@ -85,10 +85,11 @@ func wantRestored(t *testing.T, c *client.Client, revision interrex.Revision) {
 	kv := client.KV{By: c}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if _, err := kv.Get(ctx, "saved/0", interrex.ReadOptions{MinRevision: revision}); err != nil {
+	own := interrex.ReadOptions{MinRevision: revision, Consistency: interrex.Eventual} // what this agent has
+	if _, err := kv.Get(ctx, "saved/0", own); err != nil {
 		t.Errorf("a value of the file: %v", err)
 	}
-	if _, err := kv.Get(ctx, "later/0", interrex.ReadOptions{MinRevision: revision}); !errors.Is(err, interrex.ErrNotFound) {
+	if _, err := kv.Get(ctx, "later/0", own); !errors.Is(err, interrex.ErrNotFound) {
 		t.Errorf("a value that the restore has replaced: %v", err)
 	}
 }

@@ -74,7 +74,7 @@ func TestACopyIsRestoredIntoClustersOfOtherSizes(t *testing.T) {
 				if err != nil || len(page.Items) != 1 || string(page.Items[0].Data) != `"told"` {
 					t.Errorf("the change of the file is %v, %v at %s", page.Items, err, into.id(i))
 				}
-				if _, _, err := own.Webhooks().Get(t.Context(), "guard", interrex.ReadOptions{}); err != nil {
+				if _, _, err := own.Webhooks().Get(t.Context(), "guard", read); err != nil {
 					t.Errorf("the webhook of the file: %v at %s", err, into.id(i))
 				}
 				if out := into.mustRun("settings", "get", "changes.keep-count", "--addr", into.socket(i)); !strings.Contains(out, "77777") {
@@ -143,7 +143,7 @@ func TestWritesBehindAFenceRaceARestore(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	written, failed := map[interrex.ResourceID]interrex.Answer[interrex.Resource]{}, []error{}
-	ended := make(chan struct{})
+	ended, acknowledged := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		fence := interrex.Fence{Key: held.Key(), Token: held.Token()}
@@ -152,18 +152,32 @@ func TestWritesBehindAFenceRaceARestore(t *testing.T) {
 			switch got, err := c.Resources().Write(ctx, interrex.WriteResourceRequest{Resource: interrex.Resource{ID: id}, Fence: fence}); {
 			case err == nil:
 				written[id] = got
+				select {
+				case acknowledged <- struct{}{}:
+				default:
+				}
 			case ctx.Err() == nil:
 				failed = append(failed, err)
 			}
 			pause(ctx, 5*time.Millisecond)
 		}
 	}()
+	oneMore := func() {
+		t.Helper()
+		select {
+		case <-acknowledged:
+		case <-time.After(patience):
+			t.Fatal("no write is acknowledged")
+		}
+	}
 	var restored []interrex.Revision
 	for range 3 {
-		time.Sleep(300 * time.Millisecond) // some are written before
+		oneMore()
 		restored = append(restored, restores(t, f.client(f.others(f.leader())[0]), file))
 	}
-	time.Sleep(300 * time.Millisecond)
+	for range 2 { // the first may have been written before the last restore
+		oneMore()
+	}
 	stop()
 	<-ended
 	for _, err := range failed {

@@ -306,12 +306,21 @@ func TestAFileHasALimit(t *testing.T) {
 	if err := c.Validate(); interrex.KindOf(err) != interrex.ErrTooLarge {
 		t.Errorf("a part of 256 KiB and one byte: %v", err)
 	}
-	op := stageOperation(r, theFile, 0, file[:100])
-	wantKinds(t, r.Do(r.State.Now(), op), "")
-	beyond := systemOperation(&machine.Stage{File: theFile, Offset: 1 << 20, Data: []byte("x")})
-	if err := r.Do(r.State.Now(), beyond)[0].Err; interrex.KindOf(err) != interrex.ErrConflict {
-		t.Error(err)
+	for _, name := range []string{"b", "c", "d"} {
+		wantKinds(t, r.Do(r.State.Now(), write(name, strings.Repeat("x", 400<<10), nil)), "")
 	}
+	file = r.Snapshot()
+	if err := stageAll(r, theFile, file, 64<<10); interrex.KindOf(err) != interrex.ErrTooLarge || !strings.Contains(err.Error(), "snapshots.max-bytes allows 1048576: raise it") {
+		t.Errorf("a file of %d bytes: %v", len(file), err)
+	}
+	if st, is := r.State.Staged(); !is || st.Bytes != 1<<20 {
+		t.Errorf("%+v is staged", st)
+	}
+	wantKinds(t, r.Do(r.State.Now(), setSettings(map[string]string{"snapshots.max-bytes": "4194304"})), "")
+	if err := stageAll(r, theFile, file, 64<<10); err != nil {
+		t.Errorf("with a higher limit: %v", err)
+	}
+	wantKinds(t, r.Do(r.State.Now(), restoreOperation(theFile, file)), "")
 }
 
 func TestAnAgentThatCannotReadAFileWhichTheLeaderCanHalts(t *testing.T) {
