@@ -71,7 +71,7 @@ func engineWith(t *testing.T, a *agent, newWorker func(Config) (worker.Worker, e
 		"queue":     giving(func(out any) { *out.(**queue.Queue) = a.cfg.Queue }),
 		"raft": Manifold(ManifoldConfig{
 			ClockName: "clock", TransportName: "transport", StateName: "state", QueueName: "queue",
-			Raft: a.cfg, Logger: a.log,
+			Raft: a.cfg, NewWorker: newWorker, Logger: a.log,
 		}),
 	} {
 		if err := engine.Install(name, manifold); err != nil {
