@@ -80,7 +80,7 @@ func TestACommandThatIsFoundEndedAfterAPauseHasLostItsLease(t *testing.T) {
 func TestACommandThatWasPausedWithItsLockIsKilled(t *testing.T) {
 	b, path := newBench(t), fifo(t)
 	l, reaper := b.paused(t, "6s", path)
-	all := append([]int{reaper, l.cmd.Process.Pid}, pids(execution.Descendants(reaper))...)
+	all := append(pids(execution.Descendants(reaper)), reaper, l.cmd.Process.Pid) // whom the reaper kills goes on before it
 	signalAll(t, syscall.SIGSTOP, all...)
 	b.runsOut()
 	signalAll(t, syscall.SIGCONT, all...)
