@@ -325,6 +325,7 @@ func TestTheStatusOfALeaderAndAFollower(t *testing.T) {
 func TestARefusalIsSaidOnBothSides(t *testing.T) {
 	t.Parallel()
 	all := quorumOf(t, []string{"a"}, "x")
+	eventually(t, "a does not meet x", func() bool { return len(all["a"].view().Transport.Contacts()) == 1 })
 	refuse := func(kind interrex.Kind) {
 		by := func(peer peering.Hello) error { return interrex.Errorf(kind, "%s has an old disk", peer.ID) }
 		all["a"].refuse.Store(&by)
