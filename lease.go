@@ -287,10 +287,10 @@ type Leases interface {
 
 	Get(ctx context.Context, key Key, o ReadOptions) (Lease, Revision, error)
 	List(ctx context.Context, r ListRequest) (Page[Lease], error)
-	// Diff returns a page of the keys, in their order, that were held by another lease, or
-	// by none, at one revision than at a later one (0: now; the page's Revision is that of
-	// the next pages). Nothing else than in a list can be requested, and no AtRevision or
-	// AtTime.
+	// Diff returns a page of the keys, in their order, whose lease at one revision is not
+	// that at a later one: one was granted, has ended, or was followed by another. to may
+	// be 0, now: the page's Revision is then the one to request the next pages with.
+	// AtRevision and AtTime must not be set.
 	Diff(ctx context.Context, from, to Revision, r ListRequest) (Page[LeaseDifference], error)
 	History(ctx context.Context, key Key) ([]PastLease, Revision, error)
 	Watch(ctx context.Context, r WatchRequest) (Watch[LeaseEvent], error)
@@ -329,12 +329,13 @@ type HoldOptions struct {
 type Held interface {
 	Key() Key
 	Token() Token
-	// Context ends one margin before Deadline (see hold.Margin), at once when the
-	// lease is known to be lost, and before a release. Its cause is ErrNotHeld if the
-	// lease was lost or revoked, the cause of the context that Hold was given if that
-	// has ended, and else an error without a kind: after a release or transfer, or
-	// when the agent has stopped or the client is closed. Err and Done read the clock first: they are correct from the first call after a pause
-	// of the process or the machine. A channel that Done returned before the pause,
+	// Context ends one margin before Deadline, at once when the lease is known to be
+	// lost, and before a release. The margin is 10 % of the ttl, at least 50 ms, at most
+	// half of the ttl. The cause is ErrNotHeld if the lease was lost or revoked, the
+	// cause of the context that Hold was given if that has ended, and else an error
+	// without a kind: after a release or transfer, or when the agent has stopped or the
+	// client is closed. Err and Done read the clock first: they are correct from the
+	// first call after a pause of the process or the machine. A channel that Done returned before the pause,
 	// and a context derived from this one, end when a timer has run, up to a
 	// quarter of the margin after the pause, at most 1 s.
 	Context() context.Context

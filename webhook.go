@@ -31,10 +31,9 @@ const (
 )
 
 // Webhook is a URL that is called before operations or after events. A call is a
-// POST of JSON: before an operation a hookcaller.Question, after an event a
-// Change as the feed has it. Its signature is that of hookcaller.Sign, in the
-// header Interrex-Signature. A status of 200 to 299 means yes; docs/semantics.md
-// has the full contract.
+// POST of JSON: before an operation what is requested, after an event a Change as
+// the feed has it. Its signature is in the header Interrex-Signature. A status of 200
+// to 299 means yes; docs/semantics.md has the full contract.
 type Webhook struct {
 	Name string      // 1 to 63 of a-z 0-9 . _ -
 	URL  string      // http or https, without a user

@@ -63,7 +63,8 @@ type Config struct {
 	Dialer transport.Dialer
 	// Listen makes listeners in place of the machine's, and HoldClock is the clock
 	// by which leases that are held through this agent are kept: both are for tests
-	// on virtual time, where nothing may wait for a socket. nil: TCP and Unix sockets; the system's clock, which counts sleep.
+	// on virtual time, where nothing may wait for a socket. nil: TCP and
+	// Unix sockets; the system's clock, which counts sleep.
 	Listen    func(network, address string) (net.Listener, error)
 	HoldClock interrex.Clock
 	// SQLite opens the database of lease holders at a path. nil: the agent

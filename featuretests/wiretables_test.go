@@ -88,6 +88,7 @@ func TestChangesOnTheWireStay(t *testing.T) {
 		c("List", "list since a revision to come", `{"since":"1000000"}`),
 		c("List", "list of too many", `{"limit":1001}`),
 		c("List", "list of an unknown kind", `{"kinds":["lease.nope"]}`),
+		c("List", "list of changes of members", `{"kinds":["member.added","member.changed","member.removed"]}`),
 		c("List", "list that waits too long", `{"block":"601s"}`),
 	})
 }

@@ -32,6 +32,7 @@ and how the next agents join. It contains:
   interrex.yaml           its configuration
   ca.pem, ca.key          the cluster's CA
   agent.pem, agent.key    the agent's certificate, for other agents and for its API
+  charter.json            what the cluster begins with; it has no secrets
   operator.token          the operator's access token, a secret
   join.token              a secret with which 4 agents may join within an hour after
                           the first start; 'interrex join-token create' makes others

@@ -35,6 +35,9 @@ An agent that is in the cluster already, and was off until its certificate ended
 a new one with a token that was made for it by name: 'interrex join-token create
 --for ID'. All else in its directory stays as it is.
 
+The data of an agent that was removed, or that a recovery left behind, is moved to
+DIR/before-join, in place of what an earlier join has left there.
+
 A configuration DIR/interrex.yaml that is there already is kept: only cluster.join, what
 the flags give, and what the new certificate needs are changed in it.
 

@@ -33,7 +33,8 @@ of its cluster. Each line is one check: ok, warn or fail, what was found, and wh
   quorum       what the agent says of its cluster, and its alarms
 
 It works with and without a running agent, and does not disturb one. The agent is the
-one that runs with this configuration, on its socket, unless --addr names another.
+one that runs with this configuration, on its socket, unless --addr or INTERREX_ADDR
+names another.
 
 The exit code is 1 if a check failed, and 0 with warnings only.`,
 		Example: `  interrex doctor

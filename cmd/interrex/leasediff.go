@@ -17,12 +17,13 @@ func newDiff(a *app) *cobra.Command {
 	var r interrex.ListRequest
 	c := &cobra.Command{
 		Use:   "diff FROM [TO]",
-		Short: "List the keys that were held by another lease, or by none, at one revision than at a later one",
-		Long: `List the keys that were held by another lease, or by none, at revision FROM than
-at revision TO (default: now). A lease that was only extended or pinned is the
-same. Revisions are kept as changes are, by the settings changes.keep-*.`,
+		Short: "List the keys whose leases differ between two revisions",
+		Long: `Lists the keys whose lease at revision FROM is not that at revision TO (default: now):
+one was granted, has ended, or was followed by another. A lease that was only extended
+or pinned is the same. Revisions are kept as changes are, by the settings changes.keep-*.`,
 		Example: `  interrex lease diff 1200 1350
-  interrex lease diff 1200 --namespace mine --prefix nightly/`,
+  interrex lease diff 1200 --namespace mine --prefix nightly/
+  interrex lease diff $(interrex lease list --at 2026-01-31T12:00:00Z -o json | jq -r .revision)`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 || len(args) == 2 {
 				return nil

@@ -20,7 +20,8 @@ func newList(a *app) *cobra.Command {
 		Example: `  interrex lease list
   interrex lease list default/db                  one lease or none, as NAMESPACE/NAME
   interrex lease list mine --prefix nightly/
-  interrex lease list --at 1200                   as they were at revision 1200`,
+  interrex lease list --at 1200                   as they were at revision 1200
+  interrex lease list --at $(date -ud '1 hour ago' +%FT%TZ)`,
 		Args: atMostOne("NAMESPACE or KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
 			var key interrex.Key

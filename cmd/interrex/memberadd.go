@@ -34,6 +34,6 @@ A cluster that 'interrex agent init' has made lets agents in by 'interrex agent 
 			})
 		},
 	}
-	c.Flags().StringVar(&address, "address", "", "its cluster address, HOST:PORT ")
+	c.Flags().StringVar(&address, "address", "", "its cluster address, HOST:PORT")
 	return c
 }

@@ -13,9 +13,10 @@ func newMemberRemove(a *app) *cobra.Command {
 		Short: "Remove a member from the cluster",
 		Long: `Removes a member from the cluster. It loses its vote, then its place in raft's
 configuration, also while it is off. It keeps its data directory, and does not come
-back with it: a machine that is to come back needs an empty directory and a join
-token. Its process goes on, answers "removed from cluster" to every request, and has
-the alarm "removed"; one that was off learns of it when it meets a member.
+back with that data: to bring its machine back, stop the agent and run 'interrex agent
+join' there with a join token, which sets the data aside. Its process goes on, answers
+"removed from cluster" to every request, and has the alarm "removed"; one that was off
+learns of it when it meets a member.
 
 If the other voters would be no quorum without it, the removal is refused. --force
 records it all the same; it stays in raft's configuration until they are one.`,

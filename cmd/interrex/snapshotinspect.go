@@ -20,8 +20,8 @@ func newSnapshotInspect(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Verify a snapshot file, and show what is in it",
-		Long: `Verifies a snapshot file, reads all of it, and shows what is in it: what it shows of which
-cluster, its tables, and the ten namespaces with the most bytes of leases and resources.
+		Long: `Verifies a snapshot file, reads all of it, and shows what is in it: the cluster and the
+revision that it is of, its tables, and the ten namespaces with the most bytes of leases and resources.
 - is standard input. It needs no agent. If the file is damaged, cut, of another program
 or of a newer version, the exit code is 1, and the error names the part.
 

@@ -25,7 +25,7 @@ func newSnapshotRestore(a *app) *cobra.Command {
 		Short: "Replace the cluster's resources, changes, webhooks and settings by a snapshot's",
 		Long: `Replaces resources, changes, webhooks, settings, and the tables and the state machine of
 an embedder, on all agents of the cluster at once, by what a saved snapshot has. Leases,
-members, tokens and request ids stay as they are, also those that work goes on under; a
+members, tokens and request ids stay as they are, and who holds a lease goes on working. A
 resource whose owner lease is not held now is not brought back. All watches end, and
 begin again from a list.
 
@@ -75,7 +75,7 @@ func (a *app) restoreSnapshot(ctx context.Context, s session, path string, yes b
 	if err != nil {
 		return fmt.Errorf("cannot restore %s: %w", path, err)
 	}
-	return a.done(map[string]any{"file": path, "revision": revision.String()}, "restored %s at revision %d: watches since before it begin again from a list", path, revision)
+	return a.done(map[string]any{"file": path, "revision": revision.String()}, "restored %s at revision %d: watches that began before it start again from a list", path, revision)
 }
 
 func sentSoFar(bytes, size int64) string {

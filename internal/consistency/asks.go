@@ -2,8 +2,10 @@ package consistency
 
 import (
 	"context"
+	"errors"
 	"sync"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
 )
@@ -41,7 +43,20 @@ func (s *Checker) askLeader(ctx context.Context, c admission.Caller) (uint64, er
 		return a.index, a.err
 	case <-ctx.Done():
 		s.leave(a)
-		return 0, context.Cause(ctx)
+		return 0, s.unheard(ctx)
+	}
+}
+
+// unheard returns the error of a read that ends before the leader has answered.
+func (s *Checker) unheard(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	switch l := s.Leadership.Current(); {
+	case !errors.Is(cause, context.DeadlineExceeded):
+		return cause
+	case l.LeaderID == "":
+		return s.NoLeader()
+	default:
+		return interrex.Errorf(interrex.ErrTimeout, "cannot read strongly from agent %s: the leader, %s, has not answered in time; try again, or read eventually", s.ID, l.LeaderID).WithCause(cause)
 	}
 }
 

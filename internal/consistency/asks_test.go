@@ -1,6 +1,7 @@
 package consistency_test
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -8,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/admission"
 )
 
@@ -69,4 +71,21 @@ func TestARequestToTheLeaderEndsWithItsLastReader(t *testing.T) {
 			t.Errorf("the next reader gets %d, %v", index, err)
 		}
 	})
+}
+
+func TestAReadThatEndsFirstSaysWhatItWaitedFor(t *testing.T) {
+	for id, want := range map[string]interrex.Kind{"": interrex.ErrNoLeader, "b": interrex.ErrTimeout} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAgent(t)
+			a.leads.LeaderID = id
+			a.leader = func(ctx context.Context) (uint64, error) {
+				<-ctx.Done()
+				return 0, ctx.Err()
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := a.Index(ctx, admission.Caller{})
+			is(t, "a read while "+cmp.Or(id, "nobody")+" leads", err, want)
+		})
+	}
 }

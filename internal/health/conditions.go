@@ -100,7 +100,7 @@ func (h *Health) conditions() []alarm.Condition {
 		{Name: "refused", Look: h.on(View.refused), After: refusalGrace, Keep: settled,
 			Do: "fix this agent as the peer's reason says: its directory, certificate, CA or version; an empty directory cannot replace a member's"},
 		{Name: "removed", Look: h.on(View.removed),
-			Do: "stop this agent; if its machine is to be a member again, give it an empty data directory and a join token: 'interrex agent join'"},
+			Do: "stop this agent; if its machine is to be a member again, run 'interrex agent join' there with a join token, which sets its data aside, or give it an empty data directory"},
 		{Name: "snapshot-loop", Look: h.on(View.snapshotLoop),
 			Do: "if it persists, restart this agent, then the leader"},
 		{Name: "state-differs", Look: h.on(View.stateDiffers),

@@ -150,7 +150,7 @@ func (r Rules) MayForward(id string) error {
 }
 
 // ComeBack says how an agent that was removed comes back.
-const ComeBack = "to bring it back, give it an empty one, and a join token"
+const ComeBack = "to bring it back, run 'interrex agent join' there with a join token, or give it an empty one"
 
 // removed reports whether an agent on a disk was removed, and is out of raft's
 // configuration: until then it takes part, because the quorum may need it.

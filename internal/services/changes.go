@@ -14,10 +14,10 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/change"
-	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/state"
@@ -213,11 +213,7 @@ func ofInterrex(kind string) bool {
 }
 
 // changeKinds are the kinds of interrex's own changes.
-var changeKinds = []string{
-	interrex.LeaseClaimed, interrex.LeaseTakenOver, interrex.LeaseTransferred, interrex.LeaseReleased, interrex.LeaseForced,
-	interrex.LeaseExpired, interrex.LeasePinned, interrex.LeaseUnpinned,
-	interrex.ResourceWritten, interrex.ResourceDeleted, interrex.UserChange, interrex.WebhookSet, interrex.WebhookDeleted, fsm.Applied,
-}
+var changeKinds = webhook.Kinds()
 
 // list returns a page of the feed; it may wait for the first change.
 func (c Changes) list(ctx context.Context, m *interrexv1.ChangeServiceListRequest, s *machine.State) (*interrexv1.ChangeServiceListResponse, error) {

@@ -6,6 +6,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/state"
 )
 
@@ -24,6 +25,26 @@ func TestAnAppendThatReadersCannotBeShownIsRefused(t *testing.T) {
 	for _, text := range []string{`null`, `9007199254740993`, `"\u0000"`, `{"a":{"a":1}}`} {
 		if _, err := appendChange(&interrexv1.ChangeServiceAppendRequest{Json: text}); err != nil {
 			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// What the feed has can be selected.
+func TestTheFeedIsFilteredByEachOfItsKinds(t *testing.T) {
+	for _, kind := range []string{
+		interrex.LeaseClaimed, interrex.LeaseTakenOver, interrex.LeaseTransferred, interrex.LeaseReleased, interrex.LeaseForced,
+		interrex.LeaseExpired, interrex.LeasePinned, interrex.LeaseUnpinned, interrex.ResourceWritten, interrex.ResourceDeleted,
+		interrex.MemberAdded, interrex.MemberRemoved, interrex.MemberChanged, interrex.WebhookSet, interrex.WebhookDeleted,
+		interrex.UserChange, fsm.Applied, interrex.Wildcard,
+	} {
+		if err := (Changes{}).validFilter(&interrexv1.ChangeServiceListRequest{Kinds: []string{kind}}); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+	for _, others := range []bool{false, true} {
+		err := (Changes{Others: others}).validFilter(&interrexv1.ChangeServiceListRequest{Kinds: []string{"member.nope"}})
+		if interrex.KindOf(err) != interrex.ErrInvalid {
+			t.Errorf("member.nope: %v, want it refused as invalid", err)
 		}
 	}
 }

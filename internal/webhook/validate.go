@@ -29,10 +29,13 @@ var (
 		interrex.LeasePinned, interrex.LeaseUnpinned, interrex.ResourceWritten, interrex.ResourceDeleted, interrex.UserChange,
 	}
 	happening = []string{
-		interrex.LeaseExpired, "member.added", "member.removed", "member.changed", interrex.WebhookSet, interrex.WebhookDeleted,
+		interrex.LeaseExpired, interrex.MemberAdded, interrex.MemberRemoved, interrex.MemberChanged, interrex.WebhookSet, interrex.WebhookDeleted,
 		"fsm.applied",
 	}
 )
+
+// Kinds returns the kinds of all events of interrex's own tables.
+func Kinds() []string { return slices.Concat(announced, happening) }
 
 const (
 	maxHeaderName = 128 // bytes
@@ -112,7 +115,7 @@ func (s *Spec) validateKinds() error {
 				return interrex.Errorf(interrex.ErrInvalid, "kinds: %s is never sent before the event: set a hook that is called after", kind)
 			}
 		default:
-			return interrex.Errorf(interrex.ErrInvalid, "kinds: %q is not one of %s", wording.Excerpt(kind, maxShown), strings.Join(slices.Concat(announced, happening), ", "))
+			return interrex.Errorf(interrex.ErrInvalid, "kinds: %q is not one of %s", wording.Excerpt(kind, maxShown), strings.Join(Kinds(), ", "))
 		}
 	}
 	return nil
