@@ -8,7 +8,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// maxLogBytes is the size of the log at which a snapshot is taken to shorten it.
+// maxLogBytes is the size of the log at which a snapshot is taken to shorten it, unless
+// the newest snapshot is larger: a snapshot is taken for as many bytes of log as it has.
 const maxLogBytes = 256 << 20
 
 // compactPause is the minimum time between two snapshots taken for the log's size.
@@ -32,7 +33,7 @@ func (c *compaction) step() {
 		c.end(err)
 	default:
 	}
-	if c.under != nil || c.l.dir.Bytes() <= c.cfg.logBytes || !c.began.IsZero() && now.Sub(c.began) < compactPause {
+	if c.under != nil || c.l.dir.Bytes() <= c.l.maxLog() || !c.began.IsZero() && now.Sub(c.began) < compactPause {
 		return
 	}
 	c.begin(now)
@@ -43,7 +44,7 @@ func (c *compaction) step() {
 func (c *compaction) begin(now time.Time) {
 	c.began = now
 	last := c.l.raft.LastIndex()
-	since := c.l.dir.Since(c.cfg.logBytes / 2)
+	since := c.l.dir.Since(c.l.maxLog() / 2)
 	if since > last {
 		return
 	}
@@ -61,9 +62,12 @@ func (c *compaction) end(err error) {
 		c.warned = false
 	case !c.warned:
 		c.warned = true
-		c.cfg.Logger.Errorf("the log has %d MiB, more than %d MiB, and cannot be shortened: %v", c.l.dir.Bytes()>>20, c.cfg.logBytes>>20, err)
+		c.cfg.Logger.Errorf("the log has %d MiB, more than %d MiB, and cannot be shortened: %v", c.l.dir.Bytes()>>20, c.l.maxLog()>>20, err)
 	}
 }
+
+// maxLog is the size of the log at which a snapshot is due.
+func (l *life) maxLog() int64 { return max(l.cfg.logBytes, l.dir.SnapshotBytes()) }
 
 // leave sets how many entries raft keeps in the log behind a snapshot; 0: the
 // default. raft accepts any number.
@@ -75,7 +79,7 @@ func (l *life) leave(entries uint64) {
 // overfull returns why a halted agent, whose log can only grow, must leave raft.
 func (l *life) overfull() error {
 	halted := l.cfg.State.Halted()
-	if bytes := l.dir.Bytes(); halted != nil && bytes > 2*l.cfg.logBytes {
+	if bytes := l.dir.Bytes(); halted != nil && bytes > 2*l.maxLog() {
 		return fmt.Errorf("%w (%d MiB), and it cannot take a snapshot: %w", errLogFull, bytes>>20, halted)
 	}
 	return nil

@@ -2,6 +2,7 @@ package raftworker
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,6 +63,33 @@ func TestALogOfLargeEntriesIsBoundedInBytes(t *testing.T) {
 	a.cfg.State = a.state
 	w = a.start()
 	a.until("all of it", func() bool { i, _ := a.state.Applied(); return i >= last })
+	a.stop(w)
+}
+
+func TestALogMayGrowToTheSizeOfTheSnapshot(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	a.cfg.segment, a.cfg.logBytes = 64<<10, 2*64<<10
+	w := a.start()
+	a.leads()
+	for i := range 500 {
+		a.put(w, fmt.Sprintf("%d %s", i, strings.Repeat("long", 250)))
+	}
+	r, err := w.Raft()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		t.Fatal(err)
+	}
+	a.until("the snapshot has all", func() bool { return w.life.dir.SnapshotBytes() > 6*64<<10 })
+	a.until("the usual settings", func() bool { return r.ReloadableConfig().TrailingLogs == limits.MinTrailingLogs })
+	if got, want := w.life.maxLog(), w.life.dir.SnapshotBytes(); got != want {
+		t.Errorf("a snapshot of %d bytes is due with %d of log", want, got)
+	}
+	a.fill(w, 6)
+	if n := segmentFiles(t, a.cfg.StorageDir); n < 6 {
+		t.Errorf("the log of %d segments was cut", n)
+	}
 	a.stop(w)
 }
 

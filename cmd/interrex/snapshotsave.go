@@ -143,5 +143,5 @@ func (f newFile) write(fill func(io.Writer) error) (err error) {
 	if err := os.Rename(staged.Name(), f.path); err != nil {
 		return err
 	}
-	return disk.OS{}.SyncDir(dir)
+	return disk.OS{}.Sync(dir)
 }

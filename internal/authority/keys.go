@@ -216,7 +216,7 @@ func KeySince(dir string) (time.Time, error) {
 func DeleteKey(dir string) error {
 	err := os.Remove(filepath.Join(dir, KeyName))
 	if err == nil {
-		err = disk.OS{}.SyncDir(dir)
+		err = disk.OS{}.Sync(dir)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot delete the CA's key: %w", err)

@@ -102,5 +102,5 @@ func publish(staged, path string) error {
 	if err := os.Rename(staged, path); err != nil {
 		return err
 	}
-	return disk.OS{}.SyncDir(filepath.Dir(path))
+	return disk.OS{}.Sync(filepath.Dir(path))
 }

@@ -45,7 +45,7 @@ func FinishSettingAside(dataDir string) error {
 			return fmt.Errorf("cannot set aside what is in %s: %w", dataDir, err)
 		}
 	}
-	err := errors.Join(disk.OS{}.SyncDir(to), os.Rename(to, filepath.Join(dataDir, AsideName)), disk.OS{}.SyncDir(dataDir))
+	err := errors.Join(disk.OS{}.Sync(to), os.Rename(to, filepath.Join(dataDir, AsideName)), disk.OS{}.Sync(dataDir))
 	if err != nil {
 		return fmt.Errorf("cannot set aside what is in %s: %w", dataDir, err)
 	}

@@ -93,7 +93,7 @@ func backUp(dataDir, to string) error {
 		err = os.Rename(unfinished, to)
 	}
 	if err == nil {
-		err = disk.OS{}.SyncDir(dataDir)
+		err = disk.OS{}.Sync(dataDir)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("cannot back up %s, and nothing is recovered without that: %w", dataDir, err), os.RemoveAll(unfinished))

@@ -14,8 +14,8 @@ type Files interface {
 	// WriteSync writes a whole file; its content is on disk when it returns.
 	WriteSync(path string, data []byte) error
 	Rename(from, to string) error
-	// SyncDir syncs the names in a directory to disk.
-	SyncDir(dir string) error
+	// Sync syncs a file's content to disk, or the names in a directory.
+	Sync(path string) error
 }
 
 // Replace replaces a file's content atomically.
@@ -27,7 +27,7 @@ func Replace(f Files, path string, data []byte) error {
 	if err := f.Rename(staged, path); err != nil {
 		return err
 	}
-	return f.SyncDir(filepath.Dir(path))
+	return f.Sync(filepath.Dir(path))
 }
 
 // ReplaceFile replaces a file's content atomically and durably. The error is one of
@@ -61,16 +61,16 @@ func (o OS) WriteSync(path string, data []byte) error {
 // Rename implements Files.
 func (o OS) Rename(from, to string) error { return os.Rename(from, to) }
 
-// SyncDir implements Files.
-func (o OS) SyncDir(dir string) error {
+// Sync implements Files.
+func (o OS) Sync(path string) error {
 	if o.NoSync {
 		return nil
 	}
-	d, err := os.Open(dir)
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // ReadFile returns a file's content; nil with no error: there is no file.

@@ -131,7 +131,7 @@ func (r refill) setAside(dir string, f disk.Files) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.SyncDir(to), f.SyncDir(filepath.Join(to, snapshotsName)), f.SyncDir(filepath.Dir(to)),
+	return errors.Join(f.Sync(to), f.Sync(filepath.Join(to, snapshotsName)), f.Sync(filepath.Dir(to)),
 		disk.Replace(f, list, raftlog.EncodeSegments(types.PersistentState{})))
 }
 
@@ -151,5 +151,5 @@ func (d *Directory) refilled() error {
 	if !done {
 		return nil
 	}
-	return disk.Classify("end the refill of the raft directory", errors.Join(os.Remove(filepath.Join(d.path, refillName)), disk.OS{}.SyncDir(d.path)))
+	return disk.Classify("end the refill of the raft directory", errors.Join(os.Remove(filepath.Join(d.path, refillName)), disk.OS{}.Sync(d.path)))
 }

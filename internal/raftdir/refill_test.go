@@ -122,7 +122,7 @@ func (c *cut) Rename(from, to string) error {
 	return c.OS.Rename(from, to)
 }
 
-func (c *cut) SyncDir(dir string) error { return errors.Join(c.step(), c.OS.SyncDir(dir)) }
+func (c *cut) Sync(dir string) error { return errors.Join(c.step(), c.OS.Sync(dir)) }
 
 func TestEmptyingThatWasCutIsCompleted(t *testing.T) {
 	whole := condemned(t)

@@ -11,6 +11,9 @@ func (d *Directory) Bytes() (n int64) {
 	return n
 }
 
+// SnapshotBytes returns the size of the newest snapshot; 0: there is none.
+func (d *Directory) SnapshotBytes() int64 { return d.snapshots.bytes() }
+
 // Since returns the first index of the oldest segment from which the segments have
 // at most so many bytes; the newest segment always counts.
 func (d *Directory) Since(bytes int64) (index uint64) {

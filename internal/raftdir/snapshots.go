@@ -31,6 +31,7 @@ type snapshots struct {
 
 	mu   sync.Mutex
 	last raftlog.Position // of the newest one
+	size int64            // of the newest one
 }
 
 // position returns the position of the newest snapshot.
@@ -40,10 +41,19 @@ func (s *snapshots) position() raftlog.Position {
 	return s.last
 }
 
-func (s *snapshots) add(p raftlog.Position) {
+// bytes returns the size of the newest snapshot; 0: there is none.
+func (s *snapshots) bytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = raftlog.Later(s.last, p)
+	return s.size
+}
+
+func (s *snapshots) add(p raftlog.Position, size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.last.Reaches(p) || s.last == p {
+		s.last, s.size = p, size
+	}
 }
 
 func openSnapshots(path string, cfg Config, own disk.Files, d *Directory) (*snapshots, error) {
@@ -78,7 +88,9 @@ func (s *snapshots) newest() (at raftlog.Position, damaged []string, err error) 
 	if err != nil {
 		return at, nil, err
 	}
-	s.add(raftlog.PositionOf(newest))
+	if newest != nil {
+		s.add(raftlog.PositionOf(newest), newest.Size)
+	}
 	for _, name := range names {
 		damaged = append(damaged, filepath.Join(snapshotsName, name))
 	}
@@ -193,12 +205,17 @@ func (s *source) Read(b []byte) (n int, err error) {
 
 func (s *source) Close() error { return s.disk.Bounded("close a snapshot", s.under.Close) }
 
+// syncEvery is how many bytes of a snapshot are written between two fsyncs. If all of a
+// large one were synced at its end, the fsyncs of the log would wait for it.
+const syncEvery = 4 << 20
+
 // sink is a snapshot that is being written.
 type sink struct {
 	raft.SnapshotSink
-	store *snapshots
-	at    raftlog.Position
-	size  int64 // bytes written
+	store  *snapshots
+	at     raftlog.Position
+	size   int64 // bytes written
+	synced int64 // of them
 }
 
 func (k *sink) Write(b []byte) (int, error) {
@@ -212,7 +229,18 @@ func (k *sink) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	k.size += int64(len(b))
+	if behind := k.size - k.synced; behind >= syncEvery {
+		if err := k.store.disk.Within(k.store.allowed(behind), "write a snapshot", k.sync); err != nil {
+			return 0, err
+		}
+		k.synced = k.size
+	}
 	return len(b), nil
+}
+
+// sync syncs what has been written so far, by name: raft does not share its file.
+func (k *sink) sync() error {
+	return k.store.files.Sync(filepath.Join(k.store.dir, k.ID()+raftlog.Unfinished, raftlog.StateName))
 }
 
 // Close completes the snapshot and writes its check beside it. All of it is synced,
@@ -230,7 +258,7 @@ func (k *sink) Close() error {
 		if err := disk.Replace(k.store.files, filepath.Join(dir, raftlog.CheckName), raftlog.ProofOf(meta)); err != nil {
 			return err
 		}
-		k.store.add(k.at)
+		k.store.add(k.at, k.size)
 		return k.store.whole(k.at)
 	})
 }

@@ -58,7 +58,7 @@ func (c *crashing) Rename(from, to string) error {
 	return nil
 }
 
-func (c *crashing) SyncDir(string) error {
+func (c *crashing) Sync(string) error {
 	if err := c.step(); err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func writeStamp(f disk.Files, dir string) error {
 	}
 	err = f.WriteSync(staged, fmt.Appendf(nil, "%s%d\n%s\n", stampPrefix, stampVersion, self))
 	if err == nil {
-		err = errors.Join(f.Rename(staged, path), f.SyncDir(dir))
+		err = errors.Join(f.Rename(staged, path), f.Sync(dir))
 	}
 	return disk.Classify("stamp raft directory "+dir, err)
 }

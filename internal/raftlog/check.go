@@ -429,7 +429,7 @@ func setAside(f disk.Files, dir string, names ...string) (to string, err error) 
 			return "", disk.Classify("set aside "+name, err)
 		}
 	}
-	return to, disk.Classify("set aside what is damaged", errors.Join(f.SyncDir(to), f.SyncDir(dir)))
+	return to, disk.Classify("set aside what is damaged", errors.Join(f.Sync(to), f.Sync(dir)))
 }
 
 // Members sets members to the newest configuration in the entries behind the
