@@ -16,7 +16,8 @@ import (
 
 const (
 	restoredValues = 2100 // of 500 KiB: 1 GiB
-	restoreQuiet   = 10 * time.Second
+	restoreSettle  = 30 * time.Second // the agents make snapshots of their own of what was filled in
+	restoreQuiet   = 20 * time.Second
 )
 
 // BenchmarkRestore puts a snapshot of 1 GiB back into three agents, and measures what 32
@@ -32,6 +33,7 @@ func BenchmarkRestore(b *testing.B) {
 	}
 	held, release := c.holds(asked)
 	defer release()
+	time.Sleep(restoreSettle)
 	for b.Loop() {
 		api := c.members[asked].config.API.Listen
 		quiet := c.goodClaims(api, restoreQuiet)
@@ -90,6 +92,9 @@ func (c *cluster) saveLarge() *os.File {
 		c.b.Fatal(err)
 	}
 	if _, err := c.dial(client.Config{Timeout: time.Hour}).Snapshots().Save(c.b.Context(), file, interrex.ReadOptions{}); err != nil {
+		c.b.Fatal(err)
+	}
+	if err := file.Sync(); err != nil { // not while claims are measured
 		c.b.Fatal(err)
 	}
 	return file

@@ -16,12 +16,11 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// file is a copy that is being written, or read back: it ends with ctx, and leaves half
-// of a processor to others.
+// file is a copy that is being written, or read back: it ends with ctx.
 type file struct {
 	*os.File
 	ctx     context.Context
-	pace    *snapfile.Pace
+	pace    *snapfile.Pace // of the reads
 	written int64
 }
 
@@ -37,7 +36,7 @@ func create(ctx context.Context, path string) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &file{File: f, ctx: ctx, pace: snapfile.NewPace()}, nil
+	return &file{File: f, ctx: ctx}, nil
 }
 
 // ID implements raft.SnapshotSink.
@@ -50,7 +49,6 @@ func (f *file) Write(b []byte) (int, error) {
 	}
 	n, err := f.File.Write(b)
 	f.written += int64(n)
-	f.pace.Rest()
 	return n, err
 }
 

@@ -27,7 +27,6 @@ type parts struct {
 	send   func(*interrexv1.SaveResponse) error
 	about  *interrexv1.Snapshot // to be sent; nil: it was sent
 	buffer []byte
-	pace   *snapfile.Pace
 	err    error // why it could not send
 }
 
@@ -42,7 +41,7 @@ func (p *parts) reserve() error {
 	if err := admission.AccountOf(p.ctx).Take(partCost, admission.Large); err != nil {
 		return err
 	}
-	p.buffer, p.pace = make([]byte, 0, partBytes), snapfile.NewPace()
+	p.buffer = make([]byte, 0, partBytes)
 	return nil
 }
 
@@ -85,9 +84,7 @@ func (p *parts) flush() {
 	if p.err == nil {
 		p.err = p.bound(func() error { return p.send(&interrexv1.SaveResponse{Snapshot: p.about, Data: p.buffer}) })
 	}
-	if p.about, p.buffer = nil, p.buffer[:0]; p.err == nil {
-		p.pace.Rest()
-	}
+	p.about, p.buffer = nil, p.buffer[:0]
 }
 
 // describe completes what is said of a snapshot from the beginning of its file.

@@ -59,9 +59,10 @@ func (s *State) view(m *moment, tables tableSet) *snapshot {
 	return f
 }
 
-// Persist writes the snapshot into sink, and cancels it on any error.
+// Persist writes the snapshot into sink at a pace that leaves room to others, and cancels
+// it on any error.
 func (f *snapshot) Persist(sink raft.SnapshotSink) error {
-	if err := f.write(sink); err != nil {
+	if err := f.write(snapfile.Paced(sink)); err != nil {
 		return errors.Join(fmt.Errorf("cannot write snapshot %s: %w", sink.ID(), err), sink.Cancel())
 	}
 	if err := sink.Close(); err != nil {

@@ -7,7 +7,10 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/machine"
@@ -40,6 +43,36 @@ func TestSnapshotEncodingIsFixed(t *testing.T) {
 	golden(t, "snapshot.golden", r.Snapshot())
 	r.Do(state.Time(time.Minute), systemOperation(recovery()), cli(9, 6))
 	golden(t, "recovered.golden", r.Snapshot())
+}
+
+// slow is a sink that takes 5 ms for each write.
+type slow struct {
+	raft.SnapshotSink
+	writes int
+}
+
+func (s *slow) Write(b []byte) (int, error) {
+	s.writes++
+	time.Sleep(5 * time.Millisecond)
+	return len(b), nil
+}
+
+func (s *slow) Close() error { return nil }
+
+func TestASnapshotIsWrittenAtAPaceThatLeavesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		frozen, err := exampleReplica(t).State.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sink, began := &slow{}, time.Now()
+		if err := frozen.Persist(sink); err != nil || sink.writes < 5 {
+			t.Fatalf("%d writes, %v", sink.writes, err)
+		}
+		if took, want := time.Since(began), time.Duration(sink.writes)*10*time.Millisecond; took != want {
+			t.Errorf("%d writes took %s, not %s", sink.writes, took, want)
+		}
+	})
 }
 
 func TestASnapshotSaysWhatIsInIt(t *testing.T) {

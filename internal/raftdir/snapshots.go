@@ -207,7 +207,7 @@ func (s *source) Close() error { return s.disk.Bounded("close a snapshot", s.und
 
 // syncEvery is how many bytes of a snapshot are written between two fsyncs. If all of a
 // large one were synced at its end, the fsyncs of the log would wait for it.
-const syncEvery = 4 << 20
+const syncEvery = 1 << 20
 
 // sink is a snapshot that is being written.
 type sink struct {

@@ -1,12 +1,15 @@
 package snapfile
 
-import "time"
+import (
+	"io"
+	"time"
+)
 
 // maxRest bounds one pause of a Pace.
 const maxRest = 20 * time.Millisecond
 
 // Pace slows down who reads or writes a snapshot while others work: it takes at most half
-// of a processor.
+// of a processor, or of a disk.
 type Pace struct{ began time.Time }
 
 // NewPace returns a Pace that begins now.
@@ -16,4 +19,18 @@ func NewPace() *Pace { return &Pace{began: time.Now()} }
 func (p *Pace) Rest() {
 	time.Sleep(min(time.Since(p.began), maxRest))
 	p.began = time.Now()
+}
+
+// Paced returns a writer to w that rests after each write.
+func Paced(w io.Writer) io.Writer { return paced{w, NewPace()} }
+
+type paced struct {
+	to   io.Writer
+	pace *Pace
+}
+
+func (p paced) Write(b []byte) (int, error) {
+	n, err := p.to.Write(b)
+	p.pace.Rest()
+	return n, err
 }
