@@ -110,8 +110,13 @@ func TestOfTwoRestoresAtOnceOneGoesThrough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := <-second; !errors.Is(err, interrex.ErrConflict) || !strings.Contains(err.Error(), "interrex snapshot drop") {
-		t.Errorf("the second restore: %v", err)
+	select {
+	case err := <-second:
+		if !errors.Is(err, interrex.ErrConflict) || !strings.Contains(err.Error(), "interrex snapshot drop") {
+			t.Errorf("the second restore: %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the second restore has not ended")
 	}
 	read := interrex.ReadOptions{MinRevision: revision}
 	if _, err := kv.Get(t.Context(), "one/0", read); err != nil {
