@@ -150,3 +150,26 @@ func TestAFileOfAnotherClusterIsRestoredOnlyOnceThatIsConfirmed(t *testing.T) {
 		t.Errorf("the lease is %+v (%v), and had token %s; the cluster is %s, and was %s", got, err, live.Token, id(into), ours)
 	}
 }
+
+func TestARestoreThroughAnAgentWithoutRaftIsThatOfItsCluster(t *testing.T) {
+	f := enrol(t, 1)
+	c := f.client(0)
+	values(t, client.KV{By: c}, "saved/", 3)
+	path := filepath.Join(f.dir, "x.snap")
+	f.save(0, "x.snap")
+	values(t, client.KV{By: c}, "later/", 1)
+	one, two := f.addForwarder("f1", withToken(f.path(0, "operator.token"))), f.addForwarder("f2", nil)
+	if got := <-restoring(t, path, f.socket(two)); got.err == nil || !strings.Contains(got.said, "api.token-file") {
+		t.Errorf("without a token: %v: %s", got.err, got.said)
+	}
+	if n := stagedBytes(t, c); n > 0 {
+		t.Errorf("%d bytes are staged without a token", n)
+	}
+	got := <-restoring(t, path, f.socket(one))
+	if got.err != nil {
+		t.Fatalf("%v: %s", got.err, got.said)
+	}
+	for _, by := range []*client.Client{c, f.client(one)} {
+		wantRestored(t, by, got.revision)
+	}
+}
