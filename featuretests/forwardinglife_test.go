@@ -80,10 +80,10 @@ func TestAnAgentWithoutRaftStopsAndLeavesAtOnce(t *testing.T) {
 	}
 }
 
-// claimKey claims a key for ann.
+// claimKey claims a key for ann, for an hour.
 func claimKey(t *testing.T, by *client.Client, name string) interrex.LeaseAnswer {
 	t.Helper()
-	answer, err := by.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key(name), Holder: "ann", TTL: time.Minute})
+	answer, err := by.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key(name), Holder: "ann", TTL: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	_ "modernc.org/sqlite" // how another program reads the file
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
 )
 
@@ -46,6 +47,43 @@ func TestTableOfHoldersFollowsAcrossLeadersAndRestarts(t *testing.T) {
 	}
 	f.start(leader)
 	f.holders(leader, want)
+}
+
+// A restore ends the history that the tables follow. They have the leases that are held,
+// and none of the file, without any event after it; also that of an agent that was down.
+func TestTablesOfHoldersFollowAcrossARestore(t *testing.T) {
+	f := newFleet(t, 3, func(_ int, c *config.Config) { c.Notify.LeaseHolders = "sqlite" })
+	c := f.client()
+	claim := func(name string) interrex.Lease { return claimKey(t, c, name).Lease }
+	revoke := func(l interrex.Lease) {
+		t.Helper()
+		if _, err := c.Leases().Revoke(t.Context(), interrex.RevokeRequest{Key: l.Key, Token: l.Token}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	values(t, client.KV{By: c}, "saved/", 2)
+	ended, short := claim("app/of-the-file"), claim("app/short")
+	file := saved(t, c)
+	revoke(ended)
+	db := claim("app/db")
+	for i := range f.members {
+		f.holders(i, map[string]interrex.Lease{"app/db": db, "app/short": short})
+	}
+	down := f.others(f.leader())[0]
+	f.kill(down)
+	revoke(short)
+	want := map[string]interrex.Lease{"app/db": db, "app/log": claim("app/log")}
+	restores(t, f.client(f.leader()), file)
+	for _, i := range f.others(down) {
+		f.holders(i, want)
+	}
+	f.start(down)
+	f.holders(down, want)
+	revoke(db)
+	want = map[string]interrex.Lease{"app/log": want["app/log"], "app/web": claim("app/web")}
+	for i := range f.members {
+		f.holders(i, want)
+	}
 }
 
 // holders waits until the file of member i shows exactly these leases.

@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/gen/interrexv1"
 )
 
 // saved returns a copy of the state.
@@ -110,8 +111,13 @@ func TestOfTwoRestoresAtOnceOneGoesThrough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := <-second; !errors.Is(err, interrex.ErrConflict) || !strings.Contains(err.Error(), "interrex snapshot drop") {
-		t.Errorf("the second restore: %v", err)
+	select {
+	case err := <-second:
+		if !errors.Is(err, interrex.ErrConflict) || !strings.Contains(err.Error(), "interrex snapshot drop") {
+			t.Errorf("the second restore: %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the second restore has not ended")
 	}
 	read := interrex.ReadOptions{MinRevision: revision}
 	if _, err := kv.Get(t.Context(), "one/0", read); err != nil {
@@ -245,6 +251,62 @@ func TestARestoreThatIsKilledIsShownAndDropped(t *testing.T) {
 		t.Errorf("%s is shown, and was dropped", staged)
 	}
 	wantRestored(t, f.client(at), restores(t, f.client(at), file))
+}
+
+// A file has all of the room that the limit gives it once the one before it was dropped, by
+// hand or because it was too large.
+func TestADroppedFileGivesItsRoomBack(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	c := f.client()
+	values(t, client.KV{By: c}, "saved/", 12)
+	small := saved(t, c)
+	values(t, client.KV{By: c}, "saved/more/", 1)
+	large := saved(t, c)
+	values(t, client.KV{By: c}, "later/", 1)
+	limit := func(file []byte) {
+		t.Helper()
+		f.mustRun("settings", "set", "snapshots.max-bytes", fmt.Sprint(len(file)), "--addr", f.socket(0))
+	}
+	limit(large)
+	cmd := f.at(0, "snapshot", "restore", "-", "--yes")
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = in.Write(large[:len(large)-1]) }() // it waits for the rest
+	eventually(t, "most of the file is staged", func() error {
+		if n := stagedBytes(t, c); n <= uint64(len(large)-len(small)) {
+			return fmt.Errorf("%d of %d bytes are", n, len(large))
+		}
+		return nil
+	})
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // it was killed
+	f.mustRun("snapshot", "drop", "--addr", f.socket(1))
+	wantRestored(t, c, restores(t, c, large))
+
+	limit(small)
+	values(t, client.KV{By: c}, "later/", 1)
+	if _, err := c.Snapshots().Restore(t.Context(), bytes.NewReader(large), nil); !errors.Is(err, interrex.ErrTooLarge) || !strings.Contains(err.Error(), "snapshots.max-bytes") {
+		t.Errorf("a file beyond the limit: %v", err)
+	}
+	if n := stagedBytes(t, c); n > 0 {
+		t.Errorf("%d bytes of it are still staged", n)
+	}
+	wantRestored(t, c, restores(t, c, small))
+}
+
+// stagedBytes returns how much of a file is staged.
+func stagedBytes(t *testing.T, c *client.Client) uint64 {
+	t.Helper()
+	m, err := client.Call[interrexv1.StagedRequest, interrexv1.StagedResponse](t.Context(), c, interrexv1.MaintenanceServiceStagedProcedure, &interrexv1.StagedRequest{}, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.GetFile().GetBytes()
 }
 
 // Leases stay, and so do the claims that wait for them and the copies of them in SQL.

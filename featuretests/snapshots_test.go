@@ -154,6 +154,61 @@ func TestASaveFromAnAgentThatDiesLeavesNoFile(t *testing.T) {
 	}
 }
 
+// The command is killed more often than an agent sends snapshots at the same time: what had
+// the name of the file stays, and the agent goes on.
+func TestASaveThatIsKilledLeavesTheFileAsItWas(t *testing.T) {
+	f := newFleet(t, 1, nil)
+	f.append(0, 20)
+	for _, older := range []string{"older", "", "older"} {
+		path := f.killedInSave(older)
+		left, err := filepath.Glob(path + ".*.new")
+		if err != nil || len(left) != 1 {
+			t.Fatalf("it leaves %q, %v", left, err)
+		}
+		names := []string{filepath.Base(left[0])}
+		if older != "" {
+			names = []string{filepath.Base(path), names[0]}
+		}
+		only(t, filepath.Dir(path), names...)
+	}
+	path := filepath.Join(t.TempDir(), "x.snap")
+	eventually(t, "the next save is made", func() error {
+		if out, err := f.at(0, "snapshot", "save", path).CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+	f.mustRun("snapshot", "inspect", path)
+}
+
+// killedInSave kills a save before its file has its name, and returns that. Before it the
+// file has a text; empty: there is none.
+func (f *fleet) killedInSave(older string) string {
+	f.t.Helper()
+	for {
+		path := filepath.Join(f.t.TempDir(), "x.snap")
+		if older != "" {
+			if err := os.WriteFile(path, []byte(older), 0o600); err != nil {
+				f.t.Fatal(err)
+			}
+		}
+		cmd := f.at(0, "snapshot", "save", "--force", path)
+		if err := cmd.Start(); err != nil {
+			f.t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		received := receiving(filepath.Dir(path), path, ended)
+		_ = cmd.Process.Kill() // it may have ended
+		<-ended
+		now, err := os.ReadFile(path)
+		if received && string(now) == older && (err == nil) == (older != "") {
+			return path
+		}
+		f.mustRun("snapshot", "inspect", path) // it was faster
+	}
+}
+
 // receiving waits until a file beside path has something in it; false: the command has
 // ended before that was seen.
 func receiving(dir, path string, ended chan error) bool {

@@ -71,6 +71,8 @@ type Table interface {
 	// Restore replaces the table by what a View of the given version wrote, up to
 	// the end of r. A truncated view, or trailing bytes, are an error. On an error
 	// it has changed nothing.
+	// A restore of a saved snapshot calls it too, on a table that is not empty: cluster
+	// times in that view are of when, and where, it was saved.
 	Restore(version uint16, r io.Reader) error
 
 	// AppendReply and DecodeReply are the codec of the replies that are stored in

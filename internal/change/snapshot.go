@@ -83,10 +83,10 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	return nil
 }
 
-// Stage is part of state's replacer.
+// Stage is part of machine.Replacer.
 func (t *Table) Stage(version uint16, r io.Reader) (any, error) { return t.read(version, r) }
 
-// Replace is part of state's replacer. The changes keep the ages that they had when they
+// Replace is part of machine.Replacer. The changes keep the ages that they had when they
 // were saved.
 func (t *Table) Replace(turn *state.Turn, staged any, saved state.Time) {
 	f := staged.(*feed)

@@ -102,10 +102,10 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	return err
 }
 
-// Stage is part of state's replacer.
+// Stage is part of machine.Replacer.
 func (t *Table) Stage(version uint16, r io.Reader) (any, error) { return t.read(version, r) }
 
-// Replace is part of state's replacer. The machine begins again: its earlier answers are
+// Replace is part of machine.Replacer. The machine begins again: its earlier answers are
 // dropped, because those to other commands may have had the same revisions.
 func (t *Table) Replace(turn *state.Turn, staged any, _ state.Time) {
 	in := staged.(*restored)

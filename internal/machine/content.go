@@ -15,10 +15,10 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// replacer is an optional interface of a table whose content a restore replaces in no
+// Replacer is an optional interface of a table whose content a restore replaces in no
 // time: it is read while the file arrives. The section of a table without it is kept as
 // bytes until then, and passed to Restore.
-type replacer interface {
+type Replacer interface {
 	// Stage reads what a View of the given version wrote, up to the end of r, and
 	// changes nothing of the table. The result belongs to one Replace at most.
 	Stage(version uint16, r io.Reader) (staged any, err error)
@@ -86,7 +86,7 @@ type content struct {
 type stagedTable struct {
 	table   state.Table
 	version uint16
-	staged  any    // of a replacer
+	staged  any    // of a Replacer
 	bytes   []byte // of another table
 }
 
@@ -187,7 +187,7 @@ func (c *content) readSettings(in io.Reader, can reads, set *settings) error {
 
 // stage reads the section of a table.
 func (c *content) stage(st stagedTable, in *snapfile.Reader) (err error) {
-	if r, is := st.table.(replacer); is {
+	if r, is := st.table.(Replacer); is {
 		st.staged, err = r.Stage(st.version, in)
 	} else {
 		st.bytes, err = io.ReadAll(in)
@@ -209,7 +209,7 @@ func (c *content) adopt(s *State, t *state.Turn) error {
 	sys.settings.set = c.settings
 	sys.settings.configure()
 	for _, st := range c.tables {
-		if r, is := st.table.(replacer); is {
+		if r, is := st.table.(Replacer); is {
 			t.Table = st.table.ID()
 			r.Replace(t, st.staged, state.Time(c.header.Time))
 		}
@@ -217,29 +217,45 @@ func (c *content) adopt(s *State, t *state.Turn) error {
 	return nil
 }
 
-// restoreOthers restores the tables that are not replacers: all, or none.
+// restoreOthers restores the tables that are not Replacers: all, or none.
 func (c *content) restoreOthers() error {
-	var done []stagedTable // as they were
+	var were []stagedTable
 	for _, st := range c.tables {
-		if _, is := st.table.(replacer); is {
+		if _, is := st.table.(Replacer); is {
 			continue
 		}
-		var before bytes.Buffer
-		v := st.table.Freeze()
-		err := v.Write(&before)
-		v.Release()
+		was, err := written(st.table)
 		if err == nil {
-			err = st.table.Restore(st.version, bytes.NewReader(st.bytes))
+			were = append(were, was)
+			err = st.restore()
 		}
 		if err != nil {
-			for _, was := range done {
-				if back := was.table.Restore(was.version, bytes.NewReader(was.bytes)); back != nil {
+			for _, was := range were {
+				if back := was.restore(); back != nil {
 					return unable{fmt.Errorf("table %q cannot be put back after a restore has failed: %w", was.table.Name(), back)}
 				}
 			}
 			return interrex.Errorf(interrex.ErrInvalid, "cannot restore the file: its table %q: %v", st.table.Name(), err)
 		}
-		done = append(done, stagedTable{table: st.table, version: st.table.Version(), bytes: before.Bytes()})
 	}
 	return nil
+}
+
+// written is the section that a table has now.
+func written(t state.Table) (stagedTable, error) {
+	var now bytes.Buffer
+	v := t.Freeze()
+	defer v.Release()
+	err := v.Write(&now)
+	return stagedTable{table: t, version: t.Version(), bytes: now.Bytes()}, err
+}
+
+// restore passes a section to its table. One that panics may be half restored.
+func (st stagedTable) restore() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("it cannot read its section, and panicked: %v", p)
+		}
+	}()
+	return st.table.Restore(st.version, bytes.NewReader(st.bytes))
 }

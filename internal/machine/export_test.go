@@ -24,7 +24,6 @@ type (
 	Recoverer = recoverer
 	Fencer    = fencer
 	Fenced    = fenced
-	Replacer  = replacer
 
 	Uncompared = uncompared
 )

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -364,4 +365,46 @@ func newTuned257() state.Table { return testtable.NewRegisterAs(257) }
 func identityBytes(b []byte) []byte {
 	end := bytes.Index(b, []byte("i2")) // the last member's incarnation
 	return bytes.Clone(b[:end+2])
+}
+
+// fragile is a register whose Restore panics where it finds a text, after it has emptied
+// itself.
+type fragile struct{ *testtable.Register }
+
+func (f fragile) Restore(version uint16, r io.Reader) error {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if bytes.Contains(b, []byte("poison")) {
+		_ = f.Register.Restore(version, strings.NewReader("\x00"))
+		panic("poisoned")
+	}
+	return f.Register.Restore(version, bytes.NewReader(b))
+}
+
+func TestATableThatPanicsRefusesTheFileAndIsPutBack(t *testing.T) {
+	tables := func() []state.Table {
+		return []state.Table{lease.New(), testtable.NewRegister(), fragile{testtable.NewRegisterAs(257)}}
+	}
+	setIn := func(id state.TableID, text string) state.Operation {
+		return state.Operation{Table: id, Data: testtable.Set("a", text, 0)}
+	}
+	r := testreplica.New(t, tables)
+	r.Do(1, setIdentity(identity(cluster)), setIn(256, "old"), setIn(257, "poison"))
+	file := r.Snapshot()
+	r.Do(1, setIn(256, "new"), setIn(257, "new"))
+	before := r.Snapshot()
+	if err := stageAll(r, theFile, file, 64); err != nil {
+		t.Fatal(err)
+	}
+	res := r.Do(1, restoreOperation(theFile, file))
+	if len(res) != 1 || interrex.KindOf(res[0].Err) != interrex.ErrInvalid || !strings.Contains(res[0].Err.Error(), `its table "register-257": it cannot read its section, and panicked: poisoned`) {
+		t.Fatalf("%+v, halted: %v", res, r.State.Halted())
+	}
+	for _, name := range []string{"register-256", "register-257"} {
+		if sectionOf(t, r.Snapshot(), name) != sectionOf(t, before, name) {
+			t.Errorf("%s is not as it was", name)
+		}
+	}
 }

@@ -71,10 +71,10 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	return nil
 }
 
-// Stage is part of state's replacer.
+// Stage is part of machine.Replacer.
 func (t *Table) Stage(version uint16, r io.Reader) (any, error) { return t.read(version, r) }
 
-// Replace is part of state's replacer. A resource whose owner lease is not held now is not
+// Replace is part of machine.Replacer. A resource whose owner lease is not held now is not
 // brought back; what it owns goes as if it had been deleted.
 func (t *Table) Replace(_ *state.Turn, staged any, _ state.Time) {
 	in := staged.(*restored)

@@ -11,9 +11,18 @@ import (
 	"github.com/interrex/interrex/state/statetest"
 )
 
-func TestRegisterConforms(t *testing.T) {
+func TestTablesConform(t *testing.T) {
+	for name, table := range map[string]func() state.Table{
+		"register": func() state.Table { return testtable.NewRegister() },
+		"staged":   func() state.Table { return testtable.NewStaged(testtable.RegisterTable) },
+	} {
+		t.Run(name, func(t *testing.T) { conforms(t, table) })
+	}
+}
+
+func conforms(t *testing.T, table func() state.Table) {
 	statetest.Run(t, statetest.Config{
-		New: func() state.Table { return testtable.NewRegister() },
+		New: table,
 		Command: func(r *rand.Rand, _ []state.Reply) []byte {
 			key := fmt.Sprint("key", r.IntN(12))
 			switch r.IntN(5) {

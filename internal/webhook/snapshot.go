@@ -43,10 +43,10 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	return err
 }
 
-// Stage is part of state's replacer.
+// Stage is part of machine.Replacer.
 func (t *Table) Stage(version uint16, r io.Reader) (any, error) { return t.read(version, r) }
 
-// Replace is part of state's replacer. Each hook goes on where it was when it was saved.
+// Replace is part of machine.Replacer. Each hook goes on where it was when it was saved.
 func (t *Table) Replace(_ *state.Turn, staged any, _ state.Time) {
 	hooks := staged.([]*Hook)
 	t.hooks.Store(&hooks)

@@ -60,7 +60,14 @@ func (c Config) tables() []state.Table { return []state.Table{c.New()} }
 // the operation's data; Due and Tick agree; commands, replies and snapshots
 // survive their encoding; malformed commands are rejected; a snapshot replaces
 // the whole content of a table, and a truncated one is rejected and changes
-// nothing. Replies are compared by reflect.DeepEqual.
+// nothing. Of a table with the methods
+//
+//	Stage(version uint16, r io.Reader) (staged any, err error)
+//	Replace(t *state.Turn, staged any, saved state.Time)
+//
+// which the restore of a saved snapshot calls in the place of Restore: Stage changes nothing,
+// rejects what is truncated, and does not panic at what is damaged; Replace leads to what
+// Restore does, and emits no events. Replies are compared by reflect.DeepEqual.
 func Run(t *testing.T, c Config) {
 	if c.New == nil || c.Command == nil {
 		t.Fatal("statetest.Config: New and Command are needed")
@@ -77,6 +84,8 @@ func Run(t *testing.T, c Config) {
 		"CutSnapshotIsRefused":       testCutSnapshot,
 		"DamagedCommandIsRefused":    testDamagedCommand,
 		"DamagedSnapshotIsHarmless":  testDamagedSnapshot,
+		"ReplaceIsARestore":          testReplace,
+		"DamagedStageIsRefused":      testDamagedStage,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(c.Rounds) {

@@ -25,6 +25,7 @@ type sums struct {
 	*testtable.Register // for what is not overridden
 	sums                [256]uint64
 	fault               string
+	factor              uint64 // of what is added; 0: 1
 }
 
 type add struct{ to, n byte }
@@ -68,7 +69,7 @@ func (s *sums) CheckGroup(now state.Time, all []state.Command) error {
 
 func (s *sums) Apply(t *state.Turn, c state.Command) state.Reply {
 	a := c.(*add)
-	s.sums[a.to] += uint64(a.n)
+	s.sums[a.to] += uint64(a.n) * max(s.factor, 1)
 	t.Emit("sum", "", s.sums[a.to], 8)
 	return s.sums[a.to]
 }
@@ -101,6 +102,46 @@ func (s *sums) Restore(_ uint16, r io.Reader) error {
 	}
 	s.sums = *fresh
 	return nil
+}
+
+// Stage is part of machine.Replacer.
+func (s *sums) Stage(version uint16, r io.Reader) (any, error) {
+	fresh := &sums{fault: s.fault}
+	switch s.fault {
+	case "stage changes":
+		s.sums[7]++
+	case "stage takes half":
+		fresh.fault = "half a restore"
+	}
+	err := fresh.Restore(version, r)
+	switch {
+	case err != nil && s.fault == "stage panics":
+		panic(err)
+	case s.fault == "stage takes half":
+		err = nil
+	}
+	return fresh, err
+}
+
+// Replace is part of machine.Replacer.
+func (s *sums) Replace(t *state.Turn, staged any, _ state.Time) {
+	in := staged.(*sums)
+	switch s.fault {
+	case "replace emits":
+		t.Emit("sums", "", nil, 0)
+	case "replace loses":
+		in.sums = [256]uint64{}
+	case "replace merges":
+		for i, n := range in.sums {
+			s.sums[i] = max(s.sums[i], n)
+		}
+		return
+	case "replace forgets":
+		s.factor = 3
+	case "replace panics":
+		panic("not today")
+	}
+	s.sums = in.sums
 }
 
 func (s *sums) AppendReply(b []byte, r state.Reply) []byte {
@@ -161,6 +202,14 @@ func TestRunFindsEveryFault(t *testing.T) {
 		"reads too little": "a byte after the end is not noticed",
 		"reply lost":       "comes back as 0",
 		"blind to groups":  "cannot be done after those before it",
+		"stage changes":    "a Stage has changed the table",
+		"stage takes half": "are staged as a whole table",
+		"stage panics":     "a Stage panics: unexpected EOF",
+		"replace emits":    "a Replace has emitted 1 events",
+		"replace loses":    "what is replaced is not what was written",
+		"replace merges":   "a Replace has left some of what the table held before",
+		"replace forgets":  "does something else than after a Restore",
+		"replace panics":   "a Replace panics: not today",
 	} {
 		c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSums$")
 		c.Env = append(os.Environ(), faultEnv+"="+fault)
