@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
 // condemned makes a directory that has a log and two snapshots, and is condemned.
@@ -68,6 +69,31 @@ func TestACondemnedDirectoryIsEmptiedAndKeepsItsFiles(t *testing.T) {
 	if names := kept(t, dir); len(names) != len(wals)+1+2 {
 		t.Errorf("of %d files of the log are kept: %v", len(wals), names)
 	}
+}
+
+// What docs/operations.md says for when the members that would fill it are lost.
+func TestWhatWasSetAsideCanBePutBackByHand(t *testing.T) {
+	dir := condemned(t)
+	must(t, openFilled(t, dir).Close())
+	for _, pattern := range []string{"*.wal", raftlog.SegmentsName, snapshotsName, refillName} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		must(t, err)
+		for _, path := range found {
+			must(t, os.RemoveAll(path))
+		}
+	}
+	kept, err := filepath.Glob(filepath.Join(dir, condemnedName, "*", "*"))
+	must(t, err)
+	for _, path := range kept {
+		must(t, os.Rename(path, filepath.Join(dir, filepath.Base(path))))
+	}
+	d := openFilled(t, dir)
+	last, err := d.LastIndex()
+	must(t, err)
+	if list, _ := d.Snapshots().List(); last != lastEntry+1 || len(list) != 1 || d.Condemned() != nil || d.Quarantined() {
+		t.Errorf("it has entries up to %d and %d snapshots, condemned: %v, quarantined: %t", last, len(list), d.Condemned(), d.Quarantined())
+	}
+	must(t, d.Close())
 }
 
 func TestARefillEndsWhenAllIsThereAgain(t *testing.T) {
