@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -112,8 +113,8 @@ func (p *tap) answers(caller, agent net.Conn) {
 }
 
 // The command has sent the whole file. The leader dies before it has the final operation,
-// with it, or once it is done and not answered yet: the command goes on to the others, and
-// the file is restored once.
+// also together with all others, with it, or once it is done and not answered yet: the
+// command goes on to another agent, and the file is restored once.
 func TestAFileIsRestoredOnceAlthoughTheLeaderDiesAtTheEnd(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	kv := client.KV{By: f.client()}
@@ -124,7 +125,7 @@ func TestAFileIsRestoredOnceAlthoughTheLeaderDiesAtTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []string{"before it has the operation", "with the operation", "when the operation is done"} {
+	for _, at := range []string{beforeAll, "before it has the operation", "with the operation", "when the operation is done"} {
 		t.Run(at, func(t *testing.T) {
 			values(t, kv, "later/", 1)
 			leader := f.leader()
@@ -138,13 +139,19 @@ func TestAFileIsRestoredOnceAlthoughTheLeaderDiesAtTheEnd(t *testing.T) {
 			case <-time.After(patience):
 				t.Fatal("it does not send the final operation")
 			}
-			if at != "before it has the operation" {
+			if !strings.HasPrefix(at, "before") {
 				close(way.pass)
 			}
 			if at == "when the operation is done" {
 				eventually(t, "it is done", func() error { return lacks(t, f.client(others[0])) })
 			}
 			f.kill(leader)
+			if at == beforeAll {
+				for _, i := range others {
+					f.kill(i)
+					f.start(i)
+				}
+			}
 			got := <-ended
 			if got.err != nil {
 				t.Fatalf("%v: %s", got.err, got.said)
@@ -160,6 +167,9 @@ func TestAFileIsRestoredOnceAlthoughTheLeaderDiesAtTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// beforeAll is when all agents die: what they have of the file is in their logs.
+const beforeAll = "before it has the operation, with all others"
 
 // lacks returns an error while an agent has what a restore replaces.
 func lacks(t *testing.T, c *client.Client) error {
@@ -184,8 +194,8 @@ func restoring(t *testing.T, path, addresses string) <-chan restoration {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
-	cmd := exec.CommandContext(ctx, program, "snapshot", "restore", path, "--yes", "-o", "json", "--timeout", patience.String(), "--addr", addresses)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
+	cmd := exec.CommandContext(ctx, program, "snapshot", "restore", path, "--yes", "-o", "json", "--timeout", (4 * patience).String(), "--addr", addresses)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &said, patience
 	if err := cmd.Start(); err != nil {
