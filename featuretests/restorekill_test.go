@@ -29,6 +29,7 @@ type tap struct {
 	want    []byte
 	seen    chan struct{} // closed when the bytes have come
 	pass    chan struct{} // closed by the test
+	end     chan struct{} // closed at its end
 	once    sync.Once
 	conns   sync.WaitGroup
 }
@@ -45,7 +46,7 @@ func newTap(t *testing.T, agent string, want []byte) *tap {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &tap{address: "unix://" + path, want: want, seen: make(chan struct{}), pass: make(chan struct{})}
+	p := &tap{address: "unix://" + path, want: want, seen: make(chan struct{}), pass: make(chan struct{}), end: make(chan struct{})}
 	p.conns.Go(func() {
 		for {
 			caller, err := l.Accept()
@@ -55,7 +56,7 @@ func newTap(t *testing.T, agent string, want []byte) *tap {
 			p.conns.Go(func() { p.serve(caller, agent) })
 		}
 	})
-	t.Cleanup(func() { l.Close(); p.conns.Wait() })
+	t.Cleanup(func() { close(p.end); l.Close(); p.conns.Wait() })
 	return p
 }
 
@@ -85,6 +86,8 @@ func (p *tap) serve(caller net.Conn, agent string) {
 			select {
 			case <-p.pass:
 			case <-gone:
+				return
+			case <-p.end:
 				return
 			}
 		}
@@ -143,7 +146,8 @@ func TestAFileIsRestoredOnceAlthoughTheLeaderDiesAtTheEnd(t *testing.T) {
 				close(way.pass)
 			}
 			if at == "when the operation is done" {
-				eventually(t, "it is done", func() error { return lacks(t, f.client(others[0])) })
+				other := f.client(others[0])
+				eventually(t, "it is done", func() error { return lacks(t, other) })
 			}
 			f.kill(leader)
 			if at == beforeAll {
