@@ -56,7 +56,7 @@ var floors = map[string]int{
 	"internal/fsm":            2, // the table of an embedder's own state machine
 	"internal/execution":      2, // a command under a lease, and every process that comes of it
 	"queue":                   2, // operations waiting for the log
-	"internal/testtable":      2, // a table for our own tests
+	"internal/testtable":      2, // tables for our own tests
 	"internal/watch":          2, // events to any number of watchers
 	"transport":               0, // the certificates and connections that a program provides
 	"internal/peering":        2, // one TLS port between agents

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ type tap struct {
 	want    []byte
 	seen    chan struct{} // closed when the bytes have come
 	pass    chan struct{} // closed by the test
+	end     chan struct{} // closed at its end
 	once    sync.Once
 	conns   sync.WaitGroup
 }
@@ -44,7 +46,7 @@ func newTap(t *testing.T, agent string, want []byte) *tap {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &tap{address: "unix://" + path, want: want, seen: make(chan struct{}), pass: make(chan struct{})}
+	p := &tap{address: "unix://" + path, want: want, seen: make(chan struct{}), pass: make(chan struct{}), end: make(chan struct{})}
 	p.conns.Go(func() {
 		for {
 			caller, err := l.Accept()
@@ -54,7 +56,7 @@ func newTap(t *testing.T, agent string, want []byte) *tap {
 			p.conns.Go(func() { p.serve(caller, agent) })
 		}
 	})
-	t.Cleanup(func() { l.Close(); p.conns.Wait() })
+	t.Cleanup(func() { close(p.end); l.Close(); p.conns.Wait() })
 	return p
 }
 
@@ -85,6 +87,8 @@ func (p *tap) serve(caller net.Conn, agent string) {
 			case <-p.pass:
 			case <-gone:
 				return
+			case <-p.end:
+				return
 			}
 		}
 		if _, err := to.Write(b[:n]); err != nil {
@@ -112,8 +116,8 @@ func (p *tap) answers(caller, agent net.Conn) {
 }
 
 // The command has sent the whole file. The leader dies before it has the final operation,
-// with it, or once it is done and not answered yet: the command goes on to the others, and
-// the file is restored once.
+// also together with all others, with it, or once it is done and not answered yet: the
+// command goes on to another agent, and the file is restored once.
 func TestAFileIsRestoredOnceAlthoughTheLeaderDiesAtTheEnd(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	kv := client.KV{By: f.client()}
@@ -124,7 +128,7 @@ func TestAFileIsRestoredOnceAlthoughTheLeaderDiesAtTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []string{"before it has the operation", "with the operation", "when the operation is done"} {
+	for _, at := range []string{beforeAll, "before it has the operation", "with the operation", "when the operation is done"} {
 		t.Run(at, func(t *testing.T) {
 			values(t, kv, "later/", 1)
 			leader := f.leader()
@@ -138,13 +142,20 @@ func TestAFileIsRestoredOnceAlthoughTheLeaderDiesAtTheEnd(t *testing.T) {
 			case <-time.After(patience):
 				t.Fatal("it does not send the final operation")
 			}
-			if at != "before it has the operation" {
+			if !strings.HasPrefix(at, "before") {
 				close(way.pass)
 			}
 			if at == "when the operation is done" {
-				eventually(t, "it is done", func() error { return lacks(t, f.client(others[0])) })
+				other := f.client(others[0])
+				eventually(t, "it is done", func() error { return lacks(t, other) })
 			}
 			f.kill(leader)
+			if at == beforeAll {
+				for _, i := range others {
+					f.kill(i)
+					f.start(i)
+				}
+			}
 			got := <-ended
 			if got.err != nil {
 				t.Fatalf("%v: %s", got.err, got.said)
@@ -160,6 +171,9 @@ func TestAFileIsRestoredOnceAlthoughTheLeaderDiesAtTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// beforeAll is when all agents die: what they have of the file is in their logs.
+const beforeAll = "before it has the operation, with all others"
 
 // lacks returns an error while an agent has what a restore replaces.
 func lacks(t *testing.T, c *client.Client) error {
@@ -184,8 +198,8 @@ func restoring(t *testing.T, path, addresses string) <-chan restoration {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
-	cmd := exec.CommandContext(ctx, program, "snapshot", "restore", path, "--yes", "-o", "json", "--timeout", patience.String(), "--addr", addresses)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
+	cmd := exec.CommandContext(ctx, program, "snapshot", "restore", path, "--yes", "-o", "json", "--timeout", (4 * patience).String(), "--addr", addresses)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &said, patience
 	if err := cmd.Start(); err != nil {

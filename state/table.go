@@ -72,7 +72,8 @@ type Table interface {
 	// the end of r. A truncated view, or trailing bytes, are an error. On an error
 	// it has changed nothing.
 	// A restore of a saved snapshot calls it too, on a table that is not empty: cluster
-	// times in that view are of when, and where, it was saved.
+	// times in that view are of when, and where, it was saved. A table that has much, or
+	// keeps times, may have Stage and Replace for that: see statetest.Run.
 	Restore(version uint16, r io.Reader) error
 
 	// AppendReply and DecodeReply are the codec of the replies that are stored in

@@ -84,3 +84,6 @@ func (s *State) Names() (kept, limit int) {
 	})
 	return kept, limit
 }
+
+// StagedPieces returns in how many pieces the staged file is kept.
+func (s *State) StagedPieces() int { return len(s.system.staging.parts) }

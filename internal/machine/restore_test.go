@@ -408,3 +408,34 @@ func TestATableThatPanicsRefusesTheFileAndIsPutBack(t *testing.T) {
 		}
 	}
 }
+
+// A part of one byte costs one byte, and a view that is frozen has what there was.
+func TestAFileInSmallPartsIsKeptInFewPieces(t *testing.T) {
+	r, _ := filled(t, cluster)
+	wantKinds(t, r.Do(r.State.Now(), write("a", strings.Repeat("x", 200<<10), nil), write("b", strings.Repeat("y", 200<<10), nil)), "", "")
+	file := r.Snapshot()
+	if err := stageAll(r, theFile, file[:1000], 1); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.State.StagedPieces(); n != 1 {
+		t.Errorf("1000 parts of one byte are kept in %d pieces", n)
+	}
+	want := r.Snapshot()
+	f, err := r.State.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 1000; at < len(file); at += 7000 {
+		wantKinds(t, r.Do(r.State.Now(), stageOperation(r, theFile, at, file[at:min(at+7000, len(file))])), "")
+	}
+	if n, most := r.State.StagedPieces(), len(file)>>18+1; n != most {
+		t.Errorf("%d bytes are kept in %d pieces, want %d", len(file), n, most)
+	}
+	var sink testtable.Sink
+	if err := f.Persist(&sink); err != nil || !bytes.Equal(sink.Bytes(), want) {
+		t.Errorf("the frozen view has changed: %v", err)
+	}
+	f.Release()
+	r.Restart()
+	wantKinds(t, r.Do(r.State.Now(), restoreOperation(theFile, file)), "")
+}

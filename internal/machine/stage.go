@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -105,7 +104,7 @@ func (c *Stage) apply(s *State, t *state.Turn, op *state.Operation) (state.Reply
 		return sys.stagedFile(), nil
 	}
 	st.last = t.Now
-	if err := st.add(bytes.Clone(c.Data)); err != nil {
+	if err := st.add(c.Data); err != nil {
 		sys.unstage()
 		return nil, errFile(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/state"
 )
@@ -22,8 +23,8 @@ const (
 	stagedVersion = 1
 )
 
-// staging is a snapshot file on its way into the state: its parts so far, and what was
-// read from them. A frozen view may read the parts.
+// staging is a snapshot file on its way into the state: what of it has come so far, and what
+// was read from that.
 type staging struct {
 	file        uint64 // its ID
 	by          string // the caller of the first part
@@ -43,11 +44,21 @@ func (sys *system) stage(file uint64, by string, can reads, tables tableSet) *st
 	return st
 }
 
-// add appends a part, which then belongs to it, and reads it.
+// add appends a part, and reads it. However small the parts are, they are kept in pieces of
+// MaxFilePart.
 func (st *staging) add(part []byte) error {
-	st.parts = append(st.parts, part)
 	st.size += int64(len(part))
 	st.checksum = crc32.Update(st.checksum, castagnoli, part)
+	for rest := part; len(rest) > 0; {
+		last := len(st.parts) - 1
+		if last < 0 || len(st.parts[last]) == limits.MaxFilePart {
+			st.parts = append(st.parts, make([]byte, 0, limits.MaxFilePart))
+			continue
+		}
+		n := min(len(rest), limits.MaxFilePart-len(st.parts[last]))
+		st.parts[last] = append(st.parts[last], rest[:n]...)
+		rest = rest[n:]
+	}
 	return st.intake.feed(part)
 }
 
@@ -157,14 +168,14 @@ func (sys *system) stagedFile() StagedFile {
 	return StagedFile{File: st.file, By: st.by, Bytes: st.size, Checksum: st.checksum, Began: st.began, Last: st.last, DroppedAt: due}
 }
 
-// stagedView is a frozen staging.
+// stagedView is a frozen staging. It shares the bytes of the parts, which stay.
 type stagedView struct {
 	staging
 	parts [][]byte
 }
 
 func (st *staging) freeze() *stagedView {
-	return &stagedView{staging: *st, parts: slices.Clip(st.parts)}
+	return &stagedView{staging: *st, parts: slices.Clone(st.parts)}
 }
 
 func (v *stagedView) write(w io.Writer) error {

@@ -1,3 +1,3 @@
-// Package testtable owns the table that our own tests put into a state, and what
-// its snapshots are written to.
+// Package testtable owns the tables that our own tests put into a state, and what
+// their snapshots are written to.
 package testtable
