@@ -47,15 +47,22 @@ func (c *Append) Announce() state.Announcement {
 // tags. The JSON is parsed here, and by no agent that applies the operation: it is what
 // costs the most of a large change.
 func NewAppend(data string, tags []string) (*Append, error) {
+	c, err := NewEncoded(data, tags)
+	if err == nil && (!utf8.ValidString(data) || !json.Valid([]byte(data))) {
+		err = interrex.Errorf(interrex.ErrInvalid, "data: it is not JSON")
+	}
+	return c, err
+}
+
+// NewEncoded is NewAppend of JSON that an encoder has made, and that is not parsed again.
+func NewEncoded(data string, tags []string) (*Append, error) {
 	compact, deepest := strip(data)
-	c := &Append{Data: string(compact), Tags: tags}
+	c := &Append{Data: compact, Tags: tags}
 	switch {
 	case len(compact) > interrex.MaxData:
 		return c, c.Validate()
 	case deepest > MaxDepth:
 		return c, interrex.Errorf(interrex.ErrInvalid, "data: lists and objects may be nested at most %d deep", MaxDepth)
-	case !utf8.ValidString(data) || !json.Valid([]byte(data)):
-		return c, interrex.Errorf(interrex.ErrInvalid, "data: it is not JSON")
 	}
 	return c, nil
 }
@@ -70,28 +77,49 @@ func (c *Append) Validate() error {
 
 // strip returns JSON without the white space that means nothing, and how deep its lists
 // and objects are nested.
-func strip(data string) (compact []byte, deepest int) {
-	compact = make([]byte, 0, len(data))
-	depth, quoted, escaped := 0, false, false
-	for i := range len(data) {
-		switch c := data[i]; {
-		case escaped:
-			escaped = false
-		case quoted:
-			quoted, escaped = c != '"', c == '\\'
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+func strip(data string) (compact string, deepest int) {
+	var b strings.Builder
+	b.Grow(len(data))
+	depth := 0
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; c {
+		case ' ', '\t', '\n', '\r':
 			continue
-		case c == '"':
-			quoted = true
-		case c == '{' || c == '[':
+		case '"':
+			n := quoted(data[i:])
+			b.WriteString(data[i : i+n])
+			i += n - 1
+			continue
+		case '{', '[':
 			depth++
 			deepest = max(deepest, depth)
-		case c == '}' || c == ']':
+		case '}', ']':
 			depth--
 		}
-		compact = append(compact, data[i])
+		b.WriteByte(data[i])
 	}
-	return compact, deepest
+	return b.String(), deepest
+}
+
+// quoted returns the length of the string with which s begins, with both quotes; all of s
+// if it does not end. Most strings are long, and have no escapes.
+func quoted(s string) int {
+	quote := 0
+	for i := 1; i < len(s); {
+		if quote < i {
+			n := strings.IndexByte(s[i:], '"')
+			if n < 0 {
+				break
+			}
+			quote = i + n
+		}
+		escape := strings.IndexByte(s[i:quote], '\\')
+		if escape < 0 {
+			return quote + 1
+		}
+		i += escape + 2
+	}
+	return len(s)
 }
 
 // ValidateTags checks that there are at most MaxTags, each of 1 to MaxTag bytes of

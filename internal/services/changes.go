@@ -105,25 +105,25 @@ func appended(m *interrexv1.ChangeServiceAppendRequest, r state.Result) (*interr
 }
 
 func appendChange(m *interrexv1.ChangeServiceAppendRequest) (state.Command, error) {
-	c, text := new(change.Append), []byte(m.GetJson())
-	var err error
+	tags := slices.Clone(m.GetTags())
 	switch {
 	case m.GetData() != nil && m.GetJson() != "":
-		return c, interrex.Errorf(interrex.ErrInvalid, "json: give either json or data")
+		return new(change.Append), interrex.Errorf(interrex.ErrInvalid, "json: give either json or data")
 	case m.GetData() == nil && m.GetJson() == "":
-		return c, interrex.Errorf(interrex.ErrInvalid, "data: missing: give any JSON value, which may be null")
+		return new(change.Append), interrex.Errorf(interrex.ErrInvalid, "data: missing: give any JSON value, which may be null")
 	case m.GetData() != nil:
-		if text, err = protojson.Marshal(m.GetData()); err != nil {
-			return c, interrex.Errorf(interrex.ErrInvalid, "data: %v", err)
+		text, err := protojson.Marshal(m.GetData())
+		if err != nil {
+			return new(change.Append), interrex.Errorf(interrex.ErrInvalid, "data: %v", err)
 		}
+		return change.NewEncoded(string(text), tags)
 	}
-	if c, err = change.NewAppend(string(text), slices.Clone(m.GetTags())); err != nil {
+	c, err := change.NewAppend(m.GetJson(), tags)
+	if err != nil {
 		return c, err
 	}
-	if m.GetJson() != "" {
-		if _, err := ValueOf([]byte(c.Data)); err != nil {
-			return c, ErrNotForAll()
-		}
+	if _, err := ValueOf([]byte(c.Data)); err != nil {
+		return c, ErrNotForAll()
 	}
 	return c, nil
 }
