@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,7 +27,7 @@ func newChangeAppend(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
 			if r.Data, err = changeData(c, data); err != nil {
-				return usageError{err}
+				return a.interrupted(c.Context(), usageError{err})
 			}
 			return a.changes(c, 0, func(ctx context.Context, changes interrex.Changes) error {
 				answer, err := changes.Append(ctx, r)
@@ -53,7 +52,7 @@ func changeData(c *cobra.Command, data string) (json.RawMessage, error) {
 	text := []byte(data)
 	if data == "-" {
 		var err error
-		if text, err = io.ReadAll(io.LimitReader(os.Stdin, maxValue+1)); err != nil {
+		if text, err = io.ReadAll(io.LimitReader(standardInput(c.Context()), maxValue+1)); err != nil {
 			return nil, fmt.Errorf("cannot read the data: %w", err)
 		}
 	}

@@ -1,14 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 )
 
-// readFile reads a file of at most the given number of bytes; - is standard input.
-func readFile(file string, most int64) ([]byte, error) {
-	from := io.Reader(os.Stdin)
+// readFile reads a file of at most the given number of bytes; - is standard input, which is
+// read until ctx ends.
+func readFile(ctx context.Context, file string, most int64) ([]byte, error) {
+	from := standardInput(ctx)
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {

@@ -39,9 +39,9 @@ func newKVApply(a *app) *cobra.Command {
   echo '{"operations":[{"put":{"key":"a","value":"1"}},{"delete":{"key":"b"}}]}' | interrex kv apply`,
 		Args: arguments(0, "no arguments except -f FILE"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			document, err := readFile(file, maxGroupFile)
+			document, err := readFile(c.Context(), file, maxGroupFile)
 			if err != nil {
-				return usageError{fmt.Errorf("cannot read the operations: %w", err)}
+				return a.interrupted(c.Context(), usageError{fmt.Errorf("cannot read the operations: %w", err)})
 			}
 			operations, err := wire.ValueOperations(namespace, document)
 			if err != nil {

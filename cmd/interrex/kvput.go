@@ -26,9 +26,9 @@ func newKVPut(a *app) *cobra.Command {
 		},
 		ValidArgsFunction: a.completeValue,
 		RunE: func(c *cobra.Command, args []string) error {
-			value, err := valueFrom(args[1:], file)
+			value, err := valueFrom(c.Context(), args[1:], file)
 			if err != nil {
-				return usageError{err}
+				return a.interrupted(c.Context(), usageError{err})
 			}
 			return a.kv(c, namespace, func(ctx context.Context, kv client.KV) error {
 				v, err := kv.Put(ctx, args[0], value, version, client.Options{})
@@ -47,12 +47,12 @@ func newKVPut(a *app) *cobra.Command {
 }
 
 // valueFrom reads the value from the arguments or a file.
-func valueFrom(args []string, file string) (b []byte, err error) {
+func valueFrom(ctx context.Context, args []string, file string) (b []byte, err error) {
 	switch {
 	case file != "":
-		b, err = readFile(file, maxValue)
+		b, err = readFile(ctx, file, maxValue)
 	case args[0] == "-":
-		b, err = readFile("-", maxValue)
+		b, err = readFile(ctx, "-", maxValue)
 	default:
 		return []byte(args[0]), nil
 	}

@@ -240,9 +240,9 @@ func (r *rescuer) allow(ctx context.Context, reach recovery.Reach) error {
 	typed := r.clusterID
 	if typed == "" {
 		fmt.Fprintf(r.app.messages, "Agent %s will continue as the only member, without %s. To confirm, type the ID of the cluster (%s): ", d.ID, others(d), d.ClusterID)
-		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+		line, err := bufio.NewReader(standardInput(ctx)).ReadString('\n')
 		if err != nil {
-			return usageError{errors.New("nothing was typed, and nothing is changed: type the ID of the cluster, or give it in --cluster-id")}
+			return r.app.interrupted(ctx, usageError{errors.New("nothing was typed, and nothing is changed: type the ID of the cluster, or give it in --cluster-id")})
 		}
 		typed = strings.TrimSpace(line)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,8 +34,8 @@ exist yet. Data with an "@type" is of that Protobuf type; other data is a docume
 google.protobuf.Struct.`
 
 // readResource reads a resource from a file.
-func readResource(file string) (interrex.Resource, error) {
-	text, err := readFile(file, maxResourceFile)
+func readResource(ctx context.Context, file string) (interrex.Resource, error) {
+	text, err := readFile(ctx, file, maxResourceFile)
 	if err != nil {
 		return interrex.Resource{}, fmt.Errorf("cannot read the resource: %w", err)
 	}

@@ -26,8 +26,8 @@ func newResourceWrite(a *app) *cobra.Command {
 			if file == "" {
 				return usageError{errors.New("-f is missing: give the file of the resource, or - for standard input")}
 			}
-			if q.Resource, err = readResource(file); err != nil {
-				return usageError{err}
+			if q.Resource, err = readResource(c.Context(), file); err != nil {
+				return a.interrupted(c.Context(), usageError{err})
 			}
 			own := &q.Resource.ID.Tenancy
 			if own.Partition, err = onlyOne("partition", own.Partition, t.Partition); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -31,19 +32,19 @@ read what is in it, and verifies its checksums only.`,
   interrex snapshot inspect backup.snap -o json | jq -r .revision
   ssh backups 'cat backup.snap' | interrex snapshot inspect -`,
 		Args: arguments(1, "FILE"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			c, err := inspectFile(args[0])
+		RunE: func(c *cobra.Command, args []string) error {
+			all, err := inspectFile(c.Context(), args[0])
 			if err != nil {
-				return fmt.Errorf("%s: %w", displayName(args[0]), err)
+				return a.interrupted(c.Context(), fmt.Errorf("%s: %w", displayName(args[0]), err))
 			}
-			return a.printContents(args[0], c)
+			return a.printContents(args[0], all)
 		},
 	}
 }
 
-func inspectFile(path string) (copies.Contents, error) {
+func inspectFile(ctx context.Context, path string) (copies.Contents, error) {
 	if path == "-" {
-		return copies.Inspect(os.Stdin, assembly.OwnTables)
+		return copies.Inspect(standardInput(ctx), assembly.OwnTables)
 	}
 	if err := disk.MustBeRegular(path); err != nil {
 		return copies.Contents{}, err

@@ -48,7 +48,7 @@ changed. - reads the snapshot from standard input. It is for operators.`,
 
 // restoreSnapshot restores a snapshot once that is confirmed.
 func (a *app) restoreSnapshot(ctx context.Context, s session, path string, yes bool) error {
-	from, size := io.Reader(os.Stdin), int64(0)
+	from, size := standardInput(ctx), int64(0)
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
@@ -114,7 +114,7 @@ func (a *app) confirmRestore(ctx context.Context, s session, path string) error 
 		return err
 	}
 	fmt.Fprintf(a.messages, "Resources, changes, webhooks and settings of cluster %s will be replaced. To confirm, type its ID: ", m.GetClusterId())
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	line, err := bufio.NewReader(standardInput(ctx)).ReadString('\n')
 	switch typed := strings.TrimSpace(line); {
 	case err != nil:
 		return usageError{errors.New("nothing was typed, and nothing is changed: type the ID of the cluster, or give --yes")}
