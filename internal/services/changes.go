@@ -17,6 +17,7 @@ import (
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/internal/wording"
@@ -119,6 +120,11 @@ func appendChange(m *interrexv1.ChangeServiceAppendRequest) (state.Command, erro
 	}
 	if c, err = change.NewAppend(string(text), slices.Clone(m.GetTags())); err != nil {
 		return c, err
+	}
+	for _, tag := range c.Tags {
+		if err := validation.Plain("tags", tag); err != nil {
+			return c, err
+		}
 	}
 	if m.GetJson() != "" {
 		if _, err := ValueOf([]byte(c.Data)); err != nil {

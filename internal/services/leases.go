@@ -133,7 +133,7 @@ func (l Leases) transferred(r state.Result, s state.State) (*interrexv1.Transfer
 func pin(m *interrexv1.PinRequest) (state.Command, error) {
 	var in wire.Reader
 	c := &lease.Pin{Key: in.Key(m.GetKey()), Owner: m.GetOwner(), Reason: m.GetReason(), For: in.Positive("for", m.GetFor())}
-	in.Fail(validation.Reason(c.Reason))
+	in.Fail(validation.Plain("reason", c.Reason))
 	return c, in.Err
 }
 
