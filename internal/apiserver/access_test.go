@@ -173,6 +173,36 @@ func TestARevocationEndsStreamsAndWatches(t *testing.T) {
 	}
 }
 
+// What was sent and not answered may have been done: only the state knows.
+func TestTheOutcomeIsUnknownOfWhatWasSentBeforeARevocation(t *testing.T) {
+	n := closedAPI(t)
+	ann, _ := n.token("ann", "*:*:*")
+	c := n.dial(ann)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	key := interrex.Key{Namespace: "web", Name: "a"}
+	_, err := c.Leases().Claim(ctx, interrex.ClaimRequest{Key: key, Holder: "bob", TTL: time.Minute})
+	n.must(err)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := c.Leases().Claim(ctx, interrex.ClaimRequest{Key: key, Holder: "ann", TTL: time.Minute, Wait: time.Minute})
+		ended <- err
+	}()
+	for waits := false; !waits; time.Sleep(time.Millisecond) {
+		l, _, err := c.Leases().Get(ctx, key, interrex.ReadOptions{})
+		n.must(err)
+		waits = l.Waiting != nil && *l.Waiting > 0
+	}
+	n.apply(&access.Revoke{ID: ann.Hash().ID()})
+	if err := <-ended; !errors.Is(err, interrex.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "was revoked") {
+		t.Errorf("a claim that waits: %v", err)
+	}
+	_, err = c.Leases().Claim(ctx, interrex.ClaimRequest{Key: key, Holder: "ann", TTL: time.Minute})
+	if !errors.Is(err, interrex.ErrUnauthenticated) {
+		t.Errorf("a claim of which nothing was sent: %v", err)
+	}
+}
+
 // Juju's secretaries: who may claim what, and for whom.
 func TestARuleBindsTheHolderToTheCaller(t *testing.T) {
 	n := closedAPI(t)
