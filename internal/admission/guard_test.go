@@ -159,7 +159,7 @@ func TestAnAPIBeyondLoopbackAdmitsNobodyBeforeTheFirstToken(t *testing.T) {
 	} {
 		g := &Guard{Tokens: c.tokens, Silence: c.silence.of, CAs: func() [][]byte { return nil }}
 		r := httptest.NewRequest("GET", "/changes", nil)
-		r = r.WithContext(WithEntrance(valid, Entrance{Closed: c.closed}, nil))
+		r = r.WithContext(WithEntrance(valid, Entrance{Closed: c.closed}, func() {}))
 		r.TLS = &tls.ConnectionState{}
 		r.Header.Set("Authorization", c.header)
 		if _, _, err := g.identify(Public, r); interrex.KindOf(err) != c.want {
