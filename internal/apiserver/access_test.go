@@ -203,6 +203,32 @@ func TestTheOutcomeIsUnknownOfWhatWasSentBeforeARevocation(t *testing.T) {
 	}
 }
 
+func TestWhoMayReadALeaseMayReadItAsItWas(t *testing.T) {
+	n := closedAPI(t)
+	op, _ := n.token("op")
+	ann, _ := n.token("ann", "lease:read:web/a")
+	key := interrex.Key{Namespace: "web", Name: "a"}
+	a, err := n.dial(op).Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key, Holder: "bob", TTL: time.Minute})
+	n.must(err)
+	leases := n.dial(ann).Leases()
+	page, err := leases.List(t.Context(), interrex.ListRequest{Key: key, AtRevision: a.Revision})
+	if err != nil || len(page.Items) != 1 || page.Items[0].Token != a.Lease.Token || page.Revision != a.Revision {
+		t.Errorf("%+v, %v", page, err)
+	}
+	for want, r := range map[interrex.Kind]interrex.ListRequest{
+		interrex.ErrDenied:   {Key: interrex.Key{Namespace: "web", Name: "b"}, AtRevision: a.Revision},
+		interrex.ErrNotFound: {Key: key, AtRevision: a.Revision - 1},
+		interrex.ErrInvalid:  {Key: key, PageSize: 1},
+	} {
+		if _, err := leases.List(t.Context(), r); interrex.KindOf(err) != want {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	if _, err := leases.List(t.Context(), interrex.ListRequest{Namespace: key.Namespace, Prefix: key.Name}); !errors.Is(err, interrex.ErrDenied) {
+		t.Errorf("a list: %v", err)
+	}
+}
+
 // Juju's secretaries: who may claim what, and for whom.
 func TestARuleBindsTheHolderToTheCaller(t *testing.T) {
 	n := closedAPI(t)
