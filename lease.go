@@ -216,6 +216,9 @@ type ListRequest struct {
 	// known is ErrCompacted; a revision or time to come is ErrInvalid.
 	AtRevision Revision
 	AtTime     time.Time
+	// Key selects one lease, which needs no right to list; Namespace, Prefix, PageSize and
+	// PageToken must then be empty. If nobody held it the error is ErrNotFound.
+	Key Key
 }
 
 // LeaseDifference is a key of which two revisions differ. The leases are as in a list with
@@ -290,7 +293,7 @@ type Leases interface {
 	// Diff returns a page of the keys, in their order, whose lease at one revision is not
 	// that at a later one: one was granted, has ended, or was followed by another. to may
 	// be 0, now: the page's Revision is then the one to request the next pages with.
-	// AtRevision and AtTime must not be set.
+	// AtRevision, AtTime and Key must not be set.
 	Diff(ctx context.Context, from, to Revision, r ListRequest) (Page[LeaseDifference], error)
 	History(ctx context.Context, key Key) ([]PastLease, Revision, error)
 	Watch(ctx context.Context, r WatchRequest) (Watch[LeaseEvent], error)

@@ -138,9 +138,9 @@ func (c Config) Check(ctx context.Context) (warnings []string, err error) {
 
 // Table makes an embedder's own table, empty, and the service that it offers;
 // the zero Service means no service. It is called each time the replicated
-// state starts, and to check the configuration. The table's ID is
-// state.FirstEmbedderTable or above, and the numbers of its methods are the 256 from
-// 256 times the ID on.
+// state starts, and to check the configuration. The table's name is that of none
+// of interrex's own. Its ID is state.FirstEmbedderTable or above, and the numbers of
+// its methods are the 256 from 256 times the ID on.
 type Table = func() (state.Table, api.Service)
 
 // Slog makes Config.Logger out of a slog.Logger.

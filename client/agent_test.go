@@ -102,6 +102,9 @@ func (a *agent) Operate(ctx context.Context, conn *connect.BidiStream[interrexv1
 	refuse := a.refuse
 	a.mu.Unlock()
 	if refuse != nil {
+		conn.ResponseHeader().Set(wire.HeaderRefused, "true")
+		_ = conn.Send(nil)
+		time.Sleep(50 * time.Millisecond) // in which a client could send something
 		return wire.Error(refuse)
 	}
 	if err := conn.Send(nil); err != nil { // the headers go ahead

@@ -255,6 +255,8 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 			disabled = 0
 		}
 		switch {
+		case hold.AtDoor(kind):
+			return nil, late(err, unsure)
 		case err == nil, final(err) && disabled == 0:
 			return answer, err
 		case disabled == len(c.endpoints): // which does not tell what happened to an earlier attempt

@@ -15,22 +15,29 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// forgetful executes the first claim, loses its answer, and is then switched off.
+// forgetful executes the first claim, loses its answer, and refuses the later ones.
 type forgetful struct {
 	interrexv1.UnimplementedLeaseServiceHandler
 	asked atomic.Int32
+	then  interrex.Kind
 }
 
 func (f *forgetful) Claim(context.Context, *connect.Request[interrexv1.ClaimRequest]) (*connect.Response[interrexv1.ClaimResponse], error) {
 	if f.asked.Add(1) == 1 {
 		return nil, connect.NewError(connect.CodeUnknown, context.Canceled)
 	}
-	return nil, wire.Error(interrex.Errorf(interrex.ErrDisabled, "leases are switched off"))
+	return nil, wire.Error(interrex.Errorf(f.then, "go away"))
 }
 
-func TestAnAgentThatIsSwitchedOffSaysNothingAboutAnEarlierAttempt(t *testing.T) {
+func TestARefusalAtTheDoorSaysNothingAboutAnEarlierAttempt(t *testing.T) {
+	for _, kind := range []interrex.Kind{interrex.ErrDisabled, interrex.ErrUnauthenticated, interrex.ErrDenied} {
+		t.Run(string(kind), func(t *testing.T) { refuseAfterALostAnswer(t, kind) })
+	}
+}
+
+func refuseAfterALostAnswer(t *testing.T, then interrex.Kind) {
 	mux := http.NewServeMux()
-	mux.Handle(interrexv1.NewLeaseServiceHandler(&forgetful{}))
+	mux.Handle(interrexv1.NewLeaseServiceHandler(&forgetful{then: then}))
 	server := httptest.NewUnstartedServer(mux)
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)

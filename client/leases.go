@@ -146,14 +146,35 @@ func (do leaseCalls) Unpin(ctx context.Context, r interrex.PinRequest) (interrex
 }
 
 func (do leaseCalls) Get(ctx context.Context, key interrex.Key, o interrex.ReadOptions) (interrex.Lease, interrex.Revision, error) {
+	return do.get(ctx, interrex.ListRequest{Key: key, ReadOptions: o})
+}
+
+// get returns the lease of the request's key.
+func (do leaseCalls) get(ctx context.Context, r interrex.ListRequest) (interrex.Lease, interrex.Revision, error) {
 	m, err := ask[interrexv1.GetResponse](ctx, doer(do), interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{
-		Key: key.String(), Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision),
+		Key: r.Key.String(), Consistency: wire.Consistency(r.Consistency), MinRevision: uint64(r.MinRevision),
+		AtRevision: uint64(r.AtRevision), AtTime: wire.Timestamp(r.AtTime),
 	}, Options{})
 	a, err := leaseAnswer(m, err)
 	return a.Lease, a.Revision, err
 }
 
+// one returns the page with the lease of the request's key.
+func (do leaseCalls) one(ctx context.Context, r interrex.ListRequest) (p interrex.Page[interrex.Lease], err error) {
+	if r.Namespace != "" || r.Prefix != "" || r.PageSize != 0 || r.PageToken != "" {
+		return p, interrex.Errorf(interrex.ErrInvalid, "key: %s is one lease: leave out namespace, prefix, page_size and page_token", r.Key)
+	}
+	l, revision, err := do.get(ctx, r)
+	if err == nil {
+		p = interrex.Page[interrex.Lease]{Items: []interrex.Lease{l}, Revision: revision}
+	}
+	return p, err
+}
+
 func (do leaseCalls) List(ctx context.Context, r interrex.ListRequest) (interrex.Page[interrex.Lease], error) {
+	if r.Key != (interrex.Key{}) {
+		return do.one(ctx, r)
+	}
 	size, err := count("page_size", r.PageSize)
 	if err != nil {
 		return interrex.Page[interrex.Lease]{}, err
@@ -179,8 +200,8 @@ func (do leaseCalls) List(ctx context.Context, r interrex.ListRequest) (interrex
 
 func (do leaseCalls) Diff(ctx context.Context, from, to interrex.Revision, r interrex.ListRequest) (interrex.Page[interrex.LeaseDifference], error) {
 	var p interrex.Page[interrex.LeaseDifference]
-	if r.AtRevision != 0 || !r.AtTime.IsZero() {
-		return p, interrex.Errorf(interrex.ErrInvalid, "at_revision, at_time: leave them out: a difference is between two revisions")
+	if r.AtRevision != 0 || !r.AtTime.IsZero() || r.Key != (interrex.Key{}) {
+		return p, interrex.Errorf(interrex.ErrInvalid, "at_revision, at_time, key: leave them out: a difference is between two revisions, and of all keys")
 	}
 	size, err := count("page_size", r.PageSize)
 	if err != nil {

@@ -46,6 +46,7 @@ func releaseRequests() []kept {
 		ask("Lease/Claim", `{"key":"jobs/c","holder":"ann","fence":{"key":"jobs/a","token":"<jobs/a>"}}`),
 		ask("Lease/Revoke", `{"key":"jobs/c","token":"<jobs/c>","request_id":"over"}`),
 		ask("Lease/Get", `{"key":"jobs/a"}`),
+		ask("Lease/Get", `{"key":"jobs/a","at_revision":"<revision>"}`),
 		ask("Lease/List", `{"namespace":"jobs"}`),
 		ask("Lease/List", `{"namespace":"jobs","at_revision":"<revision>"}`),
 		ask("Lease/Diff", `{"namespace":"jobs","from_revision":"1"}`),

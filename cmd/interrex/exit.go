@@ -38,13 +38,22 @@ func (a *app) interrupted(ctx context.Context, err error) error {
 	return exit(exitSignal + int(by))
 }
 
-// repeatable says how to repeat a request whose outcome is unknown.
+// repeatable says how to repeat a request whose outcome is unknown, where the command can.
 func (a *app) repeatable(err error) error {
 	var e *interrex.Error
-	if !errors.As(err, &e) || e.RequestID == "" {
+	if !a.repeats || !errors.As(err, &e) || e.RequestID == "" {
 		return err
 	}
 	return fmt.Errorf("%w; to find out, repeat the command within 10 minutes with %s--request-id %s: it will not be done twice", err, a.repeatWith, e.RequestID)
+}
+
+// secretLost says what to do about a secret that may have been made, and was not printed:
+// another command makes another one.
+func secretLost(err error, list string) error {
+	if !errors.Is(err, interrex.ErrOutcomeUnknown) {
+		return err
+	}
+	return fmt.Errorf("%w; '%s' shows whether the token was made: then revoke it, since its secret is lost", err, list)
 }
 
 // usageError is an error of the command line itself.

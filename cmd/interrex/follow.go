@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/limits"
 )
 
 // watched is a watch of any table.
@@ -102,7 +103,7 @@ func (a *app) printEvent(document any, name string, cells ...string) error {
 		if name == "" {
 			return nil
 		}
-		return a.line(name)
+		return a.line(limits.Escaped(name, ""))
 	case a.output == "json":
 		text, err := jsonOf(document)
 		if err != nil {

@@ -43,7 +43,7 @@ Its life is counted in cluster time, which stands still while there is no leader
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
 				secret, t, err := s.client.Members().CreateJoinToken(ctx, r)
 				if err != nil {
-					return err
+					return secretLost(err, "interrex join-token list")
 				}
 				return a.secret(map[string]any{"id": t.ID, "token": secret, "expires_at": t.ExpiresAt}, secret)
 			})

@@ -24,11 +24,11 @@ func newGet(a *app) *cobra.Command {
 				return err
 			}
 			o.Consistency = consistency(eventual)
-			then := interrex.ListRequest{ReadOptions: o}
+			then := interrex.ListRequest{Key: key, ReadOptions: o}
 			if past, err := readAt(c, at, &then); err != nil {
 				return err
 			} else if past {
-				return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.getAt(ctx, s, key, then) })
+				return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.getAt(ctx, s, then) })
 			}
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
 				l, _, err := s.leases.Get(ctx, key, o)
@@ -45,13 +45,10 @@ func newGet(a *app) *cobra.Command {
 }
 
 // getAt prints a lease as it was.
-func (a *app) getAt(ctx context.Context, s session, key interrex.Key, r interrex.ListRequest) error {
-	items, revision, err := one(ctx, s, key, r)
+func (a *app) getAt(ctx context.Context, s session, r interrex.ListRequest) error {
+	page, err := s.leases.List(ctx, r)
 	if err != nil {
 		return err
 	}
-	if len(items) == 0 {
-		return interrex.Errorf(interrex.ErrNotFound, "nobody held %s at revision %d", key, revision)
-	}
-	return a.printOne(items[0], pastTable(items))
+	return a.printOne(page.Items[0], pastTable(page.Items))
 }

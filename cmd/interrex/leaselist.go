@@ -58,19 +58,13 @@ type printer func([]interrex.Lease, interrex.Revision) error
 // listOne prints a list with the lease of a key, if it is held. Of the names with
 // that prefix it comes first.
 func (a *app) listOne(ctx context.Context, s session, key interrex.Key, r interrex.ListRequest, print printer) error {
-	items, revision, err := one(ctx, s, key, r)
+	r.Namespace, r.Prefix, r.PageSize = key.Namespace, key.Name, 1
+	page, err := s.leases.List(ctx, r)
 	if err != nil {
 		return err
 	}
-	return print(items, revision)
-}
-
-// one lists the lease of a key, or none.
-func one(ctx context.Context, s session, key interrex.Key, r interrex.ListRequest) ([]interrex.Lease, interrex.Revision, error) {
-	r.Namespace, r.Prefix, r.PageSize = key.Namespace, key.Name, 1
-	page, err := s.leases.List(ctx, r)
 	others := func(l interrex.Lease) bool { return l.Key != key }
-	return slices.DeleteFunc(page.Items, others), page.Revision, err
+	return print(slices.DeleteFunc(page.Items, others), page.Revision)
 }
 
 // list prints all pages as one list.

@@ -51,7 +51,7 @@ func (l listing) MarshalJSON() ([]byte, error) {
 func (a *app) print(document any, t table, names ...string) error {
 	if a.quiet || a.output == "name" {
 		for _, name := range names {
-			if err := a.line(name); err != nil {
+			if err := a.line(limits.Escaped(name, "")); err != nil {
 				return err
 			}
 		}

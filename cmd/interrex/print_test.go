@@ -23,6 +23,13 @@ func TestControlCharactersAreEscapedInEveryForm(t *testing.T) {
 			t.Fatalf("%s: %v", form, err)
 		}
 		a.say("held by %s", nasty)
+		names := &app{out: &messages, output: "name"}
+		if err := names.print(held, table{}, nasty); err != nil {
+			t.Fatal(err)
+		}
+		if err := names.printEvent(held, nasty); err != nil {
+			t.Fatal(err)
+		}
 		for _, printed := range []string{out.String(), messages.String()} {
 			if at := strings.IndexFunc(printed, func(r rune) bool { return r != '\n' && r != '\t' && limits.IsControl(r) }); at >= 0 {
 				t.Errorf("%s: a control character is printed: %q", form, printed)

@@ -25,6 +25,7 @@ type app struct {
 	timeout   time.Duration
 
 	requestID  string // of the command's recorded request; a random one if empty
+	repeats    bool   // the command has --request-id
 	repeatWith string // more flags that repeat it
 }
 
@@ -101,6 +102,7 @@ var withoutEnvironment = []string{"version", "completion", "help", cobra.ShellCo
 // check rejects misspelt environment variables, and an unknown --output. A command
 // with an --output of its own checks that itself.
 func (a *app) check(c *cobra.Command) error {
+	a.repeats = c.Flags().Lookup("request-id") != nil
 	if !slices.Contains(withoutEnvironment, c.Name()) {
 		if err := (config.Source{Environ: os.Environ()}).CheckEnviron(variables...); err != nil {
 			return usageError{err}

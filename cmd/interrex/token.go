@@ -63,7 +63,7 @@ have its common name.`,
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
 				secret, t, err := s.client.Tokens().Create(ctx, r)
 				if err != nil {
-					return err
+					return secretLost(err, "interrex token list")
 				}
 				answer := map[string]any{"id": t.ID, "name": t.Name, "token": secret}
 				if !t.ExpiresAt.IsZero() {

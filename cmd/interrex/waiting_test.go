@@ -144,6 +144,21 @@ func TestAnUnknownOutcomeSaysHowToRepeatTheCommand(t *testing.T) {
 	r.says(" --request-id ")
 }
 
+// Another create makes another secret, and there is no flag that repeats the first.
+func TestATokenOfUnknownOutcomeSaysWhereToFindIt(t *testing.T) {
+	t.Parallel()
+	for command, list := range map[string]string{
+		"token create --name a --operator": "interrex token list", "join-token create": "interrex join-token list",
+	} {
+		r := start(t, mute(t), append(strings.Fields(command), "--timeout", "1s")...)
+		r.want(interrex.ErrOutcomeUnknown.Exit())
+		r.says("'" + list + "' shows whether the token was made")
+		if said := r.stderr.String(); strings.Contains(said, "--request-id") {
+			t.Errorf("%s: it has no such flag: %s", command, said)
+		}
+	}
+}
+
 func TestAnExtendOfUnknownOutcomeMayBeRepeated(t *testing.T) {
 	t.Parallel()
 	r := start(t, mute(t), "lease", "extend", "a", "--lease-token", "1", "--timeout", "1s")

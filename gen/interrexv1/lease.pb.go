@@ -1167,8 +1167,11 @@ type GetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// Absent: strong.
-	Consistency   Consistency `protobuf:"varint,2,opt,name=consistency,proto3,enum=interrex.v1.Consistency" json:"consistency,omitempty"`
-	MinRevision   uint64      `protobuf:"varint,3,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	Consistency Consistency `protobuf:"varint,2,opt,name=consistency,proto3,enum=interrex.v1.Consistency" json:"consistency,omitempty"`
+	MinRevision uint64      `protobuf:"varint,3,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// The lease as it was at this revision, or at this time: see ListRequest.
+	AtRevision    uint64                 `protobuf:"varint,4,opt,name=at_revision,json=atRevision,proto3" json:"at_revision,omitempty"`
+	AtTime        *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at_time,json=atTime,proto3" json:"at_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1222,6 +1225,20 @@ func (x *GetRequest) GetMinRevision() uint64 {
 		return x.MinRevision
 	}
 	return 0
+}
+
+func (x *GetRequest) GetAtRevision() uint64 {
+	if x != nil {
+		return x.AtRevision
+	}
+	return 0
+}
+
+func (x *GetRequest) GetAtTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AtTime
+	}
+	return nil
 }
 
 type GetResponse struct {
@@ -2142,12 +2159,15 @@ const file_interrex_v1_lease_proto_rawDesc = "" +
 	"\rUnpinResponse\x12(\n" +
 	"\x05lease\x18\x01 \x01(\v2\x12.interrex.v1.LeaseR\x05lease\x12\x1a\n" +
 	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"}\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xd3\x01\n" +
 	"\n" +
 	"GetRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12:\n" +
 	"\vconsistency\x18\x02 \x01(\x0e2\x18.interrex.v1.ConsistencyR\vconsistency\x12!\n" +
-	"\fmin_revision\x18\x03 \x01(\x04R\vminRevision\"S\n" +
+	"\fmin_revision\x18\x03 \x01(\x04R\vminRevision\x12\x1f\n" +
+	"\vat_revision\x18\x04 \x01(\x04R\n" +
+	"atRevision\x123\n" +
+	"\aat_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06atTime\"S\n" +
 	"\vGetResponse\x12(\n" +
 	"\x05lease\x18\x01 \x01(\v2\x12.interrex.v1.LeaseR\x05lease\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\"\xb4\x02\n" +
@@ -2298,47 +2318,48 @@ var file_interrex_v1_lease_proto_depIdxs = []int32{
 	1,  // 18: interrex.v1.PinResponse.lease:type_name -> interrex.v1.Lease
 	1,  // 19: interrex.v1.UnpinResponse.lease:type_name -> interrex.v1.Lease
 	0,  // 20: interrex.v1.GetRequest.consistency:type_name -> interrex.v1.Consistency
-	1,  // 21: interrex.v1.GetResponse.lease:type_name -> interrex.v1.Lease
-	0,  // 22: interrex.v1.ListRequest.consistency:type_name -> interrex.v1.Consistency
-	32, // 23: interrex.v1.ListRequest.at_time:type_name -> google.protobuf.Timestamp
-	1,  // 24: interrex.v1.ListResponse.items:type_name -> interrex.v1.Lease
-	0,  // 25: interrex.v1.DiffRequest.consistency:type_name -> interrex.v1.Consistency
-	1,  // 26: interrex.v1.DiffItem.before:type_name -> interrex.v1.Lease
-	1,  // 27: interrex.v1.DiffItem.after:type_name -> interrex.v1.Lease
-	21, // 28: interrex.v1.DiffResponse.items:type_name -> interrex.v1.DiffItem
-	32, // 29: interrex.v1.HistoryItem.acquired_at:type_name -> google.protobuf.Timestamp
-	32, // 30: interrex.v1.HistoryItem.ended_at:type_name -> google.protobuf.Timestamp
-	24, // 31: interrex.v1.HistoryResponse.items:type_name -> interrex.v1.HistoryItem
-	28, // 32: interrex.v1.WatchResponse.events:type_name -> interrex.v1.LeaseEvent
-	1,  // 33: interrex.v1.LeaseEvent.lease:type_name -> interrex.v1.Lease
-	32, // 34: interrex.v1.LeaseEvent.time:type_name -> google.protobuf.Timestamp
-	4,  // 35: interrex.v1.LeaseService.Claim:input_type -> interrex.v1.ClaimRequest
-	6,  // 36: interrex.v1.LeaseService.Extend:input_type -> interrex.v1.ExtendRequest
-	8,  // 37: interrex.v1.LeaseService.Revoke:input_type -> interrex.v1.RevokeRequest
-	10, // 38: interrex.v1.LeaseService.Transfer:input_type -> interrex.v1.TransferRequest
-	12, // 39: interrex.v1.LeaseService.Pin:input_type -> interrex.v1.PinRequest
-	14, // 40: interrex.v1.LeaseService.Unpin:input_type -> interrex.v1.UnpinRequest
-	16, // 41: interrex.v1.LeaseService.Get:input_type -> interrex.v1.GetRequest
-	18, // 42: interrex.v1.LeaseService.List:input_type -> interrex.v1.ListRequest
-	23, // 43: interrex.v1.LeaseService.History:input_type -> interrex.v1.HistoryRequest
-	26, // 44: interrex.v1.LeaseService.Watch:input_type -> interrex.v1.WatchRequest
-	20, // 45: interrex.v1.LeaseService.Diff:input_type -> interrex.v1.DiffRequest
-	5,  // 46: interrex.v1.LeaseService.Claim:output_type -> interrex.v1.ClaimResponse
-	7,  // 47: interrex.v1.LeaseService.Extend:output_type -> interrex.v1.ExtendResponse
-	9,  // 48: interrex.v1.LeaseService.Revoke:output_type -> interrex.v1.RevokeResponse
-	11, // 49: interrex.v1.LeaseService.Transfer:output_type -> interrex.v1.TransferResponse
-	13, // 50: interrex.v1.LeaseService.Pin:output_type -> interrex.v1.PinResponse
-	15, // 51: interrex.v1.LeaseService.Unpin:output_type -> interrex.v1.UnpinResponse
-	17, // 52: interrex.v1.LeaseService.Get:output_type -> interrex.v1.GetResponse
-	19, // 53: interrex.v1.LeaseService.List:output_type -> interrex.v1.ListResponse
-	25, // 54: interrex.v1.LeaseService.History:output_type -> interrex.v1.HistoryResponse
-	27, // 55: interrex.v1.LeaseService.Watch:output_type -> interrex.v1.WatchResponse
-	22, // 56: interrex.v1.LeaseService.Diff:output_type -> interrex.v1.DiffResponse
-	46, // [46:57] is the sub-list for method output_type
-	35, // [35:46] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	32, // 21: interrex.v1.GetRequest.at_time:type_name -> google.protobuf.Timestamp
+	1,  // 22: interrex.v1.GetResponse.lease:type_name -> interrex.v1.Lease
+	0,  // 23: interrex.v1.ListRequest.consistency:type_name -> interrex.v1.Consistency
+	32, // 24: interrex.v1.ListRequest.at_time:type_name -> google.protobuf.Timestamp
+	1,  // 25: interrex.v1.ListResponse.items:type_name -> interrex.v1.Lease
+	0,  // 26: interrex.v1.DiffRequest.consistency:type_name -> interrex.v1.Consistency
+	1,  // 27: interrex.v1.DiffItem.before:type_name -> interrex.v1.Lease
+	1,  // 28: interrex.v1.DiffItem.after:type_name -> interrex.v1.Lease
+	21, // 29: interrex.v1.DiffResponse.items:type_name -> interrex.v1.DiffItem
+	32, // 30: interrex.v1.HistoryItem.acquired_at:type_name -> google.protobuf.Timestamp
+	32, // 31: interrex.v1.HistoryItem.ended_at:type_name -> google.protobuf.Timestamp
+	24, // 32: interrex.v1.HistoryResponse.items:type_name -> interrex.v1.HistoryItem
+	28, // 33: interrex.v1.WatchResponse.events:type_name -> interrex.v1.LeaseEvent
+	1,  // 34: interrex.v1.LeaseEvent.lease:type_name -> interrex.v1.Lease
+	32, // 35: interrex.v1.LeaseEvent.time:type_name -> google.protobuf.Timestamp
+	4,  // 36: interrex.v1.LeaseService.Claim:input_type -> interrex.v1.ClaimRequest
+	6,  // 37: interrex.v1.LeaseService.Extend:input_type -> interrex.v1.ExtendRequest
+	8,  // 38: interrex.v1.LeaseService.Revoke:input_type -> interrex.v1.RevokeRequest
+	10, // 39: interrex.v1.LeaseService.Transfer:input_type -> interrex.v1.TransferRequest
+	12, // 40: interrex.v1.LeaseService.Pin:input_type -> interrex.v1.PinRequest
+	14, // 41: interrex.v1.LeaseService.Unpin:input_type -> interrex.v1.UnpinRequest
+	16, // 42: interrex.v1.LeaseService.Get:input_type -> interrex.v1.GetRequest
+	18, // 43: interrex.v1.LeaseService.List:input_type -> interrex.v1.ListRequest
+	23, // 44: interrex.v1.LeaseService.History:input_type -> interrex.v1.HistoryRequest
+	26, // 45: interrex.v1.LeaseService.Watch:input_type -> interrex.v1.WatchRequest
+	20, // 46: interrex.v1.LeaseService.Diff:input_type -> interrex.v1.DiffRequest
+	5,  // 47: interrex.v1.LeaseService.Claim:output_type -> interrex.v1.ClaimResponse
+	7,  // 48: interrex.v1.LeaseService.Extend:output_type -> interrex.v1.ExtendResponse
+	9,  // 49: interrex.v1.LeaseService.Revoke:output_type -> interrex.v1.RevokeResponse
+	11, // 50: interrex.v1.LeaseService.Transfer:output_type -> interrex.v1.TransferResponse
+	13, // 51: interrex.v1.LeaseService.Pin:output_type -> interrex.v1.PinResponse
+	15, // 52: interrex.v1.LeaseService.Unpin:output_type -> interrex.v1.UnpinResponse
+	17, // 53: interrex.v1.LeaseService.Get:output_type -> interrex.v1.GetResponse
+	19, // 54: interrex.v1.LeaseService.List:output_type -> interrex.v1.ListResponse
+	25, // 55: interrex.v1.LeaseService.History:output_type -> interrex.v1.HistoryResponse
+	27, // 56: interrex.v1.LeaseService.Watch:output_type -> interrex.v1.WatchResponse
+	22, // 57: interrex.v1.LeaseService.Diff:output_type -> interrex.v1.DiffResponse
+	47, // [47:58] is the sub-list for method output_type
+	36, // [36:47] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_lease_proto_init() }

@@ -117,7 +117,7 @@ func certified(t testing.TB) (*http.Request, *x509.CertPool) {
 		t.Fatal(err)
 	}
 	r := httptest.NewRequest("POST", "/", nil)
-	r = r.WithContext(WithEntrance(r.Context(), Entrance{}, nil))
+	r = r.WithContext(WithEntrance(r.Context(), Entrance{}, func() {}))
 	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}}
 	return r, roots
 }

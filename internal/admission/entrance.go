@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/inbound"
@@ -32,36 +31,32 @@ type entranceKey struct{}
 type conn struct {
 	Entrance
 	verified atomic.Pointer[verified] // its client certificate; nil: it was not verified yet
-	resets   resets
-	slow     func(time.Duration)
+	reset    func()                   // is called for each request that its peer has reset
 }
 
-// WithEntrance returns the context of a connection on a listener; slow makes the
-// connection be read slowly for a while.
-func WithEntrance(ctx context.Context, e Entrance, slow func(time.Duration)) context.Context {
-	return context.WithValue(ctx, entranceKey{}, &conn{Entrance: e, slow: slow})
+// WithEntrance returns the context of a connection on a listener; reset is called for each
+// request that the peer has reset before it was answered.
+func WithEntrance(ctx context.Context, e Entrance, reset func()) context.Context {
+	return context.WithValue(ctx, entranceKey{}, &conn{Entrance: e, reset: reset})
 }
 
 func connOf(r *http.Request) *conn {
 	if c, is := r.Context().Value(entranceKey{}).(*conn); is {
 		return c
 	}
-	return &conn{slow: func(time.Duration) {}}
+	return &conn{reset: func() {}}
 }
 
 func entranceOf(r *http.Request) Entrance { return connOf(r).Entrance }
 
 // Enter returns a handler that refuses what a browser sends for another site's page, and
-// slows down a connection whose peer resets most of its requests.
+// counts the requests that are reset.
 func Enter(audit *Audit, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := connOf(r)
 		defer func() {
-			if r.Context().Err() == nil {
-				return
-			}
-			if d := c.resets.note(); d > 0 {
-				c.slow(d)
+			if r.Context().Err() != nil {
+				c.reset()
 			}
 		}()
 		if r.Context().Err() != nil {

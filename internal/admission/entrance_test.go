@@ -43,7 +43,7 @@ func TestAPageOfAnotherSiteMustNotUseTheAPI(t *testing.T) {
 		"another site, beyond loopback": {Entrance{}, "POST", "api:7400", map[string]string{"Origin": "http://evil.example"}, "Origin"},
 	} {
 		r := httptest.NewRequest(c.method, "/kv/x", nil)
-		r = r.WithContext(WithEntrance(context.Background(), c.at, nil))
+		r = r.WithContext(WithEntrance(context.Background(), c.at, func() {}))
 		r.Host = c.host
 		for name, value := range c.headers {
 			r.Header.Set(name, value)

@@ -17,6 +17,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/peercall"
 	"github.com/interrex/interrex/internal/wire"
@@ -140,6 +141,9 @@ func Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	if refuse := connect.NewErrorWriter(); refuse.IsSupported(r) {
+		if strings.HasPrefix(r.URL.Path, "/"+interrexv1.StreamServiceName+"/") {
+			w.Header().Set(wire.HeaderRefused, "true")
+		}
 		_ = refuse.Write(w, r, wire.Error(err)) // an error means that the caller has gone
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/juju/clock/testclock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/peercall"
 	"github.com/interrex/interrex/internal/silent"
@@ -158,7 +159,7 @@ func TestAnAPIBeyondLoopbackAdmitsNobodyBeforeTheFirstToken(t *testing.T) {
 	} {
 		g := &Guard{Tokens: c.tokens, Silence: c.silence.of, CAs: func() [][]byte { return nil }}
 		r := httptest.NewRequest("GET", "/changes", nil)
-		r = r.WithContext(WithEntrance(valid, Entrance{Closed: c.closed}, nil))
+		r = r.WithContext(WithEntrance(valid, Entrance{Closed: c.closed}, func() {}))
 		r.TLS = &tls.ConnectionState{}
 		r.Header.Set("Authorization", c.header)
 		if _, _, err := g.identify(Public, r); interrex.KindOf(err) != c.want {
@@ -488,6 +489,20 @@ func TestARefusalNamesTheMissingRule(t *testing.T) {
 	for _, may := range []Caller{{Name: "op", Operator: true, Grant: c.Grant}, {}} {
 		if err := may.May(accesstoken.Use{Table: "lease", Verb: "extend", Key: "a/b"}); err != nil {
 			t.Errorf("%+v: %v", may, err)
+		}
+	}
+}
+
+func TestARefusedStreamSaysThatItDidNotBegin(t *testing.T) {
+	for path, want := range map[string]string{
+		interrexv1.StreamServiceOperateProcedure: "true", interrexv1.StreamServiceWatchProcedure: "true", interrexv1.LeaseServiceClaimProcedure: "",
+	} {
+		r := httptest.NewRequest(http.MethodPost, path, nil)
+		r.Header.Set("Content-Type", "application/connect+proto")
+		w := httptest.NewRecorder()
+		Refuse(w, r, interrex.Errorf(interrex.ErrUnauthenticated, "who?"))
+		if got := w.Result().Header.Get(wire.HeaderRefused); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
 		}
 	}
 }

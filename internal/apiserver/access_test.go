@@ -173,6 +173,62 @@ func TestARevocationEndsStreamsAndWatches(t *testing.T) {
 	}
 }
 
+// What was sent and not answered may have been done: only the state knows.
+func TestTheOutcomeIsUnknownOfWhatWasSentBeforeARevocation(t *testing.T) {
+	n := closedAPI(t)
+	ann, _ := n.token("ann", "*:*:*")
+	c := n.dial(ann)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	key := interrex.Key{Namespace: "web", Name: "a"}
+	_, err := c.Leases().Claim(ctx, interrex.ClaimRequest{Key: key, Holder: "bob", TTL: time.Minute})
+	n.must(err)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := c.Leases().Claim(ctx, interrex.ClaimRequest{Key: key, Holder: "ann", TTL: time.Minute, Wait: time.Minute})
+		ended <- err
+	}()
+	for waits := false; !waits; time.Sleep(time.Millisecond) {
+		l, _, err := c.Leases().Get(ctx, key, interrex.ReadOptions{})
+		n.must(err)
+		waits = l.Waiting != nil && *l.Waiting > 0
+	}
+	n.apply(&access.Revoke{ID: ann.Hash().ID()})
+	if err := <-ended; !errors.Is(err, interrex.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "was revoked") {
+		t.Errorf("a claim that waits: %v", err)
+	}
+	_, err = c.Leases().Claim(ctx, interrex.ClaimRequest{Key: key, Holder: "ann", TTL: time.Minute})
+	if !errors.Is(err, interrex.ErrUnauthenticated) {
+		t.Errorf("a claim of which nothing was sent: %v", err)
+	}
+}
+
+func TestWhoMayReadALeaseMayReadItAsItWas(t *testing.T) {
+	n := closedAPI(t)
+	op, _ := n.token("op")
+	ann, _ := n.token("ann", "lease:read:web/a")
+	key := interrex.Key{Namespace: "web", Name: "a"}
+	a, err := n.dial(op).Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key, Holder: "bob", TTL: time.Minute})
+	n.must(err)
+	leases := n.dial(ann).Leases()
+	page, err := leases.List(t.Context(), interrex.ListRequest{Key: key, AtRevision: a.Revision})
+	if err != nil || len(page.Items) != 1 || page.Items[0].Token != a.Lease.Token || page.Revision != a.Revision {
+		t.Errorf("%+v, %v", page, err)
+	}
+	for want, r := range map[interrex.Kind]interrex.ListRequest{
+		interrex.ErrDenied:   {Key: interrex.Key{Namespace: "web", Name: "b"}, AtRevision: a.Revision},
+		interrex.ErrNotFound: {Key: key, AtRevision: a.Revision - 1},
+		interrex.ErrInvalid:  {Key: key, PageSize: 1},
+	} {
+		if _, err := leases.List(t.Context(), r); interrex.KindOf(err) != want {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	if _, err := leases.List(t.Context(), interrex.ListRequest{Namespace: key.Namespace, Prefix: key.Name}); !errors.Is(err, interrex.ErrDenied) {
+		t.Errorf("a list: %v", err)
+	}
+}
+
 // Juju's secretaries: who may claim what, and for whom.
 func TestARuleBindsTheHolderToTheCaller(t *testing.T) {
 	n := closedAPI(t)

@@ -54,7 +54,7 @@ func TestHowTheAgentDoesIsForThoseWithTheRule(t *testing.T) {
 func TestAPageOfAnotherSiteIsRefused(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	loopback := "http://" + nd.listen(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		nd.server.Handler().ServeHTTP(w, r.WithContext(admission.WithEntrance(r.Context(), admission.Entrance{Loopback: true}, nil)))
+		nd.server.Handler().ServeHTTP(w, r.WithContext(admission.WithEntrance(r.Context(), admission.Entrance{Loopback: true}, func() {})))
 	}))
 	for what, change := range map[string]func(r *http.Request){
 		"":               func(*http.Request) {},

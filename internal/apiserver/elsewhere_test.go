@@ -99,7 +99,7 @@ func TestAClosedPortForwardsOnlyWhatShowsAToken(t *testing.T) {
 	nd, m := forwarding(t)
 	close(m.held)
 	closed := "http://" + nd.listen(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		nd.server.Handler().ServeHTTP(w, r.WithContext(admission.WithEntrance(r.Context(), admission.Entrance{Closed: true}, nil)))
+		nd.server.Handler().ServeHTTP(w, r.WithContext(admission.WithEntrance(r.Context(), admission.Entrance{Closed: true}, func() {})))
 	}))
 	for token, status := range map[string]int{"": 401, "Bearer x": 200} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, closed+interrexv1.LeaseServiceGetProcedure, strings.NewReader(`{}`))

@@ -205,7 +205,7 @@ func (nd *node) startServer(all []*node, edit []func(*Config)) {
 		Clock:          clock.WallClock, Logger: silent.Logger{},
 	}
 	config.Webhooks = &services.Webhooks{Table: nd.hooks}
-	config.Leases = &services.Leases{Table: nd.leases, Waiting: func(k interrex.Key) (int, bool) {
+	config.Leases = &services.Leases{Table: nd.leases, Feed: nd.changes, Waiting: func(k interrex.Key) (int, bool) {
 		return nd.applier.Waiting(k), nd.tracker.Current().Leader
 	}}
 	config.Resources = &services.Resources{Table: nd.things}

@@ -16,6 +16,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/enrolment"
+	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/raftworker"
@@ -75,7 +76,7 @@ func (c AgentConfig) file() config.Config {
 
 // Validate reports which values are wrong, one line each.
 func (c AgentConfig) Validate() error {
-	return errors.Join(c.validate(c.file()), check.Tables(c.Tables))
+	return errors.Join(c.validate(c.file()), check.Tables(c.Tables, append(OwnTables(), new(fsm.Table))))
 }
 
 // validate reports which values of a configuration file are wrong for this agent.

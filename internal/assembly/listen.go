@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"time"
 
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
@@ -140,7 +139,7 @@ func (s *Set) serve(u *unit.Unit, name string, l net.Listener, h http.Handler, s
 	closing, end := context.WithCancel(context.Background())
 	u.After(end)
 	c.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return admission.WithEntrance(admission.WithClosing(ctx, closing), e, func(d time.Duration) { listener.Slow(c, d) })
+		return admission.WithEntrance(admission.WithClosing(ctx, closing), e, func() { listener.NoteReset(c) })
 	}
 	c.Closing, c.Rest = end, &s.unanswered
 	w, err := listener.New(c)

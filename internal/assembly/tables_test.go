@@ -8,6 +8,7 @@ import (
 	"github.com/interrex/interrex/examples/counters"
 	"github.com/interrex/interrex/examples/counters/gen/countersv1"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/testtable"
 	"github.com/interrex/interrex/internal/wire"
@@ -79,6 +80,24 @@ func ours() api.Service {
 	return api.Service{Methods: []api.Method{api.Write(interrexv1.LeaseServiceClaimProcedure, machine.LeaseTable,
 		func(*interrexv1.ClaimRequest) (state.Command, error) { return nil, nil },
 		func(state.Result, state.State) (*interrexv1.ClaimResponse, error) { return nil, nil })}}
+}
+
+// named is a table of an embedder's with a name.
+type named struct {
+	*testtable.Register
+	name string
+}
+
+func (n named) Name() string { return n.name }
+
+func TestATableWithTheNameOfOneOfInterrexIsRefused(t *testing.T) {
+	for _, own := range append(OwnTables(), new(fsm.Table)) {
+		mine := func() (state.Table, api.Service) { return named{testtable.NewRegister(), own.Name()}, api.Service{} }
+		err := AgentConfig{Tables: []func() (state.Table, api.Service){mine}}.Validate()
+		if err == nil || !strings.Contains(err.Error(), `tables: table 256: its name "`+own.Name()+`" is in use`) {
+			t.Errorf("%s: %v", own.Name(), err)
+		}
+	}
 }
 
 func TestTablesThatDoNotFitAreRefused(t *testing.T) {

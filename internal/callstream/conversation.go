@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // Timeouts of a conversation.
@@ -72,7 +73,8 @@ func await(received <-chan error, sendErr error, cancel func()) error {
 // receive greets the agent and delivers its messages until the connection ends.
 //
 // An agent sends its headers first. Nothing is sent to it before they have arrived
-// and been accepted, so until then every message has provably not left.
+// and been accepted, so until then every message has provably not left. Nothing is sent
+// on a stream that is refused either: then Receive returns the reason.
 func (c *Conversation[Q, A]) receive(cancel func(), greeted chan<- struct{}) error {
 	if err := c.Conn.Send(nil); err != nil {
 		return err
@@ -88,7 +90,9 @@ func (c *Conversation[Q, A]) receive(cancel func(), greeted chan<- struct{}) err
 				return err
 			}
 		}
-		close(greeted)
+		if header.Get(wire.HeaderRefused) == "" {
+			close(greeted)
+		}
 	}
 	for {
 		m, err := c.Conn.Receive()

@@ -11,8 +11,9 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// broken ends the calls that were sent on a connection that broke. If it never
-// answered anything, the waiting calls end too, and reconnecting is delayed.
+// broken ends the calls that were sent on a connection that broke: whatever ended it,
+// they may have been done. If it never answered anything, the waiting calls end too, and
+// reconnecting is delayed.
 func (s *Stream) broken(err error, answered int) {
 	lost := s.lost(err)
 	s.mu.Lock()
@@ -30,9 +31,6 @@ func (s *Stream) broken(err error, answered int) {
 		s.failures++
 		s.refused, s.retryAt = err, time.Now().Add(pause)
 		never = s.unavailable(err, pause)
-		if wire.NeverLeft(err) || s.refusal(err) != nil {
-			lost = never
-		}
 		unsent = s.takeWaiting()
 	}
 	s.mu.Unlock()

@@ -110,7 +110,7 @@ func TestABreakEndsWhatWaitsIfTheStreamIsClosedOrNobodyAnswered(t *testing.T) {
 	}{
 		{"it broke", false, 1, errors.New("it broke"), interrex.ErrOutcomeUnknown, nil},
 		{"it never answered", false, 0, errors.New("it broke"), interrex.ErrOutcomeUnknown, interrex.ErrUnavailable},
-		{"it was refused", false, 0, wire.Error(interrex.Errorf(interrex.ErrDenied, "go away")), interrex.ErrDenied, interrex.ErrDenied},
+		{"its caller's token was revoked", false, 0, wire.Error(interrex.Errorf(interrex.ErrUnauthenticated, "go away")), interrex.ErrOutcomeUnknown, interrex.ErrUnauthenticated},
 		{"it was closed", true, 1, errClosed, interrex.ErrOutcomeUnknown, interrex.ErrUnavailable},
 	} {
 		s := lying(t, 10)

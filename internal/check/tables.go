@@ -2,23 +2,22 @@ package check
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/interrex/interrex/api"
-	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/state"
 )
 
-// Tables reports what is wrong with an embedder's own tables.
-func Tables(makers []func() (state.Table, api.Service)) error {
+// Tables reports what is wrong with an embedder's own tables, beside those of interrex.
+func Tables(makers []func() (state.Table, api.Service), interrex []state.Table) error {
 	tables, served, err := made(makers)
 	if err != nil {
 		return fmt.Errorf("tables: %w", err)
 	}
-	if err := (machine.Config{Tables: append(tables, lease.New(), webhook.New())}).Validate(); err != nil {
+	if err := (machine.Config{Tables: slices.Concat(interrex, tables)}).Validate(); err != nil {
 		return fmt.Errorf("tables: %w", err)
 	}
 	if err := services.Validate(served...); err != nil {

@@ -142,7 +142,7 @@ func TestALeaseGrantedToACallerWhoHasGoneIsGivenBack(t *testing.T) {
 	})
 }
 
-func TestThatAnAgentDoesNotServeClaimsSaysNothingAboutAnEarlierAttempt(t *testing.T) {
+func TestARefusalAtTheDoorSaysNothingAboutAnEarlierAttempt(t *testing.T) {
 	for _, c := range []struct {
 		kinds []interrex.Kind
 		want  error
@@ -150,6 +150,10 @@ func TestThatAnAgentDoesNotServeClaimsSaysNothingAboutAnEarlierAttempt(t *testin
 		{[]interrex.Kind{interrex.ErrOutcomeUnknown, interrex.ErrDisabled}, interrex.ErrOutcomeUnknown},
 		{[]interrex.Kind{interrex.ErrNoLeader, interrex.ErrDisabled}, interrex.ErrDisabled},
 		{[]interrex.Kind{interrex.ErrDisabled}, interrex.ErrDisabled},
+		{[]interrex.Kind{interrex.ErrOutcomeUnknown, interrex.ErrUnauthenticated}, interrex.ErrOutcomeUnknown},
+		{[]interrex.Kind{interrex.ErrOutcomeUnknown, interrex.ErrDenied}, interrex.ErrOutcomeUnknown},
+		{[]interrex.Kind{interrex.ErrNoLeader, interrex.ErrUnauthenticated}, interrex.ErrUnauthenticated},
+		{[]interrex.Kind{interrex.ErrDenied}, interrex.ErrDenied},
 	} {
 		within(t, func(b *bench) {
 			b.server.refuse(c.kinds...)

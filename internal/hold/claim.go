@@ -208,7 +208,7 @@ func (c *claiming) receive(ctx context.Context, a attempt[interrex.LeaseAnswer])
 	}
 	kind := interrex.KindOf(a.err)
 	switch {
-	case absent(kind) && c.nothing < c.made: // of an agent that does not know the other attempts
+	case (absent(kind) || AtDoor(kind)) && c.nothing < c.made: // it does not know the other attempts
 		return grant{}, unanswered{why: a.err.Error(), cause: a.err}, true
 	case !again(kind):
 		return grant{}, a.err, true
@@ -236,7 +236,7 @@ func (c *claiming) granted(a interrex.LeaseAnswer) grant {
 
 // count counts a failed attempt if it is known to have done nothing.
 func (c *claiming) count(err error) {
-	if kind := interrex.KindOf(err); kind.Retryable() || absent(kind) {
+	if kind := interrex.KindOf(err); kind.Retryable() || absent(kind) || AtDoor(kind) {
 		c.nothing++
 		c.last = moreSpecific(c.last, err)
 	}
@@ -244,6 +244,12 @@ func (c *claiming) count(err error) {
 
 // absent reports whether an agent does not serve leases, and another one may.
 func absent(k interrex.Kind) bool { return k == interrex.ErrDisabled || k == interrex.ErrRemoved }
+
+// AtDoor reports whether an attempt was refused because of its caller, before the request's
+// record was looked up: that says nothing of an earlier attempt.
+func AtDoor(k interrex.Kind) bool {
+	return k == interrex.ErrUnauthenticated || k == interrex.ErrDenied
+}
 
 // unanswered is why a claim ended without an answer to its newest attempt.
 type unanswered struct {

@@ -513,6 +513,28 @@ func TestReleaseIsInsistedOnWithinItsBound(t *testing.T) {
 	})
 }
 
+func TestAReleaseThatIsRefusedAfterALostAnswerIsUnknown(t *testing.T) {
+	for want, kinds := range map[interrex.Kind][]interrex.Kind{
+		interrex.ErrOutcomeUnknown:  {interrex.ErrOutcomeUnknown, interrex.ErrUnauthenticated},
+		interrex.ErrUnauthenticated: {interrex.ErrNoLeader, interrex.ErrUnauthenticated},
+	} {
+		within(t, func(b *bench) {
+			h := b.hold(0)
+			b.server.set(func(s *server) {
+				s.fault = func(c call) error {
+					if c.op == "revoke" {
+						return interrex.Errorf(kinds[min(int(c.attempt), 1)], "no")
+					}
+					return nil
+				}
+			})
+			if err := h.Release(b.Context()); interrex.KindOf(err) != want {
+				b.Errorf("after %v: %v", kinds, err)
+			}
+		})
+	}
+}
+
 func TestReleaseWhoseAnswerIsLostIsDoneOnce(t *testing.T) {
 	within(t, func(b *bench) {
 		h := b.hold(0)

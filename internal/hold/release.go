@@ -120,13 +120,19 @@ func (k *Keeper) identified(ctx context.Context, what string, attempt func(ctx c
 // insist makes attempts until one has a final answer, or ctx ends: then the outcome is
 // unknown.
 func (k *Keeper) insist(ctx context.Context, what string, attempt func(ctx context.Context, n uint32) error) error {
+	unsure := false // an attempt may have done it
 	for n := uint32(0); ; n++ {
 		one, cancel := context.WithTimeout(ctx, oneAttempt)
 		err := attempt(one, n)
 		cancel()
-		if err == nil || !again(interrex.KindOf(err)) {
+		kind := interrex.KindOf(err)
+		switch {
+		case unsure && AtDoor(kind):
+			return interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot %s: an attempt was not answered, and the last one was refused: %v", what, err).WithCause(err)
+		case err == nil, !again(kind):
 			return err
 		}
+		unsure = unsure || kind == interrex.ErrOutcomeUnknown
 		if !backoff.Pause(ctx, time.After(max(backoff.Next(minPause, time.Second, int(n)), interrex.RetryAfter(err)))) {
 			return interrex.Errorf(interrex.ErrOutcomeUnknown, "cannot %s in time: %v", what, err).WithCause(errors.Join(context.Cause(ctx), err))
 		}

@@ -17,6 +17,7 @@ type limitedListener struct {
 	net.Listener
 	most, mostFrom int // in all, and from one address
 	refusals       *inbound.Refusals
+	resetters      resetters
 	metrics        *Metrics
 
 	mu   sync.Mutex
@@ -56,7 +57,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			continue
 		}
 		inbound.SetUserTimeout(c, readWait)
-		return &limitedConn{Conn: c, leave: func() { l.leave(address) }}, nil
+		return &limitedConn{Conn: c, of: l, address: address}, nil
 	}
 }
 
@@ -117,13 +118,15 @@ func (l *limitedListener) count() int {
 // limitedConn gives up its place when it is closed.
 type limitedConn struct {
 	net.Conn
-	leave func()
-	once  sync.Once
-	slow  atomic.Int64 // until when it is read slowly, in Unix nanoseconds
+	of      *limitedListener
+	address netip.Addr
+	once    sync.Once
+	resets  resets
+	slow    atomic.Int64 // until when it is read slowly, in Unix nanoseconds
 }
 
 func (c *limitedConn) Close() error {
-	c.once.Do(c.leave)
+	c.once.Do(func() { c.of.leave(c.address) })
 	return c.Conn.Close()
 }
 

@@ -9,19 +9,26 @@ import (
 // two reads for a frame.
 const slowRead = 5 * time.Millisecond
 
-// Slow makes a connection that a Listener has accepted be read slowly for d, so that its
-// peer can send less.
-func Slow(c net.Conn, d time.Duration) {
+// NoteReset counts a request that the peer of a connection has reset before it was
+// answered. A connection of a Listener whose peer resets too many is read slowly for a
+// while, so that it can send less.
+func NoteReset(c net.Conn) {
 	for {
 		switch wrapped := c.(type) {
 		case *limitedConn:
-			wrapped.slow.Store(time.Now().Add(d).UnixNano())
+			wrapped.reset()
 			return
 		case interface{ NetConn() net.Conn }: // of TLS
 			c = wrapped.NetConn()
 		default:
 			return
 		}
+	}
+}
+
+func (c *limitedConn) reset() {
+	if d := c.resets.note(&c.of.resetters, c.address); d > 0 {
+		c.slow.Store(time.Now().Add(d).UnixNano())
 	}
 }
 

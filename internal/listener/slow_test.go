@@ -11,7 +11,7 @@ import (
 func TestAConnectionIsReadSlowlyForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()
-		c := &limitedConn{Conn: here}
+		c := &limitedConn{Conn: here, of: &limitedListener{}, address: from}
 		go func() {
 			for err := error(nil); err == nil; {
 				_, err = there.Write([]byte{1})
@@ -28,7 +28,9 @@ func TestAConnectionIsReadSlowlyForAWhile(t *testing.T) {
 		if took := read(); took != 0 {
 			t.Errorf("a read takes %s", took)
 		}
-		Slow(tls.Server(c, nil), time.Second)
+		for range resetBurst + resetRate {
+			NoteReset(tls.Server(c, nil))
+		}
 		if took := read(); took != slowRead {
 			t.Errorf("a slow read takes %s, want %s", took, slowRead)
 		}
@@ -37,6 +39,6 @@ func TestAConnectionIsReadSlowlyForAWhile(t *testing.T) {
 			t.Errorf("a read takes %s after that", took)
 		}
 		_ = here.Close()
-		Slow(here, time.Second) // is none of a Listener
+		NoteReset(here) // is none of a Listener
 	})
 }

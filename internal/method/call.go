@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -145,6 +146,16 @@ func (r *Call) Addressed() state.Operation {
 		Caller: r.Caller.Name, Origin: r.origin(), RequestID: e.GetRequestId(), Attempt: e.GetAttempt(),
 		Mark: e.GetMark(), Since: interrex.Revision(e.GetKnownRevision()), Fence: r.Fence,
 	}
+}
+
+// Quick reports whether the method is marked by AtOnce, and the request not of the past:
+// then it takes as long as a list does.
+func (r *Call) Quick() bool {
+	past, may := r.Message.(interface {
+		GetAtRevision() uint64
+		GetAtTime() *timestamppb.Timestamp
+	})
+	return r.Method.Quick && !(may && (past.GetAtRevision() != 0 || past.GetAtTime() != nil))
 }
 
 // origin returns the caller's address if the operation may make a name or a record that

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
@@ -69,6 +70,24 @@ func TestTheDoorLiftsWhatStandsInTheEnvelope(t *testing.T) {
 	for _, wait := range []time.Duration{-1, interrex.MaxWait + 1} {
 		if _, err := lift(&interrexv1.ClaimRequest{Wait: durationpb.New(wait)}); interrex.KindOf(err) != interrex.ErrInvalid {
 			t.Errorf("a wait of %v: %v", wait, err)
+		}
+	}
+}
+
+func TestAReadOfThePastIsNotQuick(t *testing.T) {
+	for _, c := range []struct {
+		marked bool
+		q      *interrexv1.GetRequest
+		want   bool
+	}{
+		{true, &interrexv1.GetRequest{}, true},
+		{true, &interrexv1.GetRequest{AtRevision: 1}, false},
+		{true, &interrexv1.GetRequest{AtTime: &timestamppb.Timestamp{}}, false},
+		{false, &interrexv1.GetRequest{}, false},
+	} {
+		r := &Call{Method: &Method{Quick: c.marked}, Message: c.q}
+		if r.Quick() != c.want {
+			t.Errorf("%+v: %v", c, !c.want)
 		}
 	}
 }

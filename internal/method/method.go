@@ -172,7 +172,7 @@ func Eventually(m Method) Method {
 }
 
 // AtOnce marks a read that looks up a single row: on a stream, an eventual one is
-// answered as it is received, before the operations that follow it.
+// answered as it is received, before the operations that follow it. See Call.Quick.
 func AtOnce(m Method) Method {
 	m.Quick = true
 	return m

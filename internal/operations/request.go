@@ -70,7 +70,7 @@ func (r *request) keep(a *admission.Account, o outcome) {
 
 // guess returns the size of the answer of a read that is not evaluated yet.
 func (r *request) guess() int {
-	if r.Method.Quick || r.Method.Leads { // the leader may take long to answer
+	if r.Quick() || r.Method.Leads { // the leader may take long to answer
 		return rowBytes
 	}
 	return pageBytes

@@ -405,7 +405,7 @@ func (s *Server) askLeader(ctx context.Context, r *request) outcome {
 // look reads the table in its current state, when it is the caller's turn, or fails with
 // err if it is not nil.
 func (s *Server) look(ctx context.Context, r *request, err error) (o outcome) {
-	if err == nil && !r.Method.Quick {
+	if err == nil && !r.Quick() {
 		if err = s.long.take(ctx, r.Caller.Share()); err == nil {
 			defer s.long.give()
 			runtime.Gosched() // else reads that follow each other would keep a processor for long

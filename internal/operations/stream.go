@@ -159,7 +159,7 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 			writes = append(writes, r)
 		case r.Read.Eventual && st.server.waits(r):
 			st.readHere(r)
-		case r.Read.Eventual && r.Method.Quick:
+		case r.Read.Eventual && r.Quick():
 			quick = append(quick, r)
 		case r.Read.Eventual:
 			local = append(local, r)

@@ -17,6 +17,7 @@ import (
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/internal/wording"
@@ -105,27 +106,33 @@ func appended(m *interrexv1.ChangeServiceAppendRequest, r state.Result) (*interr
 }
 
 func appendChange(m *interrexv1.ChangeServiceAppendRequest) (state.Command, error) {
+	var c change.Append
+	for _, tag := range m.GetTags() {
+		if err := validation.Plain("tags", tag); err != nil {
+			return &c, err
+		}
+	}
 	tags := slices.Clone(m.GetTags())
 	switch {
 	case m.GetData() != nil && m.GetJson() != "":
-		return new(change.Append), interrex.Errorf(interrex.ErrInvalid, "json: give either json or data")
+		return &c, interrex.Errorf(interrex.ErrInvalid, "json: give either json or data")
 	case m.GetData() == nil && m.GetJson() == "":
-		return new(change.Append), interrex.Errorf(interrex.ErrInvalid, "data: missing: give any JSON value, which may be null")
+		return &c, interrex.Errorf(interrex.ErrInvalid, "data: missing: give any JSON value, which may be null")
 	case m.GetData() != nil:
 		text, err := protojson.Marshal(m.GetData())
 		if err != nil {
-			return new(change.Append), interrex.Errorf(interrex.ErrInvalid, "data: %v", err)
+			return &c, interrex.Errorf(interrex.ErrInvalid, "data: %v", err)
 		}
 		return change.NewEncoded(string(text), tags)
 	}
-	c, err := change.NewAppend(m.GetJson(), tags)
+	made, err := change.NewAppend(m.GetJson(), tags)
 	if err != nil {
-		return c, err
+		return made, err
 	}
-	if _, err := ValueOf([]byte(c.Data)); err != nil {
-		return c, ErrNotForAll()
+	if _, err := ValueOf([]byte(made.Data)); err != nil {
+		return made, ErrNotForAll()
 	}
-	return c, nil
+	return made, nil
 }
 
 func (c Changes) get(m *interrexv1.ChangeServiceGetRequest, s state.State) (*interrexv1.ChangeServiceGetResponse, error) {

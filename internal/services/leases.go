@@ -37,7 +37,7 @@ func (l Leases) Service() method.Service {
 		method.Write(interrexv1.LeaseServiceTransferProcedure, machine.LeaseTable, transfer, l.transferred),
 		method.Write(interrexv1.LeaseServicePinProcedure, machine.LeaseTable, pin, l.pinned),
 		method.Write(interrexv1.LeaseServiceUnpinProcedure, machine.LeaseTable, unpin, l.unpinned),
-		method.AtOnce(method.Read(interrexv1.LeaseServiceGetProcedure, l.get)),
+		method.AtOnce(method.ReadState(interrexv1.LeaseServiceGetProcedure, l.get)),
 		method.ReadState(interrexv1.LeaseServiceListProcedure, l.list),
 		method.Read(interrexv1.LeaseServiceHistoryProcedure, l.history),
 		method.ReadState(interrexv1.LeaseServiceDiffProcedure, l.diff),
@@ -133,7 +133,7 @@ func (l Leases) transferred(r state.Result, s state.State) (*interrexv1.Transfer
 func pin(m *interrexv1.PinRequest) (state.Command, error) {
 	var in wire.Reader
 	c := &lease.Pin{Key: in.Key(m.GetKey()), Owner: m.GetOwner(), Reason: m.GetReason(), For: in.Positive("for", m.GetFor())}
-	in.Fail(validation.Reason(c.Reason))
+	in.Fail(validation.Plain("reason", c.Reason))
 	return c, in.Err
 }
 
@@ -154,11 +154,14 @@ func (l Leases) unpinned(r state.Result, s state.State) (*interrexv1.UnpinRespon
 	return &interrexv1.UnpinResponse{Lease: held, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
 }
 
-func (l Leases) get(m *interrexv1.GetRequest, s state.State) (*interrexv1.GetResponse, error) {
+func (l Leases) get(m *interrexv1.GetRequest, s *machine.State) (*interrexv1.GetResponse, error) {
 	var in wire.Reader
 	k := in.Key(m.GetKey())
 	if in.Err != nil {
 		return nil, in.Err
+	}
+	if isPast(m) {
+		return l.getAt(m, k, s)
 	}
 	var r lease.Record
 	var held bool
@@ -174,10 +177,9 @@ func (l Leases) list(m *interrexv1.ListRequest, s *machine.State) (*interrexv1.L
 	if err != nil {
 		return nil, err
 	}
-	if m.GetAtRevision() != 0 || m.GetAtTime() != nil {
-		_, now := s.Estimate()
+	if isPast(m) {
 		history := l.Feed.History()
-		at, err := moment(m.GetAtRevision(), m.GetAtTime(), history, now)
+		at, err := moment(m, history, s)
 		if err != nil {
 			return nil, err
 		}

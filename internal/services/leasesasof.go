@@ -2,7 +2,7 @@ package services
 
 import (
 	"cmp"
-	"time"
+	"slices"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -14,8 +14,54 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
+// ofThePast are requests that may be of an earlier revision or time.
+type ofThePast interface {
+	GetAtRevision() uint64
+	GetAtTime() *timestamppb.Timestamp
+}
+
+func isPast(m ofThePast) bool { return m.GetAtRevision() != 0 || m.GetAtTime() != nil }
+
+// getAt returns a lease as it was.
+func (l Leases) getAt(m *interrexv1.GetRequest, k interrex.Key, s *machine.State) (*interrexv1.GetResponse, error) {
+	history := l.Feed.History()
+	at, err := moment(m, history, s)
+	if err != nil {
+		return nil, err
+	}
+	// Of the names with that prefix it comes first.
+	items, _, err := l.asOf(at, history, lease.Scope{Namespace: k.Namespace, Prefix: k.Name}, 1, s)
+	if err != nil {
+		return nil, err
+	}
+	items = slices.DeleteFunc(items, func(t *lease.Then) bool { return t.Key != k })
+	if err := l.complete(at, items, history, s); err != nil {
+		return nil, err
+	}
+	if len(items) == 0 {
+		return nil, interrex.Errorf(interrex.ErrNotFound, "nobody held %s at revision %d", k, at)
+	}
+	return &interrexv1.GetResponse{Lease: then(items[0]), Revision: uint64(at)}, nil
+}
+
 // listAt lists leases as they were at a revision.
 func (l Leases) listAt(at interrex.Revision, history change.History, scope lease.Scope, limit int, s *machine.State) (*interrexv1.ListResponse, error) {
+	items, more, err := l.asOf(at, history, scope, limit, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.complete(at, items, history, s); err != nil {
+		return nil, err
+	}
+	page := &interrexv1.ListResponse{Revision: uint64(at)}
+	if page.Items, more = pageOf(items, more, then); more {
+		page.NextPageToken = pageToken(items[len(page.Items)-1].Key)
+	}
+	return page, nil
+}
+
+// asOf returns the first leases of a scope at a revision, which are to be completed.
+func (l Leases) asOf(at interrex.Revision, history change.History, scope lease.Scope, limit int, s *machine.State) (items []*lease.Then, more bool, err error) {
 	a := lease.NewAsOf(at, scope)
 	a.Changed(history.Between(at, history.Last()))
 	var unchanged []lease.Record
@@ -27,17 +73,10 @@ func (l Leases) listAt(at interrex.Revision, history change.History, scope lease
 		unchanged = a.Unchanged(v, limit+1)
 	})
 	if gap != nil {
-		return nil, gap
+		return nil, false, gap
 	}
-	items, more := a.List(unchanged, limit)
-	if err := l.complete(at, items, history, s); err != nil {
-		return nil, err
-	}
-	page := &interrexv1.ListResponse{Revision: uint64(at)}
-	if page.Items, more = pageOf(items, more, then); more {
-		page.NextPageToken = pageToken(items[len(page.Items)-1].Key)
-	}
-	return page, nil
+	items, more = a.List(unchanged, limit)
+	return items, more, nil
 }
 
 // diff is the method Diff.
@@ -87,8 +126,10 @@ func (l Leases) complete(at interrex.Revision, items []*lease.Then, history chan
 	return lease.Complete(items, history.UpTo(at), l.Table.History)
 }
 
-// moment returns the revision that a list asks for; 0: it does not.
-func moment(at uint64, t *timestamppb.Timestamp, history change.History, now time.Time) (interrex.Revision, error) {
+// moment returns the revision that a request asks for.
+func moment(m ofThePast, history change.History, s *machine.State) (interrex.Revision, error) {
+	at, t := m.GetAtRevision(), m.GetAtTime()
+	_, now := s.Estimate()
 	switch {
 	case t == nil:
 		return interrex.Revision(at), reached("at_revision", interrex.Revision(at), history)

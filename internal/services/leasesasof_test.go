@@ -177,6 +177,40 @@ func (p *past) within(at interrex.Revision, truth map[interrex.Revision][]string
 	}
 }
 
+// A lease of one key is the same as in a list, whatever names begin with its own.
+func TestALeaseAsItWasIsThatOfAList(t *testing.T) {
+	p := newPast(t, 1000)
+	name := func(s string) interrex.Key { return interrex.Key{Namespace: "n", Name: s} }
+	claim := func(s, holder string) {
+		p.lease(&lease.Claim{Key: name(s), Holder: holder, TTL: time.Hour, Takeover: true})
+	}
+	claim("a/b", "ann")
+	none := p.State.Revision()
+	claim("a", "bob")
+	bobs, _ := p.Table.Get(name("a"))
+	at := p.State.Revision()
+	p.lease(&lease.Revoke{Key: name("a"), Force: true})
+	claim("a", "cyd")
+	for _, q := range []*interrexv1.GetRequest{{AtRevision: uint64(at)}, {AtTime: timestamppb.New(bobs.Acquired)}} {
+		q.Key = "n/a"
+		got, err := p.get(q, p.State)
+		if err != nil || got.GetLease().GetHolder() != "bob" || got.GetLease().GetToken() != uint64(bobs.Token) || got.GetRevision() != uint64(at) {
+			t.Errorf("%v: %v, %v", q, got, err)
+		}
+	}
+	for want, q := range map[interrex.Kind]*interrexv1.GetRequest{
+		interrex.ErrNotFound: {Key: "n/a", AtRevision: uint64(none)},
+		interrex.ErrInvalid:  {Key: "n/a", AtRevision: uint64(at), AtTime: timestamppb.New(bobs.Acquired)},
+	} {
+		if got, err := p.get(q, p.State); interrex.KindOf(err) != want {
+			t.Errorf("%v: %v, %v", q, got, err)
+		}
+	}
+	if got, err := p.get(&interrexv1.GetRequest{Key: "n/a"}, p.State); err != nil || got.GetLease().GetHolder() != "cyd" {
+		t.Errorf("now: %v, %v", got, err)
+	}
+}
+
 // A resource may have the key of a lease.
 func TestEventsOfOtherTablesTellNothingOfLeases(t *testing.T) {
 	other := slices.Values([]*state.Event{{Revision: 3, Table: machine.ResourceTable, Key: "n/k"}})

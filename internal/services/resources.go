@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
 )
@@ -86,7 +87,7 @@ func resourceToWrite(m *interrexv1.ResourceServiceWriteRequest) (state.Command, 
 		c.OwnerLease = &r.OwnerLease
 	}
 	c.Metadata, err = codec.NewMetadata(r.Metadata)
-	return c, err
+	return c, cmp.Or(validation.Plain("generation", c.Generation), validation.Plain("data: its type URL", c.Data.TypeURL), err)
 }
 
 // validateValue refuses a resource of the built-in type whose data is not a value.

@@ -143,6 +143,6 @@ func (p proposed) About() state.About {
 // Validate returns an error if a method of the embedders' services conflicts with
 // another one.
 func Validate(embedders ...method.Service) error {
-	_, err := method.NewRegistry("", nil, method.NewSwitches(), append([]method.Service{State(), Maintenance(), Leases{}.Service(), Resources{}.Service(), Changes{}.Service(), Webhooks{}.Service(), Tokens{}.Service()}, embedders...)...)
+	_, err := method.NewRegistry("", nil, method.NewSwitches(), append([]method.Service{State(), Maintenance(), Leases{}.Service(), Resources{}.Service(), Changes{}.Service(), Webhooks{}.Service(), Members{}.Service(), Certificates{}.Service(), Tokens{}.Service()}, embedders...)...)
 	return err
 }

@@ -1,12 +1,15 @@
 package services
 
 import (
+	"cmp"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/access"
 	"github.com/interrex/interrex/internal/accesstoken"
 	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
 )
@@ -35,7 +38,7 @@ func (s Tokens) create(m *interrexv1.TokenServiceCreateRequest) (state.Command, 
 		return c, interrex.Errorf(interrex.ErrInvalid, "hash: %d bytes: a SHA-256 has %d", len(m.GetHash()), len(accesstoken.Hash{}))
 	}
 	for _, rule := range c.Rules {
-		if err := rule.Validate(); err != nil {
+		if err := cmp.Or(rule.Validate(), validation.Plain("rule", rule.Prefix)); err != nil {
 			return c, err
 		}
 		if err := s.CheckRule(rule); err != nil {

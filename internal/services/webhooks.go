@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/internal/limits"
 	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/validation"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
@@ -57,6 +58,10 @@ func setWebhook(m *interrexv1.WebhookServiceSetRequest) (state.Command, error) {
 		c.Headers = append(c.Headers, webhook.Header{Name: http.CanonicalHeaderKey(name), Value: webhook.Secret(value)})
 	}
 	slices.SortFunc(c.Headers, func(a, b webhook.Header) int { return strings.Compare(a.Name, b.Name) })
+	for _, prefix := range c.Prefixes {
+		in.Fail(validation.Plain("prefixes", prefix))
+	}
+	in.Fail(validation.Plain("url", c.URL))
 	if c.DryRun && c.When == interrex.WebhookAfter {
 		in.Fail(interrex.Errorf(interrex.ErrInvalid, "dry_run: allowed only for a hook that is called before: after an event nothing is vetoed"))
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/limits"
@@ -22,9 +21,10 @@ func NewHolder(s string) error { return text("to", s) }
 // Owner checks a pin's owner.
 func Owner(s string) error { return text("owner", s) }
 
-// Reason checks the reason of a request. How long it may be is the table's.
-func Reason(s string) error {
-	if err := limits.CheckPlain("reason", s); err != nil {
+// Plain checks text of a request that is shown to others: it must be UTF-8 without
+// control characters and marks of direction. How long it may be is the table's.
+func Plain(field, s string) error {
+	if err := limits.CheckPlain(field, s); err != nil {
 		return interrex.Errorf(interrex.ErrInvalid, "%v", err)
 	}
 	return nil
@@ -53,10 +53,7 @@ func RequestID(id string) error {
 	if len(id) > limits.MaxRequestID {
 		return interrex.Errorf(interrex.ErrInvalid, "request_id: at most %d bytes are allowed, not %d", limits.MaxRequestID, len(id))
 	}
-	if !utf8.ValidString(id) {
-		return interrex.Errorf(interrex.ErrInvalid, "request_id: %q is not UTF-8", id)
-	}
-	return nil
+	return Plain("request_id", id)
 }
 
 // InGroup returns the error of the operation at index i of a group: its text

@@ -19,6 +19,9 @@ const (
 	HeaderEpoch = "Interrex-Epoch"
 	// HeaderLeader has the leader's ID; empty if none is known there.
 	HeaderLeader = "Interrex-Leader-Id"
+	// HeaderRefused is in the response to a stream that is refused before it begins:
+	// nothing that is sent on it is read.
+	HeaderRefused = "Interrex-Refused"
 )
 
 // SetRetryAfter sets the header that says when to retry what failed with err, if it may
