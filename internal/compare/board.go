@@ -159,12 +159,14 @@ func (b *Board) Differs() *interrex.Comparison {
 }
 
 // due reports whether it is time for a comparison at a revision. Where nothing was
-// written since the last one it never is.
+// written since the last one, and no difference was found, it never is.
 func (b *Board) due(now interrex.Revision, every time.Duration, revisions uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	written := now > b.revision
-	return written && (uint64(now-b.revision) >= revisions || b.clock.Now().Sub(b.at) >= every)
+	if now <= b.revision && b.differs == nil {
+		return false
+	}
+	return now > b.revision && uint64(now-b.revision) >= revisions || b.clock.Now().Sub(b.at) >= every
 }
 
 // Condemn says why the present state must not be used any more, and where the files are

@@ -241,6 +241,18 @@ func TestAnIdleClusterComparesNothing(t *testing.T) {
 	})
 }
 
+func TestADifferenceIsLookedAtAgainInAnIdleCluster(t *testing.T) {
+	b := NewBoard(clock.WallClock)
+	b.revision, b.at = 7, time.Now().Add(-time.Hour)
+	if b.due(7, time.Minute, 100) {
+		t.Error("nothing was written, and nothing differed")
+	}
+	b.show(&interrex.Comparison{LogIndex: 7, Complete: true, Differences: []string{"s"}})
+	if !b.due(7, time.Minute, 100) || b.due(7, 2*time.Hour, 100) {
+		t.Error("it is not looked at again when it is time")
+	}
+}
+
 func TestNoComparisonIsBegunWithoutNeed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, "a", "b", "c")
