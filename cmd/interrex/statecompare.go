@@ -27,9 +27,9 @@ func newStateCompare(a *app) *cobra.Command {
 		Short: "Compare the members' states now, and show the hashes of each",
 		Long: `Compares the members' copies of the replicated state as they are after one entry of the
 log, shows the hashes of each, section by section, as one agent has received them, and
-says whether they are equal. Members do this by themselves, too ('interrex status' shows the last time). One that
-differs from a majority of the voters is filled anew by itself. Members that do not
-respond within half a minute have no hashes.
+says whether they are equal. Members do this by themselves, too ('interrex status' shows
+the last time). One that differs from a majority of the voters is filled anew by itself.
+Members that do not respond within half a minute have no hashes.
 
 The exit code is 1 if states differ. It is for operators.`,
 		Example: `  interrex state compare
