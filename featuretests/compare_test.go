@@ -120,7 +120,7 @@ func (f *fleet) wrongMemory(i int) {
 	if kept, _ := filepath.Glob(filepath.Join(f.data(i), "raft", "condemned", "*", "*.wal")); len(kept) == 0 || !strings.Contains(said, filepath.Dir(kept[0])) {
 		f.t.Errorf("kept is %v, and the status says:\n%s", kept, said)
 	}
-	if text, code := f.says(other, "state", "compare"); code != 0 || strings.Contains(text, "DIFFERS") || strings.Contains(text, "no response") {
+	if text, code := f.says(other, "state", "compare"); code != 0 || !strings.Contains(text, ": equal states of "+f.id(0)) || strings.Contains(text, "DIFFERS") || strings.Contains(text, "no response") {
 		f.t.Errorf("afterwards: exit code %d\n%s", code, text)
 	}
 	for j := range f.members {

@@ -35,7 +35,7 @@ func newCARotate(a *app) *cobra.Command {
 	var without []string
 	c := &cobra.Command{
 		Use:   "rotate",
-		Short: "Replace the cluster's CA by a new one, without a restart",
+		Short: "Replace the cluster's CA with a new one, without a restart",
 		Long: `Replaces the cluster's CA and its key, and waits until that is done. No agent is
 restarted, and no call fails. The phases are in the log, so that a new leader goes on:
 

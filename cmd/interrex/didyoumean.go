@@ -16,6 +16,7 @@ var otherWords = map[string]map[string]string{
 		"acquire":   "lease claim",
 		"alarm":     "status",
 		"alarms":    "status",
+		"backup":    "snapshot save",
 		"campaign":  "lock",
 		"create":    "lease claim",
 		"del":       "lease revoke",

@@ -42,15 +42,26 @@ The exit code is 1 if a check failed, and 0 with warnings only.`,
   interrex doctor --config node1/interrex.yaml -o json`,
 		Args: arguments(0, "no arguments except --config FILE"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			conf, err := r.source().Load()
+			source := r.source()
+			conf, err := source.Load()
 			if err != nil {
 				return usageError{err}
 			}
+			a.sayConfiguration(source)
 			return a.printFindings(append(doctor.Machine(c.Context(), conf), a.quorum(c.Context(), conf)...))
 		},
 	}
 	c.Flags().StringVar(&r.path, "config", "", configUsage)
 	return c
+}
+
+// sayConfiguration says which file was read.
+func (a *app) sayConfiguration(s config.Source) {
+	if _, err := os.Stat(s.Path); err != nil {
+		a.say("without a configuration file: --config names one")
+		return
+	}
+	a.say("with the configuration %s", s.Path)
 }
 
 // quorum queries the agent of a configuration, unless another is named.

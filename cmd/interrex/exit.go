@@ -38,10 +38,11 @@ func (a *app) interrupted(ctx context.Context, err error) error {
 	return exit(exitSignal + int(by))
 }
 
-// repeatable says how to repeat a request whose outcome is unknown, where the command can.
+// repeatable says how to repeat a request whose outcome is unknown, where the command can,
+// unless the request's record was dropped: then it stays unknown.
 func (a *app) repeatable(err error) error {
 	var e *interrex.Error
-	if !a.repeats || !errors.As(err, &e) || e.RequestID == "" {
+	if !a.repeats || !errors.As(err, &e) || e.RequestID == "" || e.Lost > 0 {
 		return err
 	}
 	return fmt.Errorf("%w; to find out, repeat the command within 10 minutes with %s--request-id %s: it will not be done twice", err, a.repeatWith, e.RequestID)

@@ -52,6 +52,9 @@ func namespaceOrKey(args []string, prefix string) (namespace string, key interre
 	if !strings.Contains(text, "/") {
 		return text, key, nil
 	}
+	if namespace, is := strings.CutSuffix(text, "/"); is && namespace != "" && !strings.Contains(namespace, "/") {
+		return "", key, usageError{fmt.Errorf("%q has no name: for the leases of the namespace %s leave the / out", text, namespace)}
+	}
 	if prefix != "" {
 		return "", key, usageError{fmt.Errorf("--prefix is for the leases of a namespace, and %q is one lease: leave one of them out", text)}
 	}

@@ -19,8 +19,11 @@ func newRequestDrop(a *app) *cobra.Command {
 		Use:   "drop (CALLER | --address ADDRESS)",
 		Short: "Drop all names and records of request ids of a caller",
 		Long: `Drops all names and records of request ids of one caller, as 'interrex request list'
-shows it. Its clients go on under other names. A request of theirs that is under way
-may end as 'outcome unknown'.`,
+shows it. Its clients go on under other names.
+
+A request that is under way may end as 'outcome unknown'. So may one of any caller
+whose id has no name, such as one of this command line, if its first attempt fails
+within the next 10 minutes (the setting requests.record-age).`,
 		Example: `  interrex request drop ann
   interrex request drop --address 10.0.0.7`,
 		Args:              atMostOne("CALLER"),

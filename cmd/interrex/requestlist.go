@@ -17,6 +17,16 @@ func newRequestList(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "Show how many names and records of request ids each caller has",
+		Long: `Shows how many names and records of request ids each caller has.
+
+  CALLER         the name of its access token or certificate; without one, ADDRESS is
+                 where it comes from
+  NAMES          the names of its programs' request ids; RECORDS are the responses that
+                 are kept under them, BYTES what both take
+  LONGEST IDLE   the time since the last write under the name that was used least
+                 recently
+  OTHER RECORDS  the responses that are kept for request ids without a name, such as
+                 those of this command line; OTHER BYTES is what they take`,
 		Example: `  interrex request list
   interrex request list -q          only callers and addresses`,
 		Args: arguments(0, "no arguments"),
@@ -30,7 +40,7 @@ func newRequestList(a *app) *cobra.Command {
 }
 
 func (a *app) listRequests(ctx context.Context, s session, o interrex.ReadOptions) error {
-	t := table{header: []string{"CALLER", "ADDRESS", "NAMES", "RECORDS", "BYTES", "LONGEST IDLE", "OTHER RECORDS", "BYTES"}}
+	t := table{header: []string{"CALLER", "ADDRESS", "NAMES", "RECORDS", "BYTES", "LONGEST IDLE", "OTHER RECORDS", "OTHER BYTES"}}
 	page := listing{}
 	var users []string
 	last, err := requestShares(ctx, s, o, func(one *interrexv1.RequestShare) {

@@ -12,7 +12,7 @@ import (
 func newSettingsSet(a *app) *cobra.Command {
 	var standard bool
 	c := &cobra.Command{
-		Use:   "set NAME VALUE",
+		Use:   "set NAME (VALUE | --default)",
 		Short: "Set a setting, on every agent",
 		Example: `  interrex settings set requests.record-age 30m
   interrex settings set requests.record-age --default`,
@@ -20,7 +20,7 @@ func newSettingsSet(a *app) *cobra.Command {
 			if standard {
 				return arguments(1, "NAME")(c, args)
 			}
-			return arguments(2, "NAME VALUE")(c, args)
+			return arguments(2, "NAME and VALUE, or NAME and --default")(c, args)
 		},
 		ValidArgsFunction: a.completeFirst(settingNames),
 		RunE: func(c *cobra.Command, args []string) error {

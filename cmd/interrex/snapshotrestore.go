@@ -22,12 +22,13 @@ func newSnapshotRestore(a *app) *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
 		Use:   "restore FILE",
-		Short: "Replace the cluster's resources, changes, webhooks and settings by a snapshot's",
+		Short: "Replace the cluster's resources, changes, webhooks and settings with a snapshot's",
 		Long: `Replaces resources, changes, webhooks, settings, and the tables and the state machine of
-an embedder, on all agents of the cluster at once, by what a saved snapshot has. Leases,
-members, tokens and request ids stay as they are, and who holds a lease goes on working. A
-resource whose owner lease is not held now is not brought back. All watches end, and
-begin again from a list.
+an embedder, on all agents of the cluster at once, with those of a saved snapshot. Leases,
+members, tokens and request ids stay as they are, and the holders of leases keep working.
+A resource whose owner lease is not held now is not brought back. All watches end, and
+begin again from a list. 'interrex lease get --at' and 'interrex lease diff' reach back
+to the restore only.
 
 The file is verified, then sent in parts, which change nothing. The last step puts it in
 place in an instant: until then the restore can be stopped (Ctrl-C), and nothing has
@@ -117,6 +118,7 @@ func (a *app) confirmRestore(ctx context.Context, s session, path string) error 
 	line, err := bufio.NewReader(standardInput(ctx)).ReadString('\n')
 	switch typed := strings.TrimSpace(line); {
 	case err != nil:
+		a.say("")
 		return usageError{errors.New("nothing was typed, and nothing is changed: type the ID of the cluster, or give --yes")}
 	case typed != m.GetClusterId():
 		return usageError{fmt.Errorf("this is the cluster %s, not %q: nothing is changed", m.GetClusterId(), typed)}

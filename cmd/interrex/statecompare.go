@@ -26,10 +26,10 @@ func newStateCompare(a *app) *cobra.Command {
 		Use:   "compare",
 		Short: "Compare the members' states now, and show the hashes of each",
 		Long: `Compares the members' copies of the replicated state as they are after one entry of the
-log, and shows the hashes of each, section by section, as one agent has received them.
-Members do this by themselves, too ('interrex status' shows the last time). One that
-differs from a majority of the voters is filled anew by itself. Members that do not
-respond within half a minute have no hashes.
+log, shows the hashes of each, section by section, as one agent has received them, and
+says whether they are equal. Members do this by themselves, too ('interrex status' shows
+the last time). One that differs from a majority of the voters is filled anew by itself.
+Members that do not respond within half a minute have no hashes.
 
 The exit code is 1 if states differ. It is for operators.`,
 		Example: `  interrex state compare
@@ -57,6 +57,7 @@ func (a *app) compareStates(ctx context.Context, s session) error {
 	if err := a.print(m, comparisonTable(m), fmt.Sprint(m.GetLogIndex())); err != nil {
 		return err
 	}
+	a.say("compared %s", comparisonLine(m))
 	if len(m.GetDifferences()) > 0 {
 		return exitDiffers
 	}

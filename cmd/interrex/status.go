@@ -16,8 +16,8 @@ import (
 	"github.com/interrex/interrex/internal/wording"
 )
 
-// exitAlarm is the exit code of status when there is an alarm.
-const exitAlarm = exit(1)
+// exitUnwell is the exit code of status when an agent is not well.
+const exitUnwell = exit(1)
 
 func newStatus(a *app) *cobra.Command {
 	var all bool
@@ -28,8 +28,8 @@ func newStatus(a *app) *cobra.Command {
 for how long one has been silent or why one rejects another, and every alarm with
 what to do about it.
 
-The exit code is 1 if there is an alarm, or with --all if an agent does not
-respond.`,
+The exit code is 1 if the agent is not ready or has an alarm; with --all, if that is so
+of any member, or one does not respond.`,
 		Example: `  interrex status
   interrex status --all
   interrex status --addr http://127.0.0.1:7410 -o json`,
@@ -48,7 +48,7 @@ respond.`,
 				if err := a.print(m, t, m.GetId()); err != nil {
 					return err
 				}
-				return alarmed(len(m.GetAlarms()) > 0)
+				return unless(well(m))
 			})
 		},
 	}
@@ -56,11 +56,17 @@ respond.`,
 	return c
 }
 
-func alarmed(is bool) error {
-	if is {
-		return exitAlarm
+// well reports whether an agent is ready and has no alarm.
+func well(m *interrexv1.StatusResponse) bool {
+	return m.GetReady() && len(m.GetAlarms()) == 0
+}
+
+// unless returns exitUnwell unless all is well.
+func unless(well bool) error {
+	if well {
+		return nil
 	}
-	return nil
+	return exitUnwell
 }
 
 func statusTable(m *interrexv1.StatusResponse) table {

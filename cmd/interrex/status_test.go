@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -34,7 +34,7 @@ func (t *fakeAgent) Status(context.Context, *connect.Request[interrexv1.StatusRe
 // tells starts such an agent, and returns it and its API address.
 func newFakeAgent(t *testing.T, id string) (*fakeAgent, string) {
 	t.Helper()
-	a := &fakeAgent{status: &interrexv1.StatusResponse{Id: id, ClusterId: "mine", State: "follower"}}
+	a := &fakeAgent{status: &interrexv1.StatusResponse{Id: id, ClusterId: "mine", State: "follower", Ready: true}}
 	mux := http.NewServeMux()
 	mux.Handle(interrexv1.NewEngineServiceHandler(a))
 	server := httptest.NewUnstartedServer(mux)
@@ -121,12 +121,21 @@ func TestStatusShowsEachAlarmWithWhatToDo(t *testing.T) {
 	if code != 1 || strings.Contains(text, "none\n") {
 		t.Errorf("exit code %d\n%s", code, text)
 	}
-	if err := alarmed(false); err != nil {
-		t.Error(err)
-	}
-	var is exit
-	if err := alarmed(true); !errors.As(err, &is) || is != exitAlarm {
-		t.Error(err)
+}
+
+func TestStatusFailsWhileAnAgentIsNotReady(t *testing.T) {
+	first, at := newFakeAgent(t, "n1")
+	second, two := newFakeAgent(t, "n2")
+	first.status.Members = []*interrexv1.MemberStatus{{Id: "n1", ApiAddress: at}, {Id: "n2", ApiAddress: two}}
+	second.status.Ready = false
+	for want, args := range map[string][]string{
+		"0 n1, follower, ready":     {"--addr", at},
+		"1 n2, follower, not ready": {"--addr", two},
+		"1 n2 +follower, not ready": {"--all", "--addr", at},
+	} {
+		if text, code := runStatus(t, args...); !matches(text, want[2:]) || fmt.Sprint(code) != want[:1] {
+			t.Errorf("%v: exit code %d, want %s in\n%s", args, code, want, text)
+		}
 	}
 }
 

@@ -51,15 +51,15 @@ func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse)
 	}
 	queries.Wait()
 	var names []string
-	wrong := false
+	allWell := true
 	for _, s := range all {
 		names = append(names, s.id)
-		wrong = wrong || s.err != nil || len(s.status.GetAlarms()) > 0
+		allWell = allWell && s.err == nil && well(s.status)
 	}
 	if err := a.print(map[string]any{"items": all}, tableOfAll(all), names...); err != nil {
 		return err
 	}
-	return alarmed(wrong)
+	return unless(allWell)
 }
 
 // inOtherClusters reports whether two agents know that they are in different clusters.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gate"
+	"github.com/interrex/interrex/internal/hold"
 	"github.com/interrex/interrex/internal/unit"
 )
 
@@ -44,8 +45,11 @@ func Manifold(c Config) dependency.Manifold {
 		c.Patience = 10 * time.Second
 	}
 	line := unit.Node{Inputs: []string{c.LeasesName}, Start: c.start, Filter: func(err error) error {
-		if errors.Is(err, errLost) {
+		switch {
+		case errors.Is(err, errLost):
 			return dependency.ErrBounce
+		case errors.Is(err, hold.ErrClosed): // a drain: the leases come back with another client
+			return dependency.ErrMissing
 		}
 		return err
 	}}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gate"
+	"github.com/interrex/interrex/internal/hold"
 	"github.com/interrex/interrex/internal/testworker"
 	"github.com/interrex/interrex/internal/unit"
 )
@@ -160,6 +161,22 @@ func TestCampaignEndsWithTheEngine(t *testing.T) {
 			t.Fatalf("got %q", got)
 		}
 	})
+}
+
+// drained are the leases of an agent that has drained.
+type drained struct{ interrex.Leases }
+
+func (drained) Hold(context.Context, string, interrex.HoldOptions) (interrex.Held, error) {
+	return nil, interrex.Errorf(interrex.ErrTimeout, "nothing was sent").WithCause(hold.ErrClosed)
+}
+
+// The engine logs any other error than these.
+func TestACampaignThatADrainEndsWaitsForTheNextClient(t *testing.T) {
+	m := Manifold(Config{LeasesName: "leases", Key: "mine/nightly"})
+	_, err := m.Start(testworker.Inputs{"leases": {drained{}}})
+	if !errors.Is(err, hold.ErrClosed) || m.Filter(err) != dependency.ErrMissing {
+		t.Errorf("the engine gets %v for %v", m.Filter(err), err)
+	}
 }
 
 var _ gate.Flag = (*leaseHolder)(nil)
