@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	restoredValues = 2100 // of 500 KiB: 1 GiB
+	restoredValues = 2100             // of 500 KiB: 1 GiB
 	restoreSettle  = 30 * time.Second // the agents make snapshots of their own of what was filled in
 	restoreQuiet   = 20 * time.Second
 )
