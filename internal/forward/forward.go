@@ -34,32 +34,41 @@ type Forwarder struct {
 	streams map[string]Way
 }
 
-// Way has the streams to one agent. Claims that wait have a stream of their
-// own: each is open for up to an hour, and together they would leave no room
-// for anything else.
-type Way struct{ others, waits *line }
+// Way has the streams to one agent, each over its own connection. Claims that wait have
+// one of their own: each is open for up to an hour, and together they would leave no room
+// for anything else. Large operations have one, so that an extend is not sent after
+// hundreds of them, when its lease may have ended.
+type Way struct{ others, large, waits *line }
+
+// large is the size of an operation's body, in bytes, beyond which it is sent as a large
+// one.
+const large = 32 << 10
 
 // Send implements operations.Forwarder.
 func (w Way) Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int)) {
-	others, waits := part{by: w.others, done: done}, part{by: w.waits, done: done}
+	others, big, waits := part{by: w.others, done: done}, part{by: w.large, done: done}, part{by: w.waits, done: done}
 	at := make([]struct {
 		of    *part
 		place int
 	}, len(ops))
 	for i, op := range ops {
 		at[i].of = &others
+		if len(op.GetBody()) > large {
+			at[i].of = &big
+		}
 		if op.GetWaitMs() > 0 {
 			at[i].of = &waits
 		}
 		at[i].place = at[i].of.add(i, op)
 	}
 	others.send()
+	big.send()
 	waits.send()
 	return func(i int) { at[i].of.abandon(at[i].place) }
 }
 
-// Close closes both streams.
-func (w Way) Close() error { return errors.Join(w.others.Close(), w.waits.Close()) }
+// Close closes the streams.
+func (w Way) Close() error { return errors.Join(w.others.Close(), w.large.Close(), w.waits.Close()) }
 
 // part has the operations that go over one stream.
 type part struct {
@@ -143,14 +152,18 @@ func (f *Forwarder) To(id string) (Way, error) {
 	if w, found := f.streams[id]; found {
 		return w, nil
 	}
-	var w Way
-	var err error
-	if w.others, err = f.stream(id); err != nil {
+	var made [3]*line
+	for i := range made {
+		var err error
+		if made[i], err = f.stream(id); err == nil {
+			continue
+		}
+		for _, l := range made[:i] {
+			err = errors.Join(err, l.Close())
+		}
 		return Way{}, fmt.Errorf("cannot forward to %s: %w", id, err)
 	}
-	if w.waits, err = f.stream(id); err != nil {
-		return Way{}, fmt.Errorf("cannot forward to %s: %w", id, errors.Join(err, w.others.Close()))
-	}
+	w := Way{others: made[0], large: made[1], waits: made[2]}
 	f.streams[id] = w
 	return w, nil
 }
@@ -204,6 +217,7 @@ func (f *Forwarder) leaveOthers(ctx context.Context, leader string) {
 	f.mu.Unlock()
 	for _, s := range left {
 		f.leave(s.others)
+		f.leave(s.large)
 		f.following.Go(func() {
 			backoff.Pause(ctx, f.clock.After(waitersFarewell))
 			f.leave(s.waits)

@@ -35,16 +35,18 @@ func TestWaitersHaveTimeToBeAnsweredByAFormerLeader(t *testing.T) {
 		l.connection.DialContext = unanswered
 		return l
 	}
-	left := Way{others: made(), waits: made()}
+	left := Way{others: made(), large: made(), waits: made()}
 	f.streams["a"] = left
-	answers := map[string]chan error{"others": make(chan error, 1), "waits": make(chan error, 1)}
+	answers := map[string]chan error{"others": make(chan error, 1), "large": make(chan error, 1), "waits": make(chan error, 1)}
 	send := func(which string, by *line) {
 		by.Send([]*interrexv1.Operation{{}}, func(_ int, _ []byte, err error) { answers[which] <- err })
 	}
 	send("others", left.others)
+	send("large", left.large)
 	send("waits", left.waits)
 	f.leaveOthers(t.Context(), "b")
 	<-answers["others"]
+	<-answers["large"]
 	if err := now.WaitAdvance(waitersFarewell-1, 10*time.Second, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +77,9 @@ func ways(t *testing.T, f *Forwarder, ids ...string) map[string]Way {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.others.connection.DialContext, w.waits.connection.DialContext = unanswered, unanswered
+		for _, l := range []*line{w.others, w.large, w.waits} {
+			l.connection.DialContext = unanswered
+		}
 		all[id] = w
 	}
 	return all
@@ -107,7 +111,7 @@ func TestAForwarderThatIsClosedForwardsNothing(t *testing.T) {
 	if _, err := f.To("a"); err == nil {
 		t.Error("it is closed, and forwards")
 	}
-	for what, l := range map[string]*line{"others": w.others, "waits": w.waits} {
+	for what, l := range map[string]*line{"others": w.others, "large": w.large, "waits": w.waits} {
 		answered := make(chan error, 1)
 		l.Send([]*interrexv1.Operation{{}}, func(_ int, _ []byte, err error) { answered <- err })
 		if err := <-answered; err == nil {
@@ -165,11 +169,25 @@ func TestClaimsThatWaitHaveAStreamOfTheirOwn(t *testing.T) {
 	}
 }
 
+func TestLargeOperationsHaveAStreamOfTheirOwn(t *testing.T) {
+	f, _ := newForwarder(t)
+	w := ways(t, f, "a")["a"]
+	_ = w.large.Close() // what goes there fails at once
+	answers := make(chan int, 4)
+	abandon := w.Send([]*interrexv1.Operation{{Body: make([]byte, large)}, {Body: make([]byte, large+1)}}, func(i int, _ []byte, _ error) { answers <- i })
+	if got := <-answers; got != 1 {
+		t.Errorf("over the stream for large operations went %d", got)
+	}
+	if abandon(0); <-answers != 0 {
+		t.Error("the small one is answered early")
+	}
+}
+
 // A leader that is paused, or cut off, takes what is sent and says nothing.
 func TestAStreamToAnAgentThatIsSilentEnds(t *testing.T) {
 	f, _ := newForwarder(t)
 	w := ways(t, f, "a")["a"]
-	for what, l := range map[string]*line{"others": w.others, "waits": w.waits} {
+	for what, l := range map[string]*line{"others": w.others, "large": w.large, "waits": w.waits} {
 		l.connection.DialContext = func(context.Context, string, string) (net.Conn, error) {
 			here, there := net.Pipe()
 			go func() { _, _ = io.Copy(io.Discard, there) }()
