@@ -31,20 +31,21 @@ type entranceKey struct{}
 type conn struct {
 	Entrance
 	verified atomic.Pointer[verified] // its client certificate; nil: it was not verified yet
-	reset    func()                   // is called for each request that its peer has reset
+	waste    func()                   // is called for what its peer has wasted
 }
 
-// WithEntrance returns the context of a connection on a listener; reset is called for each
-// request that the peer has reset before it was answered.
-func WithEntrance(ctx context.Context, e Entrance, reset func()) context.Context {
-	return context.WithValue(ctx, entranceKey{}, &conn{Entrance: e, reset: reset})
+// WithEntrance returns the context of a connection on a listener; waste is called for each
+// request that the peer has reset before it was answered, and for each piece of a body that
+// is one of many small ones.
+func WithEntrance(ctx context.Context, e Entrance, waste func()) context.Context {
+	return context.WithValue(ctx, entranceKey{}, &conn{Entrance: e, waste: waste})
 }
 
 func connOf(r *http.Request) *conn {
 	if c, is := r.Context().Value(entranceKey{}).(*conn); is {
 		return c
 	}
-	return &conn{reset: func() {}}
+	return &conn{waste: func() {}}
 }
 
 func entranceOf(r *http.Request) Entrance { return connOf(r).Entrance }
@@ -56,7 +57,7 @@ func Enter(audit *Audit, next http.Handler) http.Handler {
 		c := connOf(r)
 		defer func() {
 			if r.Context().Err() != nil {
-				c.reset()
+				c.waste()
 			}
 		}()
 		if r.Context().Err() != nil {

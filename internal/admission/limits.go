@@ -29,7 +29,7 @@ func Limited(bodyWait, sendWait time.Duration, next http.Handler) http.Handler {
 		if !in && r.Body != nil && r.Body != http.NoBody {
 			// If this deadline is not supported, the connection has its own.
 			_ = controller.SetReadDeadline(time.Now().Add(bodyWait))
-			r.Body = &timedBody{ReadCloser: r.Body, controller: controller}
+			r.Body = &timedBody{ReadCloser: r.Body, controller: controller, waste: connOf(r).waste}
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -66,18 +66,32 @@ func (a *timedAnswer) WriteString(s string) (int, error) {
 // Unwrap is for http.ResponseController.
 func (a *timedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
+// A body may come in fewPieces of less than smallPiece bytes. Each further one costs more
+// than it is worth.
+const (
+	smallPiece = 64
+	fewPieces  = 16
+)
+
 // timedBody clears the read deadline once the body is complete: from then on the
 // connection is read only to notice that the caller has gone. A late body keeps the
-// deadline, because the server reads the rest of it.
+// deadline, because the server reads the rest of it. Small pieces of it are counted.
 type timedBody struct {
 	io.ReadCloser
 	controller *http.ResponseController
+	waste      func()
+	small      int
 }
 
 func (b *timedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if errors.Is(err, io.EOF) {
 		_ = b.controller.SetReadDeadline(time.Time{})
+	}
+	if err == nil && n < min(smallPiece, len(p)) {
+		if b.small++; b.small > fewPieces {
+			b.waste()
+		}
 	}
 	return n, err
 }

@@ -139,7 +139,7 @@ func (s *Set) serve(u *unit.Unit, name string, l net.Listener, h http.Handler, s
 	closing, end := context.WithCancel(context.Background())
 	u.After(end)
 	c.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return admission.WithEntrance(admission.WithClosing(ctx, closing), e, func() { listener.NoteReset(c) })
+		return admission.WithEntrance(admission.WithClosing(ctx, closing), e, func() { listener.NoteWaste(c) })
 	}
 	c.Closing, c.Rest = end, &s.unanswered
 	w, err := listener.New(c)

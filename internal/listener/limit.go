@@ -17,7 +17,7 @@ type limitedListener struct {
 	net.Listener
 	most, mostFrom int // in all, and from one address
 	refusals       *inbound.Refusals
-	resetters      resetters
+	wasters        wasters
 	metrics        *Metrics
 
 	mu   sync.Mutex
@@ -121,7 +121,7 @@ type limitedConn struct {
 	of      *limitedListener
 	address netip.Addr
 	once    sync.Once
-	resets  resets
+	wasted  waste
 	slow    atomic.Int64 // until when it is read slowly, in Unix nanoseconds
 }
 

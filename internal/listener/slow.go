@@ -5,18 +5,21 @@ import (
 	"time"
 )
 
-// slowRead is how long each read of a connection waits that was slowed down. HTTP/2 takes
-// two reads for a frame.
-const slowRead = 5 * time.Millisecond
+// slowRead is how long each read of a connection waits that was slowed down, and slowBytes
+// how much it returns at most: with TLS a record has hundreds of frames.
+const (
+	slowRead  = 5 * time.Millisecond
+	slowBytes = 128
+)
 
-// NoteReset counts a request that the peer of a connection has reset before it was
-// answered. A connection of a Listener whose peer resets too many is read slowly for a
-// while, so that it can send less.
-func NoteReset(c net.Conn) {
+// NoteWaste counts a request that the peer of a connection has reset before it was
+// answered, or a small piece of a body that it has sent. A connection of a Listener whose
+// peer wastes too much is read slowly for a while, so that it can send less.
+func NoteWaste(c net.Conn) {
 	for {
 		switch wrapped := c.(type) {
 		case *limitedConn:
-			wrapped.reset()
+			wrapped.waste()
 			return
 		case interface{ NetConn() net.Conn }: // of TLS
 			c = wrapped.NetConn()
@@ -26,8 +29,8 @@ func NoteReset(c net.Conn) {
 	}
 }
 
-func (c *limitedConn) reset() {
-	if d := c.resets.note(&c.of.resetters, c.address); d > 0 {
+func (c *limitedConn) waste() {
+	if d := c.wasted.note(&c.of.wasters, c.address); d > 0 {
 		c.slow.Store(time.Now().Add(d).UnixNano())
 	}
 }
@@ -35,6 +38,7 @@ func (c *limitedConn) reset() {
 func (c *limitedConn) Read(p []byte) (int, error) {
 	if until := c.slow.Load(); until != 0 && time.Now().UnixNano() < until {
 		time.Sleep(slowRead)
+		p = p[:min(len(p), slowBytes)]
 	}
 	return c.Conn.Read(p)
 }

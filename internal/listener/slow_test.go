@@ -14,31 +14,32 @@ func TestAConnectionIsReadSlowlyForAWhile(t *testing.T) {
 		c := &limitedConn{Conn: here, of: &limitedListener{}, address: from}
 		go func() {
 			for err := error(nil); err == nil; {
-				_, err = there.Write([]byte{1})
+				_, err = there.Write(make([]byte, 4<<10))
 			}
 		}()
-		read := func() time.Duration {
+		read := func() (int, time.Duration) {
 			t.Helper()
 			began := time.Now()
-			if _, err := c.Read(make([]byte, 1)); err != nil {
+			n, err := c.Read(make([]byte, 1<<10))
+			if err != nil {
 				t.Fatal(err)
 			}
-			return time.Since(began)
+			return n, time.Since(began)
 		}
-		if took := read(); took != 0 {
-			t.Errorf("a read takes %s", took)
+		if n, took := read(); took != 0 || n != 1<<10 {
+			t.Errorf("a read takes %s, and returns %d bytes", took, n)
 		}
-		for range resetBurst + resetRate {
-			NoteReset(tls.Server(c, nil))
+		for range wasteBurst + wasteRate {
+			NoteWaste(tls.Server(c, nil))
 		}
-		if took := read(); took != slowRead {
-			t.Errorf("a slow read takes %s, want %s", took, slowRead)
+		if n, took := read(); took != slowRead || n != slowBytes {
+			t.Errorf("a slow read takes %s, want %s, and returns %d bytes, want %d", took, slowRead, n, slowBytes)
 		}
 		time.Sleep(time.Second)
-		if took := read(); took != 0 {
-			t.Errorf("a read takes %s after that", took)
+		if n, took := read(); took != 0 || n <= slowBytes {
+			t.Errorf("a read takes %s after that, and returns %d bytes", took, n)
 		}
 		_ = here.Close()
-		NoteReset(here) // is none of a Listener
+		NoteWaste(here) // is none of a Listener
 	})
 }

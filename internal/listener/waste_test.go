@@ -12,9 +12,9 @@ var from = netip.MustParseAddr("10.0.0.1")
 
 func TestAPeerThatResetsItsRequestsIsReadSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var all resetters
-		var c resets
-		for i := range resetBurst {
+		var all wasters
+		var c waste
+		for i := range wasteBurst {
 			if d := c.note(&all, from); d != 0 {
 				t.Fatalf("one that resets %d requests is slowed down for %s", i, d)
 			}
@@ -26,7 +26,7 @@ func TestAPeerThatResetsItsRequestsIsReadSlowly(t *testing.T) {
 		if want := time.Second / 2; slow != want {
 			t.Errorf("it is slow for %s, want %s", slow, want)
 		}
-		for range 10 * resetBurst {
+		for range 10 * wasteBurst {
 			slow = c.note(&all, from)
 		}
 		if want := 10 * time.Second; slow != want {
@@ -41,9 +41,9 @@ func TestAPeerThatResetsItsRequestsIsReadSlowly(t *testing.T) {
 
 func TestAnotherConnectionFromOneAddressMayResetNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var all resetters
-		var first, second, honest, elsewhere resets
-		for range 2 * resetBurst {
+		var all wasters
+		var first, second, honest, elsewhere waste
+		for range 2 * wasteBurst {
 			first.note(&all, from)
 		}
 		for i := range spareBurst {
@@ -58,7 +58,7 @@ func TestAnotherConnectionFromOneAddressMayResetNoMore(t *testing.T) {
 			t.Errorf("one from another address is slowed down for %s", d)
 		}
 		for range 100 { // it cancels a request now and then, while the address goes on
-			for range resetRate {
+			for range wasteRate {
 				first.note(&all, from)
 			}
 			time.Sleep(time.Second)
@@ -71,12 +71,12 @@ func TestAnotherConnectionFromOneAddressMayResetNoMore(t *testing.T) {
 
 func TestTheCallersOfTheSocketAreNotOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var all resetters
-		var first, second resets
-		for range 2 * resetBurst {
+		var all wasters
+		var first, second waste
+		for range 2 * wasteBurst {
 			first.note(&all, netip.Addr{})
 		}
-		for range resetBurst {
+		for range wasteBurst {
 			if d := second.note(&all, netip.Addr{}); d != 0 {
 				t.Fatalf("slowed down for %s", d)
 			}
@@ -86,24 +86,24 @@ func TestTheCallersOfTheSocketAreNotOne(t *testing.T) {
 
 func TestOfManyAddressesOnlySomeAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var all resetters
+		var all wasters
 		address := func(i int) netip.Addr {
 			return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, uint32(i))))
 		}
-		for i := range maxResetting + 10 {
+		for i := range maxWasters + 10 {
 			for range 200 {
 				all.note(address(i), time.Now())
 			}
 		}
-		if n := len(all.from); n != maxResetting {
+		if n := len(all.from); n != maxWasters {
 			t.Errorf("%d are counted", n)
 		}
 		time.Sleep(time.Second)
-		if all.note(address(maxResetting), time.Now()); len(all.from) != maxResetting {
+		if all.note(address(maxWasters), time.Now()); len(all.from) != maxWasters {
 			t.Errorf("%d are counted while the others are not forgiven", len(all.from))
 		}
 		time.Sleep(2 * time.Second)
-		if all.note(address(maxResetting), time.Now()); len(all.from) != 1 {
+		if all.note(address(maxWasters), time.Now()); len(all.from) != 1 {
 			t.Errorf("%d are counted when they are", len(all.from))
 		}
 	})
