@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/transport"
 )
@@ -78,6 +79,10 @@ func TestHoldersInSQLiteNeedADriverAndADirectory(t *testing.T) {
 		if err := a.Validate(); (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%q: %v, want %q", c.directory, err, c.why)
 		}
+	}
+	forwards := config.Config{Raft: config.Raft{Enabled: config.Off}, Notify: config.Notify{LeaseHolders: "sqlite"}}
+	if err := (check.Agent{}).Notify(forwards); err != nil {
+		t.Errorf("without raft: %v, and there is no table", err)
 	}
 }
 

@@ -138,7 +138,7 @@ func FreeSocket(path string) error {
 func (a Agent) Notify(c config.Config) error {
 	section := c.Notify
 	switch {
-	case section.Off():
+	case section.Off(), c.Raft.Enabled == config.Off: // then there is no table
 		return nil
 	case strings.Contains(section.LeaseHolders, "://"):
 		return errors.New("notify.lease-holders: give the path of a file that holds the URL, not the URL, which has a password")
