@@ -250,13 +250,17 @@ func TestWhatIsNotNotedIsToldAgain(t *testing.T) {
 	w.happen(slices.Repeat([]string{interrex.LeaseClaimed}, 5)...)
 	eventually(t, "it is not told", func() bool { return len(k.told()) == 5 })
 	stop()
-	if at := w.table.Get("audit").Position; at != k.told()[4] {
-		t.Errorf("a worker that stops in order notes %d, want %d", at, k.told()[4])
+	least := k.told()[3] // the last answer may be on its way
+	if at := w.table.Get("audit").Position; at < least {
+		t.Errorf("a worker that stops in order notes %d, want %d at least", at, least)
 	}
 	before := *w.table.Get("audit")
 	_, stop = w.run()
-	w.happen(interrex.LeaseClaimed)
-	eventually(t, "it is not told on", func() bool { return len(k.told()) == 6 })
+	last := w.happen(interrex.LeaseClaimed)
+	ofLast := func() int {
+		return len(slices.DeleteFunc(k.told(), func(r interrex.Revision) bool { return r != last }))
+	}
+	eventually(t, "it is not told on", func() bool { return ofLast() == 1 })
 	stop()
 	w.mu.Lock() // the note was lost, as when a leader is killed
 	lost := before
@@ -266,8 +270,8 @@ func TestWhatIsNotNotedIsToldAgain(t *testing.T) {
 	w.table = restored
 	w.mu.Unlock()
 	w.run()
-	eventually(t, "what was not noted is not told again", func() bool { return len(k.told()) == 7 })
-	if got := k.told(); got[5] != got[6] {
+	eventually(t, "what was not noted is not told again", func() bool { return ofLast() == 2 })
+	if got := k.told(); len(got) > 9 { // twice the last, and the one before it at most three times
 		t.Errorf("it was told %v", got)
 	}
 }
