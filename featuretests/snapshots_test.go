@@ -181,8 +181,8 @@ func TestASaveThatIsKilledLeavesTheFileAsItWas(t *testing.T) {
 	f.mustRun("snapshot", "inspect", path)
 }
 
-// killedInSave kills a save before its file has its name, and returns that. Before it the
-// file has a text; empty: there is none.
+// killedInSave kills a save before its file has its name, and returns that name. older is
+// what a file of that name has before; with "" there is no such file.
 func (f *fleet) killedInSave(older string) string {
 	f.t.Helper()
 	for {

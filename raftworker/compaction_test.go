@@ -90,6 +90,15 @@ func TestALogMayGrowToTheSizeOfTheSnapshot(t *testing.T) {
 	if n := segmentFiles(t, a.cfg.StorageDir); n < 6 {
 		t.Errorf("the log of %d segments was cut", n)
 	}
+	for range 10_000 {
+		if first, err := w.life.dir.FirstIndex(); err != nil || first > 1 {
+			break
+		}
+		a.put(w, strings.Repeat("long", 250))
+	}
+	if n := segmentFiles(t, a.cfg.StorageDir); n < 3 { // half of it stays
+		t.Errorf("%d segments are left", n)
+	}
 	a.stop(w)
 }
 

@@ -40,6 +40,6 @@ func TestAConnectionIsReadSlowlyForAWhile(t *testing.T) {
 			t.Errorf("a read takes %s after that, and returns %d bytes", took, n)
 		}
 		_ = here.Close()
-		NoteWaste(here) // is none of a Listener
+		NoteWaste(here) // no Listener has accepted it
 	})
 }

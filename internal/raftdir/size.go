@@ -11,7 +11,7 @@ func (d *Directory) Bytes() (n int64) {
 	return n
 }
 
-// SnapshotBytes returns the size of the newest snapshot; 0: there is none.
+// SnapshotBytes returns the size of the newest snapshot, or 0 without one.
 func (d *Directory) SnapshotBytes() int64 { return d.snapshots.bytes() }
 
 // Since returns the first index of the oldest segment from which the segments have

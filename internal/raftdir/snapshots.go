@@ -41,7 +41,7 @@ func (s *snapshots) position() raftlog.Position {
 	return s.last
 }
 
-// bytes returns the size of the newest snapshot; 0: there is none.
+// bytes returns the size of the newest snapshot, or 0 without one.
 func (s *snapshots) bytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
