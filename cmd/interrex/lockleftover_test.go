@@ -21,13 +21,18 @@ func fifo(t *testing.T) string {
 	return path
 }
 
-// letGo ends the reading of a fifo. It fails when no process reads.
-func letGo(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return err
+// letGo ends the reading of a fifo, once a process has opened it.
+func letGo(t *testing.T, path string) {
+	t.Helper()
+	if err := eventually(func() error {
+		f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	}); err != nil {
+		t.Fatalf("no process reads: %v", err)
 	}
-	return f.Close()
 }
 
 func TestLockWaitsForWhatItsCommandLeavesBehind(t *testing.T) {
@@ -39,9 +44,7 @@ func TestLockWaitsForWhatItsCommandLeavesBehind(t *testing.T) {
 		if err := b.free("a"); err == nil {
 			t.Errorf("%s: the lease is free while it works", background)
 		}
-		if err := letGo(path); err != nil {
-			t.Fatal(err)
-		}
+		letGo(t, path)
 		r.want(3)
 		if err := b.free("a"); err != nil {
 			t.Error(err)
@@ -108,9 +111,7 @@ func leftHeld(t *testing.T, then string, code int, meanwhile func(r *speaking, r
 	if err := b.free("a"); err == nil {
 		t.Error("the lease is free while it works")
 	}
-	if err := letGo(path); err != nil {
-		t.Fatal(err)
-	}
+	letGo(t, path)
 	r.want(code)
 	if err := b.free("a"); err != nil {
 		t.Error(err)
@@ -150,9 +151,7 @@ func TestLockLeavesWhatItsCommandLeavesBehind(t *testing.T) {
 	if err := b.free("a"); err != nil {
 		t.Error(err)
 	}
-	if err := eventually(func() error { return letGo(path) }); err != nil {
-		t.Errorf("it does not live on: %v", err)
-	}
+	letGo(t, path)
 }
 
 func TestALossEndsWhatHasLeftTheGroup(t *testing.T) {

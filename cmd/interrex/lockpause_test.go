@@ -44,9 +44,7 @@ func TestACommandThatEndedInTimeKeepsItsCodeWhateverPauseFollows(t *testing.T) {
 	b, path := newBench(t), fifo(t)
 	l, _ := b.paused(t, "6s", path)
 	signalAll(t, syscall.SIGSTOP, l.cmd.Process.Pid)
-	if err := letGo(path); err != nil {
-		t.Fatal(err)
-	}
+	letGo(t, path)
 	b.runsOut()
 	signalAll(t, syscall.SIGCONT, l.cmd.Process.Pid)
 	l.want(7)
@@ -59,9 +57,7 @@ func TestACommandThatIsFoundEndedAfterAPauseHasLostItsLease(t *testing.T) {
 	l, reaper := b.paused(t, "6s", path)
 	signalAll(t, syscall.SIGSTOP, l.cmd.Process.Pid, reaper)
 	b.runsOut()
-	if err := letGo(path); err != nil {
-		t.Fatal(err)
-	}
+	letGo(t, path)
 	if err := eventually(func() error {
 		if len(execution.Descendants(reaper)) > 0 {
 			return errors.New("the command lives")
