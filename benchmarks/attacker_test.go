@@ -67,6 +67,7 @@ var attacks = []attack{
 	{"idle connections", anyone, idleConnections},
 	{"connections that are dropped", anyone, droppedConnections},
 	{"streams reset at once", anyone, resets},
+	{"frames without a request", anyone, idleFrames},
 	{"headers without end", anyone, endlessHeaders},
 	{"header bombs", anyone, headerBombs},
 }

@@ -145,6 +145,22 @@ func resets(ctx context.Context, t *target) error {
 	})
 }
 
+// idleFrames sends frames that are part of no request.
+func idleFrames(ctx context.Context, t *target) error {
+	return frames(ctx, t, 16, func(ctx context.Context, f *http2.Framer) (err error) {
+		for n := 1; err == nil; n++ {
+			err = errors.Join(
+				f.WritePing(false, [8]byte{}), f.WriteSettings(), f.WriteWindowUpdate(0, 1),
+				f.WritePriority(1, http2.PriorityParam{StreamDep: 3}))
+			t.made.Add(4)
+			if n%25 == 0 {
+				pause(ctx, 10*time.Millisecond) // 10 000 a second on each connection
+			}
+		}
+		return err
+	})
+}
+
 // endlessHeaders continues the headers of a request without end.
 func endlessHeaders(ctx context.Context, t *target) error {
 	more := bytes.Repeat([]byte{0, 1, 'a', 1, 'b'}, 3000) // literal fields that are not kept

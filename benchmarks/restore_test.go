@@ -16,8 +16,8 @@ import (
 
 const (
 	restoredValues = 2100             // of 500 KiB: 1 GiB
-	restoreSettle  = 30 * time.Second // the agents make snapshots of their own of what was filled in
-	restoreQuiet   = 20 * time.Second
+	restoreSettle  = 90 * time.Second // the agents make snapshots of their own of what was filled in
+	restoreQuiet   = 60 * time.Second
 )
 
 // BenchmarkRestore puts a snapshot of 1 GiB back into three agents, and measures what 32

@@ -170,6 +170,8 @@ func requests() map[string]proto.Message {
 
 		interrexv1.StateServiceGetSettingsProcedure:    &interrexv1.GetSettingsRequest{},
 		interrexv1.StateServiceProposeProcedure:        &interrexv1.ProposeRequest{},
+		interrexv1.MaintenanceServiceStageProcedure:    &interrexv1.StageRequest{},
+		interrexv1.MaintenanceServiceRestoreProcedure:  &interrexv1.RestoreRequest{},
 		interrexv1.StateServiceGroupProcedure:          &interrexv1.GroupRequest{},
 		interrexv1.ResourceServiceReadProcedure:        &interrexv1.ResourceServiceReadRequest{},
 		interrexv1.ResourceServiceWriteProcedure:       &interrexv1.ResourceServiceWriteRequest{},

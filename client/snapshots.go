@@ -89,7 +89,8 @@ type upload struct {
 const partBytes = limits.MaxFilePart / 4
 
 // stage sends all parts, one after the other: the agents read each of them at once. It
-// pauses after each for as long as that took, so that half of the log is left to others.
+// pauses after each for three times as long as that took, so that most of the log is left
+// to others.
 func (u *upload) stage(ctx context.Context, r io.Reader, sent func(bytes int64)) error {
 	part := make([]byte, partBytes)
 	for {
@@ -106,7 +107,7 @@ func (u *upload) stage(ctx context.Context, r io.Reader, sent func(bytes int64))
 				sent(int64(u.bytes))
 			}
 			select {
-			case <-time.After(time.Since(began)):
+			case <-time.After(3 * time.Since(began)):
 			case <-ctx.Done():
 				return interrex.Errorf(interrex.ErrTimeout, "the restore was stopped after %d bytes: nothing has changed", u.bytes).WithCause(context.Cause(ctx))
 			}

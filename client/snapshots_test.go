@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,5 +148,28 @@ func TestAnErrorOfTheWriterIsReturnedAsItIs(t *testing.T) {
 	defer c.Close()
 	if _, err := c.Snapshots().Save(t.Context(), fullDisk{full}, interrex.ReadOptions{}); err != full {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestARestoreLeavesMostOfTheTimeToOthers(t *testing.T) {
+	const each = 20 * time.Millisecond
+	var parts atomic.Int64
+	a := startAgent(t)
+	a.set(func(a *agent) {
+		a.answer = func(op *operation) *interrexv1.Answer {
+			if _, is := op.request.(*interrexv1.RestoreRequest); is {
+				return answered(&interrexv1.RestoreResponse{Revision: 11})
+			}
+			parts.Add(1)
+			time.Sleep(each)
+			return answered(&interrexv1.StageResponse{})
+		}
+	})
+	began := time.Now()
+	if revision, err := dial(t, client.Config{}, a).Snapshots().Restore(t.Context(), bytes.NewReader(snapshotFile()), nil); err != nil || revision != 11 {
+		t.Fatal(revision, err)
+	}
+	if took, n := time.Since(began), parts.Load(); n < 3 || took < time.Duration(n)*4*each {
+		t.Errorf("%d parts that take %s each are sent within %s", n, each, took)
 	}
 }

@@ -122,7 +122,8 @@ type Raft struct {
 	// to 1 h. 0: 2 min.
 	SnapshotInterval time.Duration `yaml:"snapshot-interval"`
 	// SnapshotThreshold is how many entries since the last snapshot make the next
-	// one due; with fewer none is made. 0: 8192.
+	// one due; with fewer none is made. 0: 8192. Of a large state it takes more: one
+	// for every 4 KiB of the newest snapshot.
 	SnapshotThreshold uint64 `yaml:"snapshot-threshold"`
 	// NonSyncedWritesToRaftLog omits fsync: a crash of the machine may lose
 	// acknowledged writes.

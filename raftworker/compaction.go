@@ -15,6 +15,11 @@ const maxLogBytes = 256 << 20
 // compactPause is the minimum time between two snapshots taken for the log's size.
 const compactPause = 10 * time.Second
 
+// entryBytes is how many bytes a snapshot may have for each entry that was due before it:
+// after a larger one more entries make the next one due, so that not all of a large state is
+// written for a few small changes.
+const entryBytes = 4 << 10
+
 // compaction limits the log's size in bytes, where entries are so large that
 // their number does not.
 type compaction struct {

@@ -68,7 +68,7 @@ func TestALogOfLargeEntriesIsBoundedInBytes(t *testing.T) {
 
 func TestALogMayGrowToTheSizeOfTheSnapshot(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	a.cfg.segment, a.cfg.logBytes = 64<<10, 2*64<<10
+	a.cfg.segment, a.cfg.logBytes, a.cfg.SnapshotThreshold = 64<<10, 2*64<<10, 8
 	w := a.start()
 	a.leads()
 	for i := range 500 {
@@ -83,6 +83,9 @@ func TestALogMayGrowToTheSizeOfTheSnapshot(t *testing.T) {
 	}
 	a.until("the snapshot has all", func() bool { return w.life.dir.SnapshotBytes() > 6*64<<10 })
 	a.until("the usual settings", func() bool { return r.ReloadableConfig().TrailingLogs == limits.MinTrailingLogs })
+	a.until("as many entries as it is large make the next due", func() bool {
+		return r.ReloadableConfig().SnapshotThreshold == uint64(w.life.dir.SnapshotBytes()/entryBytes)
+	})
 	if got, want := w.life.maxLog(), w.life.dir.SnapshotBytes(); got != want {
 		t.Errorf("a snapshot of %d bytes is due with %d of log", want, got)
 	}
@@ -102,13 +105,24 @@ func TestALogMayGrowToTheSizeOfTheSnapshot(t *testing.T) {
 	a.stop(w)
 }
 
-func TestThresholdAndTrailingGoDownTogether(t *testing.T) {
-	l := &life{}
-	l.usual.Store(&raft.ReloadableConfig{TrailingLogs: 10_240, SnapshotThreshold: 8192})
-	for _, most := range []uint64{0, 1, 500, 9000, 20_000} {
-		l.trailing.Store(most)
-		if c := l.wanted(); c.TrailingLogs < c.SnapshotThreshold || most > 0 && c.TrailingLogs > most {
-			t.Errorf("at most %d: %+v", most, c)
+func TestThresholdAndTrailingFollowTheSizes(t *testing.T) {
+	usual := raft.ReloadableConfig{TrailingLogs: 10_240, SnapshotThreshold: 8192}
+	for _, c := range []struct {
+		snapshot            int64
+		most                uint64
+		trailing, threshold uint64
+	}{
+		{0, 0, 10_240, 8192},
+		{8192 * entryBytes, 0, 10_240, 8192},
+		{9000 * entryBytes, 0, 10_240, 9000},
+		{1 << 30, 0, 262_144, 262_144},
+		{1 << 30, 9000, 9000, 9000},
+		{0, 9000, 9000, 8192},
+		{0, 20_000, 10_240, 8192},
+		{0, 1, 1, 1},
+	} {
+		if got := sized(usual, c.snapshot, c.most); got.TrailingLogs != c.trailing || got.SnapshotThreshold != c.threshold {
+			t.Errorf("%d bytes, at most %d: %+v", c.snapshot, c.most, got)
 		}
 	}
 }

@@ -138,7 +138,8 @@ type Config struct {
 	HeartbeatTimeout   time.Duration
 	LeaderLeaseTimeout time.Duration
 	// SnapshotInterval is how often it is checked whether a snapshot is due,
-	// and SnapshotThreshold how many entries make it due; zero: 2 m and 8192.
+	// and SnapshotThreshold how many entries make it due, or one for every 4 KiB of
+	// the newest snapshot if that is more; zero: 2 m and 8192.
 	SnapshotInterval  time.Duration
 	SnapshotThreshold uint64
 	// SnapshotRetention is how many snapshots are kept; zero: 2.

@@ -23,7 +23,8 @@ type life struct {
 	rules     *raftrules.Rules
 	transport Transport
 	config    *raft.Config
-	usual     atomic.Pointer[raft.ReloadableConfig] // raft's settings, except while quickened
+	usual     atomic.Pointer[raft.ReloadableConfig] // raft's settings, as configured
+	hurried   atomic.Bool                           // it is the only voter, and does not lead yet
 	trailing  atomic.Uint64                         // most entries to keep in the log behind a snapshot; 0: the default
 	dir       *raftdir.Directory
 	snapshots raft.SnapshotStore
@@ -148,17 +149,26 @@ func (l *life) quickenIfAlone() {
 	if !founding.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
 		return
 	}
-	quick := l.raft.ReloadableConfig()
-	quick.HeartbeatTimeout = l.config.LeaderLeaseTimeout
-	quick.ElectionTimeout = l.config.LeaderLeaseTimeout
+	l.hurried.Store(true)
 	// An error leaves raft with the timeouts that it has.
-	_ = l.raft.ReloadConfig(quick)
+	_ = l.reload()
 }
 
 // wanted returns the settings with which raft should run.
 func (l *life) wanted() raft.ReloadableConfig {
-	c := *l.usual.Load()
-	if most := l.trailing.Load(); most > 0 {
+	c := sized(*l.usual.Load(), l.dir.SnapshotBytes(), l.trailing.Load())
+	if l.hurried.Load() {
+		c.HeartbeatTimeout, c.ElectionTimeout = l.config.LeaderLeaseTimeout, l.config.LeaderLeaseTimeout
+	}
+	return c
+}
+
+// sized returns c for a newest snapshot of some bytes, and with at most so many entries
+// left in the log behind the next; 0: as many as c says.
+func sized(c raft.ReloadableConfig, snapshot int64, most uint64) raft.ReloadableConfig {
+	large := uint64(snapshot / entryBytes)
+	c.TrailingLogs, c.SnapshotThreshold = max(c.TrailingLogs, large), max(c.SnapshotThreshold, large)
+	if most > 0 {
 		c.TrailingLogs, c.SnapshotThreshold = min(c.TrailingLogs, most), min(c.SnapshotThreshold, most)
 	}
 	return c
@@ -170,12 +180,6 @@ func (l *life) reload() error {
 		return l.raft.ReloadConfig(wanted)
 	}
 	return nil
-}
-
-// calm restores raft's configured timeouts once it leads.
-func (l *life) calm() {
-	// An error leaves raft with the timeouts that it has.
-	_ = l.reload()
 }
 
 // startApplier makes the applier and waits for its end. It is not the catacomb's

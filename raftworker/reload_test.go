@@ -39,3 +39,18 @@ func TestARunningRaftTakesUpItsReloadables(t *testing.T) {
 		t.Fatalf("a refused reload changed it to %+v", again)
 	}
 }
+
+func TestAFollowersThresholdFollowsItsSnapshot(t *testing.T) {
+	all := startCluster(t, nil, "a", "b", "c")
+	defer stopAll(all)
+	lead := leader(t, all)
+	for _, r := range all {
+		if r == lead {
+			continue
+		}
+		usual := *r.w.life.usual.Load()
+		usual.SnapshotThreshold = 77 // as of a snapshot of another size
+		r.w.life.usual.Store(&usual)
+		r.until("its new threshold", func() bool { return r.w.life.raft.ReloadableConfig().SnapshotThreshold == 77 })
+	}
+}

@@ -58,8 +58,10 @@ func (w *Worker) update(l *life, f *founding.Founder) {
 	l.observed.look()
 	is := l.leadership()
 	if is.Leader {
-		l.calm()
+		l.hurried.Store(false)
 	}
+	// An error leaves raft with the settings that it has.
+	_ = l.reload()
 	before := w.cfg.Leadership.Current()
 	if before.Leader != is.Leader || before.Term != is.Term {
 		l.applier.LeadershipChanged()

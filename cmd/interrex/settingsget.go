@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 func newSettingsGet(a *app) *cobra.Command {
@@ -39,10 +41,11 @@ func (a *app) getSettings(ctx context.Context, s session, name string, o interre
 		return err
 	}
 	if name != "" {
-		all = slices.DeleteFunc(all, func(v interrex.Setting) bool { return v.Name != name })
-	}
-	if name != "" && len(all) == 0 {
-		return interrex.Errorf(interrex.ErrNotFound, "there is no setting %q: 'interrex settings get' lists the names", name)
+		one := slices.IndexFunc(all, func(v interrex.Setting) bool { return v.Name == name })
+		if one < 0 {
+			return noSuchSetting(name, all)
+		}
+		all = all[one : one+1]
 	}
 	t := table{header: []string{"NAME", "VALUE", "DEFAULT", "ABOUT"}}
 	page := listing{revision: revision}
@@ -56,4 +59,17 @@ func (a *app) getSettings(ctx context.Context, s session, name string, o interre
 		names = []string{all[0].Value}
 	}
 	return a.print(page, t, names...)
+}
+
+// noSuchSetting returns the error for a name that no setting has.
+func noSuchSetting(name string, all []interrex.Setting) error {
+	var names []string
+	for _, v := range all {
+		names = append(names, v.Name)
+	}
+	hint := ""
+	if near := wording.Nearest(name, names); near != "" {
+		hint = fmt.Sprintf(" did you mean %s?", near)
+	}
+	return interrex.Errorf(interrex.ErrNotFound, "there is no setting %q:%s 'interrex settings get' lists the names", name, hint)
 }

@@ -1,3 +1,3 @@
-// Package listener owns the worker that serves HTTP on one net.Listener: its limits,
-// its graceful stop, and the check of client certificates.
+// Package listener owns the worker that serves HTTP on one net.Listener, with its limits
+// and its graceful stop.
 package listener

@@ -22,7 +22,13 @@ type limitedListener struct {
 
 	mu   sync.Mutex
 	open int
-	from map[netip.Addr]int
+	from map[netip.Addr]*peers
+}
+
+// peers are what has connections from one address.
+type peers struct {
+	open  int
+	turns chan struct{} // to be read slowly; nil: they are not limited together
 }
 
 // shareOfOne is the part of all connections that one address may have, so that one
@@ -41,23 +47,25 @@ func newLimited(c Config) *limitedListener {
 	}
 	return &limitedListener{
 		Listener: c.Listener, most: most, mostFrom: max(1, most/shareOfOne), metrics: c.Metrics,
-		refusals: inbound.NewRefusals(c.Logger), from: map[netip.Addr]int{},
+		refusals: inbound.NewRefusals(c.Logger), from: map[netip.Addr]*peers{},
 	}
 }
 
-func (l *limitedListener) Accept() (net.Conn, error) {
+// accept returns the next connection within the limits.
+func (l *limitedListener) accept() (*limitedConn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
 		address := addressOf(c)
-		if err := l.enter(address); err != nil {
+		from, err := l.enter(address)
+		if err != nil {
 			_ = c.Close() // nothing was sent on it
 			continue
 		}
 		inbound.SetUserTimeout(c, readWait)
-		return &limitedConn{Conn: c, of: l, address: address}, nil
+		return &limitedConn{Conn: c, of: l, address: address, from: from}, nil
 	}
 }
 
@@ -77,19 +85,27 @@ func addressOf(c net.Conn) netip.Addr {
 }
 
 // enter counts a connection, or returns why it is one too many.
-func (l *limitedListener) enter(a netip.Addr) error {
+func (l *limitedListener) enter(a netip.Addr) (*peers, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	from := l.from[a]
 	switch {
 	case l.open >= l.most:
-		return l.refuse("all", "", fmt.Errorf("%d are open, which is the limit", l.most))
-	case a.IsValid() && l.from[a] >= l.mostFrom:
-		return l.refuse("address", a.String(), fmt.Errorf("%d are open from %s, which is the limit for one address", l.mostFrom, a))
+		return nil, l.refuse("all", "", fmt.Errorf("%d are open, which is the limit", l.most))
+	case a.IsValid() && from != nil && from.open >= l.mostFrom:
+		return nil, l.refuse("address", a.String(), fmt.Errorf("%d are open from %s, which is the limit for one address", l.mostFrom, a))
+	}
+	if from == nil {
+		from = &peers{}
+		if a.IsValid() { // the callers of the socket are many
+			from.turns = make(chan struct{}, slowAtOnce)
+		}
+		l.from[a] = from
 	}
 	l.open++
-	l.from[a]++
+	from.open++
 	l.metrics.opened(1)
-	return nil
+	return from, nil
 }
 
 func (l *limitedListener) refuse(limit, who string, err error) error {
@@ -102,7 +118,7 @@ func (l *limitedListener) leave(a netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open--
-	if l.from[a]--; l.from[a] == 0 {
+	if l.from[a].open--; l.from[a].open == 0 {
 		delete(l.from, a)
 	}
 	l.metrics.opened(-1)
@@ -120,6 +136,7 @@ type limitedConn struct {
 	net.Conn
 	of      *limitedListener
 	address netip.Addr
+	from    *peers // of the address
 	once    sync.Once
 	wasted  waste
 	slow    atomic.Int64 // until when it is read slowly, in Unix nanoseconds

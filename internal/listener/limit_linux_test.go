@@ -24,12 +24,12 @@ func TestTCPBoundsAnswersThatAreNotRead(t *testing.T) {
 			_, _ = c.Read(make([]byte, 1))
 		}
 	}()
-	c, err := newLimited(Config{Listener: socket, Logger: silent.Logger{}}).Accept()
+	c, err := newLimited(Config{Listener: socket, Logger: silent.Logger{}}).accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	raw, err := c.(*limitedConn).NetConn().(*net.TCPConn).SyscallConn()
+	raw, err := c.NetConn().(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}

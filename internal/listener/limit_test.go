@@ -20,7 +20,7 @@ func TestOneAddressHasAQuarterOfAllConnections(t *testing.T) {
 	l := newLimited(Config{Listener: &accepting{next: next}, MaxConnections: 12, Logger: log, Metrics: metrics})
 	var open []net.Conn
 	for {
-		c, err := l.Accept()
+		c, err := l.accept()
 		if err != nil {
 			break
 		}
@@ -73,11 +73,11 @@ func of(t *testing.T, m *Metrics, name string) (sum float64) {
 func TestASocketHasNoLimitForOneAddress(t *testing.T) {
 	l := newLimited(Config{Listener: &accepting{}, MaxConnections: 4, Logger: silent.Logger{}})
 	for range 4 {
-		if err := l.enter(addressOf(unixConn{})); err != nil {
-			t.Error(err)
+		if p, err := l.enter(addressOf(unixConn{})); err != nil || p.turns != nil {
+			t.Error(p, err)
 		}
 	}
-	if l.enter(addressOf(unixConn{})) == nil {
+	if _, err := l.enter(addressOf(unixConn{})); err == nil {
 		t.Error("there is no limit at all")
 	}
 }

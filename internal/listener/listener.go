@@ -120,14 +120,12 @@ func (l *Listener) newServer() *http.Server {
 	l.handling = cancel
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(l.config.TLS != nil && !l.config.OnlyHTTP1)
-	protocols.SetUnencryptedHTTP2(l.config.TLS == nil && !l.config.OnlyHTTP1)
+	protocols.SetUnencryptedHTTP2(!l.config.OnlyHTTP1) // also with TLS, which is below
 	return &http.Server{
-		Handler:           l.config.Handler,
-		TLSConfig:         withALPN(l.config.TLS),
+		Handler:           withTLS(l.config.Handler),
 		Protocols:         protocols,
 		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnContext:       l.config.ConnContext,
+		ConnContext:       l.connContext,
 		ErrorLog:          log.New(&lineLogger{l.config.Logger}, "", 0),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
@@ -142,15 +140,16 @@ func (l *Listener) newServer() *http.Server {
 	}
 }
 
-// withALPN returns a configuration that also offers HTTP/2 and HTTP/1.1, unless c
-// offers HTTP/2 itself.
-func withALPN(c *tls.Config) *tls.Config {
-	if c == nil {
-		return nil
+// withALPN returns a configuration that also offers HTTP/1.1 and, unless it is left out,
+// HTTP/2.
+func withALPN(c *tls.Config, onlyHTTP1 bool) *tls.Config {
+	offers := []string{"h2", "http/1.1"}
+	if onlyHTTP1 {
+		offers = offers[1:]
 	}
 	c = c.Clone()
-	if !slices.Contains(c.NextProtos, "h2") {
-		c.NextProtos = append([]string{"h2", "http/1.1"}, c.NextProtos...)
+	if !slices.Contains(c.NextProtos, offers[0]) {
+		c.NextProtos = append(offers, c.NextProtos...)
 	}
 	return c
 }
@@ -196,10 +195,11 @@ func (l *Listener) loop() error {
 }
 
 func (l *Listener) serve() error {
-	if l.config.TLS == nil {
-		return l.server.Serve(l.limited)
+	in := &clearListener{limitedListener: l.limited, logger: l.config.Logger}
+	if l.config.TLS != nil {
+		in.tls = withALPN(l.config.TLS, l.config.OnlyHTTP1)
 	}
-	return l.server.ServeTLS(l.limited, "", "")
+	return l.server.Serve(in)
 }
 
 // stop waits for active requests, for at most StopTimeout, and then closes their

@@ -64,11 +64,11 @@ func TestConnectionsBeyondTheLimitAreClosedAtOnce(t *testing.T) {
 	first, second, third, fourth := &conn{}, &conn{}, &conn{}, &conn{}
 	log := &lines{}
 	l := newLimited(Config{Listener: &accepting{next: []*conn{first, second, third, fourth}}, MaxConnections: 1, Logger: log})
-	in, err := l.Accept()
-	if err != nil || in.(*limitedConn).Conn != first {
+	in, err := l.accept()
+	if err != nil || in.Conn != first {
 		t.Fatalf("got %v, %v", in, err)
 	}
-	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+	if _, err := l.accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a connection too many is accepted: %v", err)
 	}
 	if second.closed != 1 || third.closed != 1 || fourth.closed != 1 || first.closed != 0 || log.warnings != 1 {
@@ -81,7 +81,7 @@ func TestConnectionsBeyondTheLimitAreClosedAtOnce(t *testing.T) {
 		t.Error("its place is not free")
 	}
 	l.Listener = &accepting{next: []*conn{{}}}
-	if _, err := l.Accept(); err != nil {
+	if _, err := l.accept(); err != nil {
 		t.Errorf("the free slot is not given: %v", err)
 	}
 }
@@ -107,41 +107,30 @@ func TestAListenerThatIsNotValidIsClosed(t *testing.T) {
 }
 
 func TestEveryConnectionHasLimits(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		c := Config{Logger: silent.Logger{}}
-		if secure {
-			c.TLS = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"mine"}}
+	l := &Listener{config: Config{Logger: silent.Logger{}}}
+	s := l.newServer()
+	l.handling()
+	for what, limited := range map[string]bool{
+		"headers": s.ReadHeaderTimeout > 0 && s.MaxHeaderBytes > 0 && s.MaxHeaderBytes <= 16<<10, "idling": s.IdleTimeout > 0,
+		"requests at once": s.HTTP2.MaxConcurrentStreams > 0, "silence": s.HTTP2.SendPingTimeout > 0 && s.HTTP2.PingTimeout > 0,
+		"writes": s.HTTP2.WriteByteTimeout > 0,
+	} {
+		if !limited {
+			t.Errorf("%s has no limit", what)
 		}
-		l := &Listener{config: c}
-		s := l.newServer()
-		l.handling()
-		for what, limited := range map[string]bool{
-			"headers": s.ReadHeaderTimeout > 0 && s.MaxHeaderBytes > 0 && s.MaxHeaderBytes <= 16<<10, "idling": s.IdleTimeout > 0,
-			"requests at once": s.HTTP2.MaxConcurrentStreams > 0, "silence": s.HTTP2.SendPingTimeout > 0 && s.HTTP2.PingTimeout > 0,
-			"writes": s.HTTP2.WriteByteTimeout > 0,
-		} {
-			if !limited {
-				t.Errorf("TLS %v: %s has no limit", secure, what)
-			}
-		}
-		if s.Protocols.HTTP2() != secure || s.Protocols.UnencryptedHTTP2() == secure || !s.Protocols.HTTP1() {
-			t.Errorf("TLS %v: it speaks %v", secure, s.Protocols)
-		}
-		if secure && (!slices.Equal(s.TLSConfig.NextProtos, []string{"h2", "http/1.1", "mine"}) || len(c.TLS.NextProtos) != 1) {
-			t.Errorf("it offers %q, and %q is left", s.TLSConfig.NextProtos, c.TLS.NextProtos)
-		}
-	}
-	if given := (&tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}}); !slices.Equal(withALPN(given).NextProtos, given.NextProtos) {
-		t.Errorf("one who offers HTTP/2 is changed to %q", withALPN(given).NextProtos)
 	}
 }
 
-func TestHTTP2CanBeLeftOut(t *testing.T) {
-	l := &Listener{config: Config{Logger: silent.Logger{}, OnlyHTTP1: true}}
-	s := l.newServer()
-	l.handling()
-	if s.Protocols.HTTP2() || s.Protocols.UnencryptedHTTP2() || !s.Protocols.HTTP1() {
-		t.Errorf("it speaks %v", s.Protocols)
+func TestTLSOffersWhatIsServed(t *testing.T) {
+	given := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"mine"}}
+	for only, want := range map[bool][]string{false: {"h2", "http/1.1", "mine"}, true: {"http/1.1", "mine"}} {
+		if got := withALPN(given, only).NextProtos; !slices.Equal(got, want) || len(given.NextProtos) != 1 {
+			t.Errorf("only HTTP/1.1 %v: it offers %q, and %q is left", only, got, given.NextProtos)
+		}
+	}
+	given.NextProtos = []string{"h2"}
+	if got := withALPN(given, false).NextProtos; !slices.Equal(got, given.NextProtos) {
+		t.Errorf("one that offers HTTP/2 is changed to %q", got)
 	}
 }
 

@@ -5,15 +5,18 @@ import (
 	"time"
 )
 
-// slowRead is how long each read of a connection waits that was slowed down, and slowBytes
-// how much it returns at most: with TLS a record has hundreds of frames.
+// slowRead is how long each read of a connection waits that was slowed down, slowBytes how
+// much it returns at most, since with TLS a record has hundreds of frames, and slowAtOnce
+// how many connections from one address wait at once: further ones wait for their turn.
 const (
-	slowRead  = 5 * time.Millisecond
-	slowBytes = 128
+	slowRead   = 5 * time.Millisecond
+	slowBytes  = 128
+	slowAtOnce = 16
 )
 
 // NoteWaste counts a request that the peer of a connection has reset before it was
-// answered, or a small piece of a body that it has sent. A connection of a Listener whose
+// answered, or a small piece of a body that it has sent. The frames that no handler
+// receives are counted without it. A connection of a Listener whose
 // peer wastes too much is read slowly for a while, so that it can send less.
 func NoteWaste(c net.Conn) {
 	for {
@@ -37,8 +40,16 @@ func (c *limitedConn) waste() {
 
 func (c *limitedConn) Read(p []byte) (int, error) {
 	if until := c.slow.Load(); until != 0 && time.Now().UnixNano() < until {
-		time.Sleep(slowRead)
+		c.pause()
 		p = p[:min(len(p), slowBytes)]
 	}
 	return c.Conn.Read(p)
+}
+
+func (c *limitedConn) pause() {
+	if turns := c.from.turns; turns != nil {
+		turns <- struct{}{}
+		defer func() { <-turns }()
+	}
+	time.Sleep(slowRead)
 }

@@ -3,6 +3,7 @@ package listener
 import (
 	"crypto/tls"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,7 +12,7 @@ import (
 func TestAConnectionIsReadSlowlyForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()
-		c := &limitedConn{Conn: here, of: &limitedListener{}, address: from}
+		c := &limitedConn{Conn: here, of: &limitedListener{}, address: from, from: &peers{}}
 		go func() {
 			for err := error(nil); err == nil; {
 				_, err = there.Write(make([]byte, 4<<10))
@@ -41,5 +42,25 @@ func TestAConnectionIsReadSlowlyForAWhile(t *testing.T) {
 		}
 		_ = here.Close()
 		NoteWaste(here) // no Listener has accepted it
+	})
+}
+
+func TestSlowConnectionsOfOneAddressTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for limited, want := range map[bool]time.Duration{true: 3 * slowRead, false: slowRead} {
+			all := &peers{}
+			if limited {
+				all.turns = make(chan struct{}, slowAtOnce)
+			}
+			var waiting sync.WaitGroup
+			began := time.Now()
+			for range 2*slowAtOnce + 1 {
+				waiting.Go((&limitedConn{from: all}).pause)
+			}
+			waiting.Wait()
+			if took := time.Since(began); took != want {
+				t.Errorf("limited %v: they take %s, want %s", limited, took, want)
+			}
+		}
 	})
 }

@@ -148,14 +148,20 @@ func (r *Call) Addressed() state.Operation {
 	}
 }
 
+// OfThePast are requests that may be of an earlier revision or time.
+type OfThePast interface {
+	GetAtRevision() uint64
+	GetAtTime() *timestamppb.Timestamp
+}
+
+// IsPast reports whether a request is of an earlier revision or time.
+func IsPast(m OfThePast) bool { return m.GetAtRevision() != 0 || m.GetAtTime() != nil }
+
 // Quick reports whether the method is marked by AtOnce, and the request not of the past:
 // then it takes as long as a list does.
 func (r *Call) Quick() bool {
-	past, may := r.Message.(interface {
-		GetAtRevision() uint64
-		GetAtTime() *timestamppb.Timestamp
-	})
-	return r.Method.Quick && !(may && (past.GetAtRevision() != 0 || past.GetAtTime() != nil))
+	m, may := r.Message.(OfThePast)
+	return r.Method.Quick && !(may && IsPast(m))
 }
 
 // origin returns the caller's address if the operation may make a name or a record that

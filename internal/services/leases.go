@@ -160,7 +160,7 @@ func (l Leases) get(m *interrexv1.GetRequest, s *machine.State) (*interrexv1.Get
 	if in.Err != nil {
 		return nil, in.Err
 	}
-	if isPast(m) {
+	if method.IsPast(m) {
 		return l.getAt(m, k, s)
 	}
 	var r lease.Record
@@ -177,7 +177,7 @@ func (l Leases) list(m *interrexv1.ListRequest, s *machine.State) (*interrexv1.L
 	if err != nil {
 		return nil, err
 	}
-	if isPast(m) {
+	if method.IsPast(m) {
 		history := l.Feed.History()
 		at, err := moment(m, history, s)
 		if err != nil {

@@ -4,23 +4,14 @@ import (
 	"cmp"
 	"slices"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/machine"
+	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/wire"
 )
-
-// ofThePast are requests that may be of an earlier revision or time.
-type ofThePast interface {
-	GetAtRevision() uint64
-	GetAtTime() *timestamppb.Timestamp
-}
-
-func isPast(m ofThePast) bool { return m.GetAtRevision() != 0 || m.GetAtTime() != nil }
 
 // getAt returns a lease as it was.
 func (l Leases) getAt(m *interrexv1.GetRequest, k interrex.Key, s *machine.State) (*interrexv1.GetResponse, error) {
@@ -127,7 +118,7 @@ func (l Leases) complete(at interrex.Revision, items []*lease.Then, history chan
 }
 
 // moment returns the revision that a request asks for.
-func moment(m ofThePast, history change.History, s *machine.State) (interrex.Revision, error) {
+func moment(m method.OfThePast, history change.History, s *machine.State) (interrex.Revision, error) {
 	at, t := m.GetAtRevision(), m.GetAtTime()
 	_, now := s.Estimate()
 	switch {

@@ -6,18 +6,18 @@ import (
 )
 
 // maxRest bounds one pause of a Pace.
-const maxRest = 20 * time.Millisecond
+const maxRest = 40 * time.Millisecond
 
-// Pace slows down who reads or writes a snapshot while others work: it takes at most half
-// of a processor, or of a disk.
+// Pace slows down who reads or writes a snapshot while others work: it takes at most a
+// third of a processor, or of a disk.
 type Pace struct{ began time.Time }
 
 // NewPace returns a Pace that begins now.
 func NewPace() *Pace { return &Pace{began: time.Now()} }
 
-// Rest pauses for as long as the work since the last Rest took.
+// Rest pauses for twice as long as the work since the last Rest took.
 func (p *Pace) Rest() {
-	time.Sleep(min(time.Since(p.began), maxRest))
+	time.Sleep(min(2*time.Since(p.began), maxRest))
 	p.began = time.Now()
 }
 

@@ -1,0 +1,122 @@
+package listener
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
+// clearListener returns connections on which the HTTP server reads and writes in the
+// clear, with TLS or without: so both are counted alike.
+type clearListener struct {
+	*limitedListener
+	tls    *tls.Config // nil: no TLS
+	logger interrex.Logger
+}
+
+func (l *clearListener) Accept() (net.Conn, error) {
+	below, err := l.accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &clearConn{Conn: below, below: below, logger: l.logger}
+	if l.tls != nil {
+		c.secure = tls.Server(below, l.tls)
+		c.Conn = c.secure
+		c.state = sync.OnceValue(func() *tls.ConnectionState {
+			state := c.secure.ConnectionState()
+			return &state
+		})
+	}
+	return c, nil
+}
+
+// clearConn is one of its connections. It has no ConnectionState, since the HTTP server
+// would expect no HTTP/2 in the clear on it.
+type clearConn struct {
+	net.Conn
+	below  *limitedConn
+	secure *tls.Conn                   // nil: no TLS
+	shaken bool                        // the handshake was tried
+	state  func() *tls.ConnectionState // of secure
+	frames frames
+	logger interrex.Logger
+}
+
+// Read implements net.Conn.
+func (c *clearConn) Read(p []byte) (int, error) {
+	if c.secure != nil && !c.shaken {
+		c.shaken = true
+		if err := c.shake(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.Conn.Read(p)
+	for range c.frames.received(p[:n]) {
+		c.below.waste()
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *clearConn) Write(p []byte) (int, error) {
+	c.frames.sends(len(p))
+	return c.Conn.Write(p)
+}
+
+// shake makes the TLS handshake. The server has set a deadline for what it reads.
+func (c *clearConn) shake() error {
+	_ = c.SetWriteDeadline(time.Now().Add(readHeaderTimeout))
+	err := c.secure.Handshake()
+	if err == nil {
+		return c.SetWriteDeadline(time.Time{})
+	}
+	if plain := (tls.RecordHeaderError{}); errors.As(err, &plain) && plain.Conn != nil && beginsHTTP(plain.RecordHeader) {
+		_, _ = io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nThis port is served with TLS: use https.\n")
+	}
+	c.logger.Debugf("no TLS with %s: %v", c.RemoteAddr(), err)
+	return err
+}
+
+// beginsHTTP reports whether what should be the head of a TLS record begins a request.
+func beginsHTTP(head [5]byte) bool {
+	method, _, _ := strings.Cut(string(head[:]), " ")
+	return slices.ContainsFunc([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, func(known string) bool {
+		return method == known[:min(len(known), len(head))]
+	})
+}
+
+// NetConn returns the connection below, for Config.ConnContext.
+func (c *clearConn) NetConn() net.Conn { return c.below }
+
+type secureKey struct{}
+
+// connContext returns the context of a connection's requests.
+func (l *Listener) connContext(ctx context.Context, c net.Conn) context.Context {
+	if known, is := c.(*clearConn); is && known.secure != nil {
+		ctx = context.WithValue(ctx, secureKey{}, known)
+	}
+	if l.config.ConnContext == nil {
+		return ctx
+	}
+	return l.config.ConnContext(ctx, c)
+}
+
+// withTLS returns a handler that tells the next one of the TLS below the connection.
+func withTLS(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, is := r.Context().Value(secureKey{}).(*clearConn); is {
+			r.TLS = c.state()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
