@@ -95,8 +95,8 @@ func beginsHTTP(head [5]byte) bool {
 	})
 }
 
-// NetConn returns the connection below, for Config.ConnContext.
-func (c *clearConn) NetConn() net.Conn { return c.below }
+// NetConn returns the connection that was accepted, for Config.ConnContext.
+func (c *clearConn) NetConn() net.Conn { return c.below.Conn }
 
 type secureKey struct{}
 

@@ -81,8 +81,9 @@ func TestTLSIsServedWithBothProtocols(t *testing.T) {
 		}
 		c.CloseIdleConnections()
 	}
-	if _, is := below.(*clearConn).NetConn().(*limitedConn); !is {
-		t.Errorf("its context is made of %T", below)
+	accepted := below.(interface{ NetConn() net.Conn }).NetConn()
+	if _, is := accepted.(*net.TCPConn); !is {
+		t.Errorf("below it is a %T", accepted)
 	}
 }
 

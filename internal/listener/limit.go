@@ -146,6 +146,3 @@ func (c *limitedConn) Close() error {
 	c.once.Do(func() { c.of.leave(c.address) })
 	return c.Conn.Close()
 }
-
-// NetConn returns the underlying connection, for Config.ConnContext.
-func (c *limitedConn) NetConn() net.Conn { return c.Conn }

@@ -29,7 +29,7 @@ func TestTCPBoundsAnswersThatAreNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	raw, err := c.NetConn().(*net.TCPConn).SyscallConn()
+	raw, err := c.Conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,16 +19,8 @@ const (
 // receives are counted without it. A connection of a Listener whose
 // peer wastes too much is read slowly for a while, so that it can send less.
 func NoteWaste(c net.Conn) {
-	for {
-		switch wrapped := c.(type) {
-		case *limitedConn:
-			wrapped.waste()
-			return
-		case interface{ NetConn() net.Conn }: // of TLS
-			c = wrapped.NetConn()
-		default:
-			return
-		}
+	if own, is := c.(*clearConn); is {
+		own.below.waste()
 	}
 }
 
