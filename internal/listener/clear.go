@@ -46,7 +46,7 @@ type clearConn struct {
 	net.Conn
 	below  *limitedConn
 	secure *tls.Conn                   // nil: no TLS
-	shaken bool                        // the handshake was tried
+	tried  bool                        // the handshake
 	state  func() *tls.ConnectionState // of secure
 	frames frames
 	logger interrex.Logger
@@ -54,9 +54,9 @@ type clearConn struct {
 
 // Read implements net.Conn.
 func (c *clearConn) Read(p []byte) (int, error) {
-	if c.secure != nil && !c.shaken {
-		c.shaken = true
-		if err := c.shake(); err != nil {
+	if c.secure != nil && !c.tried {
+		c.tried = true
+		if err := c.handshake(); err != nil {
 			return 0, err
 		}
 	}
@@ -73,8 +73,8 @@ func (c *clearConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// shake makes the TLS handshake. The server has set a deadline for what it reads.
-func (c *clearConn) shake() error {
+// handshake makes the TLS handshake. The server has set a deadline for what it reads.
+func (c *clearConn) handshake() error {
 	_ = c.SetWriteDeadline(time.Now().Add(readHeaderTimeout))
 	err := c.secure.Handshake()
 	if err == nil {

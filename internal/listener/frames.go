@@ -16,7 +16,8 @@ const (
 )
 
 // smallData is how many bytes of a body are too few for a frame of their own, unless it
-// ends the body.
+// ends the body, or comes after a larger one: some clients send the length of each message
+// of a stream, which has five bytes, before the message.
 const smallData = 16
 
 // What framesPerWaste frames cost that no handler receives is about what a request costs
@@ -35,9 +36,10 @@ type frames struct {
 	begun   int  // how many bytes of the preface have come
 	other   bool // the peer does not speak HTTP/2
 	head    [headBytes]byte
-	have    int // how many bytes of head have come
-	payload int // how many bytes of the present frame's payload are to come
-	unpaid  int // at most framesPerWaste
+	have    int  // how many bytes of head have come
+	payload int  // how many bytes of the present frame's payload are to come
+	small   bool // the last piece of a body was
+	unpaid  int  // at most framesPerWaste
 
 	sent atomic.Int64 // bytes that have not paid for a frame yet
 }
@@ -69,10 +71,10 @@ func (f *frames) received(p []byte) (waste int) {
 // begin takes the head of a frame, and returns 1 if it is one too many.
 func (f *frames) begin() (waste int) {
 	f.payload = int(f.head[0])<<16 | int(f.head[1])<<8 | int(f.head[2])
-	switch kind, flags := f.head[3], f.head[4]; {
+	switch kind := f.head[3]; {
 	case kind == frameHeaders || kind == frameContinuation:
 		return 0 // the server limits them
-	case kind == frameData && (f.payload >= smallData || flags&flagEndStream != 0):
+	case kind == frameData && !f.piece():
 		return 0
 	case f.sent.Load() >= bytesPerFrame:
 		f.sent.Add(-bytesPerFrame)
@@ -83,6 +85,14 @@ func (f *frames) begin() (waste int) {
 	}
 	f.unpaid = 0
 	return 1
+}
+
+// piece takes the head of a frame with a piece of a body, and reports whether it is one of
+// several small ones.
+func (f *frames) piece() bool {
+	before := f.small
+	f.small = f.payload < smallData && f.head[4]&flagEndStream == 0
+	return before && f.small
 }
 
 // sends counts what is sent to the peer.

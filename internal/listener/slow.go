@@ -16,8 +16,8 @@ const (
 
 // NoteWaste counts a request that the peer of a connection has reset before it was
 // answered, or a small piece of a body that it has sent. The frames that no handler
-// receives are counted without it. A connection of a Listener whose
-// peer wastes too much is read slowly for a while, so that it can send less.
+// receives are counted without it. A connection of a Listener whose peer wastes too much
+// is read slowly for a while, so that it can send less.
 func NoteWaste(c net.Conn) {
 	if own, is := c.(*clearConn); is {
 		own.below.waste()
