@@ -61,16 +61,20 @@ func (c *clearConn) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := c.Conn.Read(p)
-	for range c.frames.received(p[:n]) {
-		c.below.waste()
-	}
+	c.wasted(c.frames.received(p[:n]))
 	return n, err
 }
 
 // Write implements net.Conn.
 func (c *clearConn) Write(p []byte) (int, error) {
-	c.frames.sends(len(p))
+	c.wasted(c.frames.sent(p))
 	return c.Conn.Write(p)
+}
+
+func (c *clearConn) wasted(n int) {
+	for range n {
+		c.below.waste()
+	}
 }
 
 // handshake makes the TLS handshake. The server has set a deadline for what it reads.

@@ -51,7 +51,8 @@ func TestFramesThatNoHandlerReceivesAreAWaste(t *testing.T) {
 		"HEADERS": {func(f *http2.Framer) error {
 			return f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: small})
 		}, 0},
-		"CONTINUATION":                {func(f *http2.Framer) error { return f.WriteContinuation(1, false, small) }, 0},
+		"CONTINUATION":                {func(f *http2.Framer) error { return f.WriteContinuation(1, false, nil) }, 1},
+		"DATA that is padded":         {func(f *http2.Framer) error { return f.WriteDataPadded(1, false, nil, large) }, 1},
 		"PING, seldom, among HEADERS": {func(f *http2.Framer) error { return seldom(f) }, 0},
 	} {
 		const times = 10
@@ -111,18 +112,66 @@ func TestWhatIsSentPaysForFrames(t *testing.T) {
 		return nil
 	})
 	f := &frames{}
-	f.sends(framesPerWaste * bytesPerFrame)
+	f.pay(framesPerWaste * bytesPerFrame)
 	if waste := f.received(pings); waste != 1 {
 		t.Errorf("%d are a waste, half of them is paid for", waste)
 	}
-	f.sends(bytesPerFrame - 1)
+	f.pay(bytesPerFrame - 1)
 	if waste := f.received(pings[len(preface):]); waste != 2 {
 		t.Errorf("%d are a waste, none is paid for", waste)
 	}
-	f.sends(savedBytes)
-	f.sends(savedBytes)
-	if got := f.sent.Load(); got != savedBytes+bytesPerFrame-1 {
+	f.pay(savedBytes)
+	f.pay(savedBytes)
+	if got := f.saved; got != savedBytes {
 		t.Errorf("%d bytes are saved up", got)
+	}
+}
+
+// Some peers send a PING for each frame of an answer, to measure how fast it came.
+func TestAnswersPayForFrames(t *testing.T) {
+	for name, c := range map[string]struct {
+		write func(*http2.Framer) error
+		waste int
+	}{
+		"HEADERS": {func(f *http2.Framer) error {
+			return f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1})
+		}, 0},
+		"DATA":               {func(f *http2.Framer) error { return f.WriteData(1, false, make([]byte, smallData)) }, 0},
+		"DATA that is small": {func(f *http2.Framer) error { return f.WriteData(1, false, make([]byte, smallData-1)) }, 9},
+		"PING":               {func(f *http2.Framer) error { return f.WritePing(true, [8]byte{}) }, 9},
+	} {
+		answer := sent(t, c.write)[len(preface):]
+		ping := sent(t, func(f *http2.Framer) error { return f.WritePing(false, [8]byte{}) })[len(preface):]
+		for _, step := range []int{1, 7, len(answer)} { // however it is written
+			f, waste := &frames{}, 0
+			f.received([]byte(preface))
+			for range 10 * framesPerWaste {
+				for p := range slices.Chunk(answer, step) {
+					waste += f.sent(p)
+				}
+				waste += f.received(ping)
+			}
+			if waste != c.waste {
+				t.Errorf("%s, %d bytes at a time: %d are a waste, want %d", name, step, waste, c.waste)
+			}
+		}
+	}
+}
+
+// A request that the server refuses, or a piece of a body of which it knows no request, is
+// answered with the reset of its stream.
+func TestResetsThatAreSentAreAWaste(t *testing.T) {
+	reset := sent(t, func(f *http2.Framer) error { return f.WriteRSTStream(1, http2.ErrCodeStreamClosed) })[len(preface):]
+	f, waste := &frames{}, 0
+	f.received([]byte(preface))
+	for range 10 * framesPerWaste {
+		waste += f.sent(reset)
+	}
+	if waste != 9 { // their own bytes pay for one or two
+		t.Errorf("%d are a waste, want 9", waste)
+	}
+	if f = (&frames{}); f.sent(bytes.Repeat(reset, 10*framesPerWaste)) != 0 {
+		t.Error("resets are found in what is not HTTP/2")
 	}
 }
 
@@ -166,6 +215,63 @@ func TestAPeerThatSendsOnlyPingsIsReadSlowly(t *testing.T) {
 	for end := time.Now().Add(time.Minute); below.slow.Load() == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it is not slowed down")
+		}
+	}
+}
+
+// The server answers each request with a reset. Each batch ends with a PING, so that no
+// more than a batch is unanswered.
+func TestAPeerWhoseRequestsAreMalformedIsReadSlowly(t *testing.T) {
+	accepted := make(chan *clearConn, 1)
+	l, config := secured(t, func(c *Config) {
+		c.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+			accepted <- c.(*clearConn)
+			return ctx
+		}
+	})
+	config.NextProtos = []string{"h2"}
+	c, err := tls.Dial("tcp", l.Addr().String(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const batch = 500
+	all, id := sent(t, func(f *http2.Framer) error { return f.WriteSettings() }), uint32(1)
+	var below *limitedConn
+	for n := 0; below == nil || below.slow.Load() == 0; n += batch {
+		if n > 2*wasteBurst*framesPerWaste {
+			t.Fatal("it is not slowed down")
+		}
+		requests := sent(t, func(f *http2.Framer) error {
+			for ; id%(2*batch) != 2*batch-1; id += 2 {
+				if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndStream: true, EndHeaders: true}); err != nil {
+					return err
+				}
+			}
+			id += 2
+			return f.WritePing(false, [8]byte{})
+		})
+		if _, err := c.Write(append(all, requests[len(preface):]...)); err != nil {
+			t.Fatal(err)
+		}
+		all = nil
+		awaitPing(t, http2.NewFramer(nil, c))
+		if below == nil {
+			below = (<-accepted).below
+		}
+	}
+}
+
+// awaitPing reads frames up to the answer to a PING.
+func awaitPing(t *testing.T, f *http2.Framer) {
+	t.Helper()
+	for {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, is := frame.(*http2.PingFrame); is {
+			return
 		}
 	}
 }
