@@ -95,12 +95,13 @@ func (f *fleet) path(i int, name string) string {
 	return filepath.Join(f.members[i].config.Agent.DataDir, name)
 }
 
-func (f *fleet) certificate(i int) tls.Certificate {
+func (f *fleet) certificate(i int) (cert tls.Certificate) {
 	f.t.Helper()
-	cert, err := tls.LoadX509KeyPair(f.path(i, authority.AgentCertName), f.path(i, authority.AgentKeyName))
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	f.until("certificate and key are a pair", func() (pair bool) { // while they are renewed they are not
+		var err error
+		cert, err = tls.LoadX509KeyPair(f.path(i, authority.AgentCertName), f.path(i, authority.AgentKeyName))
+		return err == nil
+	})
 	return cert
 }
 

@@ -103,7 +103,7 @@ func TestTheFeedIsTheSameOnEveryAgent(t *testing.T) {
 	end := c.Agent(behind).Status().Log.LastIndex
 	c.Isolate(behind)
 	fillSegment(t, c.Agent(leader))
-	appendChanges(t, c.Agent(leader), "meanwhile", 6000) // more entries than are kept after a snapshot
+	appendChanges(t, c.Agent(leader), "meanwhile", 9000) // two entries each: more than stay behind a snapshot, and those until the next
 	eventually(t, "only a snapshot has what comes next for the agent", func() error {
 		if first := c.Agent(leader).Status().Log.FirstIndex; first <= end+1 {
 			return fmt.Errorf("its log begins at %d", first)

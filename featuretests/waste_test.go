@@ -2,6 +2,7 @@ package featuretests
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -19,9 +20,6 @@ func TestAPeerThatResetsItsRequestsIsReadSlowly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
 	if _, err := conn.Write([]byte(http2.ClientPreface)); err != nil {
 		t.Fatal(err)
 	}
@@ -38,8 +36,13 @@ func TestAPeerThatResetsItsRequestsIsReadSlowly(t *testing.T) {
 	}
 	block := head.Bytes()
 	id := uint32(1)
-	f.eventually("20 pings take as long as 40 slow reads", func() bool {
-		for range 500 {
+	var took time.Duration
+	const slow = 400 * 17 / 128 * 5 * time.Millisecond // 400 pings of 17 bytes, in slow reads
+	for range 3 {                                      // without the requests, the frames of so many resets are not enough
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		for range 1500 {
 			if err := frames.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndHeaders: true, EndStream: true}); err != nil {
 				t.Fatal(err)
 			}
@@ -48,20 +51,28 @@ func TestAPeerThatResetsItsRequestsIsReadSlowly(t *testing.T) {
 			}
 			id += 2
 		}
-		pinged(t, frames, 1) // what was sent before is read
+		pinged(t, conn, frames, 1) // what was sent before is read
 		began := time.Now()
-		pinged(t, frames, 20)
-		return time.Since(began) >= 40*5*time.Millisecond
-	})
+		pinged(t, conn, frames, 400)
+		if took = time.Since(began); took >= slow {
+			return
+		}
+	}
+	t.Errorf("400 pings are answered within %s", took)
 }
 
-// pinged sends pings, and waits for their answers.
-func pinged(t *testing.T, frames *http2.Framer, pings int) {
+// pinged sends pings all at once, and waits for their answers.
+func pinged(t *testing.T, to io.Writer, frames *http2.Framer, pings int) {
 	t.Helper()
+	var all bytes.Buffer
+	write := http2.NewFramer(&all, nil)
 	for range pings {
-		if err := frames.WritePing(false, [8]byte{1}); err != nil {
+		if err := write.WritePing(false, [8]byte{1}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := to.Write(all.Bytes()); err != nil {
+		t.Fatal(err)
 	}
 	for pings > 0 {
 		frame, err := frames.ReadFrame()
