@@ -210,6 +210,17 @@ func TestAMendThatFailsSaysSoAndLosesNothing(t *testing.T) {
 	}
 }
 
+func TestWithoutAPlaceAsideAMendIsAnError(t *testing.T) {
+	dir, _, path := short(t)
+	change(t, path, func(b []byte) { b[8] ^= 1 })
+	must(t, os.WriteFile(filepath.Join(dir, "damaged"), nil, 0o600))
+	c, err := raftlog.Inspect(dir, raftlog.Position{}, floorAt(9))
+	must(t, err)
+	if err := c.Mend(disk.OS{NoSync: true}, fs.New()); err == nil || !strings.Contains(err.Error(), "set aside what is damaged") {
+		t.Error(err)
+	}
+}
+
 // full is a disk on which no segment can be made.
 type full struct{ types.VFS }
 
@@ -305,7 +316,9 @@ func TestSoundSegmentsThatAreRewrittenLeaveNothing(t *testing.T) {
 	if got := files(t, dir); !slices.Equal(got, want) {
 		t.Errorf("the segments are %v, want %v", got, want)
 	}
-	if aside, err := filepath.Glob(filepath.Join(dir, "damaged", "*", "*")); err != nil || len(aside) != 1 || filepath.Base(aside[0]) != first {
-		t.Errorf("set aside are %v, %v", aside, err)
+	aside, err := filepath.Glob(filepath.Join(dir, "damaged", "*", "*"))
+	must(t, err)
+	if len(aside) != 1 || filepath.Base(aside[0]) != first || !slices.Contains(c.Notes, "the damaged files are now in "+filepath.Dir(aside[0])) {
+		t.Errorf("set aside are %v: %q", aside, c.Notes)
 	}
 }
