@@ -172,6 +172,7 @@ func requests() map[string]proto.Message {
 		interrexv1.StateServiceProposeProcedure:        &interrexv1.ProposeRequest{},
 		interrexv1.MaintenanceServiceStageProcedure:    &interrexv1.StageRequest{},
 		interrexv1.MaintenanceServiceRestoreProcedure:  &interrexv1.RestoreRequest{},
+		interrexv1.MaintenanceServiceUnstageProcedure:  &interrexv1.UnstageRequest{},
 		interrexv1.StateServiceGroupProcedure:          &interrexv1.GroupRequest{},
 		interrexv1.ResourceServiceReadProcedure:        &interrexv1.ResourceServiceReadRequest{},
 		interrexv1.ResourceServiceWriteProcedure:       &interrexv1.ResourceServiceWriteRequest{},

@@ -113,7 +113,7 @@ func (u *upload) stage(ctx context.Context, r io.Reader, sent func(bytes int64))
 			}
 		}
 		switch {
-		case (err == io.EOF || err == io.ErrUnexpectedEOF) && u.bytes == 0:
+		case err == io.EOF && u.bytes == 0:
 			return interrex.Errorf(interrex.ErrInvalid, "cannot restore the snapshot: it is empty")
 		case err == io.EOF || err == io.ErrUnexpectedEOF:
 			return nil

@@ -50,7 +50,12 @@ func (c *copier) Save(_ context.Context, q *connect.Request[interrexv1.SaveReque
 func (c *copier) serve(t *testing.T) string {
 	t.Helper()
 	c.asked = make(chan *interrexv1.SaveRequest, 1)
-	_, h := interrexv1.NewMaintenanceServiceHandler(c)
+	return serveCopies(t, c)
+}
+
+func serveCopies(t *testing.T, s interrexv1.MaintenanceServiceHandler) string {
+	t.Helper()
+	_, h := interrexv1.NewMaintenanceServiceHandler(s)
 	at := httptest.NewUnstartedServer(h)
 	at.Config.Protocols = new(http.Protocols)
 	at.Config.Protocols.SetUnencryptedHTTP2(true)
@@ -127,9 +132,59 @@ func TestASaveGoesToAnotherAgentUntilOneBegins(t *testing.T) {
 	if text, _, err := saved(t, half.serve(t), at); err == nil || len(text) != 100_000 {
 		t.Errorf("after one has begun, another goes on: %d bytes, %v", len(text), err)
 	}
+	removed := copier{err: wire.Error(interrex.Errorf(interrex.ErrRemoved, "it was removed"))}
+	if text, _, err := saved(t, removed.serve(t), at); err != nil || text != string(file) {
+		t.Errorf("after one that was removed: %d bytes, %v", len(text), err)
+	}
+	if _, _, err := saved(t, removed.serve(t), removed.serve(t)); interrex.KindOf(err) != interrex.ErrRemoved {
+		t.Errorf("where all were removed: %v", err)
+	}
 	denied := copier{err: wire.Error(interrex.Errorf(interrex.ErrDenied, "only an operator"))}
 	if _, _, err := saved(t, denied.serve(t), at); interrex.KindOf(err) != interrex.ErrDenied {
 		t.Errorf("a refusal: %v", err)
+	}
+}
+
+func TestASaveEndsWithWhatTheAgentsHaveSaid(t *testing.T) {
+	full := copier{err: wire.Error(interrex.Errorf(interrex.ErrDraining, "this agent is stopping"))}
+	for what, addresses := range map[string][]string{
+		"no agent answers at http://127.0.0.1:1: ": {"127.0.0.1:1"},
+		"this agent is stopping":                   {full.serve(t), "127.0.0.1:1"},
+	} {
+		if _, _, err := saved(t, addresses...); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("want %q: %v", what, err)
+		}
+	}
+}
+
+// mute is an agent that never begins to send.
+type mute struct {
+	interrexv1.UnimplementedMaintenanceServiceHandler
+	asked atomic.Int64
+}
+
+func (m *mute) Save(ctx context.Context, _ *connect.Request[interrexv1.SaveRequest], _ *connect.ServerStream[interrexv1.SaveResponse]) error {
+	m.asked.Add(1)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestASaveDoesNotWaitForAnAgentThatSendsNothing(t *testing.T) {
+	var hung mute
+	if _, _, err := saved(t, serveCopies(t, &hung)); interrex.KindOf(err) != interrex.ErrUnavailable || !strings.Contains(err.Error(), ": no answer") {
+		t.Errorf("of one agent: %v", err)
+	}
+	file := snapshotFile()
+	whole := copier{parts: [][]byte{file}}
+	c, err := client.Dial(t.Context(), client.Config{Addresses: []string{serveCopies(t, &hung), whole.serve(t)}, Timeout: 6 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	before := hung.asked.Load()
+	var b bytes.Buffer
+	if _, err := c.Snapshots().Save(t.Context(), &b, interrex.ReadOptions{}); err != nil || !bytes.Equal(b.Bytes(), file) || hung.asked.Load() != before+1 {
+		t.Errorf("%d bytes, %v, after %d requests to the one that hangs", b.Len(), err, hung.asked.Load()-before)
 	}
 }
 

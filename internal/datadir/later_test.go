@@ -39,6 +39,7 @@ func TestADirectoryOfALaterBuildIsNoticed(t *testing.T) {
 		{20, 1, nil, ""},
 		{20, 2, nil, ""}, // a later build reads what an earlier one wrote
 		{20, 0, nil, "the newest snapshot: section"},
+		{20, 0, []byte{9}, "the newest snapshot: section"}, // the first of both
 		{0, 0, nil, ""}, // entries have no versions of tables
 		{20, 1, []byte{9}, "log entry 64: cannot decode entry: unknown version 9"},
 		{20, 1, (&machine.Entry{Operations: []state.Operation{{Table: testtable.RegisterTable, Data: []byte{3}}}}).Append(nil), "log entry 64: operation 0: unknown command"},
@@ -61,6 +62,24 @@ func TestADirectoryOfALaterBuildIsNoticed(t *testing.T) {
 		if after := s.files(); after != before {
 			t.Errorf("%+v: the directory has changed from\n%s\nto\n%s", c, before, after)
 		}
+	}
+}
+
+// An empty directory has nothing that a build could not read; of one that cannot be
+// read it is not known.
+func TestADirectoryThatCannotBeReadIsAnError(t *testing.T) {
+	empty := &Examination{Verdict: Wiped}
+	if err := empty.Read(t.TempDir(), registers(1)); err != nil || empty.Verdict != Wiped || empty.Later != nil {
+		t.Errorf("without a log it %s: %v, %v", empty.Verdict, empty.Later, err)
+	}
+	s := newSurvivor(t, 60, 20, "a")
+	e := s.examine(Sound)
+	segments, err := filepath.Glob(filepath.Join(s.raft(), "*.wal"))
+	s.must(err)
+	s.must(os.Remove(segments[0]))
+	s.must(os.Mkdir(segments[0], 0o700))
+	if err := e.Read(s.dir, registers(1)); err == nil || !strings.Contains(err.Error(), "cannot read log segment") {
+		t.Errorf("with a segment that cannot be read it %s: %v", e.Verdict, err)
 	}
 }
 

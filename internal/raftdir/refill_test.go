@@ -1,9 +1,11 @@
 package raftdir
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,6 +117,9 @@ func TestARefillEndsWhenAllIsThereAgain(t *testing.T) {
 		}
 		must(t, d.Close())
 		d = openFilled(t, dir)
+		if exists(filepath.Join(dir, refillName)) {
+			t.Errorf("%s: the directory still says that it is condemned", name)
+		}
 		if d.Condemned() != nil || d.Quarantined() || d.End().Index != lastEntry+1 {
 			t.Errorf("%s, after a restart: %v, quarantine: %t, its end is %s", name, d.Condemned(), d.Quarantined(), d.End())
 		}
@@ -122,58 +127,125 @@ func TestARefillEndsWhenAllIsThereAgain(t *testing.T) {
 	}
 }
 
+// What has come before a restart is not set aside as well.
+func TestARefillGoesOnAfterARestart(t *testing.T) {
+	dir := condemned(t)
+	d := openFilled(t, dir)
+	must(t, d.StoreLogs(original(1, 100)))
+	must(t, d.Close())
+	before := kept(t, dir)
+	d = openFilled(t, dir)
+	if last, err := d.LastIndex(); err != nil || last != 100 || d.Condemned() == nil || !d.Quarantined() {
+		t.Errorf("it has entries up to %d, %v, condemned: %v, quarantined: %t", last, err, d.Condemned(), d.Quarantined())
+	}
+	must(t, d.Close())
+	if after := kept(t, dir); !slices.Equal(after, before) {
+		t.Errorf("kept are %v, not %v", after, before)
+	}
+}
+
+// Otherwise the agent would start again with what it must not use.
+func TestACondemnationThatIsNotOnDiskIsAnError(t *testing.T) {
+	dir := filled(t, snapshotAt)
+	d := openFilled(t, dir)
+	must(t, os.Mkdir(filepath.Join(dir, refillName), 0o700))
+	if to, err := d.Condemn("it is wrong"); err == nil || to != "" || !strings.Contains(err.Error(), "cannot condemn the raft directory") {
+		t.Errorf("it is condemned to %q, %v", to, err)
+	}
+	if d.Condemned() == nil {
+		t.Error("until it ends, this agent uses it")
+	}
+	must(t, d.Close())
+}
+
 // cut is files that fail after some steps.
 type cut struct {
 	disk.OS
 	left int
+	once bool // only the next one fails
+	done []string
 }
 
 var errCut = errors.New("the process has ended")
 
-func (c *cut) step() error {
-	if c.left--; c.left < 0 {
+func (c *cut) step(what, path string) error {
+	c.done = append(c.done, what+" "+filepath.Base(path))
+	if c.left--; c.left == -1 || c.left < 0 && !c.once {
 		return errCut
 	}
 	return nil
 }
 
 func (c *cut) WriteSync(path string, data []byte) error {
-	return errors.Join(c.step(), c.OS.WriteSync(path, data))
+	return errors.Join(c.step("write", path), c.OS.WriteSync(path, data))
 }
 
 func (c *cut) Rename(from, to string) error {
-	if err := c.step(); err != nil {
+	if err := c.step("rename", from); err != nil {
 		return err
 	}
 	return c.OS.Rename(from, to)
 }
 
-func (c *cut) Sync(dir string) error { return errors.Join(c.step(), c.OS.Sync(dir)) }
+func (c *cut) Sync(dir string) error { return errors.Join(c.step("sync", dir), c.OS.Sync(dir)) }
 
 func TestEmptyingThatWasCutIsCompleted(t *testing.T) {
 	whole := condemned(t)
-	wals, err := filepath.Glob(filepath.Join(whole, "*.wal"))
-	must(t, err)
-	for left := 0; ; left++ {
-		dir := filepath.Join(t.TempDir(), "raft")
-		must(t, os.CopyFS(dir, os.DirFS(whole)))
-		r, err := readRefill(dir)
-		must(t, err)
-		err = r.setAside(dir, &cut{OS: disk.OS{NoSync: true}, left: left})
-		if err != nil && !errors.Is(err, errCut) {
-			t.Fatal(err)
+	for left, ended := 0, true; ended; left++ {
+		for _, once := range []bool{false, true} {
+			files := &cut{OS: disk.OS{NoSync: true}, left: left, once: once}
+			emptiedWith(t, whole, files)
+			ended = files.left < 0
 		}
-		d := openFilled(t, dir)
-		if last, err := d.LastIndex(); err != nil || last != 0 || !d.Quarantined() || d.Condemned() == nil {
-			t.Errorf("cut after %d steps: entries up to %d, %v, condemned: %v", left, last, err, d.Condemned())
+	}
+}
+
+// emptiedWith empties a copy of a condemned directory with files that fail, and opens it.
+func emptiedWith(t *testing.T, whole string, files *cut) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "raft")
+	must(t, os.CopyFS(dir, os.DirFS(whole)))
+	err := (&Directory{path: dir}).empty(files)
+	if errors.Is(err, errCut) != (files.left < 0) {
+		t.Errorf("%+v: %v", files, err)
+	}
+	if r, bad := readRefill(dir); bad != nil || r.Emptied != (err == nil) {
+		t.Errorf("%+v: it says %+v, %v", files, r, bad)
+	}
+	d := openFilled(t, dir)
+	if last, err := d.LastIndex(); err != nil || last != 0 || !d.Quarantined() || d.Condemned() == nil {
+		t.Errorf("%+v: entries up to %d, %v, condemned: %v", files, last, err, d.Condemned())
+	}
+	must(t, d.Close())
+	wals, bad := filepath.Glob(filepath.Join(whole, "*.wal"))
+	must(t, bad)
+	list, bad := os.ReadFile(filepath.Join(whole, raftlog.SegmentsName))
+	must(t, bad)
+	names := kept(t, dir)
+	if len(names) != len(wals)+1+2 {
+		t.Errorf("%+v: kept are %v", files, names)
+	}
+	for _, name := range names {
+		if b, err := os.ReadFile(name); filepath.Base(name) == raftlog.SegmentsName && (err != nil || !bytes.Equal(b, list)) {
+			t.Errorf("%+v: another list is kept: %v", files, err)
 		}
-		must(t, d.Close())
-		if names := kept(t, dir); len(names) != len(wals)+1+2 {
-			t.Errorf("cut after %d steps: kept are %v", left, names)
+	}
+}
+
+// A crash of the machine may take back what was not synced.
+func TestWhatIsSetAsideIsOnDiskBeforeTheListIsEmpty(t *testing.T) {
+	dir := condemned(t)
+	files := &cut{OS: disk.OS{NoSync: true}, left: 1000}
+	d := &Directory{path: dir}
+	must(t, d.empty(files))
+	list := slices.Index(files.done, "rename "+raftlog.SegmentsName+disk.Staged)
+	for _, name := range []string{filepath.Base(d.refill.Kept), snapshotsName, condemnedName} {
+		if at := slices.Index(files.done, "sync "+name); at < 0 || at > list {
+			t.Errorf("%s is not synced before the list is replaced: %q", name, files.done)
 		}
-		if err == nil {
-			return
-		}
+	}
+	if last := files.done[len(files.done)-1]; last != "sync "+filepath.Base(dir) {
+		t.Errorf("the last step is %q", last)
 	}
 }
 

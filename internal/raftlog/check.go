@@ -264,7 +264,7 @@ func (c *Check) torn(i int) bool {
 		return false
 	}
 	whole := Later(c.Snapshot, p.proved)
-	if i > 0 && len(c.pieces[i-1].kept) > 0 {
+	if i > 0 { // the one before stays, and has entries
 		before := c.pieces[i-1].kept
 		whole = Later(whole, before[len(before)-1].position())
 	}

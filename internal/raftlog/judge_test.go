@@ -78,6 +78,11 @@ func TestWhatIsSaidOfDamage(t *testing.T) {
 		"behind the segment before":   {Report{End: at(3), Last: 3, Floor: Floor{Position: at(3)}}, []*piece{listed(1, true, upTo(1, 3)), torn(0, nil)}, nil},
 		"of one that is not the newest": {Report{End: at(5), Last: 5, Floor: Floor{Position: at(3)}},
 			[]*piece{{name: "first.wal", entries: upTo(1, 3), kept: upTo(1, 3), proved: at(3)}, listed(4, false, upTo(4, 5))}, []string{"first.wal is damaged"}},
+		"of one that is gone": {Report{End: at(5), Last: 5, Floor: Floor{Position: at(5)}},
+			[]*piece{{name: "first.wal", missing: true}, listed(4, false, upTo(4, 5))}, []string{"first.wal is missing"}},
+		"of the newest one that is gone": {Report{End: at(3), Last: 3, Floor: Floor{Position: at(9)}},
+			[]*piece{listed(1, true, upTo(1, 3)), {info: types.SegmentInfo{BaseIndex: 4}, name: "newest.wal", missing: true}},
+			[]string{"newest.wal is missing", "is intact up to index 3 of term 1, and"}},
 		"where more was stored": {Report{End: at(5), Last: 5, Floor: Floor{Position: at(9)}}, []*piece{torn(5, upTo(4, 5))},
 			[]string{"newest.wal is damaged", "is intact up to index 5 of term 1, and"}},
 		"where its entries go on from nothing": {Report{Snapshot: at(3), End: at(3), Floor: Floor{Position: at(9)}}, []*piece{{name: "newest.wal", entries: upTo(6, 9), proved: at(9)}},
@@ -93,6 +98,32 @@ func TestWhatIsSaidOfDamage(t *testing.T) {
 		}
 		if !said {
 			t.Errorf("%s: it says %q, want %q", what, check.Notes, c.says)
+		}
+	}
+}
+
+// A log that begins at the snapshot's index has the snapshot's own entry there.
+func TestWhichEntriesContinueFromASnapshot(t *testing.T) {
+	for what, c := range map[string]struct {
+		snapshot Position
+		run      []found
+		connects bool
+	}{
+		"from the beginning":         {Position{}, upTo(1, 3), true},
+		"with a gap":                 {at(3), upTo(5, 9), false},
+		"right behind it":            {at(3), upTo(4, 9), true},
+		"from it":                    {at(4), upTo(4, 9), true},
+		"from it, in another term":   {Position{Term: 2, Index: 4}, upTo(4, 9), false},
+		"across it":                  {at(5), upTo(4, 9), true},
+		"across it, in another term": {Position{Term: 2, Index: 5}, upTo(4, 9), false},
+		"up to it":                   {at(9), upTo(4, 9), true},
+		"up to it, in another term":  {Position{Term: 2, Index: 9}, upTo(4, 9), false},
+		"up to an entry before it":   {at(10), upTo(4, 9), false},
+		"behind it, in another term": {Position{Term: 2, Index: 3}, upTo(4, 9), true},
+	} {
+		check := &Check{Report: Report{Snapshot: c.snapshot}}
+		if got := check.connects(c.run); got != c.connects {
+			t.Errorf("%s: %v", what, got)
 		}
 	}
 }
@@ -113,6 +144,12 @@ func TestAnIDIsAboveThoseOfAllSegments(t *testing.T) {
 	}
 	if next := c.List().NextSegmentID; next != 201 {
 		t.Errorf("the next one is %d", next)
+	}
+	if err := os.WriteFile(filepath.Join(dir, SegmentsName), EncodeSegments(types.PersistentState{NextSegmentID: 300}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = Inspect(dir, Position{}, Floor{}); err != nil || c.List().NextSegmentID != 300 {
+		t.Errorf("where segments with greater IDs were removed: %+v, %v", c, err)
 	}
 	if err := os.Remove(filepath.Join(dir, SegmentsName)); err != nil {
 		t.Fatal(err)
