@@ -308,15 +308,15 @@ func (g *Gateway) Leave(ctx context.Context) error {
 // next one. The error is ErrUnavailable if it was sent to none, and ErrOutcomeUnknown if
 // it may have been.
 func (g *Gateway) RoundTrip(r *http.Request) (*http.Response, error) {
-	body := &watchedBody{ReadCloser: r.Body}
 	r = r.Clone(r.Context())
-	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = body
-	}
 	g.cluster.mark(r.Header)
 	var failed []error
 	for _, address := range g.addresses() {
-		response, err := g.members.line(address).RoundTrip(r)
+		attempt, body := r.WithContext(r.Context()), &watchedBody{ReadCloser: r.Body}
+		if r.Body != nil && r.Body != http.NoBody {
+			attempt.Body = body
+		}
+		response, err := g.members.line(address).RoundTrip(attempt)
 		if err == nil {
 			return response, nil
 		}
@@ -328,7 +328,7 @@ func (g *Gateway) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, ended
 		}
 		err = fmt.Errorf("%s: %w", address, err)
-		if unsent := isUnsent(err); !unsent || body.read.Load() || r.Context().Err() != nil {
+		if unsent := isUnsent(err); !unsent || body.wasRead() || r.Context().Err() != nil {
 			return nil, interrex.Errorf(interrex.ErrOutcomeUnknown, "the connection to the member that the request was forwarded to was lost: %v", err)
 		}
 		failed = append(failed, err)

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/interrex/interrex/internal/certificates"
@@ -194,23 +193,41 @@ func isUnsent(err error) bool {
 	return errors.As(err, &unsent)
 }
 
-// watchedBody notes whether anything of a request's body was read: then it cannot be sent
-// again.
+// watchedBody is a request's body for one member. It notes whether anything of the body was
+// read: then it cannot be sent to another one.
 type watchedBody struct {
 	io.ReadCloser
-	read atomic.Bool
+	mu           sync.Mutex
+	read, closed bool
 }
 
+// Read implements io.Reader. A body that was closed is not read any more: its Close did
+// not end a read that begins later.
 func (b *watchedBody) Read(p []byte) (int, error) {
-	b.read.Store(true)
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return 0, http.ErrBodyReadAfterClose
+	}
+	b.read = true
+	b.mu.Unlock()
 	return b.ReadCloser.Read(p)
 }
 
 // Close closes the body unless nothing was read of it: it may be sent to another member,
 // and its server closes it.
 func (b *watchedBody) Close() error {
-	if !b.read.Load() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if !b.read {
 		return nil
 	}
 	return b.ReadCloser.Close()
+}
+
+func (b *watchedBody) wasRead() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.read
 }
