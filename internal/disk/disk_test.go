@@ -3,6 +3,8 @@ package disk
 import (
 	"errors"
 	"os"
+	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -111,5 +113,31 @@ func TestFailedWritesAreClassified(t *testing.T) {
 	}
 	if err := Classify("append", nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestNamedFindsFilesInAnyDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "with [a-b] * and ?")
+	if got, err := Named(dir, ".wal"); got != nil || err != nil {
+		t.Errorf("without the directory: %q, %v", got, err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"2.wal", "1.wal", "1.wal.tmp"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for suffix, want := range map[string][]string{".wal": {"1.wal", "2.wal"}, "": {"1.wal", "1.wal.tmp", "2.wal"}} {
+		for i := range want {
+			want[i] = filepath.Join(dir, want[i])
+		}
+		if got, err := Named(dir, suffix); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: %q, %v", suffix, got, err)
+		}
+	}
+	if _, err := Named(filepath.Join(dir, "1.wal"), ""); err == nil {
+		t.Error("a file has files")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Files is the steps of replacing a small file so that a crash leaves the old
@@ -102,3 +103,18 @@ func MustBeRegular(path string) error {
 
 // MakePrivate creates a directory, and its parents, accessible only to their owner.
 func MakePrivate(dir string) error { return os.MkdirAll(dir, 0o700) }
+
+// Named returns the paths of what a directory has whose name ends in suffix, sorted; none
+// if there is no such directory.
+func Named(dir, suffix string) (paths []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), suffix) {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, nil
+}

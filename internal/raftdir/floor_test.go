@@ -306,12 +306,13 @@ func TestAPromiseThatCannotBeKeptFailsTheDisk(t *testing.T) {
 func TestTheFloorIsSyncedOnceAPeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := openTerm(t, t.TempDir(), Config{})
+		const pause = 2*floorPeriod + floorPeriod/4 // ends between two syncs
 		file := &broken{floorFile: d.floor.file}
 		d.floor.onto(file)
 		for i := range 3 {
 			must(t, d.StoreLogs(entries(1+2*i, 1)))
 			must(t, d.StoreLogs(entries(2+2*i, 1)))
-			time.Sleep(2 * floorPeriod)
+			time.Sleep(pause)
 			if n := file.syncs.Load(); n != int64(i+1) {
 				t.Errorf("after %d periods with entries, it was synced %d times", i+1, n)
 			}
@@ -322,7 +323,7 @@ func TestTheFloorIsSyncedOnceAPeriod(t *testing.T) {
 		}
 		file.sync = errors.New("input/output error")
 		must(t, d.StoreLogs(entries(7, 45)))
-		time.Sleep(2 * floorPeriod)
+		time.Sleep(pause)
 		if err := d.Failure(); !errors.Is(err, file.sync) {
 			t.Errorf("a floor that cannot be synced does not fail the disk: %v", err)
 		}

@@ -105,19 +105,18 @@ func (d *Directory) empty(f disk.Files) error {
 // before.
 func (r refill) setAside(dir string, f disk.Files) error {
 	to := filepath.Join(dir, r.Kept)
-	earlier, err := filepath.Glob(filepath.Join(dir, condemnedName, "*"))
+	earlier, err := disk.Named(filepath.Join(dir, condemnedName), "")
 	for _, path := range earlier {
 		if path != to {
 			err = errors.Join(err, os.RemoveAll(path))
 		}
 	}
 	err = errors.Join(err, disk.MakePrivate(filepath.Join(to, snapshotsName)))
-	for _, names := range []string{"*.wal", filepath.Join(snapshotsName, "*")} {
-		found, bad := filepath.Glob(filepath.Join(dir, names))
+	for _, of := range []struct{ folder, suffix string }{{"", raftlog.SegmentSuffix}, {snapshotsName, ""}} {
+		found, bad := disk.Named(filepath.Join(dir, of.folder), of.suffix)
 		err = errors.Join(err, bad)
 		for _, path := range found {
-			name, bad := filepath.Rel(dir, path)
-			err = errors.Join(err, bad, f.Rename(path, filepath.Join(to, name)))
+			err = errors.Join(err, f.Rename(path, filepath.Join(to, of.folder, filepath.Base(path))))
 		}
 	}
 	if err != nil {

@@ -74,7 +74,7 @@ func openSnapshots(path string, cfg Config, own disk.Files, d *Directory) (*snap
 // removeUnfinished removes the files of snapshots that failed to begin or whose
 // process ended: raft does not.
 func removeUnfinished(dir string) error {
-	names, err := filepath.Glob(filepath.Join(dir, "*"+raftlog.Unfinished))
+	names, err := disk.Named(dir, raftlog.Unfinished)
 	for _, name := range names {
 		err = errors.Join(err, os.RemoveAll(name))
 	}

@@ -211,7 +211,7 @@ func (c *Check) stays(i int) bool {
 }
 
 func (c *Check) findOrphans() error {
-	names, err := filepath.Glob(filepath.Join(c.dir, "*.wal"))
+	names, err := disk.Named(c.dir, SegmentSuffix)
 	if err != nil {
 		return err
 	}

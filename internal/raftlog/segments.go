@@ -94,13 +94,16 @@ func moment(n uint64) time.Time {
 	return time.Unix(0, int64(n))
 }
 
+// SegmentSuffix ends the name of a segment's file.
+const SegmentSuffix = ".wal"
+
 // rebuildList makes a list of the segments whose files exist. From a segment's first
 // entry on, it supersedes older segments. A segment that had just been removed from
 // the list does no harm: its entries are an older log's, and the floor says whether
 // others are missing.
 func rebuildList(dir string) (types.PersistentState, error) {
 	var s types.PersistentState
-	names, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	names, err := disk.Named(dir, SegmentSuffix)
 	if err != nil {
 		return s, err
 	}
