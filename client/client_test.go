@@ -578,7 +578,7 @@ func TestAnAgentOfAnUnknownCertificateIsUnavailable(t *testing.T) {
 	a := newAgent(t)
 	a.EnableHTTP2 = true
 	a.StartTLS()
-	_, err := claim(t, dial(t, client.Config{Timeout: 2 * time.Second}, a))
+	_, err := claim(t, dial(t, client.Config{Timeout: 5 * time.Second}, a))
 	if !errors.Is(err, interrex.ErrUnavailable) || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("got %v", err)
 	}

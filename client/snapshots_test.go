@@ -216,7 +216,7 @@ func TestARestoreLeavesMostOfTheTimeToOthers(t *testing.T) {
 				return answered(&interrexv1.RestoreResponse{Revision: 11})
 			}
 			parts.Add(1)
-			time.Sleep(each)
+			time.Sleep(each) // the work of a slow agent, which the pauses follow
 			return answered(&interrexv1.StageResponse{})
 		}
 	})

@@ -54,3 +54,14 @@ func TestAFollowersThresholdFollowsItsSnapshot(t *testing.T) {
 		r.until("its new threshold", func() bool { return r.w.life.raft.ReloadableConfig().SnapshotThreshold == 77 })
 	}
 }
+
+func TestAnOnlyVoterDoesNotWaitForAHeartbeat(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	a.stop(w)
+	a.cfg.HeartbeatTimeout, a.cfg.ElectionTimeout = time.Hour, time.Hour
+	w = a.start()
+	defer a.stop(w)
+	a.leads()
+}

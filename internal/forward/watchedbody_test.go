@@ -13,6 +13,13 @@ type closing struct {
 	closed bool
 }
 
+func (c *closing) Read(p []byte) (int, error) {
+	if c.closed {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return c.Reader.Read(p)
+}
+
 func (c *closing) Close() error { c.closed = true; return nil }
 
 func TestABodyThatWasReadIsClosed(t *testing.T) {

@@ -175,8 +175,10 @@ func TestResetsThatAreSentAreAWaste(t *testing.T) {
 	}
 }
 
-// The frames come within TLS.
-func TestAPeerThatSendsOnlyPingsIsReadSlowly(t *testing.T) {
+// dialed returns a connection to a Listener over TLS for HTTP/2, and the other end of it
+// once it is accepted.
+func dialed(t *testing.T) (*tls.Conn, <-chan *clearConn) {
+	t.Helper()
 	accepted := make(chan *clearConn, 1)
 	l, config := secured(t, func(c *Config) {
 		c.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
@@ -189,7 +191,13 @@ func TestAPeerThatSendsOnlyPingsIsReadSlowly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { _ = c.Close() })
+	return c, accepted
+}
+
+// The frames come within TLS.
+func TestAPeerThatSendsOnlyPingsIsReadSlowly(t *testing.T) {
+	c, accepted := dialed(t)
 	go func() { // it reads what comes, so that only its pings are bad
 		for b := make([]byte, 4<<10); ; {
 			if _, err := c.Read(b); err != nil {
@@ -222,19 +230,7 @@ func TestAPeerThatSendsOnlyPingsIsReadSlowly(t *testing.T) {
 // The server answers each request with a reset. Each batch ends with a PING, so that no
 // more than a batch is unanswered.
 func TestAPeerWhoseRequestsAreMalformedIsReadSlowly(t *testing.T) {
-	accepted := make(chan *clearConn, 1)
-	l, config := secured(t, func(c *Config) {
-		c.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-			accepted <- c.(*clearConn)
-			return ctx
-		}
-	})
-	config.NextProtos = []string{"h2"}
-	c, err := tls.Dial("tcp", l.Addr().String(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c, accepted := dialed(t)
 	const batch = 500
 	all, id := sent(t, func(f *http2.Framer) error { return f.WriteSettings() }), uint32(1)
 	var below *limitedConn
