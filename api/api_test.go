@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/machine"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
 )
 
@@ -67,9 +68,13 @@ func TestAReadIsServedAlone(t *testing.T) {
 	if m.Command != nil || m.Answer != nil {
 		t.Errorf("it writes: %+v", m)
 	}
-	client := serve[interrexv1.GetRequest, interrexv1.GetResponse](t, m.Procedure, m.Handler(func(_ context.Context, q proto.Message) (proto.Message, error) {
-		return m.Look(q, nil)
-	}))
+	client := serve[interrexv1.GetRequest, interrexv1.GetResponse](t, m.Procedure, m.Handler(func(_ context.Context, h http.Header, q proto.Message) (any, error) {
+		a, err := m.Look(q, nil)
+		if h.Get("Content-Type") != "application/proto" {
+			t.Errorf("its header is %v", h)
+		}
+		return &wire.Response{Message: a}, err
+	}, connect.WithCodec(wire.RequestCodec{})))
 	a, err := client.CallUnary(t.Context(), connect.NewRequest(&interrexv1.GetRequest{Key: "a/b"}))
 	if err != nil || a.Msg.GetRevision() != 7 {
 		t.Errorf("got %v, %v", a, err)

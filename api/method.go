@@ -23,8 +23,9 @@ type Method struct {
 	Answer  func(request proto.Message, r state.Result, s state.State) (proto.Message, error)
 	// Look is set by Read.
 	Look func(request proto.Message, s state.State) (proto.Message, error)
-	// Handler serves the method on its own: gRPC, Connect, and JSON over HTTP.
-	Handler func(do func(context.Context, proto.Message) (proto.Message, error), o ...connect.HandlerOption) http.Handler
+	// Handler serves the method on its own: gRPC, Connect, and JSON over HTTP. What do
+	// returns is for the codecs among the options, which get a pointer to it.
+	Handler func(do func(ctx context.Context, h http.Header, request proto.Message) (any, error), o ...connect.HandlerOption) http.Handler
 }
 
 // Write returns a method that proposes a command to a table. procedure is its
@@ -57,13 +58,13 @@ func declare[Q, A any, PQ generated[Q], PA generated[A]](procedure string) Metho
 		Procedure:   procedure,
 		NewRequest:  func() proto.Message { return PQ(new(Q)) },
 		NewResponse: func() proto.Message { return PA(new(A)) },
-		Handler: func(do func(context.Context, proto.Message) (proto.Message, error), o ...connect.HandlerOption) http.Handler {
-			return connect.NewUnaryHandler(procedure, func(ctx context.Context, r *connect.Request[Q]) (*connect.Response[A], error) {
-				m, err := do(ctx, PQ(r.Msg))
+		Handler: func(do func(context.Context, http.Header, proto.Message) (any, error), o ...connect.HandlerOption) http.Handler {
+			return connect.NewUnaryHandler(procedure, func(ctx context.Context, r *connect.Request[Q]) (*connect.Response[any], error) {
+				a, err := do(ctx, r.Header(), PQ(r.Msg))
 				if err != nil {
 					return nil, err
 				}
-				return connect.NewResponse((*A)(m.(PA))), nil
+				return connect.NewResponse(&a), nil
 			}, o...)
 		},
 	}

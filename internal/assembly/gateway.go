@@ -225,8 +225,12 @@ func (s *Set) removeForwarder(ctx context.Context, id string) error {
 
 // addresses returns the cluster addresses of all members.
 func addresses(t *peering.Transport) (all []string) {
-	for _, h := range append(t.Peers(), t.Self()) {
-		if address := t.Address(h.ID); inbound.CheckAddress(address) == nil {
+	var ids []string
+	for _, peer := range t.Peers() {
+		ids = append(ids, peer.ID)
+	}
+	for _, id := range append(ids, t.ID()) {
+		if address := t.Address(id); inbound.CheckAddress(address) == nil {
 			all = append(all, address)
 		}
 	}

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/interrex/interrex"
@@ -41,11 +42,17 @@ func (v ReadView) List(scope Scope, limit int) (items []Record, more bool) {
 		if more = len(items) == limit; more {
 			return false
 		}
+		if len(items) == cap(items) { // append would copy a long list more often
+			items = slices.Grow(items, min(max(firstRows, 3*len(items)), limit-len(items)))
+		}
 		items = append(items, l.record())
 		return true
 	})
 	return items, more
 }
+
+// firstRows is the number of rows for which a list has memory at first.
+const firstRows = 16
 
 // each calls fn with the rows of a scope, in the order of their keys, until it returns
 // false.

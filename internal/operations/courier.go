@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -46,22 +47,40 @@ type courier struct {
 type outcome struct {
 	err     error
 	message proto.Message // the response, if it was made here
-	body    []byte        // the response, if another agent made it
+	body    []byte        // the response, if another agent made it, or it is encoded already
+	json    []byte        // the response, if its caller wants JSON, and it is encoded already
 	logged  bool          // the response has to be made from the request's result
 }
 
 // size returns the size of the response; 0 while it has to be made.
-func (o outcome) size() int { return len(o.body) + proto.Size(o.message) }
+func (o outcome) size() int { return len(o.body) + len(o.json) + proto.Size(o.message) }
 
 // encoded returns an outcome that was made here with its response as bytes, which take
 // less memory than the message.
-func (o outcome) encoded() outcome {
-	if o.err == nil && o.message != nil {
-		o.body, o.err = proto.Marshal(o.message)
-		o.message = nil
+func (o outcome) encoded(in encoding) outcome {
+	if o.err != nil || o.message == nil {
+		return o
 	}
+	switch in {
+	case inProto:
+		o.body, o.err = proto.Marshal(o.message)
+	case inJSON:
+		o.json, o.err = wire.AppendJSON(nil, o.message)
+	default:
+		return o
+	}
+	o.message = nil
 	return o
 }
+
+// encoding is how the response to a read is sent.
+type encoding int
+
+const (
+	notEncoded encoding = iota // a part of this agent takes it as a message
+	inProto
+	inJSON
+)
 
 // retries is the state of a request's retries; the courier's lock guards it.
 type retries struct {

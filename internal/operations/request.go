@@ -11,7 +11,7 @@ import (
 // request is a call that is not answered yet, and the state of its attempts.
 type request struct {
 	method.Call
-	bytes bool // its response is sent as bytes, not as a message
+	encoding encoding // of its response
 
 	mu      sync.Mutex
 	gone    bool

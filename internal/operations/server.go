@@ -79,7 +79,7 @@ type Server struct {
 // New returns a Server. checker and methods are those of the agent, and calls
 // counts the open calls.
 func New(c Config, checker *consistency.Checker, methods *method.Registry, calls *admission.Calls) *Server {
-	return &Server{config: c, checker: checker, methods: methods, calls: calls, long: newTurns(max(1, runtime.GOMAXPROCS(0)/2))}
+	return &Server{config: c, checker: checker, methods: methods, calls: calls, long: newTurns(max(1, runtime.GOMAXPROCS(0)/2), c.Clock)}
 }
 
 // OperateHandler serves StreamService/Operate. Its answers are not compressed: that takes
@@ -114,12 +114,8 @@ func (s *Server) operate(ctx context.Context, conn *connect.BidiStream[interrexv
 // Do calls a method by its procedure, for requests that are not RPCs, and returns
 // its response.
 func (s *Server) Do(ctx context.Context, procedure string, q proto.Message) (proto.Message, error) {
-	return s.made(ctx, s.methods.Method(procedure), q)
-}
-
-// made calls a method, and returns its response, made here or elsewhere.
-func (s *Server) made(ctx context.Context, m *method.Method, q proto.Message) (proto.Message, error) {
-	o := s.alone(ctx, admission.CallerOf(ctx), m, q)
+	m := s.methods.Method(procedure)
+	o := s.alone(ctx, m, q, notEncoded)
 	if o.err == nil && o.message == nil {
 		return m.DecodeAnswer(o.body)
 	}
@@ -128,32 +124,38 @@ func (s *Server) made(ctx context.Context, m *method.Method, q proto.Message) (p
 
 // Handler serves a method outside a stream: gRPC, Connect, and JSON over HTTP.
 func (s *Server) Handler(m *method.Method, o ...connect.HandlerOption) http.Handler {
-	return m.Declared.Handler(func(ctx context.Context, q proto.Message) (proto.Message, error) {
+	return m.Declared.Handler(func(ctx context.Context, h http.Header, q proto.Message) (any, error) {
 		ctx, cancel := early(ctx)
 		defer cancel()
-		a, err := s.made(ctx, m, q)
-		if err != nil {
-			return nil, wire.Error(wire.FromDetail(s.checker.Detail(err)))
+		in := inProto
+		if wire.WantsJSON(h) {
+			in = inJSON
 		}
-		return a, nil
+		o := s.alone(ctx, m, q, in)
+		if o.err == nil && in == inJSON && o.message == nil && o.json == nil { // another agent made it
+			o.message, o.err = m.DecodeAnswer(o.body)
+		}
+		if o.err != nil {
+			return nil, wire.Error(wire.FromDetail(s.checker.Detail(o.err)))
+		}
+		return &wire.Response{Message: o.message, Proto: o.body, JSON: o.json}, nil
 	}, o...)
 }
 
 // alone handles one call that did not arrive on a stream.
-func (s *Server) alone(ctx context.Context, c admission.Caller, m *method.Method, message proto.Message) outcome {
+func (s *Server) alone(ctx context.Context, m *method.Method, message proto.Message, in encoding) outcome {
 	began := s.config.Clock.Now()
-	o := s.unary(ctx, c, m, message, began)
+	o := s.unary(ctx, m, &request{encoding: in}, message, began)
 	m.Latency.Answered(s.config.Clock.Now().Sub(began), o.err)
 	return o
 }
 
-func (s *Server) unary(ctx context.Context, c admission.Caller, m *method.Method, message proto.Message, now time.Time) outcome {
+func (s *Server) unary(ctx context.Context, m *method.Method, r *request, message proto.Message, now time.Time) outcome {
 	size := proto.Size(message)
 	if err := method.Bounded("request", size); err != nil {
 		return outcome{err: err}
 	}
-	r := &request{}
-	if err := r.Open(s.methods, c, m, nil, message, now); err != nil {
+	if err := r.Open(s.methods, admission.CallerOf(ctx), m, nil, message, now); err != nil {
 		return outcome{err: err}
 	}
 	ctx, end, err := s.calls.Begin(ctx, r.Kind())
@@ -407,7 +409,8 @@ func (s *Server) askLeader(ctx context.Context, r *request) outcome {
 func (s *Server) look(ctx context.Context, r *request, err error) (o outcome) {
 	if err == nil && !r.Quick() {
 		if err = s.long.take(ctx, r.Caller.Share()); err == nil {
-			defer s.long.give()
+			began := s.config.Clock.Now()
+			defer func() { s.long.give(s.config.Clock.Now().Sub(began)) }()
 			runtime.Gosched() // else reads that follow each other would keep a processor for long
 		}
 	}
@@ -416,10 +419,7 @@ func (s *Server) look(ctx context.Context, r *request, err error) (o outcome) {
 	}
 	defer s.checker.Guard(r.Method.Procedure, &o.err)
 	o.message, o.err = r.Method.Look(r.Message, s.checker.State)
-	if r.bytes { // they are made in the turn too
-		o = o.encoded()
-	}
-	return o
+	return o.encoded(r.encoding) // which takes as long, and so is done in the turn too
 }
 
 // LeaderIndex requests from the leader the log index that a linearizable read has to

@@ -197,7 +197,7 @@ func (st *stream) begin(in *interrexv1.Operation, full error) (_ *request, err e
 	if err != nil {
 		return nil, err
 	}
-	r := &request{bytes: true}
+	r := &request{encoding: inProto}
 	if err := r.Open(st.server.methods, st.caller, m, in, message, st.server.config.Clock.Now()); err != nil {
 		return nil, err
 	}
@@ -287,7 +287,7 @@ func (st *stream) evaluate(reads []*request, look func(*request) outcome) {
 		if st.room(r, r.guess()) != nil {
 			return // the stream has ended
 		}
-		st.line(r, r.weighed(st.account, r.guess(), func() outcome { return look(r) }).encoded())
+		st.line(r, r.weighed(st.account, r.guess(), func() outcome { return look(r) }).encoded(inProto))
 	}
 	st.poke()
 }
@@ -313,7 +313,7 @@ func (st *stream) readHere(r *request) {
 			}
 			o = look(nil)
 		}
-		st.settle(r, o.encoded())
+		st.settle(r, o.encoded(inProto))
 	})
 }
 

@@ -312,13 +312,13 @@ func TestACallOutsideAStreamIsAdmitted(t *testing.T) {
 	s := newServer(t)
 	get := s.methods.Method(interrexv1.LeaseServiceGetProcedure)
 	large := &interrexv1.GetRequest{Key: string(make([]byte, wire.MaxBody))}
-	if o := s.unary(t.Context(), admission.Caller{}, get, large, time.Now()); interrex.KindOf(o.err) != interrex.ErrTooLarge {
+	if o := s.unary(t.Context(), get, &request{}, large, time.Now()); interrex.KindOf(o.err) != interrex.ErrTooLarge {
 		t.Errorf("a large request: %v", o.err)
 	}
 	if !drained(s.calls) {
 		t.Error("the call is over, and still open")
 	}
-	if o := s.unary(t.Context(), admission.Caller{}, get, &interrexv1.GetRequest{Key: "a/b"}, time.Now()); interrex.KindOf(o.err) != interrex.ErrDraining {
+	if o := s.unary(t.Context(), get, &request{}, &interrexv1.GetRequest{Key: "a/b"}, time.Now()); interrex.KindOf(o.err) != interrex.ErrDraining {
 		t.Errorf("in a drain: %v", o.err)
 	}
 }

@@ -6,25 +6,34 @@ import (
 	"sync"
 	"time"
 
+	"github.com/juju/clock"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/fifo"
 )
 
 // turns lets a few long reads, such as lists, be evaluated at a time, so that they leave
-// processors for everything else. Callers take turns, by their shares.
+// processors for everything else. Callers take turns, by their shares. While some wait, a
+// turn is followed by a pause as long as itself: on a busy machine reads take longer, and
+// their pauses too.
 type turns struct {
+	clock clock.Clock
+
 	mu      sync.Mutex
 	free    int // how many more may begin; nobody waits while there are any
 	waiting map[string]*fifo.Queue[chan struct{}]
 	shares  fifo.Queue[string] // of those that wait, each once; the first is next
 }
 
-func newTurns(n int) *turns {
-	return &turns{free: n, waiting: map[string]*fifo.Queue[chan struct{}]{}}
+func newTurns(n int, now clock.Clock) *turns {
+	return &turns{clock: now, free: n, waiting: map[string]*fifo.Queue[chan struct{}]{}}
 }
 
-// turnWait bounds the wait for a turn.
-const turnWait = 10 * time.Second
+// turnWait bounds the wait for a turn, and turnPause the pause after one.
+const (
+	turnWait  = 10 * time.Second
+	turnPause = 100 * time.Millisecond
+)
 
 // take waits for a turn, which give ends. The error is ErrOverloaded if none comes in
 // time.
@@ -41,7 +50,7 @@ func (t *turns) take(ctx context.Context, share string) error {
 	case <-bounded.Done():
 	}
 	if !t.leave(share, turn) {
-		t.give() // it has just come
+		t.pass() // it has just come
 	}
 	if cause := context.Cause(bounded); !errors.Is(cause, context.DeadlineExceeded) {
 		return cause
@@ -88,8 +97,24 @@ func (t *turns) leave(share string, turn chan struct{}) bool {
 	return left
 }
 
-// give ends a turn, and begins the next.
-func (t *turns) give() {
+// give ends a turn that took so long. The next begins after a pause.
+func (t *turns) give(took time.Duration) {
+	if t.waited() {
+		t.clock.AfterFunc(min(took, turnPause), t.pass)
+		return
+	}
+	t.pass()
+}
+
+// waited reports whether a caller waits for a turn.
+func (t *turns) waited() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.shares.Len() > 0
+}
+
+// pass begins the next turn.
+func (t *turns) pass() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.shares.Len() == 0 {

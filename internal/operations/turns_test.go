@@ -3,21 +3,27 @@ package operations
 import (
 	"context"
 	"errors"
+	"net/http/httptest"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // One caller makes a hundred lists at once, and then another makes two.
 func TestLongReadsTakeTurnsByCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(1)
+		turns := newTurns(1, clock.WallClock)
 		if err := turns.take(t.Context(), "first"); err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +38,7 @@ func TestLongReadsTakeTurnsByCaller(t *testing.T) {
 				mu.Lock()
 				order = append(order, share)
 				mu.Unlock()
-				turns.give()
+				turns.give(0)
 			})
 			synctest.Wait()
 		}
@@ -41,7 +47,7 @@ func TestLongReadsTakeTurnsByCaller(t *testing.T) {
 		}
 		read("few")
 		read("few")
-		turns.give()
+		turns.give(0)
 		all.Wait()
 		if len(order) != 102 || !slices.Equal(order[:5], []string{"many", "few", "many", "few", "many"}) {
 			t.Errorf("%d reads, first those of %v", len(order), order[:5])
@@ -49,24 +55,95 @@ func TestLongReadsTakeTurnsByCaller(t *testing.T) {
 	})
 }
 
+// The reads of a busy agent take half of the time of their turn, and a single caller waits
+// for nothing.
+func TestALongReadIsFollowedByAPauseWhileOthersWait(t *testing.T) {
+	for _, c := range []struct {
+		waits      bool
+		took, want time.Duration
+	}{
+		{true, 3 * time.Millisecond, 3 * time.Millisecond},
+		{true, time.Hour, turnPause}, // the process was suspended
+		{false, 3 * time.Millisecond, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			turns := newTurns(1, clock.WallClock)
+			if err := turns.take(t.Context(), "first"); err != nil {
+				t.Fatal(err)
+			}
+			next := func() {
+				if err := turns.take(t.Context(), "second"); err != nil {
+					t.Error(err)
+				}
+			}
+			var all sync.WaitGroup
+			if c.waits {
+				all.Go(next)
+				synctest.Wait()
+			}
+			began := time.Now()
+			turns.give(c.took)
+			if !c.waits {
+				next()
+			}
+			all.Wait()
+			if paused := time.Since(began); paused != c.want {
+				t.Errorf("%+v: %v", c, paused)
+			}
+		})
+	}
+}
+
 // Making bytes of a long list takes as long as reading it.
 func TestWhatIsSentAsBytesIsMadeInItsTurn(t *testing.T) {
 	s := newServer(t)
-	for _, bytes := range []bool{true, false} {
-		r := &request{bytes: bytes, Call: method.Call{Method: s.methods.Method(interrexv1.LeaseServiceListProcedure), Message: &interrexv1.ListRequest{}}}
-		if o := s.look(t.Context(), r, nil); o.err != nil || (o.body != nil) != bytes || (o.message == nil) != bytes {
+	for _, in := range []encoding{notEncoded, inProto, inJSON} {
+		r := &request{encoding: in, Call: method.Call{Method: s.methods.Method(interrexv1.LeaseServiceListProcedure), Message: &interrexv1.ListRequest{}}}
+		o := s.look(t.Context(), r, nil)
+		if o.err != nil || (o.body != nil) != (in == inProto) || (o.json != nil) != (in == inJSON) || (o.message != nil) != (in == notEncoded) {
 			t.Errorf("%+v", o)
 		}
 	}
 	list := asks(t, 1, interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{})
-	if r, err := newStream(t, s).begin(list, nil); err != nil || !r.bytes {
+	if r, err := newStream(t, s).begin(list, nil); err != nil || r.encoding != inProto {
 		t.Errorf("of a stream: %+v, %v", r, err)
+	}
+}
+
+// spyCodec decodes and encodes nothing, and has the response that it got.
+type spyCodec struct {
+	name string
+	got  *wire.Response
+}
+
+func (c *spyCodec) Name() string                { return c.name }
+func (c *spyCodec) Unmarshal([]byte, any) error { return nil }
+func (c *spyCodec) Marshal(m any) ([]byte, error) {
+	c.got, _ = (*m.(*any)).(*wire.Response)
+	return nil, nil
+}
+
+// So is what is sent outside a stream.
+func TestAResponseIsEncodedAsItsCallerWants(t *testing.T) {
+	s := newServer(t)
+	list := s.methods.Method(interrexv1.LeaseServiceListProcedure)
+	list.Latency = method.NewMetrics().Latency(list.Procedure)
+	for _, name := range []string{"proto", "json"} {
+		codec := &spyCodec{name: name}
+		h := s.Handler(list, connect.WithCodec(codec))
+		r := httptest.NewRequestWithContext(t.Context(), "POST", list.Procedure, nil)
+		r.Header.Set("Content-Type", "application/"+name)
+		answer := httptest.NewRecorder()
+		h.ServeHTTP(answer, r)
+		if got := codec.got; got == nil || got.Message != nil || (got.Proto != nil) != (name == "proto") || (got.JSON != nil) != (name == "json") {
+			t.Errorf("%s: %v %s, %+v", name, answer.Code, answer.Body, got)
+		}
 	}
 }
 
 func TestALongReadDoesNotWaitForItsTurnWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(0)
+		turns := newTurns(0, clock.WallClock)
 		if err := turns.take(t.Context(), "x"); interrex.KindOf(err) != interrex.ErrOverloaded || interrex.RetryAfter(err) == 0 {
 			t.Errorf("it ends with %v", err)
 		}
@@ -75,7 +152,7 @@ func TestALongReadDoesNotWaitForItsTurnWithoutEnd(t *testing.T) {
 
 func TestALongReadWhoseCallerHasGoneTakesNoTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(1)
+		turns := newTurns(1, clock.WallClock)
 		if err := turns.take(t.Context(), "first"); err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +165,7 @@ func TestALongReadWhoseCallerHasGoneTakesNoTurn(t *testing.T) {
 					t.Errorf("%v", err)
 				} else if err == nil {
 					began.Add(1)
-					turns.give()
+					turns.give(0)
 				}
 			})
 			synctest.Wait()
@@ -98,7 +175,7 @@ func TestALongReadWhoseCallerHasGoneTakesNoTurn(t *testing.T) {
 		if n := began.Load(); n != 0 {
 			t.Errorf("%d have begun beside the first", n)
 		}
-		turns.give()
+		turns.give(0)
 		all.Wait()
 		if turns.free != 1 || len(turns.waiting) != 0 || turns.shares.Len() != 0 {
 			t.Errorf("%d are free, and %d callers wait", turns.free, len(turns.waiting))
@@ -114,7 +191,7 @@ type comes struct {
 }
 
 func (c *comes) Err() error {
-	c.once.Do(c.turns.give)
+	c.once.Do(c.turns.pass)
 	return c.Context.Err()
 }
 
@@ -123,12 +200,12 @@ func TestATurnThatComesTooLateIsGivenBack(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 50 { // which of the two is noticed is chance
-		turns := newTurns(1)
+		turns := newTurns(1, clock.WallClock)
 		if err := turns.take(t.Context(), "first"); err != nil {
 			t.Fatal(err)
 		}
 		if err := turns.take(&comes{Context: gone, turns: turns}, "x"); err == nil {
-			turns.give()
+			turns.give(0)
 		}
 		if turns.free != 1 {
 			t.Fatalf("%d are free", turns.free)

@@ -51,8 +51,7 @@ type Config struct {
 	Recorded func() map[string]string
 
 	// Hello describes this agent as it is now. It must not block. The transport
-	// fills in Protocol, ID, Instance, Met and Log itself, and ClusterAddress
-	// when it is empty.
+	// fills in Protocol, ID, Instance, ClusterAddress, Met and Log itself.
 	Hello func() Hello
 
 	// Accept may refuse an agent whose certificate is valid. The text of its error

@@ -136,7 +136,7 @@ func (t *Transport) Peer(id string) (Hello, bool) { return t.book.latest(id) }
 // Address returns the cluster address of an agent, "" when it is not known.
 func (t *Transport) Address(id string) string {
 	if id == t.config.ID {
-		return t.Self().ClusterAddress
+		return t.ownAddress()
 	}
 	return t.book.address(id)
 }
@@ -153,11 +153,14 @@ func (t *Transport) APIAddress(id string) string {
 func (t *Transport) Self() Hello {
 	h := t.config.Hello()
 	h.Protocol, h.ID, h.Instance = Protocol, t.config.ID, t.instance
-	h.ClusterAddress = cmp.Or(h.ClusterAddress, t.config.Advertise, t.ListenAddr())
+	h.ClusterAddress = t.ownAddress()
 	h.Met = t.book.list()
 	h.Log = t.log()
 	return h
 }
+
+// ownAddress returns where other agents reach this one.
+func (t *Transport) ownAddress() string { return cmp.Or(t.config.Advertise, t.ListenAddr()) }
 
 // log describes raft's log on this agent.
 func (t *Transport) log() LogState {

@@ -244,7 +244,7 @@ func (t *Transport) meetAt(ctx context.Context, address string) error {
 func (t *Transport) addresses() []string {
 	all := append(t.book.addresses(), t.config.Join...)
 	slices.Sort(all)
-	own := t.Self().ClusterAddress
+	own := t.ownAddress()
 	return slices.DeleteFunc(slices.Compact(all), func(a string) bool { return a == "" || a == own })
 }
 

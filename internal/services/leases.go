@@ -189,7 +189,8 @@ func (l Leases) list(m *interrexv1.ListRequest, s *machine.State) (*interrexv1.L
 	var more bool
 	revision := l.locked(s, func(v lease.ReadView) { items, more = v.List(scope, limit) })
 	page := &interrexv1.ListResponse{Revision: uint64(revision)}
-	present := func(r lease.Record) *interrexv1.Lease { return wire.Lease(l.present(r, s)) }
+	now, wall := s.Estimate()
+	present := func(r lease.Record) *interrexv1.Lease { return wire.Lease(l.presentAt(r, now, wall)) }
 	if page.Items, more = pageOf(items, more, present); more {
 		page.NextPageToken = pageToken(items[len(page.Items)-1].Key)
 	}
@@ -230,7 +231,12 @@ func (l Leases) after(r state.Result, s state.State) (*interrexv1.Lease, error) 
 
 // present returns a lease for users, with what this agent knows about it.
 func (l Leases) present(r lease.Record, s state.State) interrex.Lease {
-	held := r.Lease(s.Estimate())
+	now, wall := s.Estimate()
+	return l.presentAt(r, now, wall)
+}
+
+func (l Leases) presentAt(r lease.Record, now state.Time, wall time.Time) interrex.Lease {
+	held := r.Lease(now, wall)
 	if l.Waiting != nil {
 		if n, known := l.Waiting(r.Key); known {
 			held.Waiting = &n

@@ -30,12 +30,16 @@ func (StreamCodec) Name() string { return "proto" }
 func (c StreamCodec) Marshal(message any) ([]byte, error) { return c.MarshalAppend(nil, message) }
 
 // MarshalAppend spares Connect a copy.
-func (StreamCodec) MarshalAppend(b []byte, message any) ([]byte, error) {
-	m, is := message.(proto.Message)
-	if !is {
-		return nil, fmt.Errorf("cannot encode a %T: it is not a protobuf message", message)
+func (c StreamCodec) MarshalAppend(b []byte, message any) ([]byte, error) {
+	switch m := message.(type) {
+	case *any: // see api.Method.Handler
+		return c.MarshalAppend(b, *m)
+	case *Response:
+		return m.AppendProto(b)
+	case proto.Message:
+		return proto.MarshalOptions{}.MarshalAppend(b, m)
 	}
-	return proto.MarshalOptions{}.MarshalAppend(b, m)
+	return nil, fmt.Errorf("cannot encode a %T: it is not a protobuf message", message)
 }
 
 // Unmarshal implements connect.Codec. Connect reuses data afterwards.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -34,6 +35,9 @@ const maxAnys = 16
 
 // AppendJSON appends a message as JSON.
 func AppendJSON(b []byte, m proto.Message) (out []byte, err error) {
+	if !mayHaveAny(m.ProtoReflect().Descriptor()) {
+		return appendJSON(b, m, noneOpaque)
+	}
 	deep := false
 	eachAny(m.ProtoReflect(), func(a *anypb.Any) { deep = deep || anysBeyond(a, maxAnys) })
 	if !deep {
@@ -222,6 +226,37 @@ func (r resolver) FindMessageByURL(url string) (protoreflect.MessageType, error)
 		return (*wrapperspb.BytesValue)(nil).ProtoReflect().Type(), nil
 	}
 	return r.Types.FindMessageByURL(url)
+}
+
+// anyTypes has what mayHaveAny has found, by descriptor.
+var anyTypes sync.Map
+
+// mayHaveAny reports whether a message of this type of the API may have an Any.
+func mayHaveAny(d protoreflect.MessageDescriptor) bool {
+	found, known := anyTypes.Load(d)
+	if !known {
+		found = hasAny(d, map[protoreflect.FullName]bool{})
+		anyTypes.Store(d, found)
+	}
+	return found.(bool)
+}
+
+// hasAny reports whether a type, or one that it refers to, is Any, without those that
+// were seen before.
+func hasAny(d protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool) bool {
+	if d.FullName() == "google.protobuf.Any" {
+		return true
+	}
+	if seen[d.FullName()] {
+		return false
+	}
+	seen[d.FullName()] = true
+	for i := range d.Fields().Len() {
+		if of := d.Fields().Get(i).Message(); of != nil && hasAny(of, seen) { // of a map it is an entry
+			return true
+		}
+	}
+	return false
 }
 
 // eachAny calls fn with each Any of a message of the API, but not with those

@@ -17,27 +17,35 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
+// leaseMessage is the memory of a message and of those that it points to: a list has a
+// thousand of them.
+type leaseMessage struct {
+	lease                 interrexv1.Lease
+	ttl, remaining        durationpb.Duration
+	acquiredAt, expiresAt timestamppb.Timestamp
+	waiting               uint32
+}
+
 // Lease returns the message of a lease. For a pinned lease, which does not expire,
 // it has neither expires_at nor remaining.
 func Lease(l interrex.Lease) *interrexv1.Lease {
-	m := &interrexv1.Lease{
-		Key:        l.Key.String(),
-		Holder:     l.Holder,
-		Token:      uint64(l.Token),
-		Ttl:        Optional(l.TTL),
-		AcquiredAt: Timestamp(l.AcquiredAt),
-		Metadata:   l.Metadata,
+	in := &leaseMessage{}
+	m := &in.lease
+	m.Key, m.Holder, m.Token, m.Metadata = l.Key.String(), l.Holder, uint64(l.Token), l.Metadata
+	m.AcquiredAt = timestampIn(&in.acquiredAt, l.AcquiredAt)
+	if l.TTL != 0 {
+		m.Ttl = durationIn(&in.ttl, l.TTL)
 	}
 	if !l.Pinned() && l.TTL > 0 { // a lease as it was has neither
-		m.ExpiresAt = Timestamp(l.ExpiresAt)
-		m.Remaining = durationpb.New(l.Remaining)
+		m.ExpiresAt = timestampIn(&in.expiresAt, l.ExpiresAt)
+		m.Remaining = durationIn(&in.remaining, l.Remaining)
 	}
 	for _, p := range l.Pins {
 		m.Pins = append(m.Pins, &interrexv1.Pin{Owner: p.Owner, Reason: p.Reason, Until: Timestamp(p.Until)})
 	}
 	if l.Waiting != nil {
-		n := Count(*l.Waiting)
-		m.Waiting = &n
+		in.waiting = Count(*l.Waiting)
+		m.Waiting = &in.waiting
 	}
 	return m
 }
@@ -146,6 +154,21 @@ func Timestamp(t time.Time) *timestamppb.Timestamp {
 		return nil
 	}
 	return timestamppb.New(t)
+}
+
+// timestampIn is Timestamp in the memory of m.
+func timestampIn(m *timestamppb.Timestamp, t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	m.Seconds, m.Nanos = t.Unix(), int32(t.Nanosecond())
+	return m
+}
+
+// durationIn returns the message of a duration, in the memory of m.
+func durationIn(m *durationpb.Duration, d time.Duration) *durationpb.Duration {
+	m.Seconds, m.Nanos = int64(d/time.Second), int32(d%time.Second)
+	return m
 }
 
 // Optional returns the message of a duration, nil for zero.
