@@ -56,6 +56,7 @@ var attacks = []attack{
 	{"webhooks that do not answer", anyone, silentWebhooks},
 	{"lists that nobody reads", limited, unreadLists},
 	{"resource lists that nobody reads", anyone, unreadResources},
+	{"lists as JSON", limited, jsonLists},
 	{"watches that nobody reads", limited, unreadWatches},
 	{"watches of nothing", anyone, idleWatches},
 	{"long polls", anyone, longPolls},

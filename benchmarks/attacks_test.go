@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -154,6 +155,22 @@ func unreadLists(ctx context.Context, t *target) error {
 func unreadResources(ctx context.Context, t *target) error {
 	t.fillResources(ctx)
 	return unreadStreams(ctx, t, &interrexv1.Operation{Method: listResourcesNumber}, &interrexv1.ResourceServiceListRequest{Type: valueType, Tenancy: attackTenancy})
+}
+
+// jsonLists requests lists of 1 000 leases, on calls of their own.
+func jsonLists(ctx context.Context, t *target) error {
+	c := unencrypted()
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			for n := i; n < 1000; n += 16 {
+				t.post(ctx, c, "LeaseService/Claim", fmt.Sprintf(`{"key":"attack/%d","holder":"x","ttl":"600s","takeover":true}`, n))
+			}
+		})
+	}
+	all.Wait()
+	paced(ctx, 64, 200, func(int) { t.post(ctx, c, "LeaseService/List", `{"namespace":"attack"}`) })
+	return nil
 }
 
 var (
