@@ -118,6 +118,9 @@ func (r refill) setAside(dir string, f disk.Files) error {
 		for _, path := range found {
 			err = errors.Join(err, f.Rename(path, filepath.Join(to, of.folder, filepath.Base(path))))
 		}
+		if len(found) > 0 { // else the folder may be missing
+			err = errors.Join(err, f.Sync(filepath.Join(dir, of.folder)))
+		}
 	}
 	if err != nil {
 		return err

@@ -244,6 +244,10 @@ func TestWhatIsSetAsideIsOnDiskBeforeTheListIsEmpty(t *testing.T) {
 			t.Errorf("%s is not synced before the list is replaced: %q", name, files.done)
 		}
 	}
+	before := strings.Join(files.done[:list], "\n")
+	if n := strings.Count(before, "sync "+snapshotsName); n != 2 {
+		t.Errorf("the folder of snapshots, before and after, is synced %d times: %q", n, files.done)
+	}
 	if last := files.done[len(files.done)-1]; last != "sync "+filepath.Base(dir) {
 		t.Errorf("the last step is %q", last)
 	}
