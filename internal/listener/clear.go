@@ -99,6 +99,19 @@ func beginsHTTP(head [5]byte) bool {
 	})
 }
 
+// CloseWrite tells the peer that nothing more is sent. The server does so after an answer
+// that ends a connection, and closes it a moment later, since a peer that is still sending
+// could lose the answer.
+func (c *clearConn) CloseWrite() error {
+	if c.secure != nil {
+		return c.secure.CloseWrite()
+	}
+	if half, can := c.below.Conn.(interface{ CloseWrite() error }); can {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 // NetConn returns the connection that was accepted, for Config.ConnContext.
 func (c *clearConn) NetConn() net.Conn { return c.below.Conn }
 

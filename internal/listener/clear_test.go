@@ -182,3 +182,53 @@ func TestAHandshakeLeavesNoDeadline(t *testing.T) {
 		}
 	})
 }
+
+// The peer reads the end of the answer, while the connection is still open.
+func TestOneHalfOfAConnectionIsClosed(t *testing.T) {
+	server, clients := certified()
+	for _, config := range []*tls.Config{nil, server} {
+		socket, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer socket.Close()
+		l := &clearListener{limitedListener: newLimited(Config{Listener: socket, Logger: silent.Logger{}}), tls: config, logger: silent.Logger{}}
+		got := make(chan string, 1)
+		go func() {
+			c, err := l.Accept()
+			if err != nil {
+				got <- err.Error()
+				return
+			}
+			defer c.Close()
+			first := make([]byte, 1)
+			_, err = io.ReadFull(c, first)
+			half := c.(interface{ CloseWrite() error }).CloseWrite()
+			rest, last := io.ReadAll(c)
+			got <- fmt.Sprintf("%v %v %s%s %v", err, half, first, rest, last)
+		}()
+		peer, err := net.Dial("tcp", socket.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+		_ = peer.SetDeadline(time.Now().Add(10 * time.Second)) // if it hangs
+		var c interface {
+			io.ReadWriter
+			CloseWrite() error
+		} = peer.(*net.TCPConn)
+		if config != nil {
+			c = tls.Client(peer, clients)
+		}
+		_, first := io.WriteString(c, "a")
+		end, err := io.ReadAll(c)
+		_, more := io.WriteString(c, "b")
+		half := c.CloseWrite()
+		if first != nil || len(end) > 0 || err != nil || more != nil || half != nil {
+			t.Errorf("TLS %v: %v, %q, %v, %v, %v", config != nil, first, end, err, more, half)
+		}
+		if text := <-got; text != "<nil> <nil> ab <nil>" {
+			t.Errorf("TLS %v: %s", config != nil, text)
+		}
+	}
+}
