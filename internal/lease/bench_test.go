@@ -55,7 +55,7 @@ func BenchmarkMemoryOfLease(b *testing.B) {
 		fresh := lease.New()
 		snapshot := w.snapshot()
 		w, before = nil, heap()
-		if err := fresh.Restore(1, bytes.NewReader(snapshot)); err != nil {
+		if err := fresh.Restore(fresh.Version(), bytes.NewReader(snapshot)); err != nil {
 			b.Fatal(err)
 		}
 		b.ReportMetric(float64(heap()-before)/million, "restored-bytes/lease")
@@ -130,7 +130,7 @@ func BenchmarkMillion(b *testing.B) {
 	}
 	b.Run("Restore", func(b *testing.B) {
 		for b.Loop() {
-			if err := lease.New().Restore(1, bytes.NewReader(snapshot.Bytes())); err != nil {
+			if err := lease.New().Restore(w.table.Version(), bytes.NewReader(snapshot.Bytes())); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -169,11 +169,15 @@ func FuzzDecode(f *testing.F) {
 }
 
 func FuzzRestore(f *testing.F) {
-	f.Add(goldenWorld(f).snapshot())
+	seed := goldenWorld(f).snapshot()
+	if err := lease.New().Restore(lease.New().Version(), bytes.NewReader(seed)); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed)
 	f.Add([]byte{0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		table := lease.New()
-		if table.Restore(1, bytes.NewReader(data)) != nil {
+		if table.Restore(table.Version(), bytes.NewReader(data)) != nil {
 			return
 		}
 		w := newWorld(t)
