@@ -92,7 +92,7 @@ func (r AccessRule) Validate() error {
 	case r.Prefix == "" || len(r.Prefix) > limits.MaxRulePrefix:
 		return Errorf(ErrInvalid, "rule: %q: its prefix has %d bytes: give a key of at most %d, such as default/db, or the beginning of keys and *", r.String(), len(r.Prefix), limits.MaxRulePrefix)
 	case star >= 0 && star < len(r.Prefix)-1:
-		return Errorf(ErrInvalid, "rule: %q: its prefix has a * that is not at its end", r.String())
+		return Errorf(ErrInvalid, "rule: %q: its prefix has a * that is not at its end; only :own may follow it", r.String())
 	case slices.ContainsFunc([]byte(r.Prefix), func(c byte) bool { return c < ' ' || c == 0x7f }):
 		return Errorf(ErrInvalid, "rule: its prefix has a control character")
 	}

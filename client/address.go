@@ -45,7 +45,7 @@ func parseAddress(s string) (address, error) {
 	case err != nil:
 	case u.Scheme == "unix" && u.Host == "" && u.Path != "":
 		return address{scheme: u.Scheme, path: u.Path}, nil
-	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.Trim(u.Path, "/") == "" && u.User == nil && u.RawQuery == "":
+	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && (u.Port() == "" || isPort(u.Port())) && strings.Trim(u.Path, "/") == "" && u.User == nil && u.RawQuery == "":
 		return address{scheme: u.Scheme, host: u.Host}, nil
 	}
 	return address{}, interrex.Errorf(interrex.ErrInvalid, "client: address %q is not valid%s: use %s", s, addressFault(s), addressForms)
@@ -72,6 +72,10 @@ func addressFault(s string) string {
 		return ": it must not have a user"
 	case path != "":
 		return ": it must not have a path"
+	}
+	switch port := rest[strings.LastIndexByte(rest, ':')+1:]; {
+	case port != "" && strings.Trim(port, "0123456789") == "" && !isPort(port):
+		return ": a port is 1 to 65535"
 	case scheme == "":
 		return ": the port is missing, or is not a number"
 	}

@@ -47,6 +47,9 @@ func TestAnAddressMayBeHostAndPort(t *testing.T) {
 		"http://ann@localhost:1":  "it must not have a user",
 		"unix:interrex.sock":      "the path of a socket must be absolute",
 		"unix://data/an.sock":     "the path of a socket must be absolute",
+		"localhost:65536":         "a port is 1 to 65535",
+		"http://localhost:0":      "a port is 1 to 65535",
+		"https://localhost:99999": "a port is 1 to 65535",
 		"http://":                 "is not valid",
 		"http://localhost:7400?x": "is not valid",
 	} {

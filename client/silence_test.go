@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -96,6 +98,10 @@ func TestTheVerdictIsWhatSaysMost(t *testing.T) {
 	c.endpoints[0].note(t.Context(), denied)
 	if err := c.verdict(nil, denied); !strings.HasSuffix(err.Error(), "permission denied: run this as the agent's user") {
 		t.Errorf("of a socket that this user must not open: %v", err)
+	}
+	ended := interrex.Errorf(interrex.ErrUnavailable, "gone").WithCause(&tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}})
+	if err := c.verdict(nil, ended); strings.Contains(err.Error(), "is an agent running?") {
+		t.Errorf("of an agent whose certificate has ended: %v", err)
 	}
 	for kind, asks := range map[interrex.Kind]bool{interrex.ErrUnavailable: true, interrex.ErrOutcomeUnknown: false} {
 		err := c.verdict(nil, interrex.Errorf(kind, "gone"))

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -60,6 +61,13 @@ func distrusted(err error) bool {
 	return errors.As(err, &unknown)
 }
 
+// unverified reports whether an agent was reached, but its certificate is not valid
+// here: distrusted, ended, or for another name.
+func unverified(err error) bool {
+	var failed *tls.CertificateVerificationError
+	return errors.As(err, &failed)
+}
+
 // verdict returns the error of a request that has timed out: the latest error from an
 // agent, or else that none responded, with the reason of each.
 func (c *Client) verdict(said, last error) error {
@@ -75,7 +83,7 @@ func (c *Client) verdict(said, last error) error {
 	}
 	told := *e
 	told.Message = "no agent answers at " + why
-	if e.Kind != interrex.ErrOutcomeUnknown && !distrusted(last) && !errors.Is(last, syscall.EACCES) {
+	if e.Kind != interrex.ErrOutcomeUnknown && !unverified(last) && !errors.Is(last, syscall.EACCES) {
 		told.Message += "; is an agent running?"
 	}
 	return told.WithCause(last)

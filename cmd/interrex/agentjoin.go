@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -51,7 +52,7 @@ caught up, where that keeps the number of voters odd.`,
 		Example: `  interrex agent join 10.0.0.1:7401 --token-file join.token --data-dir /var/lib/interrex
   interrex agent run --config /var/lib/interrex/interrex.yaml
   interrex agent join 10.0.0.1:7401 --token-file join.token --data-dir /var/lib/interrex --forward`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeastOne("ADDRESS"),
 		RunE: func(c *cobra.Command, args []string) error {
 			limit := joinTimeout
 			if c.Flags().Changed("timeout") {
@@ -87,7 +88,7 @@ func (j *joiner) join(ctx context.Context, addresses []string) error {
 	}
 	text, err := disk.ReadSmall(j.tokenFile)
 	if err != nil {
-		return usageError{err}
+		return usageError{fmt.Errorf("--token-file: %w", err)}
 	}
 	token, err := jointoken.Parse(string(text))
 	if err != nil {

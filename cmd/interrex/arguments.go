@@ -27,6 +27,16 @@ func arguments(n int, names string) cobra.PositionalArgs {
 	}
 }
 
+// atLeastOne requires an argument or more.
+func atLeastOne(names string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return nil
+		}
+		return arguments(1, names)(c, args)
+	}
+}
+
 // atMostOne allows one argument or none.
 func atMostOne(name string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {

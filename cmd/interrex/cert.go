@@ -111,7 +111,7 @@ that is off does so when it is back. Members renew their certificates by themsel
 at about two thirds of their life.`,
 		Example: `  interrex cert renew
   interrex cert renew n3`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne("ID"),
 		ValidArgsFunction: a.completeFirst(memberIDs),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.renewCertificate(ctx, s, args) })

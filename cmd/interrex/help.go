@@ -44,7 +44,8 @@ const environment = `Environment:
                         certificates, for https:// (default: the system's)
   INTERREX_CERT         PEM file of this caller's own certificate
   INTERREX_KEY          PEM file of its key
-  INTERREX_TOKEN_FILE   file with this caller's access token
+  INTERREX_TOKEN_FILE   file with this caller's access token, which is not sent over
+                        a socket
   INTERREX_TOKEN        the access token itself, if no file is named
   INTERREX_OUTPUT       like --output
   INTERREX_HOLDER       the holder's name for claims (default HOST/PID/RANDOM)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,9 @@ func newKVApply(a *app) *cobra.Command {
 			document, err := readFile(c.Context(), file, maxGroupFile)
 			if err != nil {
 				return a.interrupted(c.Context(), usageError{fmt.Errorf("cannot read the operations: %w", err)})
+			}
+			if len(bytes.TrimSpace(document)) == 0 {
+				return usageError{fmt.Errorf("%s is empty: see 'interrex kv apply --help'", displayName(file))}
 			}
 			operations, err := wire.ValueOperations(namespace, document)
 			if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,7 @@ func newRevoke(a *app) *cobra.Command {
 			}
 			if !r.Force || token != "" {
 				if r.Token, err = readToken(token); err != nil {
-					return err
+					return usageError{fmt.Errorf("%w; --force ends it without the token", err)}
 				}
 			}
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.revoke(ctx, s, r) })

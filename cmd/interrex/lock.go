@@ -71,6 +71,9 @@ else hold the lease until it has ended. --leftover kill ends such processes
 instead (SIGTERM, and SIGKILL half a margin later); --leftover leave releases the
 lease at once.
 
+Each lock is a holder with a name of its own: a token whose rule ends with :own cannot
+be used.
+
 The exit code is COMMAND's own; 120 if the lease was lost and COMMAND was ended;
 124 if the wait timed out, also with --wait 0s, and also because no agent or
 leader responded; 125 if interrex itself failed; 126 or 127 if COMMAND cannot be

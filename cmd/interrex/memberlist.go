@@ -80,7 +80,7 @@ func contact(m interrex.Member) string {
 	case m.LastContact != nil && m.Silent:
 		return "silent for " + wording.Rounded(*m.LastContact)
 	case m.Forwards:
-		return ""
+		return "-"
 	case m.Silent || m.Suffrage == "":
 		return "never heard from"
 	}

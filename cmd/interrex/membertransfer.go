@@ -14,7 +14,7 @@ func newMemberTransfer(a *app) *cobra.Command {
 and reports when it leads. An agent that is about to stop does it by itself.`,
 		Example: `  interrex member transfer-leader
   interrex member transfer-leader n2`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne("ID"),
 		ValidArgsFunction: a.completeFirst(memberIDs),
 		RunE: func(c *cobra.Command, args []string) error {
 			id := ""

@@ -35,7 +35,7 @@ read what is in it, and verifies its checksums only.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			all, err := inspectFile(c.Context(), args[0])
 			if err != nil {
-				return a.interrupted(c.Context(), fmt.Errorf("%s: %w", displayName(args[0]), err))
+				return a.interrupted(c.Context(), fmt.Errorf("cannot inspect %s: %w", displayName(args[0]), err))
 			}
 			return a.printContents(args[0], all)
 		},

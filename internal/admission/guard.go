@@ -176,7 +176,7 @@ func (g *Guard) identify(d Door, r *http.Request) (Caller, context.Context, erro
 		return Caller{}, nil, noCert(r.Context())
 	case !open && d == Forwarded:
 		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated,
-			"the cluster needs an access token: set INTERREX_TOKEN_FILE or INTERREX_TOKEN, or the header 'Authorization: Bearer TOKEN'; on the socket of an agent without raft, and for the agent itself, api.token-file in its configuration names the file of one")
+			"the cluster needs an access token: set INTERREX_TOKEN_FILE or INTERREX_TOKEN, or the header 'Authorization: Bearer TOKEN'; over the socket of an agent without raft clients send none, and there, as for the agent itself, api.token-file in its configuration names the file of one: call its port, or set that")
 	case !open:
 		return Caller{}, nil, interrex.Errorf(interrex.ErrUnauthenticated,
 			"this API needs an access token: set INTERREX_TOKEN_FILE or INTERREX_TOKEN, or the header 'Authorization: Bearer TOKEN'; 'interrex token create' makes one, and the agent's socket needs none")

@@ -46,6 +46,8 @@ func (a Agent) All(ctx context.Context, c config.Config) (warnings []string, err
 	id, err := knownID(c.Agent)
 	if found = append(found, err); err == nil {
 		found = append(found, a.Certified(c, id))
+	} else { // whose certificate it must be is not known
+		found = append(found, APIFiles(c.API.TLS), clusterFiles(c.Cluster.TLS).readable())
 	}
 	warnings = doubtful(c)
 	if path := SocketPath(c); Answers(path) {

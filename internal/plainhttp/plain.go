@@ -166,8 +166,8 @@ func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if tooLarge || errors.As(err, &large) {
 		return nil, interrex.Errorf(interrex.ErrTooLarge, "body: at most %d bytes are allowed", maxPlainBody)
 	}
-	if interrex.KindOf(err) == interrex.ErrOverloaded {
-		return nil, err
+	if over := (*interrex.Error)(nil); errors.As(err, &over) && over.Kind == interrex.ErrOverloaded {
+		return nil, over
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil, interrex.Errorf(interrex.ErrInvalid, "body: it was not received completely in time")

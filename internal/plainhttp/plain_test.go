@@ -302,3 +302,11 @@ func TestAChangeOfTwoMeaningsIsRefused(t *testing.T) {
 		is(t, text, err, want)
 	}
 }
+
+func TestABodyThatDoesNotFitSaysSoOnce(t *testing.T) {
+	over := interrex.Errorf(interrex.ErrOverloaded, "no room")
+	r := httptest.NewRequest(http.MethodPut, "/kv/a", body{strings.NewReader(""), errors.Join(over, errors.New("resource_exhausted: no room"))})
+	if _, err := plainBody(httptest.NewRecorder(), r); err == nil || err.Error() != over.Error() {
+		t.Errorf("got %v, want %v", err, over)
+	}
+}
