@@ -294,6 +294,24 @@ func TestWhatACallerDoesEndsWithItsToken(t *testing.T) {
 }
 
 // Where a request comes from decides in whose share its caller is.
+func TestWhatTheOwnerOfACertificateDoesEndsWithItsTokens(t *testing.T) {
+	valid, revoke := context.WithCancelCause(t.Context())
+	g := &Guard{Tokens: &changing{grant: &accesstoken.Grant{Name: "ann", Valid: valid}}, Silence: hears.of, CAs: func() [][]byte { return nil }}
+	r := httptest.NewRequest("GET", "/changes", nil)
+	r.TLS = shown("ann", "theirs")
+	over := interrex.Errorf(interrex.ErrUnauthenticated, "revoked")
+	g.Admit(Public, func(string) bool { return false }, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		revoke(over)
+		select {
+		case <-r.Context().Done():
+		case <-time.After(10 * time.Second):
+		}
+		if got := context.Cause(r.Context()); got != over {
+			t.Errorf("it ends with %v", got)
+		}
+	})).ServeHTTP(httptest.NewRecorder(), r)
+}
+
 func TestWhereACallerComesFrom(t *testing.T) {
 	for what, c := range map[string]struct {
 		door      Door

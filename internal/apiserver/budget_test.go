@@ -91,6 +91,18 @@ func TestWithoutMemoryForListsWhatIsSmallIsServed(t *testing.T) {
 	nd.waitFor(func() bool { return b.Used() == 0 })
 }
 
+func TestWithoutMemoryForListsAStreamHasNoneEither(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.claimed("a/b", "ann")
+	s := nd.stream(t.Context(), nd.url)
+	full := fill(nd.server.config.Budget, admission.Large)
+	defer full()
+	s.send(op(1, interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{}), op(2, interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{Key: "a/b"}))
+	if got := s.answers(2); got[1].GetError().GetKind() != string(interrex.ErrOverloaded) || got[2].GetError() != nil {
+		t.Errorf("a list is answered %v, and a row %v", got[1], got[2])
+	}
+}
+
 // Also of requests that were cut off everything is given back.
 func TestWhatIsCutOffHoldsNoMemory(t *testing.T) {
 	nd := cluster(t, 1)[0]

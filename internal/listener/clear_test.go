@@ -98,6 +98,11 @@ func TestTLSWithoutHTTP2(t *testing.T) {
 	if got := c.ConnectionState().NegotiatedProtocol; got != "http/1.1" {
 		t.Errorf("%q is chosen", got)
 	}
+	fmt.Fprint(c, preface+"\x00\x00\x00\x04\x00\x00\x00\x00\x00") // it speaks HTTP/2 nevertheless
+	var answer [4]byte
+	if _, err := io.ReadFull(c, answer[:]); err != nil || string(answer[:]) != "HTTP" {
+		t.Errorf("it is answered %q, %v", answer, err)
+	}
 }
 
 func TestARequestWithoutTLSIsToldOfIt(t *testing.T) {

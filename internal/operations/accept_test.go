@@ -58,3 +58,21 @@ func TestADrainEndsWaitsAndNothingElse(t *testing.T) {
 		t.Errorf("a claim that waits: %v, one that enters the log: %v, a read: %v", waits.isGone(), enters.isGone(), reads.isGone())
 	}
 }
+
+// Of a message no read is begun after one operation for which there was no room, unless its
+// operations are those of many callers; writes are tried. The pause is for all of them.
+func TestAfterAnOperationThatIsOverloadedNoReadIsBegun(t *testing.T) {
+	extend := asks(t, 4, interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{Key: "a/b", Token: 7})
+	for door, untried := range map[admission.Door]bool{admission.Public: true, admission.Peer: false} {
+		st := newStream(t, newServer(t)) // two may be open
+		st.caller.Door = door
+		st.accept(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{gets(t, 1), gets(t, 2), gets(t, 3), extend, gets(t, 5)}})
+		if len(st.refused) != 3 || st.excess != 3 {
+			t.Fatalf("door %d: refused are %v, and the pause is for %d", door, st.refused, st.excess)
+		}
+		first, write, second := st.refused[0].err, st.refused[1].err, st.refused[2].err
+		if (second == write) != untried || write == first {
+			t.Errorf("door %d: %v, %v, %v", door, first, write, second)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/juju/clock"
@@ -15,6 +16,7 @@ import (
 	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/queue"
 )
 
@@ -299,6 +301,56 @@ func TestAPanicOfARaftIsOneRequestsFailure(t *testing.T) {
 	if o := c.index(r); interrex.KindOf(o.err) != interrex.ErrOutcomeUnknown {
 		t.Errorf("%v", o.err)
 	}
+}
+
+// Also this agent itself may be the one that was elected. As long as another agent does not
+// know that, it is not asked without a pause.
+func TestWhatWaitsForALeaderGoesOnOnceThereIsOne(t *testing.T) {
+	for what, l := range map[string]interrex.Leadership{"another agent": {LeaderID: "b"}, "this agent": {LeaderID: "a", Leader: true}} {
+		c := newCouriered(t, admission.Public)
+		r := c.request(false)
+		c.finished(r, told(interrex.ErrNoLeader))
+		c.server.checker.Leadership = fixed{l}
+		if due, _, _ := c.due(); len(due) != 1 {
+			t.Errorf("%s leads, and the request waits", what)
+		}
+		c.finished(r, told(interrex.ErrNoLeader))
+		if due, _, _ := c.due(); len(due) != 0 || !r.retries.at.Equal(c.begin.Add(2*minPause)) {
+			t.Errorf("%s leads, and the request is sent again at %v", what, r.retries.at)
+		}
+	}
+}
+
+// A read that was on its way to the leader is answered by the agent that has become it.
+func TestAReadAtTheLeaderDoesNotEnterTheLog(t *testing.T) {
+	all, err := queue.New(queue.Config{Clock: clock.WallClock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { all.Kill(); _ = all.Wait() })
+	c := newCouriered(t, admission.Public, func(config *Config, _ *consistency.Config) {
+		config.Queue, config.Visitors = all, &Visitors{}
+		config.Hooks = func() []*webhook.Hook { return nil }
+	})
+	c.enqueue([]*request{c.request(false)}, c.begin)
+	if len(c.done) != 1 || c.done[0].err != nil || c.done[0].logged {
+		t.Errorf("its outcome is %+v", c.done)
+	}
+}
+
+func TestACourierThatIsClosedWaitsForWhatItHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCouriered(t, admission.Public)
+		over := false
+		c.start(func() {
+			<-c.ctx.Done()
+			time.Sleep(time.Second)
+			over = true
+		})
+		if c.close(); !over {
+			t.Error("it goes on")
+		}
+	})
 }
 
 // hasty refuses the first attempt, which is followed by a second before its own

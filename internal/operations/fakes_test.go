@@ -18,6 +18,11 @@ type panicking struct{}
 
 func (panicking) Index(context.Context) (uint64, error) { panic("no index") }
 
+// indexed is a Reads for which everything is applied.
+type indexed struct{}
+
+func (indexed) Index(context.Context) (uint64, error) { return 0, nil }
+
 // scripted is a forwarder with scripted errors, in order, and then without errors.
 type scripted struct {
 	mu      sync.Mutex

@@ -1,6 +1,7 @@
 package operations
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -134,6 +135,21 @@ func TestWritesAreAnsweredBeforeReads(t *testing.T) {
 	}
 }
 
+func TestWhatIsMovedComesAfterWhatWasThere(t *testing.T) {
+	var from, to fifo.Queue[settled]
+	to.Push(settled{answerable(1), outcome{}})
+	from.Push(settled{answerable(2), outcome{}})
+	from.Push(settled{answerable(3), outcome{}})
+	move(&from, &to)
+	var order []uint64
+	for _, s := range to.Items() {
+		order = append(order, s.r.Envelope.GetId())
+	}
+	if from.Len() != 0 || !slices.Equal(order, []uint64{1, 2, 3}) {
+		t.Errorf("%v, and %d are left", order, from.Len())
+	}
+}
+
 func TestALargeMessagesMemoryIsNotKept(t *testing.T) {
 	out := outbox{server: newTestOperator()}
 	for _, size := range []int{maxKept / 2, maxAnswerBytes} {
@@ -143,6 +159,24 @@ func TestALargeMessagesMemoryIsNotKept(t *testing.T) {
 		}
 		if out.clear(); cap(out.bodies) > maxKept || size <= maxKept/2 && cap(out.bodies) == 0 {
 			t.Errorf("after an answer of %d bytes %d are kept", size, cap(out.bodies))
+		}
+	}
+}
+
+// Answers with the same error share what it is on the wire.
+func TestEachAnswerHasItsOwnError(t *testing.T) {
+	out := outbox{server: newTestOperator(), counts: true}
+	held := interrex.Errorf(interrex.ErrHeld, "held by ann")
+	all := []error{errors.New("first"), errors.New("second"), held, held, interrex.Errorf(interrex.ErrHeld, "held by bob")}
+	for id, err := range all {
+		out.refused = append(out.refused, refused{uint64(id), 1 << 30, err}) // no method has that number
+	}
+	if !out.next() || len(out.message.Answers) != len(all) {
+		t.Fatalf("%d answers", len(out.message.Answers))
+	}
+	for _, a := range out.message.Answers {
+		if want := all[a.Id].Error(); !strings.Contains(want, a.GetError().GetMessage()) || a.GetError().GetMessage() == "" {
+			t.Errorf("%q is answered %q", want, a.GetError().GetMessage())
 		}
 	}
 }

@@ -3,6 +3,8 @@ package operations
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -164,13 +166,90 @@ func TestEveryOperationOfAStreamIsClosedOnce(t *testing.T) {
 
 func TestACancelReachesAReadThatWaits(t *testing.T) {
 	st := newStream(t, newServer(t))
-	in := asks(t, 1, interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{Key: "a/b", Consistency: interrexv1.Consistency_CONSISTENCY_EVENTUAL, MinRevision: 9})
-	st.accept(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{in}})
+	st.server.checker.State.Apply(&raft.Log{Index: 1, Term: 1, Type: raft.LogCommand, Data: (&machine.Entry{Stamp: 1, Wall: time.Unix(1, 0)}).Append(nil)})
+	r := answerable(1)
+	r.Method = &method.Method{Await: func(ctx context.Context, _ proto.Message, _ *machine.State) (proto.Message, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	st.open[1] = r
+	st.readHere(r)
 	st.accept(&interrexv1.OperateRequest{Cancels: []uint64{1}})
 	select {
 	case <-st.wake:
 	case <-time.After(30 * time.Second):
 		t.Fatal("it still waits")
+	}
+	out := outbox{server: st.server}
+	if st.take(&out); out.reads.Len() != 1 || !errors.Is(out.reads.Items()[0].o.err, context.Canceled) {
+		t.Errorf("answered are %+v", out.reads.Items())
+	}
+}
+
+func TestAPanicOfAReadIsItsFailureOnly(t *testing.T) {
+	s := newServer(t)
+	look := func(proto.Message, *machine.State) (proto.Message, error) { panic("look") }
+	wait := func(context.Context, proto.Message, *machine.State) (proto.Message, error) { panic("wait") }
+	act := func(context.Context, proto.Message, state.State) (proto.Message, error) { panic("act") }
+	for what, do := range map[string]func(*request) outcome{
+		"looks": func(r *request) outcome { return s.look(t.Context(), r, nil) },
+		"waits": func(r *request) outcome { return s.await(t.Context(), r) },
+		"acts":  func(r *request) outcome { return s.act(t.Context(), r) },
+	} {
+		r := answerable(1)
+		r.Method = &method.Method{Look: look, Await: wait, Act: act}
+		if o := do(r); o.err == nil {
+			t.Errorf("one that %s: %+v", what, o)
+		}
+	}
+}
+
+func TestAPanicOfAStreamsGoroutineEndsIt(t *testing.T) {
+	st := newStream(t, newServer(t))
+	st.start(func() { panic("no") })
+	select {
+	case <-st.ctx.Done():
+	case <-time.After(30 * time.Second):
+		t.Error("its peer waits for an answer")
+	}
+}
+
+func TestTheAnswerOfAWriteTakesMemory(t *testing.T) {
+	st, budget, others := filled(t, admission.Large)
+	others.Close()
+	r := &request{Call: method.Call{Method: st.server.methods.Method(interrexv1.LeaseServiceClaimProcedure)}}
+	if st.line(r, outcome{body: make([]byte, 1000)}); budget.Used() != 1000*answerCost {
+		t.Errorf("%d bytes are in use", budget.Used())
+	}
+}
+
+// One that is smaller than was reserved for it leaves room to others.
+func TestRoomThatAnAnswerDoesNotNeedIsFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStream(t, newServer(t))
+		first := answerable(1)
+		if err := st.room(first, maxUnsent); err != nil {
+			t.Fatal(err)
+		}
+		entered := false
+		st.start(func() { entered = st.room(answerable(2), 0) == nil })
+		synctest.Wait()
+		if entered {
+			t.Fatal("there was room")
+		}
+		st.line(first, outcome{body: []byte("small")})
+		if synctest.Wait(); !entered {
+			t.Error("the second waits")
+		}
+	})
+}
+
+func TestAnOperationTakesMemory(t *testing.T) {
+	st, budget, others := filled(t, admission.Large)
+	others.Close()
+	in := gets(t, 1)
+	if _, err := st.begin(in, nil); err != nil || budget.Used() != int64(operationBytes+operationCost*len(in.Body)) {
+		t.Errorf("%d bytes are in use, %v", budget.Used(), err)
 	}
 }
 
@@ -244,7 +323,9 @@ func TestReadsThatWaitHaveRoomBeforeTheyAreKept(t *testing.T) {
 	big := &interrexv1.GetResponse{Lease: &interrexv1.Lease{Holder: strings.Repeat("x", size)}}
 	var evaluated atomic.Int64
 	look := func(proto.Message, *machine.State) (proto.Message, error) { evaluated.Add(1); return big, nil }
+	var begun chan struct{} // closed when all have begun to wait
 	await := func(context.Context, proto.Message, *machine.State) (proto.Message, error) {
+		<-begun
 		evaluated.Add(1)
 		return big, nil
 	}
@@ -255,39 +336,46 @@ func TestReadsThatWaitHaveRoomBeforeTheyAreKept(t *testing.T) {
 		"looks": {method.Method{Look: look}, all}, "waits": {method.Method{Await: await}, 2 * all},
 	} {
 		evaluated.Store(0)
-		st := newStream(t, newServer(t, func(c *Config, _ *consistency.Config) { c.MaxOpen = all }))
-		st.server.checker.State.Apply(&raft.Log{Index: 1, Term: 1, Type: raft.LogCommand, Data: (&machine.Entry{Stamp: 1, Wall: time.Unix(1, 0)}).Append(nil)})
-		for id := range uint64(all) {
-			r := answerable(id)
-			r.Method = &c.method
-			st.readHere(r)
-		}
-		out := outbox{server: st.server}
-		for answered := 0; answered < all; {
-			<-st.wake
-			for st.take(&out); out.next(); st.take(&out) {
-				st.mu.Lock()
-				unsent := st.unsent.bytes
-				st.mu.Unlock()
-				if unsent > maxUnsent+pageBytes {
-					t.Fatalf("%s: %d bytes are not sent", what, unsent)
+		synctest.Test(t, func(t *testing.T) {
+			st := newStream(t, newServer(t, func(c *Config, _ *consistency.Config) { c.MaxOpen = all }))
+			begun = make(chan struct{})
+			budget := admission.NewBudget(1 << 40)
+			st.account = budget.Open(admission.Caller{})
+			st.server.checker.State.Apply(&raft.Log{Index: 1, Term: 1, Type: raft.LogCommand, Data: (&machine.Entry{Stamp: 1, Wall: time.Unix(1, 0)}).Append(nil)})
+			for id := range uint64(all) {
+				r := answerable(id)
+				r.Method = &c.method
+				st.readHere(r)
+			}
+			synctest.Wait()
+			close(begun)
+			out := outbox{server: st.server}
+			for answered := 0; answered < all; {
+				synctest.Wait() // until all have been answered, or wait for room
+				if st.unsent.bytes > maxUnsent+pageBytes {
+					t.Fatalf("%s: %d bytes are not sent", what, st.unsent.bytes)
+				}
+				if used, want := budget.Used(), answerCost*st.reads.Len()*proto.Size(big); used != int64(want) {
+					t.Fatalf("%s: %d bytes of memory are taken, not %d", what, used, want)
 				}
 				if n := int(evaluated.Load()); c.method.Look != nil && n-answered > (maxUnsent+pageBytes)/size {
 					t.Fatalf("%s: %d are evaluated, and %d sent", what, n, answered)
 				}
-				for _, a := range out.message.Answers {
-					if len(a.GetBody()) < size {
-						t.Fatalf("%s: an answer is %v", what, a)
+				for st.take(&out); out.next(); {
+					for _, a := range out.message.Answers {
+						if len(a.GetBody()) < size {
+							t.Fatalf("%s: an answer is %v", what, a)
+						}
 					}
+					answered += len(out.message.Answers)
+					st.sends(&out)
+					st.sent(&out)
 				}
-				answered += len(out.message.Answers)
-				st.sends(&out)
-				st.sent(&out)
 			}
-		}
-		if left := st.unsent; left != (load{}) || evaluated.Load() > c.most {
-			t.Errorf("%s: when all is sent there are still %+v, after %d evaluations", what, left, evaluated.Load())
-		}
+			if left := st.unsent; left != (load{}) || evaluated.Load() > c.most || budget.Used() != 0 {
+				t.Errorf("%s: when all is sent there are still %+v, after %d evaluations, and %d bytes are taken", what, left, evaluated.Load(), budget.Used())
+			}
+		})
 	}
 }
 
@@ -305,6 +393,69 @@ func TestWhatIsNotSentCountsAsOpen(t *testing.T) {
 	st.sends(&out)
 	if _, err := st.begin(gets(t, 3), nil); err != nil {
 		t.Errorf("with both answers sent: %v", err)
+	}
+}
+
+func TestAStreamThatIsClosedOpensNothing(t *testing.T) {
+	st := newStream(t, newServer(t))
+	st.end(nil)
+	st.close()
+	if _, err := st.begin(gets(t, 1), nil); interrex.KindOf(err) != interrex.ErrDraining {
+		t.Errorf("it opens an operation: %v", err)
+	}
+}
+
+// A stream whose peer has closed its side ends when it is quiet.
+func TestAStreamIsQuietWhenNothingIsLeft(t *testing.T) {
+	for what, fill := range map[string]func(*stream){
+		"an open operation": func(st *stream) { st.open[1] = &request{} },
+		"a refusal":         func(st *stream) { st.refused = append(st.refused, refused{}) },
+		"a read's answer":   func(st *stream) { st.reads.Push(settled{}) },
+		"a write's answer":  func(st *stream) { st.writes.Push(settled{}) },
+	} {
+		st := newStream(t, newServer(t))
+		if !st.quiet() {
+			t.Fatal("a new stream is not quiet")
+		}
+		if fill(st); st.quiet() {
+			t.Errorf("quiet with %s", what)
+		}
+	}
+}
+
+// The request as it was decoded, and its response, until that is sent.
+func TestACallOutsideAStreamTakesMemory(t *testing.T) {
+	answer := &interrexv1.GetResponse{Lease: &interrexv1.Lease{Holder: strings.Repeat("x", 100<<10)}}
+	body, err := proto.Marshal(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newServer(t, func(c *Config, _ *consistency.Config) {
+		c.Forward = func(context.Context, string) (Forwarder, error) { return answering{body: body}, nil }
+	})
+	act := method.Act(interrexv1.LeaseServiceGetProcedure, "look", func(context.Context, *interrexv1.GetRequest, state.State) (*interrexv1.GetResponse, error) {
+		return answer, nil
+	})
+	for what, c := range map[string]struct {
+		method  *method.Method
+		message proto.Message
+	}{
+		"a read":  {&act, &interrexv1.GetRequest{Key: strings.Repeat("x", 100<<10)}},
+		"a write": {s.methods.Method(interrexv1.LeaseServiceClaimProcedure), &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"}},
+	} {
+		budget := admission.NewBudget(0)
+		budget.Handler(func(string) bool { return false }, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if o := s.unary(r.Context(), c.method, &request{}, c.message, time.Now()); o.err != nil {
+				t.Errorf("%s: %v", what, o.err)
+			}
+			want := admission.RequestBytes + operationCost*proto.Size(c.message) + answerCost*len(body)
+			if used := budget.Used(); used != int64(want) {
+				t.Errorf("%s: %d bytes are taken, not %d", what, used, want)
+			}
+		})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil))
+		if used := budget.Used(); used != 0 {
+			t.Errorf("%s: in the end %d bytes are taken", what, used)
+		}
 	}
 }
 
@@ -342,6 +493,52 @@ func TestAnActionIsOfACurrentAgent(t *testing.T) {
 		r := &request{Call: method.Call{Method: &m, Caller: admission.Caller{Operator: true}, Message: &interrexv1.GetRequest{}}}
 		if o := s.act(t.Context(), r); interrex.KindOf(o.err) != c.want || done != (c.want == "") {
 			t.Errorf("%s: done %v, %v", what, done, o.err)
+		}
+	}
+}
+
+// answering is a forwarder with one answer.
+type answering struct {
+	body []byte
+	err  error
+}
+
+func (a answering) Send(ops []*interrexv1.Operation, done func(int, []byte, error)) (abandon func(int)) {
+	for i := range ops {
+		done(i, a.body, a.err)
+	}
+	return func(int) {}
+}
+
+// What the leader has done, or refused, is not done here.
+func TestAnActionOfTheLeadersIsDoneOnce(t *testing.T) {
+	denied := interrex.Errorf(interrex.ErrDenied, "no")
+	for what, c := range map[string]struct {
+		leader bool
+		answer answering
+		here   bool
+		want   error
+	}{
+		"the leader does it":       {false, answering{body: []byte{}}, false, nil},
+		"the leader refuses it":    {false, answering{err: denied}, false, denied},
+		"this agent is the leader": {true, answering{err: denied}, true, nil},
+	} {
+		s := newServer(t, func(config *Config, checks *consistency.Config) {
+			config.Forward = func(context.Context, string) (Forwarder, error) { return c.answer, nil }
+			if c.leader {
+				checks.Leadership = fixed{interrex.Leadership{LeaderID: "a", Leader: true}}
+				checks.Reads = func() (consistency.Reads, bool) { return indexed{}, true }
+			}
+		})
+		here := false
+		m := method.Act(interrexv1.LeaseServiceGetProcedure, "look", func(context.Context, *interrexv1.GetRequest, state.State) (*interrexv1.GetResponse, error) {
+			here = true
+			return &interrexv1.GetResponse{}, nil
+		})
+		m.Leads = true
+		r := &request{Call: method.Call{Method: &m, Caller: admission.Caller{Operator: true}, Message: &interrexv1.GetRequest{}}}
+		if o := s.act(t.Context(), r); !errors.Is(o.err, c.want) || here != c.here || c.want == nil && !here && o.body == nil {
+			t.Errorf("%s: done here %v, %+v", what, here, o)
 		}
 	}
 }

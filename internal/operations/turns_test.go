@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,9 +14,12 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/juju/clock"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/machine"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/wire"
 )
@@ -211,4 +215,113 @@ func TestATurnThatComesTooLateIsGivenBack(t *testing.T) {
 			t.Fatalf("%d are free", turns.free)
 		}
 	}
+}
+
+// One whose only read has given up comes again.
+func TestACallerThatHasGoneGetsATurnWhenItComesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns(1, clock.WallClock)
+		if err := turns.take(t.Context(), "first"); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		read := func(ctx context.Context) {
+			all.Go(func() {
+				if err := turns.take(ctx, "x"); !errors.Is(err, ctx.Err()) {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		read(gone)
+		cancel()
+		synctest.Wait()
+		read(t.Context())
+		turns.give(0)
+		all.Wait()
+		if turns.give(0); turns.free != 1 {
+			t.Errorf("%d are free", turns.free)
+		}
+	})
+}
+
+// It does not wait any more, though another read of the same caller does.
+func TestATurnThatHasComeIsNotLeft(t *testing.T) {
+	turns := newTurns(0, clock.WallClock)
+	first, second := turns.wait("x"), turns.wait("x")
+	turns.pass()
+	if turns.leave("x", first) || !turns.leave("x", second) {
+		t.Error("of two, the second has got the turn")
+	}
+}
+
+// On every machine long reads are made, and they leave processors for everything else.
+func TestLongReadsHaveHalfOfTheProcessors(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for processors, want := range map[int]int{1: 1, 2: 1, 8: 4} {
+		runtime.GOMAXPROCS(processors)
+		if s := newServer(t); s.long.free != want {
+			t.Errorf("of %d processors %d make lists", processors, s.long.free)
+		}
+	}
+}
+
+// longReads returns a method whose answers take some time to make.
+func longReads(took time.Duration) *method.Method {
+	return &method.Method{Look: func(proto.Message, *machine.State) (proto.Message, error) {
+		time.Sleep(took)
+		return &interrexv1.ListResponse{}, nil
+	}}
+}
+
+// A list waits for its caller's turn, and a row for none, nor does what has failed before.
+func TestOnlyWhatTakesLongToReadTakesATurn(t *testing.T) {
+	s := newServer(t)
+	s.long.free = 0
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	failed := errors.New("nothing is applied yet")
+	list, get := s.methods.Method(interrexv1.LeaseServiceListProcedure), s.methods.Method(interrexv1.LeaseServiceGetProcedure)
+	for what, c := range map[string]struct {
+		method  *method.Method
+		message proto.Message
+		before  error
+		want    error
+	}{
+		"a list": {list, &interrexv1.ListRequest{}, nil, context.Canceled}, "a row": {get, &interrexv1.GetRequest{Key: "a/b"}, nil, interrex.ErrNotFound},
+		"a list that has failed": {list, &interrexv1.ListRequest{}, failed, failed},
+	} {
+		r := &request{Call: method.Call{Method: c.method, Message: c.message}}
+		if o := s.look(gone, r, c.before); !errors.Is(o.err, c.want) {
+			t.Errorf("%s: %v, want %v", what, o.err, c.want)
+		}
+	}
+}
+
+// While one list is made, two callers want others.
+func TestATurnTakesAsLongAsItsReadAndItsPause(t *testing.T) {
+	const took = 3 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		s.long = newTurns(1, clock.WallClock)
+		var all sync.WaitGroup
+		for _, name := range []string{"ann", "bob", "bob", "cid"} {
+			r := &request{Call: method.Call{Method: longReads(took), Caller: admission.Caller{Name: name}}}
+			all.Go(func() {
+				if o := s.look(t.Context(), r, nil); o.err != nil {
+					t.Error(o.err)
+				}
+			})
+			synctest.Wait()
+		}
+		if n := len(s.long.waiting); n != 2 {
+			t.Errorf("%d callers wait", n)
+		}
+		began := time.Now()
+		all.Wait()
+		if got := time.Since(began); got != 7*took {
+			t.Errorf("four lists, and three pauses between them, take %v", got)
+		}
+	})
 }

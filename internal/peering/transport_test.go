@@ -49,6 +49,17 @@ func TestAgentsMeetAndTellEachOtherWhereTheyAre(t *testing.T) {
 	}
 }
 
+func TestAnAgentIsReachedWhereItAdvertises(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	b, _ := w.agent("b", func(c *Config) { c.Advertise = "b.example.org:7401" })
+	for tr, want := range map[*Transport]string{a: a.ListenAddr(), b: "b.example.org:7401"} {
+		if own, said := tr.Address(tr.ID()), tr.Self().ClusterAddress; own != want || said != want {
+			t.Errorf("%s is at %q, and says %q, want %q", tr.ID(), own, said, want)
+		}
+	}
+}
+
 func TestWhatIsAnnouncedIsToldSoonAndAtALimitedRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &Transport{ctx: t.Context(), wake: make(chan struct{}, 1), config: Config{Clock: clock.WallClock}}

@@ -38,7 +38,7 @@ func TestAnAnyComesBackFromJSON(t *testing.T) {
 		`"@type":"example.com/x.Unknown","value":"aGVsbG8="`: {TypeUrl: "example.com/x.Unknown", Value: []byte("hello")},
 		`"@type":"x.Empty","value":""`:                       {TypeUrl: "x.Empty"},
 	} {
-		page := &interrexv1.ResourceServiceListResponse{Items: []*interrexv1.Resource{{Version: "1"}, {Data: a}, {Data: anyOf(t, document)}}}
+		page := &interrexv1.ResourceServiceListResponse{Items: []*interrexv1.Resource{{Version: "1", Metadata: map[string]string{"a": "b"}}, {Data: a}, {Data: anyOf(t, document)}}}
 		text, err := wire.AppendJSON([]byte("head"), page)
 		if err != nil {
 			t.Errorf("%v: %v", a, err)

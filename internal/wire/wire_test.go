@@ -187,6 +187,19 @@ func TestAnUnknownNumberOfWaitersIsLeftOut(t *testing.T) {
 	}
 }
 
+func TestATimeThatIsNotKnownIsLeftOut(t *testing.T) {
+	l := wire.Lease(interrex.Lease{Key: key, TTL: time.Second, Pins: []interrex.Pin{{Owner: "me"}}})
+	for what, got := range map[string]*timestamppb.Timestamp{
+		"since when it is held": l.AcquiredAt, "until when it is pinned": l.Pins[0].Until,
+		"when it ends":  wire.Lease(interrex.Lease{Key: key, TTL: time.Second}).ExpiresAt,
+		"when it ended": wire.PastLease(interrex.PastLease{Holder: "ann"}).EndedAt,
+	} {
+		if got != nil {
+			t.Errorf("%s: %v", what, got.AsTime())
+		}
+	}
+}
+
 func TestMalformedFieldsAreNamed(t *testing.T) {
 	bad := &durationpb.Duration{Seconds: 1, Nanos: -1}
 	for field, read := range map[string]func(*wire.Reader){
@@ -201,6 +214,18 @@ func TestMalformedFieldsAreNamed(t *testing.T) {
 		"a namespace has": func(r *wire.Reader) { r.Namespace(string(make([]byte, 64))) },
 		"acquired_at: ": func(r *wire.Reader) {
 			r.Fail(second(wire.FromLease(&interrexv1.Lease{Key: "a/b", AcquiredAt: &timestamppb.Timestamp{Nanos: -1}})))
+		},
+		"ended_at: ": func(r *wire.Reader) {
+			r.Fail(second(wire.FromPastLease(&interrexv1.HistoryItem{EndedAt: &timestamppb.Timestamp{Nanos: -1}})))
+		},
+		"expires_at: ": func(r *wire.Reader) {
+			r.Fail(second(wire.FromLeaseDifference(&interrexv1.DiffItem{Key: "a/b", After: &interrexv1.Lease{Key: "a/b", ExpiresAt: &timestamppb.Timestamp{Nanos: -1}}})))
+		},
+		"remaining: ": func(r *wire.Reader) {
+			r.Fail(second(wire.FromLeaseEvent(&interrexv1.LeaseEvent{Lease: &interrexv1.Lease{Key: "a/b", Remaining: bad}})))
+		},
+		"time: ": func(r *wire.Reader) {
+			r.Fail(second(wire.FromLeaseEvent(&interrexv1.LeaseEvent{Time: &timestamppb.Timestamp{Nanos: -1}})))
 		},
 		"key: name: 1 to 5": func(r *wire.Reader) { r.Key("") },
 	} {
