@@ -39,12 +39,12 @@ func newTokenCreate(a *app) *cobra.Command {
 cluster knows only its hash. Write it into a file that only its user can read.
 
 A rule is TABLE:VERB[,VERB]:PREFIX. The tables are lease, resource, change, webhook,
-member, certificate, token and agent; the verbs are the methods of the API in lower
-case, such as claim, extend, revoke, transfer, pin, unpin, write, delete, append; read,
-list and watch are those that read. The prefix is a key, or the beginning of keys and *.
-Keys of 'interrex kv' are resources: interrex.Value/default/NAMESPACE/KEY. With :own at
-its end a rule allows only the token's name as the holder, also of a lease that is
-extended, revoked or transferred. What only operators may do has no rule.
+member, certificate, token, maintenance and agent; the verbs are the methods of the API
+in lower case, such as claim, extend, revoke, transfer, pin, unpin, write, delete,
+append; read, list and watch are those that read. The prefix is a key, or the beginning
+of keys and *. Keys of 'interrex kv' are resources: interrex.Value/default/NAMESPACE/KEY.
+With :own at its end a rule allows only the token's name as the holder, also of a lease
+that is extended, revoked or transferred. What only operators may do has no rule.
 
 A client certificate of the API's own client-ca has the rights of the tokens that
 have its common name.`,
