@@ -410,7 +410,7 @@ func (s *Server) look(ctx context.Context, r *request, err error) (o outcome) {
 	if err == nil && !r.Quick() {
 		if err = s.long.take(ctx, r.Caller.Share()); err == nil {
 			began := s.config.Clock.Now()
-			defer func() { s.long.give(s.config.Clock.Now().Sub(began)) }()
+			defer func() { s.giveTurn(s.config.Clock.Now().Sub(began)) }()
 			runtime.Gosched() // else reads that follow each other would keep a processor for long
 		}
 	}
@@ -420,6 +420,15 @@ func (s *Server) look(ctx context.Context, r *request, err error) (o outcome) {
 	defer s.checker.Guard(r.Method.Procedure, &o.err)
 	o.message, o.err = r.Method.Look(r.Message, s.checker.State)
 	return o.encoded(r.encoding) // which takes as long, and so is done in the turn too
+}
+
+// giveTurn ends the turn of a read that took so long. A drain waits for all reads, and not
+// for pauses.
+func (s *Server) giveTurn(took time.Duration) {
+	if s.calls.Draining() {
+		took = 0
+	}
+	s.long.give(took)
 }
 
 // LeaderIndex requests from the leader the log index that a linearizable read has to

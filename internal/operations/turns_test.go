@@ -302,26 +302,33 @@ func TestOnlyWhatTakesLongToReadTakesATurn(t *testing.T) {
 // While one list is made, two callers want others.
 func TestATurnTakesAsLongAsItsReadAndItsPause(t *testing.T) {
 	const took = 3 * time.Millisecond
-	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t)
-		s.long = newTurns(1, clock.WallClock)
-		var all sync.WaitGroup
-		for _, name := range []string{"ann", "bob", "bob", "cid"} {
-			r := &request{Call: method.Call{Method: longReads(took), Caller: admission.Caller{Name: name}}}
-			all.Go(func() {
-				if o := s.look(t.Context(), r, nil); o.err != nil {
-					t.Error(o.err)
-				}
-			})
-			synctest.Wait()
-		}
-		if n := len(s.long.waiting); n != 2 {
-			t.Errorf("%d callers wait", n)
-		}
-		began := time.Now()
-		all.Wait()
-		if got := time.Since(began); got != 7*took {
-			t.Errorf("four lists, and three pauses between them, take %v", got)
-		}
-	})
+	for draining, want := range map[bool]time.Duration{false: 7 * took, true: 4 * took} {
+		synctest.Test(t, func(t *testing.T) { fourLists(t, draining, took, want) })
+	}
+}
+
+func fourLists(t *testing.T, draining bool, took, want time.Duration) {
+	s := newServer(t)
+	if draining && !drained(s.calls) {
+		t.Fatal("it is not drained")
+	}
+	s.long = newTurns(1, clock.WallClock)
+	var all sync.WaitGroup
+	for _, name := range []string{"ann", "bob", "bob", "cid"} {
+		r := &request{Call: method.Call{Method: longReads(took), Caller: admission.Caller{Name: name}}}
+		all.Go(func() {
+			if o := s.look(t.Context(), r, nil); o.err != nil {
+				t.Error(o.err)
+			}
+		})
+		synctest.Wait()
+	}
+	if n := len(s.long.waiting); n != 2 {
+		t.Errorf("%d callers wait", n)
+	}
+	began := time.Now()
+	all.Wait()
+	if got := time.Since(began); got != want {
+		t.Errorf("draining %v: four lists, and the pauses between them, take %v", draining, got)
+	}
 }
