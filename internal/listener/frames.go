@@ -18,8 +18,8 @@ const (
 
 // smallData is how many bytes of a body are too few for a frame of their own, unless it
 // ends the body, or comes after a larger one: some clients send the length of each message
-// of a stream, which has five bytes, before the message. Such a frame of an answer pays for none: a peer can have its answers sent
-// in small pieces.
+// of a stream, which has five bytes, before the message. Such a frame of an answer pays for
+// none: a peer can have its answers sent in small pieces.
 const smallData = 16
 
 // What framesPerWaste frames cost that no handler receives is about what a request costs

@@ -321,9 +321,6 @@ func (st *stream) readHere(r *request) {
 func (st *stream) fits(r *request, bytes int) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if r.reserved > 0 {
-		return true
-	}
 	if st.unsent.bytes >= maxUnsent {
 		return false
 	}
